@@ -1,0 +1,1 @@
+"""A relay from loopback to the LAN."""

@@ -1,0 +1,1 @@
+"""What the configuration file means, without I/O beyond reading it."""

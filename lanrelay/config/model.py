@@ -1,0 +1,475 @@
+"""
+The configuration as the rest of the program sees it: frozen records, checked and typed.
+
+Durations are seconds, C{None} is C{never}. Sizes are bytes, C{None} is no limit. Paths are absolute.
+Text that came from C{${...}} is already expanded here; C{repr} of a record never shows a L{Secret}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Literal, Union
+
+IPAddress = Union[IPv4Address, IPv6Address]
+IPNetwork = Union[IPv4Network, IPv6Network]
+Duration = Union[float, None]
+
+
+class Secret(str):
+    """Text that no log, page or message may show. C{str(secret)} is the text; C{repr} is not."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+
+# --- addresses to listen on ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpAddress:
+    """A literal address and a port; port 0 takes a free one."""
+
+    host: IPAddress
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if self.host.version == 6 else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalhostAddress:
+    """Both loopback addresses on one port; port 0 takes a port that is free on both."""
+
+    port: int
+
+    def __str__(self) -> str:
+        return f"localhost:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnixAddress:
+    """A unix socket."""
+
+    path: Path
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SystemdSocket:
+    """A socket handed over by systemd, by name or index."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"systemd:{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaunchdSocket:
+    """A socket handed over by launchd, by name."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f"launchd:{self.name}"
+
+
+ListenAddress = Union[TcpAddress, LocalhostAddress, UnixAddress, SystemdSocket, LaunchdSocket]
+
+# --- rules --------------------------------------------------------------------------------------------
+
+AddressWord = Literal["private", "loopback", "link-local", "public", "any"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DestinationRule:
+    """
+    One entry of C{allow} or C{deny}: exactly one of C{name}, C{network} and C{word} is set.
+
+    @ivar name: lower case, without a trailing dot.
+    @ivar below: with C{name}: C{*.name}, what is below it and not the name itself.
+    @ivar ports: first and last port, C{None} for all.
+    """
+
+    name: str | None = None
+    below: bool = False
+    network: IPNetwork | None = None
+    word: AddressWord | None = None
+    ports: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRule:
+    """One entry of C{clients}: a network or a word."""
+
+    network: IPNetwork | None = None
+    word: Literal["loopback", "private", "any"] | None = None
+
+
+# --- TLS ----------------------------------------------------------------------------------------------
+
+TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTls:
+    """TLS on a listener."""
+
+    cert: Path
+    key: Path
+    client_ca: tuple[Path, ...] = ()
+    min_version: TlsVersion = "1.2"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicKeyPin:
+    """C{sha256//BASE64} of a SubjectPublicKeyInfo, as curl's C{--pinnedpubkey}."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificatePin:
+    """C{sha256:HEX} of a whole certificate."""
+
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """
+    Which certificates an upstream may show, and what we show it.
+
+    @ivar ca: PEM files, folders of them, or the word C{"system"}.
+    @ivar server_name: C{None}: the host of the URL.
+    """
+
+    ca: tuple[Path | Literal["system"], ...] = ("system",)
+    pin: tuple[PublicKeyPin | CertificatePin, ...] = ()
+    server_name: str | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    passphrase: Secret | None = None
+    min_version: TlsVersion = "1.2"
+    verify: bool = True
+
+
+# --- upstreams ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamUrl:
+    """
+    A parsed upstream URL.
+
+    @ivar scheme: C{http+unix} is C{http} with C{unix_path} set.
+    @ivar host: lower case, without brackets; empty for a unix socket.
+    @ivar port: as given or the scheme's; 0 for a unix socket.
+    @ivar path: the path prefix without its trailing slash; empty for none.
+    """
+
+    scheme: Literal["tcp", "tls", "unix", "http", "https"]
+    host: str = ""
+    port: int = 0
+    unix_path: Path | None = None
+    path: str = ""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is secured."""
+        return self.scheme in ("tls", "https")
+
+    @property
+    def authority(self) -> str:
+        """What a Host field says: the port only when it is not the scheme's; brackets around IPv6."""
+        if self.unix_path is not None:
+            return "localhost"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = {"http": 80, "https": 443}.get(self.scheme)
+        return host if self.port == default else f"{host}:{self.port}"
+
+    def __str__(self) -> str:
+        if self.unix_path is not None:
+            scheme = "unix:" if self.scheme == "unix" else "http+unix:"
+            return f"{scheme}{self.unix_path}"
+        return f"{self.scheme}://{self.authority}{self.path}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetAddress:
+    """C{address} of an upstream: what to dial instead of the URL's host and port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParentProxy:
+    """A proxy to go through: C{http://user:pass@proxy:3128} or C{socks5://...}."""
+
+    scheme: Literal["http", "socks5"]
+    host: str
+    port: int
+    username: str | None = None
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """One configured upstream."""
+
+    url: UpstreamUrl
+    address: TargetAddress | None = None
+    via: ParentProxy | None = None
+    send_proxy: Literal["v1", "v2"] | None = None
+    trust: Trust = Trust()
+
+    @property
+    def server_name(self) -> str:
+        """The name that the certificate must bear."""
+        return self.trust.server_name or self.url.host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """
+    Background checks.
+
+    @ivar status: accepted answers to a GET of C{path}, as closed ranges.
+    """
+
+    path: str | None = None
+    status: tuple[tuple[int, int], ...] = ((200, 399), (401, 401), (405, 405), (406, 406))
+    interval: float = 15.0
+    down_interval: float = 2.0
+    timeout: float = 3.0
+    rise: int = 1
+    fall: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """
+    New tries for a connection that could not be made.
+
+    @ivar duration: the key C{for}: seconds in which new tries begin; 0 for none.
+    @ivar backoff: seconds before the second try; grows, with jitter.
+    """
+
+    duration: float = 3.0
+    backoff: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    """Idle upstream connections: how many are kept, and for how many seconds; size 0 keeps none."""
+
+    size: int = 32
+    idle: float = 4.0
+
+
+Balance = Literal["first", "round-robin", "least-connections"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upstreams:
+    """What a listener or a route leads to: at least one upstream, and how they are tried."""
+
+    members: tuple[Upstream, ...]
+    balance: Balance = "first"
+    health: Health | None = None
+    retry: Retry = Retry()
+
+
+# --- listeners ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds, C{None} for never; each is named by what it bounds."""
+
+    connect: float = 5.0
+    handshake: float = 10.0
+    head: Duration = 10.0
+    body: Duration = 60.0
+    response: Duration = None
+    stream: Duration = None
+    tunnel: Duration = None
+    half_closed: float = 3600.0
+    """Silence on a tunnel once one side has ended: C{tunnel} if that is set, else an hour."""
+    keepalive: Duration = 75.0
+    close: float = 5.0
+    drain: float = 3.0
+
+
+LOOPBACK_CLIENTS = (ClientRule(word="loopback"),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listener:
+    """What every kind of listener has."""
+
+    name: str
+    listen: tuple[ListenAddress, ...]
+    listen_mode: int = 0o600
+    tls: ServerTls | None = None
+    clients: tuple[ClientRule, ...] = LOOPBACK_CLIENTS
+    max_connections: int = 4096
+    accept_proxy: tuple[ClientRule, ...] = ()
+    timeouts: Timeouts = Timeouts()
+    access_log: bool = True
+    enabled: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcpForward(Listener):
+    """C{type: tcp-forward}."""
+
+    upstreams: Upstreams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeaderRules:
+    """Fields to set (replacing), add and remove; values may be L{Secret}."""
+
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """
+    One entry of C{routes}; a reverse proxy with C{upstream} has a single one for C{/}.
+
+    @ivar path: the prefix, matched at segment borders; C{"/"} matches all.
+    @ivar host: C{"upstream"}, C{"preserve"} or a literal.
+    """
+
+    path: str = "/"
+    upstreams: Upstreams
+    strip_prefix: bool = False
+    host: str = "upstream"
+    request_headers: HeaderRules = HeaderRules()
+    response_headers: HeaderRules = HeaderRules()
+
+
+Rewrite = Literal["location", "cookies", "endpoint", "oauth"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrowserGuard:
+    """
+    Which Host and Origin values are let in beside the loopback ones.
+
+    @ivar hosts: lower case, without port and trailing dot; C{None} disables the check (C{any}).
+    @ivar origins: as browsers write them (C{https://app.example:8443}, C{null}), lower case; C{None}: C{any}.
+    """
+
+    hosts: tuple[str, ...] | None = ()
+    origins: tuple[str, ...] | None = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReverseProxy(Listener):
+    """C{type: reverse-proxy}. C{routes} are sorted, the longest prefix first."""
+
+    routes: tuple[Route, ...]
+    guard: BrowserGuard = BrowserGuard()
+    origin: Literal["strip", "keep", "upstream"] = "strip"
+    forwarded: Literal["none", "x-forwarded", "rfc7239"] = "none"
+    rewrite: frozenset[Rewrite] = frozenset({"location", "cookies", "endpoint", "oauth"})
+    sse_keepalive: Duration = 15.0
+    session_recovery: bool = False
+    max_body: int | None = None
+    pool: Pool = Pool()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Auth:
+    """Who may use a forward proxy: names and passwords, or an htpasswd file."""
+
+    users: Mapping[str, Secret] = field(default_factory=dict)
+    file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForwardProxy(Listener):
+    """What C{connect-proxy} and C{socks-proxy} share."""
+
+    allow: tuple[DestinationRule, ...]
+    deny: tuple[DestinationRule, ...] = ()
+    auth: Auth | None = None
+    parent: ParentProxy | None = None
+    parent_bypass: tuple[DestinationRule, ...] = ()
+    resolve: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectProxy(ForwardProxy):
+    """C{type: connect-proxy}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocksProxy(ForwardProxy):
+    """C{type: socks-proxy}."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exec(Listener):
+    """C{type: exec}."""
+
+    command: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str] = field(default_factory=dict)
+    protocol: Literal["raw", "mcp-http"] = "raw"
+    max_processes: int = 8
+    stop_timeout: float = 2.0
+
+
+# --- the whole ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """What is written about what happens."""
+
+    level: Literal["debug", "info", "warn", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+    access: bool = True
+    file: Path | None = None
+    rotate: int | None = None
+    keep: int = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admin:
+    """Where the status endpoints are, and who may see them."""
+
+    listen: tuple[ListenAddress, ...]
+    clients: tuple[ClientRule, ...] = LOOPBACK_CLIENTS
+    hosts: tuple[str, ...] | None = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """
+    A whole configuration file.
+
+    @ivar listeners: in the file's order, the disabled ones too.
+    @ivar warnings: what the reader of the log should know (a secret's file that others can read), as sentences.
+    """
+
+    path: Path
+    listeners: tuple[Listener, ...]
+    log: Log = Log()
+    admin: Admin | None = None
+    control: UnixAddress | None = None
+    warnings: tuple[str, ...] = ()

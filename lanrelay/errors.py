@@ -1,0 +1,330 @@
+"""
+Every way in which the relay can fail on purpose.
+
+Each class carries the error type of RFC 9209 section 2.3. That same word is the ``Proxy-Status``
+header, the field of the access log, the label of the metric and the key under which
+L{lanrelay.upstream.explain} finds a sentence for people.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+class RelayError(Exception):
+    """
+    A deliberate failure. Anything else that escapes is a bug.
+
+    @cvar proxy_status: the error type of RFC 9209.
+    @cvar http_status: the status of the answer when it happens before a response head was sent.
+    """
+
+    proxy_status: str = "proxy_internal_error"
+    http_status: int = 500
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        """What happened, as a phrase without a final stop. Never holds a secret."""
+
+    def __str__(self) -> str:
+        return self.detail or (type(self).__doc__ or "").strip().rstrip(".")
+
+
+class StartError(RelayError):
+    """
+    The relay cannot start (or reload): a port, a certificate, a file.
+
+    @ivar listener: the listener's name, or the empty string.
+    @ivar remedy: what to do, as a sentence.
+    """
+
+    def __init__(self, detail: str, *, listener: str = "", remedy: str = "") -> None:
+        super().__init__(detail)
+        self.listener = listener
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        place = f"listeners.{self.listener}: " if self.listener else ""
+        remedy = f"; {self.remedy}" if self.remedy else ""
+        return f"{place}{self.detail}{remedy}"
+
+
+# --- the upstream could not be reached -------------------------------------------------------------
+
+
+class DialError(RelayError):
+    """
+    No connection to a target.
+
+    @ivar target: what was dialed, as C{"nas.lan:443"}; filled in by the dialer.
+    @ivar address: the address that failed, as C{"192.168.1.20:443"}; empty if it never came to one.
+    @ivar elapsed: seconds from the start of the try to the failure.
+    @ivar permanent: another try cannot mend it (a refused certificate, a denied address).
+    """
+
+    proxy_status = "destination_unavailable"
+    http_status = 502
+    permanent = False
+
+    def __init__(self, detail: str = "", *, target: str = "", address: str = "", elapsed: float = 0.0) -> None:
+        super().__init__(detail)
+        self.target = target
+        self.address = address
+        self.elapsed = elapsed
+
+
+class NoSuchName(DialError):
+    """The name does not exist (EAI_NONAME), or has no address (EAI_NODATA)."""
+
+    proxy_status = "dns_error"
+
+
+class NameServerFailed(DialError):
+    """The name could not be looked up (EAI_AGAIN, EAI_FAIL)."""
+
+    proxy_status = "dns_error"
+
+
+class NameTimeout(DialError):
+    """The name was not resolved within C{timeouts.connect}."""
+
+    proxy_status = "dns_timeout"
+    http_status = 504
+
+
+class ConnectionRefused(DialError):
+    """The host is there, and nothing listens on the port (ECONNREFUSED, ENOENT of a unix socket)."""
+
+    proxy_status = "connection_refused"
+
+
+class DialTimeout(DialError):
+    """No answer within C{timeouts.connect}."""
+
+    proxy_status = "connection_timeout"
+    http_status = 504
+
+
+class Unroutable(DialError):
+    """The kernel has no route to the address (EHOSTUNREACH, ENETUNREACH)."""
+
+    proxy_status = "destination_ip_unroutable"
+
+
+class AddressDenied(DialError):
+    """The listener's rules permit none of the addresses."""
+
+    proxy_status = "destination_ip_prohibited"
+    http_status = 403
+    permanent = True
+
+
+class NameDenied(AddressDenied):
+    """The listener's rules refuse the name itself."""
+
+    proxy_status = "http_request_denied"
+
+
+class PeerClosed(DialError):
+    """The peer ended the connection before it was of use (ECONNRESET, or an end inside the handshake)."""
+
+    proxy_status = "connection_terminated"
+
+
+class LocalLimit(DialError):
+    """The relay itself is out of descriptors, ports or look-ups."""
+
+    proxy_status = "connection_limit_reached"
+    http_status = 503
+
+
+class AllDown(DialError):
+    """Every one of several upstreams is marked down."""
+
+    proxy_status = "destination_unavailable"
+    http_status = 503
+
+
+class TlsError(DialError):
+    """The TLS handshake failed in a way that has no class of its own."""
+
+    proxy_status = "tls_protocol_error"
+    permanent = True
+
+
+class TlsTimeout(TlsError):
+    """No end of the handshake within C{timeouts.handshake}."""
+
+    proxy_status = "connection_timeout"
+    http_status = 504
+    permanent = False
+
+
+class NotTls(TlsError):
+    """The peer answered with something that is no TLS record; most likely plain HTTP."""
+
+
+class NoCommonVersion(TlsError):
+    """No protocol version, or no cipher, that both sides accept."""
+
+
+class TlsAlert(TlsError):
+    """
+    The peer sent a fatal alert that has no class of its own.
+
+    @ivar alert: its name, as in RFC 8446 section 6.2 (C{"handshake_failure"}).
+    """
+
+    proxy_status = "tls_alert_received"
+
+    def __init__(self, detail: str = "", *, alert: str = "") -> None:
+        super().__init__(detail)
+        self.alert = alert
+
+
+class ClientCertificateWanted(TlsAlert):
+    """The server wants a client certificate, or refused the one it was shown."""
+
+
+class CertificateError(TlsError):
+    """The certificate was refused for a reason that has no class of its own."""
+
+    proxy_status = "tls_certificate_error"
+
+
+class UnknownIssuer(CertificateError):
+    """
+    No trusted root vouches for the certificate.
+
+    @ivar issuer: the issuer's name, as C{"CN=Home CA,O=Home"}, of the topmost certificate that was sent.
+    """
+
+    def __init__(self, detail: str = "", *, issuer: str = "") -> None:
+        super().__init__(detail)
+        self.issuer = issuer
+
+
+class SelfSigned(UnknownIssuer):
+    """The certificate is its own issuer, and is not trusted."""
+
+
+class CertificateExpired(CertificateError):
+    """
+    The certificate, or one above it, has expired.
+
+    @ivar moment: when, in UTC.
+    """
+
+    def __init__(self, detail: str = "", *, moment: datetime | None = None) -> None:
+        super().__init__(detail)
+        self.moment = moment
+
+
+class CertificateNotYetValid(CertificateExpired):
+    """The certificate's time has not come; or this machine's clock is behind."""
+
+
+class WrongName(CertificateError):
+    """
+    The certificate names somebody else.
+
+    @ivar wanted: the name or address that was asked for.
+    @ivar found: the names and addresses that the certificate bears.
+    """
+
+    def __init__(self, detail: str = "", *, wanted: str = "", found: tuple[str, ...] = ()) -> None:
+        super().__init__(detail)
+        self.wanted = wanted
+        self.found = found
+
+
+# --- a connection that was there ended badly ---------------------------------------------------------
+
+
+class StreamError(RelayError):
+    """A stream ended in another way than by its peer's orderly end."""
+
+    proxy_status = "connection_terminated"
+    http_status = 502
+
+
+class TlsTruncated(StreamError):
+    """The peer closed the connection without close_notify, so what was read may be cut short."""
+
+
+class TlsBroken(StreamError):
+    """A TLS record did not decrypt, or broke the protocol, or an alert came after the handshake."""
+
+    proxy_status = "tls_protocol_error"
+
+
+# --- an exchange ------------------------------------------------------------------------------------
+
+
+class ExchangeError(RelayError):
+    """The upstream's part of an exchange failed."""
+
+    proxy_status = "http_protocol_error"
+    http_status = 502
+
+
+class ResponseTimeout(ExchangeError):
+    """No response head within C{timeouts.response}."""
+
+    proxy_status = "http_response_timeout"
+    http_status = 504
+
+
+class ResponseIncomplete(ExchangeError):
+    """The upstream closed the connection before its answer was whole."""
+
+    proxy_status = "http_response_incomplete"
+
+
+class ResponseMalformed(ExchangeError):
+    """The upstream's answer is not HTTP/1.x, or breaks its framing rules."""
+
+    proxy_status = "http_protocol_error"
+
+
+class UpgradeFailed(ExchangeError):
+    """The upstream switched protocols without being asked."""
+
+    proxy_status = "http_upgrade_failed"
+
+
+class LoopDetected(ExchangeError):
+    """The request has already passed this listener."""
+
+    proxy_status = "proxy_loop_detected"
+
+
+class RemoteProtocolError(RelayError):
+    """
+    The peer broke its protocol: raised by C{wire}, for either side.
+
+    @ivar http_status: what a client is answered with; the side that reads an origin ignores it.
+    """
+
+    proxy_status = "http_request_error"
+
+    def __init__(self, detail: str, http_status: int = 400) -> None:
+        super().__init__(detail)
+        self.http_status = http_status
+
+
+class RequestDenied(RelayError):
+    """
+    The client may not: an access rule, Host, Origin or credentials.
+
+    @ivar http_status: 403, 407 or 421.
+    @ivar remedy: which key of the configuration would let it, as a sentence.
+    """
+
+    proxy_status = "http_request_denied"
+
+    def __init__(self, detail: str, *, http_status: int = 403, remedy: str = "") -> None:
+        super().__init__(detail)
+        self.http_status = http_status
+        self.remedy = remedy

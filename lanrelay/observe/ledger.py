@@ -1,0 +1,70 @@
+"""The sessions that are open now, and who hears when one opens or closes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Protocol
+
+from lanrelay.observe.session import Phase, Session
+
+
+class Clock(Protocol):
+    """The part of a reactor that tells the time."""
+
+    def seconds(self) -> float: ...
+
+
+Observer = Callable[[Session, float], None]
+"""Called with a closed session and its duration in seconds."""
+
+
+class Ledger:
+    """
+    Opens and closes sessions.
+
+    @ivar observers: called in turn for each session that closes.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ids = count(1)
+        self._open: dict[int, Session] = {}
+        self.observers: list[Observer] = []
+
+    def open(self, listener: str, kind: str, client: str, *, phase: Phase = "accept") -> Session:
+        """Start a session; whoever calls owes it one L{close}."""
+        now = self._clock.seconds()
+        session = Session(
+            id=next(self._ids),
+            listener=listener,
+            kind=kind,
+            client=client,
+            started=time.time(),
+            opened=now,
+            last_active=now,
+            phase=phase,
+        )
+        self._open[session.id] = session
+        return session
+
+    def close(self, session: Session) -> None:
+        """
+        End a session and tell the observers; a second call is a bug and raises.
+
+        @raise RuntimeError: it was closed before.
+        """
+        if session.closed:
+            raise RuntimeError(f"session {session.id} was closed twice")
+        session.closed = True
+        del self._open[session.id]
+        duration = self._clock.seconds() - session.opened
+        for observer in self.observers:
+            observer(session, duration)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(list(self._open.values()))
+
+    def __len__(self) -> int:
+        return len(self._open)

@@ -1,0 +1,1 @@
+"""Who may do what: destinations, Host and Origin, credentials."""

@@ -1,0 +1,1 @@
+"""Streams: accepted, secured and joined."""

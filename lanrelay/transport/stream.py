@@ -1,0 +1,80 @@
+"""What every open connection can do, whatever carries it, and how it changes hands."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol as Shape
+
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+
+class Stream(Shape):
+    """
+    The transport of one connection: Twisted's C{ITransport}, C{IConsumer}, C{IPushProducer} and the
+    half-close of C{ITCPTransport} in one shape. Twisted's TCP and unix transports have it,
+    L{lanrelay.transport.tls.TlsStream} has it, so do the fakes of the tests.
+
+    A protocol with C{IHalfCloseableProtocol} hears C{readConnectionLost} at the peer's orderly end (a
+    FIN; on TLS close_notify) and C{writeConnectionLost} when, after C{loseWriteConnection}, all that was
+    written has left. Every other end is C{connectionLost}. A TLS peer that ends without close_notify is
+    C{connectionLost} with L{lanrelay.errors.TlsTruncated}.
+    """
+
+    protocol: Any
+    """The protocol that hears of this stream; change it with L{hand_over} only."""
+
+    def write(self, data: bytes) -> None: ...
+    def writeSequence(self, data: Any) -> None: ...
+    def loseConnection(self) -> None:
+        """Send what is buffered, then close. The caller bounds the wait, then aborts."""
+
+    def loseWriteConnection(self) -> None:
+        """Send what is buffered, then end our side: FIN, or on TLS close_notify alone."""
+
+    def abortConnection(self) -> None:
+        """Drop what is buffered and reset."""
+
+    def pauseProducing(self) -> None: ...
+    def resumeProducing(self) -> None: ...
+    def stopProducing(self) -> None: ...
+    def registerProducer(self, producer: Any, streaming: bool) -> None: ...
+    def unregisterProducer(self) -> None: ...
+    def getPeer(self) -> Any: ...
+    def getHost(self) -> Any: ...
+
+
+def hand_over(stream: Stream, protocol: IProtocol) -> None:
+    """
+    From now on C{protocol} hears what comes on C{stream}: ownership changes hands.
+
+    The stream should be paused; its new owner resumes it. If it was lost while L{Parked}, the new protocol
+    hears that at once, from within this call.
+    """
+    parked = stream.protocol
+    stream.protocol = protocol
+    protocol.makeConnection(stream)  # type: ignore[arg-type]
+    if isinstance(parked, Parked) and parked.lost is not None:
+        protocol.connectionLost(parked.lost)
+
+
+class Parked(Protocol):
+    """
+    Holds a stream that nobody reads yet, and remembers if it dies.
+
+    @ivar lost: why the stream was lost while parked, if it was.
+    """
+
+    lost: Failure | None = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost = reason
+
+
+def tune(transport: Any) -> None:
+    """
+    No Nagle delay, and keep-alive probes after 30 s so that a peer lost in sleep is noticed.
+
+    Does nothing on what is no TCP transport.
+    """
+    raise NotImplementedError

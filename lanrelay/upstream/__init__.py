@@ -1,0 +1,1 @@
+"""Reaching what stands behind the relay."""
