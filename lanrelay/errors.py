@@ -61,13 +61,19 @@ class DialError(RelayError):
     @ivar address: the address that failed, as C{"192.168.1.20:443"}; empty if it never came to one.
     @ivar elapsed: seconds from the start of the try to the failure.
     @ivar permanent: another try cannot mend it (a refused certificate, a denied address).
+    @ivar errno: what the kernel said, if it was the kernel.
+    @ivar others: how the other addresses or upstreams failed that were tried before this one was raised.
     """
 
     proxy_status = "destination_unavailable"
     http_status = 502
     permanent = False
+    errno: int | None = None
+    others: tuple[DialError, ...] = ()
 
-    def __init__(self, detail: str = "", *, target: str = "", address: str = "", elapsed: float = 0.0) -> None:
+    def __init__(
+        self, detail: str = "", *, target: str = "", address: str = "", elapsed: float = 0.0
+    ) -> None:
         super().__init__(detail)
         self.target = target
         self.address = address
@@ -110,6 +116,10 @@ class Unroutable(DialError):
     """The kernel has no route to the address (EHOSTUNREACH, ENETUNREACH)."""
 
     proxy_status = "destination_ip_unroutable"
+
+
+class DialForbidden(DialError):
+    """This machine forbids the connection (EACCES, EPERM): a firewall, or the mode of a unix socket."""
 
 
 class AddressDenied(DialError):
@@ -257,6 +267,13 @@ class TlsBroken(StreamError):
     """A TLS record did not decrypt, or broke the protocol, or an alert came after the handshake."""
 
     proxy_status = "tls_protocol_error"
+
+
+class StreamTimeout(StreamError):
+    """Silence for longer than its limit (C{timeouts.tunnel}, C{timeouts.stream})."""
+
+    proxy_status = "connection_read_timeout"
+    http_status = 504
 
 
 # --- an exchange ------------------------------------------------------------------------------------

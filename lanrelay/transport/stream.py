@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol as Shape
+import socket
+from typing import Any
+from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
@@ -75,6 +77,28 @@ def tune(transport: Any) -> None:
     """
     No Nagle delay, and keep-alive probes after 30 s so that a peer lost in sleep is noticed.
 
-    Does nothing on what is no TCP transport.
+    Takes a Twisted transport or a socket, of either side. Does nothing on what is no TCP transport.
     """
-    raise NotImplementedError
+    handle = getattr(transport, "getHandle", None)
+    sock = handle() if handle is not None else transport
+    if getattr(sock, "family", None) not in (socket.AF_INET, socket.AF_INET6):
+        return
+    try:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+    except OSError:
+        pass  # macOS: EINVAL on a socket that the peer has reset already; its loss comes with the first read
+
+
+_KEEPALIVE = [
+    (getattr(socket, name), value)
+    for name, value in (
+        ("TCP_KEEPIDLE", 30),
+        ("TCP_KEEPALIVE", 30),  # the name of TCP_KEEPIDLE on macOS (and in Python from 3.10 on)
+        ("TCP_KEEPINTVL", 10),
+        ("TCP_KEEPCNT", 6),  # so 90 s from the last sign of life to the loss
+    )
+    if hasattr(socket, name)
+]

@@ -1,0 +1,189 @@
+"""Accepts connections on bound sockets, up to a limit."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import tcp, unix
+from twisted.internet.interfaces import IDelayedCall, IReadDescriptor
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lanrelay.transport.bind import BoundSocket, FamilyMissing, bind, bind_all
+from lanrelay.transport.stream import Parked, Stream, tune
+
+__all__ = ["BoundSocket", "FamilyMissing", "Gate", "Port", "adopt", "bind", "bind_all"]
+
+_BATCH = 100  # connections accepted in one turn of the reactor, so that those already open are served too
+_SHORTAGE_PAUSE = 0.5  # seconds; descriptors come back when connections end, not sooner
+_COMPLAINT_INTERVAL = 60.0
+
+
+class Gate:
+    """
+    Counts the open connections of a listener; at the limit its ports leave new ones in the kernel's queue.
+
+    @ivar open: connections that entered and did not leave.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.open = 0
+        self._waiting: list[Callable[[], None]] = []
+
+    @property
+    def full(self) -> bool:
+        """Whether the limit is reached."""
+        return self.open >= self.limit
+
+    def enter(self) -> bool:
+        """Take a place; C{False} when there is none. Who got one owes a L{leave}."""
+        if self.full:
+            return False
+        self.open += 1
+        return True
+
+    def leave(self) -> None:
+        """Give a place back."""
+        self.open -= 1
+        if not self.full:
+            waiting, self._waiting = self._waiting, []
+            for go_on in waiting:
+                go_on()
+
+    def when_free(self, go_on: Callable[[], None]) -> None:
+        """Call C{go_on} once, as soon as there is a place."""
+        if go_on not in self._waiting:
+            self._waiting.append(go_on)
+
+    def forget(self, go_on: Callable[[], None]) -> None:
+        """Take L{when_free} back."""
+        if go_on in self._waiting:
+            self._waiting.remove(go_on)
+
+
+@implementer(IReadDescriptor)
+class Port:
+    """
+    Accepts on a bound socket, from L{start} to L{stop}.
+
+    @param gate: entered for each connection; whoever C{accepted} gives the stream to leaves it at the
+        stream's end.
+    @param accepted: called with each new stream: parked, paused and tuned. Should it raise, the stream is
+        reset and the gate is left here.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Callable[[Stream], None]
+    ) -> None:
+        self._reactor = reactor
+        self.bound = bound
+        self.gate = gate
+        self._accepted = accepted
+        self._listening = False
+        self._pause: IDelayedCall | None = None
+        self._complained: float | None = None
+
+    def logPrefix(self) -> str:
+        return self.bound.name
+
+    def fileno(self) -> int:
+        return self.bound.socket.fileno()
+
+    def start(self) -> None:
+        """Accept from now on, what waits in the queue included."""
+        if not self._listening and self.fileno() != -1:
+            self._listening = True
+            self._reactor.addReader(self)
+
+    def stop(self) -> None:
+        """Close the socket at once; a second call does nothing."""
+        self._listening = False
+        self.gate.forget(self._go_on)
+        pause, self._pause = self._pause, None
+        if pause is not None:
+            pause.cancel()
+        if self.fileno() != -1:
+            self._reactor.removeReader(self)
+        self.bound.close()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The reactor drops all descriptors at its end."""
+        self.stop()
+
+    def doRead(self) -> None:
+        for _ in range(_BATCH):
+            if not self._listening:
+                return  # `accepted` stopped us
+            if self.gate.full:
+                self._reactor.removeReader(self)
+                self.gate.when_free(self._go_on)
+                return
+            try:
+                sock, address = self.bound.socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in _HARMLESS:
+                    continue
+                self._out_of_something(error)
+                return
+            self.gate.enter()
+            self._arrived(sock, address)
+
+    def _arrived(self, sock: socket.socket, address: Any) -> None:
+        stream = adopt(self._reactor, sock, address)
+        try:
+            self._accepted(stream)
+        except Exception:
+            self.log.failure("bug while accepting on {name}", name=self.bound.name)
+            stream.abortConnection()
+            self.gate.leave()
+
+    def _out_of_something(self, error: OSError) -> None:
+        """Descriptors or memory: the connection stays in the queue, so the socket stays readable."""
+        now = self._reactor.seconds()
+        if self._complained is None or now - self._complained >= _COMPLAINT_INTERVAL:
+            self._complained = now
+            self.log.warn(
+                "{name}: new connections wait: {reason}", name=self.bound.name, reason=error.strerror or error
+            )
+        self._reactor.removeReader(self)
+        self._pause = self._reactor.callLater(_SHORTAGE_PAUSE, self._pause_over)
+
+    def _pause_over(self) -> None:
+        self._pause = None
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._listening and self._pause is None:
+            self._reactor.addReader(self)
+
+
+# The client left while it was in the queue, or the firewall took it (EPERM on Linux).
+_HARMLESS = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EINTR, errno.EPROTO})
+
+
+def adopt(reactor: Any, sock: socket.socket, address: Any) -> Stream:
+    """Make a stream, parked, paused and tuned, of a socket that was accepted from C{address}."""
+    tune(sock)
+    protocol = Parked()
+    # The transports' own classes: adoptStreamConnection would duplicate the descriptor for each connection.
+    transport: Any
+    if sock.family == socket.AF_UNIX:
+        transport = unix.Server(sock, protocol, address or "", None, 0, reactor)  # type: ignore[no-untyped-call]
+        transport.repstr = "<unix connection>"
+    else:
+        transport = tcp.Server(sock, protocol, address, None, 0, reactor)  # type: ignore[arg-type]
+        transport.repstr = f"<connection from {address[0]}:{address[1]}>"
+    transport.pauseProducing()
+    protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+    stream: Stream = transport
+    return stream

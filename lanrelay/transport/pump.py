@@ -1,0 +1,296 @@
+"""Joins two streams: bytes, backpressure and ends of either side reach the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lanrelay.errors import RelayError, StreamError, StreamTimeout
+from lanrelay.observe.session import Session
+from lanrelay.transport.stream import Stream, hand_over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PumpLimits:
+    """
+    Seconds; C{None} is never.
+
+    @ivar idle: silence while both sides are open.
+    @ivar half_closed: silence once one side has ended.
+    @ivar close: from the end of both directions to an abort.
+    """
+
+    idle: float | None
+    half_closed: float | None
+    close: float
+
+
+def join(
+    reactor: Any,
+    downstream: Stream,
+    upstream: Stream,
+    *,
+    session: Session,
+    limits: PumpLimits,
+    to_upstream: bytes = b"",
+    to_downstream: bytes = b"",
+) -> Pump:
+    """
+    Take both streams over and move bytes between them until both are gone.
+
+    The streams come paused; from now on only the pump closes them. A stream that was lost while it was
+    parked ends the other one before this returns.
+
+    @param to_upstream: bytes of the client that were read before; they go first, and count as moved.
+    @param to_downstream: the same, of the upstream.
+    """
+    pump = Pump(reactor, session, limits)
+    pump._take(downstream, upstream)
+    pump._begin(to_upstream, to_downstream)
+    return pump
+
+
+class Pump:
+    """
+    Two joined streams. Made by L{join}.
+
+    An end of file that comes from one side goes on to the other as a half-close, after all bytes before
+    it. When both directions have ended both streams are closed. A side that breaks resets the other.
+
+    @ivar done: fires once, with C{None}, when both streams are gone; never fails by itself. Cancelling it
+        resets both.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_downstream",
+        "_first_end",
+        "_limits",
+        "_open",
+        "_quiet_since",
+        "_reactor",
+        "_session",
+        "_timer",
+        "_upstream",
+        "done",
+    )
+
+    def __init__(self, reactor: Any, session: Session, limits: PumpLimits) -> None:
+        self.done: Deferred[None] = Deferred(lambda _: self.abort())
+        self._reactor = reactor
+        self._session = session
+        self._limits = limits
+        self._downstream = _End(self, "downstream")
+        self._upstream = _End(self, "upstream")
+        self._downstream.other, self._upstream.other = self._upstream, self._downstream
+        self._open = False  # both streams are ours
+        self._closing = False  # no more bytes are moved
+        self._first_end: Literal["downstream", "upstream", ""] = ""
+        self._quiet_since: float = reactor.seconds()
+        self._timer: IDelayedCall | None = None
+        session.phase = "tunnel"
+
+    def abort(self, error: RelayError | None = None) -> None:
+        """Reset both streams at once. C{error} says why in the session; without it no error is noted."""
+        if not self._closing:
+            if error is not None:
+                self._session.failed(error, by="relay")
+            self._session.ended_by = self._session.ended_by or "relay"
+        self._reset()
+
+    # what the ends tell -----------------------------------------------------------------------------
+
+    def _moved(self, source: _End, count: int) -> None:
+        session = self._session
+        now = session.last_active = self._quiet_since = self._reactor.seconds()
+        if source is self._downstream:
+            session.received += count
+        else:
+            session.sent += count
+            if session.first_byte is None:
+                session.first_byte = now - session.opened
+
+    def _flowing(self) -> None:
+        """A side reads again: silence counts from here."""
+        self._quiet_since = self._reactor.seconds()
+
+    def _ended(self, end: _End) -> None:
+        """All that C{end} had to say has been passed on, or is on its way."""
+        self._first_end = self._first_end or end.side
+        self._quiet_since = self._reactor.seconds()
+        self._watch()  # the other limit holds from now on
+        sink = end.other.stream
+        sink.unregisterProducer()  # else Twisted holds the half-close back for a paused producer
+        sink.loseWriteConnection()
+        self._check_both_ended()
+
+    def _check_both_ended(self) -> None:
+        ends = (self._downstream, self._upstream)
+        if self._closing or not all(end.read_ended and end.write_ended for end in ends):
+            return
+        self._closing = True
+        self._session.phase = "done"
+        self._session.ended_by = self._session.ended_by or self._first_end
+        self._set_timer(self._limits.close, self._reset)
+        for end in ends:
+            if end.lost is None:
+                end.stream.loseConnection()
+
+    def _lost(self, end: _End, reason: Failure) -> None:
+        other = end.other
+        if not self._open:
+            return  # `_begin` looks at what was lost
+        if not self._closing:
+            self._closing = True
+            if isinstance(reason.value, ConnectionDone):
+                self._session.phase = "done"
+                self._session.ended_by = self._session.ended_by or self._first_end or end.side
+                self._set_timer(self._limits.close, self._reset)
+                if other.lost is None:
+                    other.stream.unregisterProducer()
+                    other.stream.loseConnection()
+            else:
+                self._session.failed(_explain(reason, end), by=end.side)
+                self._reset()
+        if end.lost is not None and other.lost is not None:
+            self._set_timer(None)
+            if not self.done.called:
+                self.done.callback(None)
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _take(self, downstream: Stream, upstream: Stream) -> None:
+        self._downstream.stream, self._upstream.stream = downstream, upstream
+        hand_over(downstream, self._downstream)
+        hand_over(upstream, self._upstream)
+        self._open = True
+
+    def _begin(self, to_upstream: bytes, to_downstream: bytes) -> None:
+        ends = (self._downstream, self._upstream)
+        for end in ends:
+            if end.lost is not None:
+                self._lost(end, end.lost)
+        if self._closing:
+            return
+        self._watch()
+        for end in ends:
+            end.other.stream.registerProducer(end, True)
+        for end, data in ((self._downstream, to_upstream), (self._upstream, to_downstream)):
+            if data:
+                end.dataReceived(data)
+        for end in ends:
+            if not (end.paused or end.read_ended or self._closing):
+                end.stream.resumeProducing()
+
+    def _reset(self) -> None:
+        self._closing = True
+        self._set_timer(None)
+        for end in (self._downstream, self._upstream):
+            if end.lost is None:
+                end.stream.abortConnection()
+
+    # the one timer: silence, then the close ------------------------------------------------------------
+
+    def _set_timer(self, delay: float | None, call: Any = None) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if delay is not None:
+            self._timer = self._reactor.callLater(delay, call)
+
+    def _limit(self) -> float | None:
+        return self._limits.half_closed if self._first_end else self._limits.idle
+
+    def _watch(self) -> None:
+        self._set_timer(self._limit(), self._look)
+
+    def _look(self) -> None:
+        """The timer is not moved for each byte; what is left is worked out when it fires."""
+        limit = self._limit()
+        assert limit is not None
+        left = limit
+        if not (self._downstream.paused or self._upstream.paused):
+            left = self._quiet_since + limit - self._reactor.seconds()
+        if left > 0.001:
+            self._set_timer(left, self._look)
+        else:
+            self.abort(StreamTimeout(f"no byte for {limit:g} s"))
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class _End(Protocol):
+    """
+    One side of a pump: hears its own stream, and is the producer of the other one.
+
+    @ivar paused: the other stream's buffer is full, so this one is not read.
+    @ivar read_ended: the peer ended its side.
+    @ivar write_ended: our side has ended, and all before has left.
+    @ivar lost: why the stream is gone, if it is.
+    """
+
+    __slots__ = ("lost", "other", "paused", "pump", "read_ended", "side", "stream", "write_ended")
+
+    stream: Stream
+    other: _End
+
+    def __init__(self, pump: Pump, side: Literal["downstream", "upstream"]) -> None:
+        self.pump = pump
+        self.side = side
+        self.paused = self.read_ended = self.write_ended = False
+        self.lost: Failure | None = None
+
+    # as a protocol
+
+    def dataReceived(self, data: bytes) -> None:
+        if self.pump._closing or self.read_ended:
+            return
+        self.pump._moved(self, len(data))
+        self.other.stream.write(data)
+
+    def readConnectionLost(self) -> None:
+        if self.pump._closing or self.read_ended:
+            return
+        self.read_ended = True
+        self.paused = False
+        self.pump._ended(self)
+
+    def writeConnectionLost(self) -> None:
+        self.write_ended = True
+        self.pump._check_both_ended()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self.lost is None:
+            self.lost = reason
+            self.pump._lost(self, reason)
+
+    # as the producer of the other stream
+
+    def pauseProducing(self) -> None:
+        self.paused = True
+        if not self.read_ended:
+            self.stream.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        if not self.paused:
+            return
+        self.paused = False
+        self.pump._flowing()
+        if not (self.read_ended or self.pump._closing):
+            self.stream.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The other stream is gone; its C{connectionLost} follows and says how."""
+
+
+def _explain(reason: Failure, end: _End) -> RelayError:
+    if isinstance(reason.value, RelayError):
+        return reason.value
+    who = "client" if end.side == "downstream" else "upstream"
+    return StreamError(f"the connection to the {who} broke (reset or lost)")
