@@ -1,0 +1,518 @@
+"""The Twisted side of L{lanrelay.wire.http1} as a server: one client connection, one exchange at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Protocol as Shape
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lanrelay.config.model import Duration, Timeouts
+from lanrelay.errors import RelayError, RemoteProtocolError
+from lanrelay.listeners.answers import reason_phrase, refusal
+from lanrelay.transport.stream import Stream
+from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers
+from lanrelay.wire.http1 import Http1Server
+
+if TYPE_CHECKING:
+    from lanrelay.listeners.base import Client
+    from lanrelay.observe.session import Session
+    from lanrelay.transport.pump import Pump, PumpLimits
+
+NO_TRAILERS: Final = Headers()
+_END: Final = EndOfMessage()
+
+# What a client may send ahead of its turn (pipelined requests) before its reading is paused: one read of
+# the transport, as HAProxy and nginx keep one buffer.
+PIPELINED_MAX: Final = 64 * 1024
+# What is read and thrown away of an upload that was answered early; over it the client is paused until it
+# has read the answer or C{timeouts.close} has passed.
+DISCARDED_MAX: Final = 64 * 1024 * 1024
+
+_OPEN, _LINGERING, _CLOSING, _TUNNEL, _GONE = range(5)
+
+
+class RequestSink(Shape):
+    """
+    Where one request goes: an L{Exchange<lanrelay.listeners.exchange.Exchange>} or a local answer.
+
+    Nothing is called after the response was ended, after C{client_gone}, or after C{take_over}.
+    """
+
+    def body_received(self, data: bytes) -> None:
+        """Content bytes; C{pause_reading} holds them back."""
+
+    def body_ended(self, trailers: Headers) -> None:
+        """The request is whole."""
+
+    def client_gone(self, error: RelayError | None) -> None:
+        """
+        No answer is wanted any more, and the connection sends none of this sink's.
+
+        @param error: C{None} when the client left (or the listener aborts); else how the client broke its
+            request: the connection answers that itself, with C{error.http_status}, if no head was sent.
+        """
+
+    def pause_sending(self) -> None:
+        """The client does not keep up: send no more of the body for now."""
+
+    def resume_sending(self) -> None:
+        """The client keeps up again."""
+
+
+class Application(Shape):
+    """What a listener does with requests."""
+
+    def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
+        """A request begins. It may be answered before this returns; then the sink hears nothing."""
+
+    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
+        """Something came that is no request, or too slowly: the connection answers it; this notes it."""
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class HttpConnection(Protocol):
+    """
+    One client connection: C{hand_over(stream, connection)} starts it.
+
+    It owns its stream until C{take_over} or C{join}, and calls C{gone} once when the stream is gone (after
+    C{take_over} whoever took it calls L{released}). A client that ends its side while its answer is
+    pending has gone, as for nginx.
+
+    @ivar client: who connected; given by the listener.
+    @ivar head: the request that is under way, or the last one.
+    @ivar aborted: the listener ended it; not the client.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        timeouts: Timeouts,
+        application: Application,
+        gone: Callable[[HttpConnection], None],
+        *,
+        client: Client | None = None,
+        wire: Http1Server | None = None,
+    ) -> None:
+        self.client = client
+        self.head: RequestHead | None = None
+        self.aborted = False
+        self._reactor = reactor
+        self._timeouts = timeouts
+        self._application = application
+        self._gone = gone
+        self._wire = wire or Http1Server()
+        self._stream: Stream = cast(Stream, None)  # from connectionMade on
+        self._state = _OPEN
+        self._sink: RequestSink | None = None
+        self._receiving = False  # more of the request is to come
+        self._sending = False  # the response is not complete
+        self._head_sent = False
+        self._expecting = False  # the client waits for a 100, so its silence is none
+        self._draining = False
+        self._dispatching = False
+        self._paused = False  # reading, by the sink
+        self._stuffed = False  # reading, by too much that was pipelined
+        self._full = False  # the client does not read
+        self._corked: list[bytes] | None = None
+        self._read_ended = False
+        self._write_ended = False
+        self._discarded = 0
+        self._waiting = ""  # which timeout runs
+        self._deadline: float | None = None
+        self._timer: Any = None
+        self._timer_at = 0.0
+        self._pump: Pump | None = None
+
+    # --- for the application, about the request under way ------------------------------------------------
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Send an interim or the final response head; the wire picks the framing."""
+        if self._state != _OPEN:
+            return
+        if head.status < 200 and head.status != 101:
+            self._expecting = self._expecting and head.status != 100
+            self._write(self._wire.send(head))
+            self._settle()
+            return
+        if self._receiving or self._draining:
+            self._wire.close_after_response()
+        self._expecting = False
+        self._head_sent = True
+        self._write(self._wire.send(head))
+
+    def send_body(self, data: bytes) -> None:
+        """Send a part of the content; after C{pause_sending} it should be the last for now."""
+        if self._state == _OPEN:
+            self._write(self._wire.send(BodyPart(data=data)))
+
+    def end(self, trailers: Headers = NO_TRAILERS) -> None:
+        """The response is complete. If the request is not, the rest of it is read and thrown away."""
+        if self._state != _OPEN:
+            return
+        self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
+        self._sending = False
+        self._sink = None
+        if not self._dispatching:
+            self._dispatch(())
+
+    def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        """Send a whole small response that the relay made; C{Content-Length} is added."""
+        if b"content-length" not in headers and status not in (204, 304):
+            headers = headers.added(b"Content-Length", b"%d" % len(body))
+        self.cork()
+        self.send_head(ResponseHead(status=status, reason=reason_phrase(status), headers=headers))
+        if body and (self.head is None or self.head.method != b"HEAD"):
+            self.send_body(body)
+        self.end()
+        self.uncork()
+
+    def pause_reading(self) -> None:
+        """Hold the request's body back."""
+        if not self._paused:
+            self._paused = True
+            self._stream.pauseProducing()
+            self._settle()
+
+    def resume_reading(self) -> None:
+        """Let the request's body come again."""
+        if self._paused:
+            self._paused = False
+            self._resume()
+            self._settle()
+
+    def cork(self) -> None:
+        """Collect what is sent until C{uncork}, so that what belongs together leaves in one write."""
+        if self._corked is None:
+            self._corked = []
+
+    def uncork(self) -> None:
+        """Send what was collected."""
+        corked, self._corked = self._corked, None
+        if corked and self._state != _GONE:
+            self._stream.write(corked[0] if len(corked) == 1 else b"".join(corked))
+
+    def take_over(self) -> tuple[Stream, bytes]:
+        """
+        End HTTP on this connection: the caller owns the stream, which is paused, and the unread bytes.
+
+        The caller hands the stream to another protocol and calls L{released} when it is gone.
+        """
+        self.uncork()
+        self._state = _TUNNEL
+        self._sink = None
+        self._stop_timer()
+        self._stream.unregisterProducer()
+        self._stream.pauseProducing()
+        return self._stream, self._wire.take_unread()
+
+    def join(
+        self, upstream: Stream, *, session: Session, limits: PumpLimits, to_downstream: bytes = b""
+    ) -> Pump:
+        """
+        Take over and join with C{upstream}; its C{done} fires when both are gone.
+
+        From here on L{drain} waits for the tunnel, and L{abort} resets it.
+        """
+        from lanrelay.transport.pump import join  # only what upgrades needs it
+
+        stream, unread = self.take_over()
+        self._pump = join(
+            self._reactor,
+            stream,
+            upstream,
+            session=session,
+            limits=limits,
+            to_upstream=unread,
+            to_downstream=to_downstream,
+        )
+        self._pump.done.addCallback(self._pumped)
+        return self._pump
+
+    def released(self) -> None:
+        """The stream that was taken over is gone."""
+        if self._state != _GONE:
+            self._state = _GONE
+            self._gone(self)
+
+    # --- for the listener ----------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Close when what is under way has ended; at once if nothing is."""
+        self._draining = True
+        if self._state == _OPEN and not self._sending:
+            self._close()
+
+    def abort(self) -> None:
+        """Reset the connection: whatever was sent looks cut."""
+        self.aborted = True
+        if self._pump is not None:
+            self._pump.abort()
+        elif self._state not in (_GONE, _TUNNEL):
+            self._reset()
+
+    # --- from the stream --------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._stream = cast(Stream, self.transport)
+        self._stream.registerProducer(self, True)
+        self._wait("head", self._timeouts.head)
+        self._stream.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._state == _OPEN:
+            try:
+                events = self._wire.receive(data)
+            except RemoteProtocolError as error:
+                self._refuse(error)
+            else:
+                self._dispatch(events)
+        elif self._state == _LINGERING:
+            self._discarded += len(data)
+            if self._discarded > DISCARDED_MAX:
+                self._stream.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        self._read_ended = True
+        if self._state == _LINGERING:
+            if self._write_ended:
+                self._close()
+        elif self._state == _OPEN:
+            if self._sending:
+                self._leave(None)
+                if self._head_sent:
+                    self._reset()
+                    return
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        self._write_ended = True
+        if self._state == _LINGERING:
+            if self._read_ended:
+                self._close()
+            else:
+                self._wait("close", self._timeouts.close)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._state == _GONE:
+            return
+        self._state = _GONE
+        self._stop_timer()
+        self._leave(None)
+        self._gone(self)
+
+    # IPushProducer: the stream's word on whether the client reads.
+
+    def pauseProducing(self) -> None:
+        if not self._full:
+            self._full = True
+            if self._sink is not None:
+                self._sink.pause_sending()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        if self._sink is not None:
+            self._sink.resume_sending()
+        elif self._state == _OPEN and not self._sending and not self._dispatching:
+            self._dispatch(())
+
+    def stopProducing(self) -> None:
+        """The stream is lost; C{connectionLost} says so at once."""
+
+    # --- one exchange after another ------------------------------------------------------------------------
+
+    def _dispatch(self, events: Sequence[Event]) -> None:
+        """Tell the sink what came, then go on with the next request if this one is over."""
+        self._dispatching = True
+        try:
+            while True:
+                for event in events:
+                    kind = type(event)
+                    if kind is RequestHead:
+                        self._begin(cast(RequestHead, event), whole=type(events[-1]) is EndOfMessage)
+                    elif kind is BodyPart:
+                        self._expecting = False
+                        if self._sink is not None:
+                            self._sink.body_received(cast(BodyPart, event).data)
+                    elif kind is EndOfMessage:
+                        self._receiving = False
+                        if self._sink is not None:
+                            self._sink.body_ended(cast(EndOfMessage, event).trailers)
+                    if self._state != _OPEN:
+                        return
+                if self._sending or self.head is None or not self._over():
+                    break
+                self.head = None
+                self._waiting = ""
+                events = self._wire.start_next_cycle()
+                if not events:
+                    break
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        finally:
+            self._dispatching = False
+        self._settle()
+
+    def _begin(self, head: RequestHead, *, whole: bool) -> None:
+        self.head = head
+        self._receiving = not whole
+        self._sending = True
+        self._head_sent = False
+        self._waiting, self._deadline = "", None
+        self._expecting = not whole and b"expect" in head.headers
+        sink = self._application.request_received(self, head)
+        if self._sending and self._state == _OPEN:
+            self._sink = sink
+            if self._full:
+                sink.pause_sending()
+
+    def _over(self) -> bool:
+        """After a complete response: whether the next request may be looked at now."""
+        if self._receiving or self._draining or not self._wire.keep_alive:
+            if self._receiving or self._draining or self._wire.buffered:
+                self._linger()
+            else:
+                self._close()
+            return False
+        # A client that pipelines and does not read must not fill our memory with answers.
+        return not self._full
+
+    def _settle(self) -> None:
+        """Bring reading and the timer in line with what is under way."""
+        if self._state != _OPEN or self._dispatching:
+            return
+        stuffed = self._wire.buffered > PIPELINED_MAX and self.head is not None
+        if stuffed != self._stuffed:
+            self._stuffed = stuffed
+            if stuffed:
+                self._stream.pauseProducing()
+            else:
+                self._resume()
+        if self._sending:
+            if self._receiving and not self._paused and not self._expecting:
+                self._wait("body", self._timeouts.body)
+            else:
+                self._deadline = None
+        elif self._wire.buffered and self.head is None:
+            if self._waiting != "head":
+                self._wait("head", self._timeouts.head)
+        elif not self._waiting and not self._full:
+            self._wait("keepalive", self._timeouts.keepalive)
+
+    def _resume(self) -> None:
+        if not self._paused and not self._stuffed and not self._read_ended:
+            self._stream.resumeProducing()
+
+    def _write(self, data: bytes) -> None:
+        if self._corked is not None:
+            self._corked.append(data)
+        elif data:
+            self._stream.write(data)
+
+    # --- ends ----------------------------------------------------------------------------------------
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """The client broke the protocol, or was too slow: say so if that is still possible, and close."""
+        if self._sending:
+            self._leave(error)
+            if self._head_sent:
+                self._reset()
+                return
+        else:
+            self._application.request_refused(self, error)
+        if self._state != _OPEN:
+            return
+        status, headers, body = refusal(error)
+        self._wire.close_after_response()
+        self._receiving = True  # whatever else comes is not looked at
+        self._dispatching = True
+        self.answer(status, headers, body)
+        self._dispatching = False
+        self._linger()
+
+    def _leave(self, error: RelayError | None) -> None:
+        """Whoever is making the answer hears that it is not wanted."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.client_gone(error)
+
+    def _linger(self) -> None:
+        """
+        End our side, and let the client read the answer before anything is reset (RFC 9112 section 9.6).
+
+        Closing while the client still sends makes its kernel throw away what it has not read.
+        """
+        self._state = _LINGERING
+        self._wait("flush", self._timeouts.half_closed)
+        self.uncork()
+        self._stream.unregisterProducer()
+        self._stream.loseWriteConnection()
+        if self._state == _LINGERING and not self._read_ended:
+            self._stream.resumeProducing()
+
+    def _close(self) -> None:
+        """
+        Send what is buffered, then close.
+
+        A client may read the end of its answer slowly; one that has ended its own side is not waited for.
+        """
+        self._state = _CLOSING
+        self._wait("close", self._timeouts.close if self._read_ended else self._timeouts.half_closed)
+        self.uncork()
+        self._stream.unregisterProducer()
+        self._stream.loseConnection()
+
+    def _reset(self) -> None:
+        self._state = _CLOSING
+        self._corked = None
+        self._stop_timer()
+        self._stream.abortConnection()
+
+    def _pumped(self, result: None) -> None:
+        self.released()
+
+    # --- the timer: one, which is set anew only when it fires -------------------------------------------
+
+    def _wait(self, waiting: str, timeout: Duration) -> None:
+        self._waiting = waiting
+        if timeout is None:
+            self._deadline = None
+            return
+        self._deadline = deadline = self._reactor.seconds() + timeout
+        if self._timer is None:
+            self._timer = self._reactor.callLater(timeout, self._timer_fired)
+            self._timer_at = deadline
+        elif self._timer_at > deadline:
+            self._timer.reset(timeout)
+            self._timer_at = deadline
+
+    def _stop_timer(self) -> None:
+        self._deadline = None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        left = self._deadline - self._reactor.seconds()
+        if left > 0:
+            self._timer = self._reactor.callLater(left, self._timer_fired)
+            self._timer_at = self._deadline
+            return
+        self._deadline = None
+        if self._waiting == "keepalive" or (self._waiting == "head" and not self._wire.buffered):
+            self._close()
+        elif self._waiting == "head":
+            self._refuse(RemoteProtocolError("the request head did not come in time", 408))
+        elif self._waiting == "body":
+            self._refuse(RemoteProtocolError("the request body stopped coming", 408))
+        else:
+            self._reset()
