@@ -1,0 +1,62 @@
+"""Which of several upstreams, and in which order they are tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lanrelay.config import model
+from lanrelay.upstream.dial import Dialer
+from lanrelay.upstream.upstream import Upstream
+
+
+class UpstreamGroup:
+    """
+    The upstreams of one listener or route.
+
+    @ivar members: in the order of the configuration.
+    """
+
+    def __init__(
+        self, reactor: Any, dialer: Dialer, config: model.Upstreams, timeouts: model.Timeouts
+    ) -> None:
+        self.config = config
+        self.members = [
+            Upstream(reactor, dialer, member, timeouts, config.health) for member in config.members
+        ]
+        self._turn = 0
+
+    def load(self) -> None:
+        """
+        Read the certificates and keys of all.
+
+        @raise StartError: one cannot be used.
+        """
+        for member in self.members:
+            member.load()
+
+    def start(self) -> None:
+        """Begin the health checks; the reactor runs."""
+
+    def stop(self) -> None:
+        """End the health checks."""
+
+    def candidates(self) -> list[Upstream]:
+        """
+        Those that are up, in the order to try them; a single upstream always.
+
+        Empty when all of several are down. One that is down is not tried as a last resort: if it does not
+        answer at all, it takes the time in which one that restarts comes back, and the checks notice within
+        C{down_interval} when it is there again.
+        """
+        if len(self.members) == 1:
+            return list(self.members)
+        return [member for member in self._ordered() if member.up]
+
+    def _ordered(self) -> list[Upstream]:
+        if self.config.balance == "least-connections":
+            return sorted(self.members, key=lambda member: member.open)
+        if self.config.balance == "round-robin":
+            turn = self._turn % len(self.members)
+            self._turn += 1
+            return self.members[turn:] + self.members[:turn]
+        return list(self.members)

@@ -1,0 +1,169 @@
+"""From a target to a connected stream: name, permission, race, TLS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from lanrelay.addresses import IPAddress, host_name, parse_ip
+from lanrelay.errors import AddressDenied, DialError, DialTimeout, NameTimeout
+from lanrelay.transport.stream import Stream
+from lanrelay.upstream.race import STAGGER, Connect, Race, SocketAddress, connect_once, most_telling
+from lanrelay.upstream.resolve import Resolver
+
+if TYPE_CHECKING:
+    from lanrelay.transport.trust import ClientTls
+
+Permit = Callable[[IPAddress], str | None]
+"""C{None}: the address may be dialed; else the reason why not, as a phrase."""
+
+T = TypeVar("T")
+_NONE: Mapping[str, tuple[IPAddress, ...]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """
+    What to connect to: a name or an address (in any spelling) and a port, or a unix socket.
+
+    @ivar host: without brackets.
+    """
+
+    host: str
+    port: int
+    unix_path: Path | None = None
+
+    def __str__(self) -> str:
+        if self.unix_path is not None:
+            return f"unix:{self.unix_path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialed:
+    """
+    A connection that is there.
+
+    @ivar stream: Parked and paused; whoever gets this owns it.
+    @ivar address: what was reached, as C{"192.168.1.20:443"}.
+    """
+
+    stream: Stream
+    address: str
+
+
+class Dialer:
+    """Makes connections; holds nothing of them afterwards."""
+
+    def __init__(self, reactor: Any, resolver: Resolver, *, connect: Connect = connect_once) -> None:
+        self._reactor = reactor
+        self._resolver = resolver
+        self._connect = connect
+
+    async def dial(
+        self,
+        target: Target,
+        *,
+        connect_timeout: float,
+        handshake_timeout: float,
+        tls: ClientTls | None = None,
+        permit: Permit | None = None,
+        fixed: Mapping[str, tuple[IPAddress, ...]] = _NONE,
+    ) -> Dialed:
+        """
+        Connect to C{target}.
+
+        A name is resolved once; what C{permit} lets pass of its addresses is dialed, so that the address
+        judged is the address dialed. On failure and when cancelled nothing is left open.
+
+        @param connect_timeout: seconds for name and TCP together.
+        @param handshake_timeout: seconds for TLS.
+        @param fixed: lower-case names that are answered from here instead of DNS.
+        @raise DialError: the subclass says why; target, address and elapsed are filled in. C{elapsed} of a
+            failed connect is counted from the start of that address's own try, so that a slow name server
+            does not make an immediate refusal look like a slow one.
+        @raise CancelledError: the caller cancelled; nobody is to blame.
+        """
+        started = self._reactor.seconds()
+        address = ""
+        try:
+            if target.unix_path is not None:
+                addresses = [SocketAddress(target.unix_path)]
+            else:
+                found = await self._addresses(target, connect_timeout, fixed)
+                addresses = [SocketAddress(each, target.port) for each in _permitted(found, permit)]
+            left = started + connect_timeout - self._reactor.seconds()
+            stream, address = await self._connected(addresses, left, connect_timeout)
+            if tls is not None:
+                # OpenSSL's binding is loaded where the first TLS connection is made, not at start.
+                from lanrelay.transport.tls import secure_client
+
+                stream = await secure_client(self._reactor, stream, tls, timeout=handshake_timeout)
+        except DialError as error:
+            error.target = str(target)
+            error.address = error.address or address
+            if error.elapsed == 0.0:
+                error.elapsed = self._reactor.seconds() - started
+            raise
+        return Dialed(stream, address)
+
+    async def _addresses(
+        self, target: Target, timeout: float, fixed: Mapping[str, tuple[IPAddress, ...]]
+    ) -> tuple[IPAddress, ...]:
+        literal = parse_ip(target.host)
+        if literal is not None:
+            return (literal,)
+        known = fixed.get(host_name(target.host) or target.host) if fixed else None
+        if known:
+            return known
+        asking = Deferred.fromCoroutine(self._resolver.resolve(target.host))
+        return await self._bounded(
+            asking, timeout, lambda: NameTimeout(f"the name was not resolved within {timeout:g} s")
+        )
+
+    async def _connected(
+        self, addresses: list[SocketAddress], left: float, timeout: float
+    ) -> tuple[Stream, str]:
+        race = Race(self._reactor, addresses, delay=STAGGER, connect=self._connect)
+
+        def expired() -> DialError:
+            now = self._reactor.seconds()
+            silent = []
+            for address, since in race.pending.items():
+                error = DialTimeout(f"no answer within {timeout:g} s", address=str(address))
+                error.elapsed = now - since
+                silent.append(error)
+            return most_telling([*silent, *race.failures])
+
+        stream = await self._bounded(race.run(), left, expired)
+        return stream, str(race.winner)
+
+    def _bounded(self, waiting: Deferred[T], seconds: float, expired: Callable[[], DialError]) -> Deferred[T]:
+        def timed_out(result: T | Failure, _: float) -> T | Failure:
+            if isinstance(result, Failure) and isinstance(result.value, CancelledError):
+                raise expired()
+            return result
+
+        return waiting.addTimeout(max(seconds, 0.0), self._reactor, timed_out)
+
+
+def _permitted(addresses: tuple[IPAddress, ...], permit: Permit | None) -> list[IPAddress]:
+    """
+    Those that may be dialed.
+
+    @raise AddressDenied: none may; with the reason for the first, whose address is the preferred one.
+    """
+    if permit is None:
+        return list(addresses)
+    reasons = [(address, permit(address)) for address in addresses]
+    good = [address for address, reason in reasons if reason is None]
+    if not good:
+        address, reason = reasons[0]
+        raise AddressDenied(reason or "", address=str(address))
+    return good

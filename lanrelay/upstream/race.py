@@ -1,0 +1,329 @@
+"""Trying the addresses of one name, a little apart, until one connects (RFC 8305)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import Any
+from typing import Protocol as Shape
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+
+from lanrelay.addresses import IPAddress
+from lanrelay.errors import (
+    ConnectionRefused,
+    DialError,
+    DialForbidden,
+    DialTimeout,
+    LocalLimit,
+    PeerClosed,
+    Unroutable,
+)
+from lanrelay.transport.stream import Parked, Stream, tune
+
+STAGGER = 0.25
+"""Seconds between two starts: RFC 8305 section 5 recommends it; curl takes 200 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketAddress:
+    """Where one connect goes: an IP address and a port, or the path of a unix socket."""
+
+    host: IPAddress | Path
+    port: int = 0
+
+    def __str__(self) -> str:
+        if isinstance(self.host, Path):
+            return f"unix:{self.host}"
+        return (
+            f"[{self.host}]:{self.port}" if isinstance(self.host, IPv6Address) else f"{self.host}:{self.port}"
+        )
+
+
+class Connect(Shape):
+    """How one connection is made; a test or a faster transport puts its own in."""
+
+    def __call__(self, reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+        """
+        A stream that is Parked, paused and tuned. Cancelling gives the socket back.
+
+        Fails with L{DialError}.
+        """
+
+
+def interleaved(addresses: Sequence[SocketAddress]) -> list[SocketAddress]:
+    """
+    The families by turns, each in its own order, the family of the first address first; none twice.
+
+    RFC 8305 section 4: the resolver has sorted them (RFC 6724), so its first is the preferred family.
+    """
+    unique = list(dict.fromkeys(addresses))
+    if not unique:
+        return []
+    lead = _family(unique[0])
+    mine = [address for address in unique if _family(address) == lead]
+    others = [address for address in unique if _family(address) != lead]
+    order: list[SocketAddress] = []
+    while mine or others:
+        order += mine[:1] + others[:1]
+        del mine[:1], others[:1]
+    return order
+
+
+def _family(address: SocketAddress) -> int:
+    return 0 if isinstance(address.host, Path) else address.host.version
+
+
+async def race(
+    reactor: Any,
+    addresses: Sequence[SocketAddress],
+    *,
+    delay: float = STAGGER,
+    connect: Connect | None = None,
+) -> Stream:
+    """
+    Connect to the first of C{addresses} that answers; what else was begun is given up.
+
+    The next address is begun C{delay} seconds after the one before, or at once when one fails. There is no
+    time limit here: the caller cancels. Cancelled, the error is given L{CancelledError}, nothing stays open.
+
+    @param addresses: one at least.
+    @return: Parked, paused and tuned.
+    @raise DialError: the most telling of all failures, with the others in C{others}.
+    """
+    return await Race(reactor, addresses, delay=delay, connect=connect or connect_once).run()
+
+
+class Race:
+    """
+    One race.
+
+    @ivar failures: what failed so far, in the order of failing.
+    @ivar pending: the addresses under way, with the time of their start; kept when the race is cancelled.
+    @ivar winner: the address that connected.
+    """
+
+    def __init__(
+        self, reactor: Any, addresses: Sequence[SocketAddress], *, delay: float, connect: Connect
+    ) -> None:
+        self._reactor = reactor
+        self._waiting = interleaved(addresses)
+        self._delay = delay
+        self._connect = connect
+        self._timer: Any = None
+        self._attempts: dict[SocketAddress, Deferred[Stream]] = {}
+        self._result: Deferred[Stream] = Deferred(lambda _: self._end())
+        self._over = False
+        self.pending: dict[SocketAddress, float] = {}
+        self.failures: list[DialError] = []
+        self.winner: SocketAddress | None = None
+
+    def run(self) -> Deferred[Stream]:
+        """Begin; called once."""
+        if not self._waiting:
+            raise ValueError("no address to connect to")
+        self._next()
+        return self._result
+
+    def _next(self) -> None:
+        self._stop_timer()
+        address = self._waiting.pop(0)
+        self.pending[address] = self._reactor.seconds()
+        if self._waiting:
+            self._timer = self._reactor.callLater(self._delay, self._staggered)
+        attempt = self._attempts[address] = self._connect(self._reactor, address)
+        attempt.addCallbacks(self._won, self._lost, callbackArgs=(address,), errbackArgs=(address,))
+
+    def _staggered(self) -> None:
+        self._timer = None
+        self._next()
+
+    def _won(self, stream: Stream, address: SocketAddress) -> None:
+        if self._over:  # connected although it was cancelled
+            stream.abortConnection()
+            return
+        self._attempts.pop(address, None)
+        self.winner = address
+        self._end()
+        self._result.callback(stream)
+
+    def _lost(self, failure: Failure, address: SocketAddress) -> None:
+        if self._over:
+            return
+        self._attempts.pop(address, None)
+        started = self.pending.pop(address)
+        error = failure.value
+        if not isinstance(error, DialError):
+            self._end()
+            self._result.errback(failure)  # a bug
+            return
+        error.address = str(address)
+        error.elapsed = self._reactor.seconds() - started
+        self.failures.append(error)
+        if self._waiting:
+            self._next()
+        elif not self.pending:
+            self._end()
+            self._result.errback(most_telling(self.failures))
+
+    def _end(self) -> None:
+        self._over = True
+        self._waiting.clear()
+        self._stop_timer()
+        attempts, self._attempts = list(self._attempts.values()), {}
+        for attempt in attempts:
+            attempt.cancel()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+
+# --- failures -----------------------------------------------------------------------------------------
+
+_TELLING: tuple[type[DialError], ...] = (
+    LocalLimit,  # nothing of it is the upstream's doing
+    PeerClosed,  # something is there and ended it
+    ConnectionRefused,  # the host is there
+    DialForbidden,  # a firewall here, which somebody can open
+    DialTimeout,  # silence: it may be there
+    Unroutable,  # most often only the family that this network lacks
+)
+
+
+def most_telling(failures: Sequence[DialError]) -> DialError:
+    """
+    The failure that a person should hear of, with the rest in its C{others}.
+
+    What shows that a machine is there comes first: refused says "start the program", which is nearer to the
+    cause than the silence of a second address. Unroutable comes last, because of several addresses it is
+    most often the family that this network does not carry (IPv6 at home). Of equals the first stands, for
+    its address was the preferred one.
+    """
+
+    def rank(error: DialError) -> int:
+        for place, kind in enumerate(_TELLING):
+            if isinstance(error, kind):
+                return place
+        return -1  # names, TLS, denials: each says more than any failure of TCP
+
+    best = min(failures, key=rank)
+    best.others = tuple(error for error in failures if error is not best)
+    return best
+
+
+_LOCAL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_NO_ROUTE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN, errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}
+if hasattr(errno, "EHOSTDOWN"):
+    _NO_ROUTE.add(errno.EHOSTDOWN)  # macOS: ARP found nobody, and says so for a while
+_GONE = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
+
+
+def from_errno(number: int, address: SocketAddress, *, platform: str = sys.platform) -> DialError:
+    """
+    What a failed C{connect()} means. By errno, for Twisted has no class for most of them.
+
+    EADDRNOTAVAIL is the kernel finding no local address (IPv6 switched off; macOS without a network), but on
+    Linux with IPv4 it is the range of local ports that is used up.
+    """
+    unix = isinstance(address.host, Path)
+    kind: type[DialError] = DialError
+    if number in _LOCAL or (
+        number == errno.EADDRNOTAVAIL and platform == "linux" and not unix and _family(address) == 4
+    ):
+        kind = LocalLimit
+    elif number == errno.ECONNREFUSED or (unix and number in (errno.ENOENT, errno.ENOTSOCK, errno.ENOTDIR)):
+        kind = ConnectionRefused
+    elif number in (errno.EACCES, errno.EPERM):
+        kind = DialForbidden
+    elif number == errno.ETIMEDOUT or (unix and number == errno.EAGAIN):
+        kind = DialTimeout
+    elif number in _NO_ROUTE:
+        kind = Unroutable
+    elif number in _GONE:
+        kind = PeerClosed
+    error = kind(os.strerror(number) if number else "the connection could not be made", address=str(address))
+    error.errno = number or None
+    return error
+
+
+# --- one connection -----------------------------------------------------------------------------------
+
+
+def connect_once(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+    """One connection with Twisted's own transports; L{Connect} says what comes of it."""
+    factory = _Factory(address)
+    try:
+        # Twisted's own time limit is off: the caller has the deadline.
+        if isinstance(address.host, Path):
+            factory.connector = reactor.connectUNIX(os.fspath(address.host), factory, timeout=None)
+        else:
+            factory.connector = reactor.connectTCP(str(address.host), address.port, factory, timeout=None)
+    except OSError as error:  # a unix socket's own socket() is not guarded
+        return _failed(from_errno(error.errno or 0, address))
+    return factory.result
+
+
+def _failed(error: DialError) -> Deferred[Stream]:
+    failed: Deferred[Stream] = Deferred()
+    failed.errback(error)
+    return failed
+
+
+class _Factory(ClientFactory):
+    noisy = False
+
+    def __init__(self, address: SocketAddress) -> None:
+        self.address = address
+        self.connector: Any = None
+        self.result: Deferred[Stream] = Deferred(self._cancel)
+        self.cancelled = False
+
+    def buildProtocol(self, addr: IAddress | None) -> Parked:
+        return _Connected(self._connected)
+
+    def _connected(self, stream: Stream) -> None:
+        if self.cancelled:
+            stream.abortConnection()
+        else:
+            self.result.callback(stream)
+
+    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
+        if self.cancelled:
+            return
+        error = reason.value
+        if isinstance(error, ConnectTimeout):
+            number = errno.ETIMEDOUT
+        else:
+            number = error.osError if isinstance(error, ConnectError) and error.osError else 0
+        self.result.errback(from_errno(number, self.address))
+
+    def _cancel(self, _: Deferred[Stream]) -> None:
+        self.cancelled = True
+        self.connector.stopConnecting()
+
+
+class _Connected(Parked):
+    """Tells once that the connection is there, paused before a byte was read."""
+
+    def __init__(self, connected: Callable[[Stream], None]) -> None:
+        self._tell: Callable[[Stream], None] | None = connected
+
+    def connectionMade(self) -> None:
+        stream: Any = self.transport
+        stream.pauseProducing()
+        tune(stream)
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell(stream)

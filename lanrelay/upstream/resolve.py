@@ -1,0 +1,191 @@
+"""Names to addresses, in threads of their own, so that a name that hangs delays nothing else."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from threading import Thread
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from lanrelay.addresses import IPAddress, host_name, parse_ip
+from lanrelay.errors import DialError, LocalLimit, NameServerFailed, NoSuchName
+
+LIMIT = 64
+"""Look-ups at a time. Each is a thread that mostly waits; glibc gives one up after 10 to 30 s."""
+
+FRESH = 5.0
+"""Seconds for which a look-up under way is shared. After a change of network the old one hangs on."""
+
+PER_NAME = 2
+"""Look-ups of one name at a time, so that a name that hangs for ever cannot take all of L{LIMIT}."""
+
+LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+
+GetAddrInfo = Callable[..., Any]
+Answer = tuple[IPAddress, ...] | DialError
+
+
+class Resolver:
+    """
+    Looks names up with the system's C{getaddrinfo}: hosts file, DNS, mDNS, whatever it is told to ask.
+
+    Nothing is kept: the system has a cache where it wants one, and a laptop that moves must not be told of
+    yesterday's network. No thread is started before the first look-up.
+
+    @param getaddrinfo: called in a thread as C{socket.getaddrinfo} is.
+    @param start: starts a thread that runs what it is given.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        getaddrinfo: GetAddrInfo = socket.getaddrinfo,
+        start: Callable[[Callable[[], None]], None] | None = None,
+        limit: int = LIMIT,
+    ) -> None:
+        self._reactor = reactor
+        self._getaddrinfo = getaddrinfo
+        self._start = start or _start_daemon
+        self._limit = limit
+        self._lookups: dict[str, list[_Lookup]] = {}
+        self._running = 0
+        self._stopped = False
+
+    async def resolve(self, host: str) -> tuple[IPAddress, ...]:
+        """
+        The addresses of C{host}, in the system's order, at least one.
+
+        Addresses in any spelling and localhost (RFC 6761 section 6.3) are answered at once. Cancelling ends
+        this caller's wait; the look-up goes on for the others.
+
+        @raise NoSuchName: there is no such name, it has no address, or it can be no name.
+        @raise NameServerFailed: it could not be looked up.
+        @raise LocalLimit: too many look-ups are under way.
+        """
+        address = parse_ip(host)
+        if address is not None:
+            return (address,)
+        name = host_name(host)
+        if name is None:
+            raise NoSuchName(f"{host[:80]!r} is not a valid host name")
+        if name == "localhost" or name.endswith(".localhost"):
+            return LOCALHOST
+        return await self._wait_for(name)
+
+    def stop(self) -> None:
+        """Answer nobody any more; threads that hang are left to the end of the process."""
+        self._stopped = True
+        lookups, self._lookups = self._lookups, {}
+        for running in lookups.values():
+            for lookup in running:
+                waiters, lookup.waiters = lookup.waiters, []
+                for waiter in waiters:
+                    waiter.cancel()
+
+    @property
+    def running(self) -> int:
+        """Look-ups under way, those that nobody waits for any more too."""
+        return self._running
+
+    def _wait_for(self, name: str) -> Deferred[tuple[IPAddress, ...]]:
+        running = self._lookups.get(name, [])
+        now = self._reactor.seconds()
+        lookup = running[-1] if running else None
+        if lookup is None or (now - lookup.started > FRESH and len(running) < PER_NAME):
+            lookup = self._look_up(name, now)
+        waiter: Deferred[tuple[IPAddress, ...]] = Deferred(lookup.leave)
+        lookup.waiters.append(waiter)
+        return waiter
+
+    def _look_up(self, name: str, now: float) -> _Lookup:
+        if self._running >= self._limit:
+            raise LocalLimit(f"{self._limit} names are being looked up already")
+        if self._stopped:
+            raise NameServerFailed("the relay is stopping")
+        lookup = _Lookup(now)
+
+        def run() -> None:  # in a thread of its own
+            answer = _ask(self._getaddrinfo, name)
+            if self._stopped:
+                return
+            try:
+                self._reactor.callFromThread(self._answered, name, lookup, answer)
+            except OSError:
+                pass  # the reactor has closed its waker: the process is ending
+
+        try:
+            self._start(run)
+        except RuntimeError as error:  # "can't start new thread"
+            raise LocalLimit(f"no thread for the look-up of a name: {error}") from None
+        self._running += 1
+        self._lookups.setdefault(name, []).append(lookup)
+        return lookup
+
+    def _answered(self, name: str, lookup: _Lookup, answer: Answer | Exception) -> None:
+        self._running -= 1
+        running = self._lookups.get(name, [])
+        if lookup in running:
+            running.remove(lookup)
+            if not running:
+                del self._lookups[name]
+        waiters, lookup.waiters = lookup.waiters, []
+        for waiter in waiters:
+            if isinstance(answer, tuple):
+                waiter.callback(answer)
+            elif isinstance(answer, DialError):
+                waiter.errback(type(answer)(answer.detail))  # each its own: the dialer writes into it
+            else:
+                waiter.errback(answer)
+
+
+class _Lookup:
+    def __init__(self, started: float) -> None:
+        self.started = started
+        self.waiters: list[Deferred[tuple[IPAddress, ...]]] = []
+
+    def leave(self, waiter: Deferred[tuple[IPAddress, ...]]) -> None:
+        if waiter in self.waiters:
+            self.waiters.remove(waiter)
+
+
+def _start_daemon(run: Callable[[], None]) -> None:
+    # A daemon thread, so that the interpreter's exit does not wait for a name server.
+    Thread(target=run, name="look-up", daemon=True).start()
+
+
+_NO_NAME = {
+    getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if hasattr(socket, name)
+}
+
+
+def _ask(getaddrinfo: GetAddrInfo, name: str) -> Answer | Exception:
+    try:
+        rows = getaddrinfo(name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    except socket.gaierror as error:
+        text = (error.strerror or "no answer").rstrip(".")
+        if error.errno in _NO_NAME:
+            return NoSuchName(f"no such name: {text}")
+        if error.errno == getattr(socket, "EAI_MEMORY", None):
+            return LocalLimit(text)
+        return NameServerFailed(text)
+    except UnicodeError:
+        return NoSuchName("not a valid host name")
+    except OSError as error:
+        return NameServerFailed(error.strerror or str(error))
+    except Exception as error:
+        return error  # a bug: it is raised where somebody waits for it
+    found: list[IPAddress] = []
+    for family, _, _, _, place in rows:
+        if family == socket.AF_INET:
+            found.append(IPv4Address(place[0]))
+        elif family == socket.AF_INET6:
+            # A link-local address is of no use without its interface.
+            found.append(IPv6Address(f"{place[0]}%{place[3]}" if place[3] else place[0]))
+    return tuple(dict.fromkeys(found)) or NoSuchName("the name has no address")

@@ -1,0 +1,168 @@
+"""One configured upstream: how it is dialed, and whether it is up."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.logger import Logger
+
+from lanrelay.config import model
+from lanrelay.errors import AddressDenied, DialError, LocalLimit
+from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
+
+if TYPE_CHECKING:
+    from lanrelay.transport.trust import ClientTls
+
+HISTORY = 20
+"""Changes of state that are kept for the status page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition:
+    """
+    A change of state.
+
+    @ivar at: the reactor's seconds.
+    @ivar error: why it went down.
+    """
+
+    at: float
+    up: bool
+    error: DialError | None = None
+
+
+class Upstream:
+    """
+    One upstream of a listener or a route.
+
+    @ivar name: its URL.
+    @ivar target: what is dialed: C{address} if that is set, else the URL's host and port.
+    @ivar tls: its trust, or C{None} without TLS.
+    @ivar up: whether it is taken to be there. Only health checks make it C{False}: without them it stays up.
+    @ivar open: connections in use; counted by who uses them, read by least-connections.
+    @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
+    @ivar history: the latest changes of state, the oldest first.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        dialer: Dialer,
+        config: model.Upstream,
+        timeouts: model.Timeouts,
+        health: model.Health | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._dialer = dialer
+        self._timeouts = timeouts
+        self._health = health
+        self._streak = 0  # checks and dials that contradict C{up}, in a row
+        self.config = config
+        self.name = str(config.url)
+        url = config.url
+        self._label = str(Target(url.host, url.port, url.unix_path))
+        if config.address is not None:
+            self.target = Target(config.address.host, config.address.port)
+        else:
+            self.target = Target(url.host, url.port, url.unix_path)
+        self.tls: ClientTls | None = None
+        if url.tls:
+            # Only where there is TLS: it knows of OpenSSL.
+            from lanrelay.transport.trust import ClientTls
+
+            self.tls = ClientTls(config.trust, config.server_name)
+        self.up = True
+        self.open = 0
+        self.last_error: DialError | None = None
+        self.history: deque[Transition] = deque(maxlen=HISTORY)
+
+    @property
+    def insecure(self) -> bool:
+        """C{verify: false}: whoever answers is believed."""
+        return self.tls is not None and not self.config.trust.verify
+
+    def load(self) -> None:
+        """
+        Read the user's certificates and keys.
+
+        @raise StartError: one cannot be used.
+        """
+        if self.tls is not None:
+            self.tls.load()
+
+    async def dial(self, permit: Permit | None = None) -> Dialed:
+        """
+        Connect to it; the outcome counts as that of a health check.
+
+        @raise DialError: as L{Dialer.dial}; C{target} is the URL's host and port, also when C{address} is
+            dialed.
+        @raise CancelledError: the caller cancelled; nothing is counted.
+        """
+        try:
+            dialed = await self.connect(permit)
+        except DialError as error:
+            self.failed(error)
+            raise
+        self.succeeded()
+        return dialed
+
+    async def connect(self, permit: Permit | None = None, *, timeout: float | None = None) -> Dialed:
+        """
+        As L{dial}, but nothing is counted: a health check judges more than the connection.
+
+        @param timeout: seconds for each of connect and handshake, instead of the configured ones.
+        """
+        try:
+            return await self._dialer.dial(
+                self.target,
+                connect_timeout=self._timeouts.connect if timeout is None else timeout,
+                handshake_timeout=self._timeouts.handshake if timeout is None else timeout,
+                tls=self.tls,
+                permit=permit,
+            )
+        except DialError as error:
+            error.target = self._label
+            raise
+
+    def succeeded(self) -> None:
+        """A dial or a check was good."""
+        self.last_error = None
+        if self.up:
+            self._streak = 0
+            return
+        self._streak += 1
+        if self._health is None or self._streak >= self._health.rise:
+            self._change(True, None)
+
+    def failed(self, error: DialError) -> None:
+        """A dial or a check failed. What is not the upstream's doing (a rule, our limits) changes nothing."""
+        if isinstance(error, (AddressDenied, LocalLimit)):
+            return
+        self.last_error = error
+        if not self.up:
+            self._streak = 0
+            return
+        self._streak += 1
+        if self._health is not None and self._streak >= self._health.fall:
+            self._change(False, error)
+
+    def _change(self, up: bool, error: DialError | None) -> None:
+        self.up = up
+        self._streak = 0
+        self.history.append(Transition(at=self._reactor.seconds(), up=up, error=error))
+        if error is not None:
+            from lanrelay.upstream.explain import explain
+
+            explanation = explain(error)
+            self.log.warn(
+                "{upstream} is down: {what} {remedy}",
+                upstream=self.name,
+                what=explanation.what,
+                remedy=explanation.remedy,
+            )
+        else:
+            self.log.info("{upstream} is up again", upstream=self.name)
