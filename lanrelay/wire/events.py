@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Union
 
 from lanrelay.wire.headers import Headers
 
+NO_FIELDS = Headers()
 Version = tuple[int, int]
 HTTP_1_0: Version = (1, 0)
 HTTP_1_1: Version = (1, 1)
@@ -32,7 +32,7 @@ class ResponseHead:
 
     status: int
     reason: bytes = b""
-    headers: Headers = Headers()
+    headers: Headers = NO_FIELDS
     version: Version = HTTP_1_1
 
 
@@ -47,7 +47,7 @@ class BodyPart:
 class EndOfMessage:
     """The message is whole."""
 
-    trailers: Headers = Headers()
+    trailers: Headers = NO_FIELDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,4 +55,4 @@ class ConnectionClosed:
     """The peer ended its side between messages."""
 
 
-Event = Union[RequestHead, ResponseHead, BodyPart, EndOfMessage, ConnectionClosed]
+Event = RequestHead | ResponseHead | BodyPart | EndOfMessage | ConnectionClosed

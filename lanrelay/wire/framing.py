@@ -1,0 +1,235 @@
+"""Where a body ends (RFC 9112 section 6); refuses what two readers could understand in two ways."""
+
+from __future__ import annotations
+
+import re
+
+from lanrelay.errors import RemoteProtocolError
+from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
+from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers
+from lanrelay.wire.heads import parse_trailers
+from lanrelay.wire.limits import Limits
+
+CHUNKED = -1
+UNTIL_CLOSE = -2
+Framing = int
+"""The length of the content, or L{CHUNKED}, or L{UNTIL_CLOSE}."""
+
+# RFC 9112 section 6.3, RFC 9110 section 8.6: digits and nothing else. 18 of them stay below 2**63, which
+# every next hop can count to.
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+
+# RFC 9112 section 7.1. 15 digits stay below 2**60. White space after the size is refused, although a
+# recipient may skip it (section 7.1.1), because those that do and those that do not see different sizes.
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
+_CHUNK_LINE_BEGUN = re.compile(
+    rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?)?\Z"
+)
+
+# RFC 9110 section 6.5.1: not in trailers is what frames, routes, authenticates, or says how the content
+# is read.
+FORBIDDEN_TRAILERS = HOP_BY_HOP | {
+    b"authorization",
+    b"cache-control",
+    b"content-encoding",
+    b"content-length",
+    b"content-range",
+    b"content-type",
+    b"cookie",
+    b"date",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"if-match",
+    b"if-modified-since",
+    b"if-none-match",
+    b"if-range",
+    b"if-unmodified-since",
+    b"location",
+    b"max-forwards",
+    b"origin",
+    b"range",
+    b"referer",
+    b"set-cookie",
+    b"strict-transport-security",
+    b"vary",
+    b"via",
+    b"www-authenticate",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-proto",
+}
+
+
+def request_framing(head: RequestHead) -> Framing:
+    """
+    How a request's content is framed.
+
+    @raise RemoteProtocolError: Content-Length with Transfer-Encoding, or one of them not as it must be.
+    """
+    index = head.headers.index
+    if b"content-length" not in index and b"transfer-encoding" not in index:
+        return 0
+    framing = _declared(head)
+    if head.method == b"CONNECT" and framing != 0:
+        # RFC 9110 section 9.3.6: it has no content, so these bytes are content to one and a tunnel's to
+        # another.
+        raise RemoteProtocolError("a CONNECT with content")
+    return 0 if framing is None else framing
+
+
+def response_framing(method: bytes, head: ResponseHead) -> Framing:
+    """
+    How a response's content is framed, in the order of RFC 9112 section 6.3.
+
+    @raise RemoteProtocolError: Content-Length with Transfer-Encoding, or one of them not as it must be.
+    """
+    status = head.status
+    if status < 200 or status == 204 or (method == b"CONNECT" and status < 300):
+        return 0
+    framing = _declared(head)
+    if method == b"HEAD" or status == 304:
+        return 0
+    return UNTIL_CLOSE if framing is None else framing
+
+
+def _declared(head: RequestHead | ResponseHead) -> Framing | None:
+    headers = head.headers
+    index = headers.index
+    length = index.get(b"content-length")
+    coding = index.get(b"transfer-encoding")
+    if coding is not None:
+        if length is not None:
+            raise RemoteProtocolError("Content-Length with Transfer-Encoding")
+        if head.version == HTTP_1_0:
+            raise RemoteProtocolError("Transfer-Encoding in HTTP/1.0")
+        if coding[2].lower() != b"chunked" or len(headers.all(b"transfer-encoding")) > 1:
+            raise RemoteProtocolError("a Transfer-Encoding other than chunked")
+        return CHUNKED
+    if length is None:
+        return None
+    if len(index) != len(headers) and len(headers.all(b"content-length")) > 1:
+        raise RemoteProtocolError("several Content-Length fields")
+    if _LENGTH.fullmatch(length[2]) is None:
+        raise RemoteProtocolError("a Content-Length that is no number")
+    return int(length[2])
+
+
+class ChunkedReader:
+    """
+    Takes a chunked body apart.
+
+    @ivar trailers: what came after the last chunk, without what may not stand there; valid once C{complete}.
+    @ivar rest: the bytes after the body; valid once C{complete}.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.complete = False
+        self.trailers = Headers()
+        self.rest = b""
+        self._limits = limits
+        self._left = 0
+        """Bytes of the chunk that are still to come."""
+        self._ending = False
+        """The chunk is whole, its CRLF is not."""
+        self._trailing: bytearray | None = None
+        self._held = b""
+        """The beginning of a chunk line, or of a CRLF; never more than one line."""
+        self._extensions = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """
+        The content in C{data}, in as many pieces as there are chunks.
+
+        @raise RemoteProtocolError: C{content_so_far} holds what came before the fault.
+        """
+        content: list[bytes] = []
+        self.content_so_far = content
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        position, end = 0, len(data)
+        while position < end:
+            if self._trailing is not None:
+                self._feed_trailers(data[position:])
+                break
+            if self._left:
+                piece = data[position : position + self._left]
+                content.append(piece)
+                position += len(piece)
+                self._left -= len(piece)
+                self._ending = not self._left
+            elif self._ending:
+                if not data.startswith(b"\r\n", position):
+                    if end - position == 1 and data[position] == 13:
+                        self._held = b"\r"
+                        break
+                    raise RemoteProtocolError("a chunk that does not end with CRLF")
+                self._ending = False
+                position += 2
+            else:
+                match = _CHUNK_LINE.match(data, position)
+                if match is None:
+                    self._hold(data[position:])
+                    break
+                position = match.end()
+                size, extension = match.groups()
+                if extension is not None:
+                    self._count(match.end() - match.start(), len(extension))
+                self._left = int(size, 16)
+                if not self._left:
+                    self._trailing = bytearray()
+        return content
+
+    def _hold(self, begun: bytes) -> None:
+        if _CHUNK_LINE_BEGUN.match(begun) is None:
+            raise RemoteProtocolError("no valid chunk size")
+        self._count(len(begun), 0)
+        self._held = begun
+
+    def _count(self, line: int, extension: int) -> None:
+        self._extensions += extension
+        if line > self._limits.chunk_line or self._extensions > self._limits.extensions:
+            raise RemoteProtocolError("too much in chunk extensions")
+
+    def _feed_trailers(self, data: bytes) -> None:
+        held = self._trailing
+        assert held is not None
+        scanned = max(len(held) - 3, 0)
+        held += data
+        if held[:2] == b"\r\n":
+            end, fields = 2, b""
+        else:
+            found = held.find(b"\r\n\r\n", scanned)
+            if max(found, 0) > self._limits.trailers or (found < 0 and len(held) > self._limits.trailers):
+                raise RemoteProtocolError(f"more than {self._limits.trailers} bytes of trailers", 431)
+            if found < 0:
+                refuse_bare_line_ends(held, scanned)
+                return
+            end, fields = found + 4, bytes(held[:found])
+        if fields:
+            self.trailers = Headers.of(
+                [field for field in parse_trailers(fields, self._limits) if _may_trail(field)]
+            )
+        self.rest = bytes(held[end:])
+        self._trailing = None
+        self.complete = True
+
+
+def _may_trail(field: Field) -> bool:
+    return field[0] not in FORBIDDEN_TRAILERS
+
+
+_BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
+
+
+def refuse_bare_line_ends(held: bytearray, start: int) -> None:
+    """
+    Say at once what else would only be seen at an end that never comes: a head with LF alone has no CRLF
+    CRLF.
+
+    @param start: where to look from; what stands before was looked at.
+    @raise RemoteProtocolError: a LF without its CR, or a CR without its LF.
+    """
+    if _BARE.search(held, max(start - 1, 0)) is not None:
+        raise RemoteProtocolError("a bare CR or LF")

@@ -1,0 +1,218 @@
+"""Header and trailer fields: ordered, as they came, and found by their lower-case name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+Field = tuple[bytes, bytes, bytes, bytes]
+"""Lower-case name, name, value, and the line C{name: value}: made once, shared by all that hold it."""
+
+NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""RFC 9110 section 5.6.2, token."""
+
+VALUE = re.compile(rb"[^\x00-\x08\x0a-\x1f\x7f]*")
+"""RFC 9110 section 5.5, field-value, obs-text and all."""
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"proxy-connection",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-authentication-info",
+        b"http2-settings",
+    }
+)
+"""
+What concerns one connection only: RFC 9110 section 7.6.1 with what section 11.7 says of proxies, and
+HTTP2-Settings of RFC 7540 section 3.2.1.
+"""
+
+GUARDED = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"content-type",
+        b"content-encoding",
+        b"content-range",
+        b"authorization",
+        b"www-authenticate",
+        b"cookie",
+        b"set-cookie",
+        b"origin",
+        b"referer",
+        b"via",
+        b"max-forwards",
+        b"cache-control",
+        b"location",
+        b"date",
+        b"expect",
+        b"range",
+        b"forwarded",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-proto",
+        b"sec-fetch-site",
+        b"sec-fetch-mode",
+        b"access-control-allow-origin",
+        b"content-security-policy",
+        b"x-frame-options",
+        b"strict-transport-security",
+        b"mcp-session-id",
+        b"mcp-protocol-version",
+        b"last-event-id",
+    }
+)
+"""
+End-to-end fields on which somebody's decision rests. A C{Connection: authorization} would let a client, or a
+page, have us remove what the next hop judges by; RFC 9110 section 7.6.1 forbids naming end-to-end fields.
+"""
+
+
+def make_field(name: bytes, value: bytes) -> Field:
+    """
+    Check and make one field.
+
+    @raise ValueError: it could not be sent as one field; CR and LF would split the message.
+    """
+    if NAME.fullmatch(name) is None:
+        raise ValueError("no valid field name")
+    value = value.strip(b" \t")
+    if VALUE.fullmatch(value) is None:
+        raise ValueError("a control byte in a field value")
+    return (name.lower(), name, value, name + b": " + value)
+
+
+class Headers:
+    """
+    The fields of one message: immutable, in their order, in their case, duplicates kept.
+
+    Iterating gives pairs of name and value. Names that are asked for are lower case. C{repr} shows names
+    only, for values may be secret.
+
+    @raise ValueError: from the constructor, if a pair could not be sent as one field.
+    """
+
+    __slots__ = ("_fields", "_index")
+
+    _fields: list[Field]
+    _index: dict[bytes, Field] | None
+
+    def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        self._fields = [make_field(name, value) for name, value in pairs]
+        self._index = None
+
+    @classmethod
+    def of(cls, fields: list[Field]) -> Headers:
+        """From fields that are already judged; the list is ours from now on."""
+        headers = cls.__new__(cls)
+        headers._fields = fields
+        headers._index = None
+        return headers
+
+    @property
+    def fields(self) -> list[Field]:
+        """The fields with their lower-case names and lines; not to be changed."""
+        return self._fields
+
+    @property
+    def index(self) -> dict[bytes, Field]:
+        """The first field of each lower-case name; not to be changed."""
+        index = self._index
+        if index is None:
+            index = {field[0]: field for field in self._fields}
+            if len(index) != len(self._fields):
+                index = {field[0]: field for field in reversed(self._fields)}
+            self._index = index
+        return index
+
+    def get(self, name: bytes) -> bytes | None:
+        """The first value of that name."""
+        field = self.index.get(name)
+        return None if field is None else field[2]
+
+    def all(self, name: bytes) -> list[bytes]:
+        """Every value of that name, in order."""
+        if name not in self.index:
+            return []
+        return [field[2] for field in self._fields if field[0] == name]
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        """The members of a comma-separated list, over all fields of that name, in lower case."""
+        if name not in self.index:
+            return []
+        members = b",".join(self.all(name)).lower().split(b",")
+        return [token for member in members if (token := member.strip(b" \t"))]
+
+    def without(self, names: Collection[bytes]) -> Headers:
+        """Without every field of these lower-case names."""
+        if not any(name in self.index for name in names):
+            return self
+        return Headers.of([field for field in self._fields if field[0] not in names])
+
+    def replaced(self, name: bytes, value: bytes) -> Headers:
+        """With one field of that name, where the first one stood; appended if there was none."""
+        field = make_field(name, value)
+        lower = field[0]
+        if lower not in self.index:
+            return Headers.of([*self._fields, field])
+        fields: list[Field] = []
+        for old in self._fields:
+            if old[0] != lower:
+                fields.append(old)
+            elif field is not None:
+                fields.append(field)
+                field = None  # type: ignore[assignment]
+        return Headers.of(fields)
+
+    def added(self, name: bytes, value: bytes) -> Headers:
+        """With one more field at the end."""
+        return Headers.of([*self._fields, make_field(name, value)])
+
+    def encode(self) -> bytes:
+        """The lines, each with its CRLF."""
+        if not self._fields:
+            return b""
+        return b"\r\n".join([field[3] for field in self._fields]) + b"\r\n"
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.index
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter([(field[1], field[2]) for field in self._fields])
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return self._fields == other._fields
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._fields))
+
+    def __repr__(self) -> str:
+        names = ", ".join(field[1].decode("ascii") for field in self._fields)
+        return f"<Headers {names}>" if names else "<Headers>"
+
+
+def end_to_end(headers: Headers) -> Headers:
+    """
+    Without what concerns one connection only, and without what C{Connection} names; but C{Connection} cannot
+    remove what is L{GUARDED}.
+    """
+    index = headers.index
+    if b"connection" in index:
+        drop = HOP_BY_HOP.union(headers.tokens(b"connection")) - GUARDED
+    elif HOP_BY_HOP.isdisjoint(index):
+        return headers
+    else:
+        drop = HOP_BY_HOP
+    return Headers.of([field for field in headers.fields if field[0] not in drop])

@@ -1,0 +1,343 @@
+"""HTTP/1.x on one connection: bytes to events and events to bytes, as a server and as a client."""
+
+from __future__ import annotations
+
+from lanrelay.errors import RemoteProtocolError
+from lanrelay.wire.events import (
+    HTTP_1_0,
+    HTTP_1_1,
+    BodyPart,
+    EndOfMessage,
+    Event,
+    RequestHead,
+    ResponseHead,
+)
+from lanrelay.wire.framing import (
+    CHUNKED,
+    UNTIL_CLOSE,
+    Framing,
+    request_framing,
+    response_framing,
+)
+from lanrelay.wire.heads import TOKEN_BYTES, parse_request_head, parse_request_line, parse_response_head
+from lanrelay.wire.limits import LIMITS, Limits
+from lanrelay.wire.reader import MessageReader, Reading
+from lanrelay.wire.writer import BodyWriter, encode_request_head, encode_response_head
+
+_LINE_SLACK = 256
+"""What a request line may hold beside its target: method, version, spaces."""
+
+
+class Http1Server(MessageReader):
+    """
+    The side of a connection that is asked.
+
+    C{receive} never goes past the end of a request: what comes after it waits until L{start_next_cycle},
+    or is given away by C{take_unread}. After a CONNECT answered with 2xx, or a 101, everything waits
+    there.
+
+    @ivar request: the head of the request under way.
+    @ivar keep_alive: whether the connection can serve another request; valid once a final head was sent.
+    @ivar switched: HTTP has ended, by 101 or a successful CONNECT.
+    """
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        super().__init__(limits)
+        self.request: RequestHead | None = None
+        self.keep_alive = True
+        self.switched = False
+        self._response: BodyWriter | None = None
+        self._line_judged = False
+        self._empty_line_skipped = False
+
+    # receiving ------------------------------------------------------------------------------------
+
+    @property
+    def request_complete(self) -> bool:
+        """The request was received to its end."""
+        return self.request is not None and self._reading in (Reading.COMPLETE, Reading.SWITCHED)
+
+    def start_next_cycle(self) -> list[Event]:
+        """
+        Go on with what came behind the last request; may hold a whole next one.
+
+        @raise RemoteProtocolError: as C{receive}.
+        @raise RuntimeError: not L{ready_for_next}.
+        """
+        if not self.ready_for_next:
+            raise RuntimeError("this request, or its response, is not complete")
+        self.request = None
+        self._response = None
+        self._line_judged = self._empty_line_skipped = False
+        self._reading = Reading.HEAD
+        return self.receive(self.take_unread())
+
+    def _head_received(self, block: bytes, events: list[Event]) -> None:
+        head = parse_request_head(block, self._limits)
+        framing = request_framing(head)
+        self.request = head
+        events.append(head)
+        self._body_follows(framing, events)
+
+    def _head_begun(self, held: bytearray) -> bool:
+        if held[0] == 13 and not self._empty_line_skipped:  # RFC 9112 section 2.2: at least one is ignored
+            if len(held) == 1:
+                return False
+            if held[1] == 10:
+                self._empty_line_skipped = True
+                del held[:2]
+                if not held:
+                    return False
+        if held[0] not in TOKEN_BYTES:
+            raise RemoteProtocolError("no valid request line")
+        if not self._line_judged:
+            end = held.find(b"\r\n")
+            if end >= 0:
+                parse_request_line(bytes(held[:end]), self._limits)
+                self._line_judged = True
+            elif len(held) > self._limits.target + _LINE_SLACK:
+                raise self._too_long(len(held))
+        return True
+
+    def _too_long(self, first_line: int) -> RemoteProtocolError:
+        if first_line > self._limits.target + _LINE_SLACK:
+            return RemoteProtocolError(f"a target of more than {self._limits.target} bytes", 414)
+        return super()._too_long(first_line)
+
+    # sending --------------------------------------------------------------------------------------
+
+    @property
+    def ready_for_next(self) -> bool:
+        """Request and response are complete, and the connection may serve another."""
+        response = self._response
+        return response is not None and response.complete and self.keep_alive and self.request_complete
+
+    @property
+    def response_begun(self) -> bool:
+        """A final head was sent."""
+        return self._response is not None or self.switched
+
+    @property
+    def response_complete(self) -> bool:
+        """The response was sent to its end."""
+        return self._response is not None and self._response.complete
+
+    def close_after_response(self) -> None:
+        """The response under way is the last one; said to the client if its head was not sent yet."""
+        self.keep_alive = False
+
+    def send(self, event: ResponseHead | BodyPart | EndOfMessage) -> bytes:
+        """
+        The bytes that say so.
+
+        A final head may also be sent when there is no request (it was malformed, or never came); the
+        connection then closes after it.
+
+        @raise RuntimeError: out of order, or content that is not as long as Content-Length says.
+        """
+        if isinstance(event, BodyPart):
+            return self._sending().part(event.data)
+        if isinstance(event, EndOfMessage):
+            return self._sending().end(event.trailers)
+        if self.response_begun:
+            raise RuntimeError("a second response head")
+        if event.status >= 200:
+            return self._send_final(event)
+        return self._send_interim(event)
+
+    def _sending(self) -> BodyWriter:
+        if self._response is None:
+            raise RuntimeError("content before a response head")
+        return self._response
+
+    def _send_interim(self, head: ResponseHead) -> bytes:
+        request = self.request
+        if request is None or request.version == HTTP_1_0:
+            if head.status == 101:
+                raise RuntimeError("101 without a request for it")
+            return b""  # RFC 9110 section 15.2: never to an HTTP/1.0 client
+        if head.status == 101:
+            if b"upgrade" not in request.headers or not self.request_complete:
+                raise RuntimeError("101 without a request for it")
+            self._switch()
+            return encode_response_head(101, head.reason, head.headers, framing=None)
+        return encode_response_head(head.status, head.reason, head.headers, framing=UNTIL_CLOSE)
+
+    def _send_final(self, head: ResponseHead) -> bytes:
+        request = self.request
+        method, version = (b"GET", HTTP_1_1) if request is None else (request.method, request.version)
+        if method == b"CONNECT" and head.status < 300:
+            if not self.request_complete:
+                raise RuntimeError("a tunnel inside a request")
+            self._switch()
+            return encode_response_head(head.status, head.reason, head.headers, framing=UNTIL_CLOSE)
+        framing, silent = self._framing(method, head)
+        if version == HTTP_1_0 and framing == CHUNKED:
+            framing = UNTIL_CLOSE
+        if (
+            request is None
+            or self._reading is Reading.FAILED
+            or method == b"CONNECT"  # what follows was meant for a tunnel, and must never run as a request
+            or (framing == UNTIL_CLOSE and not silent)
+            or b"close" in head.headers.tokens(b"connection")
+            or not _persists(request)
+        ):
+            self.keep_alive = False
+        connection = b""
+        if not self.keep_alive:
+            connection = b"close"
+        elif version == HTTP_1_0:
+            connection = b"keep-alive"
+        self._response = BodyWriter(framing, silent=silent)
+        return encode_response_head(
+            head.status, head.reason, head.headers, framing=framing, connection=connection
+        )
+
+    def _framing(self, method: bytes, head: ResponseHead) -> tuple[Framing, bool]:
+        """How the content is framed, and whether there is none whatever the fields say."""
+        headers = head.headers
+        chunked = b"transfer-encoding" in headers
+        length = None if chunked else headers.get(b"content-length")
+        if head.status == 204:  # RFC 9112 section 6.1, RFC 9110 section 8.6: neither field
+            return UNTIL_CLOSE, True
+        framing = CHUNKED if length is None else int(length)
+        if method == b"HEAD" or head.status == 304:
+            return (framing if chunked or length is not None else UNTIL_CLOSE), True
+        return framing, False
+
+    def _switch(self) -> None:
+        self.switched = True
+        self.keep_alive = False
+        self._reading = Reading.SWITCHED
+
+
+class Http1Client(MessageReader):
+    """
+    The side of a connection that asks, one exchange after another.
+
+    An answer may come while the request is still being sent; it is read, and the connection then only serves
+    again if the request was sent to its end. What comes after a complete response, or before a request, is
+    dropped and ends the connection's use. After a 101, or a 2xx to CONNECT, everything waits for
+    C{take_unread}.
+
+    @ivar response: the final head of the exchange under way.
+    @ivar switched: HTTP has ended, by 101 or a successful CONNECT.
+    """
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        super().__init__(limits)
+        self.response: ResponseHead | None = None
+        self.switched = False
+        self._request: RequestHead | None = None
+        self._body: BodyWriter | None = None
+        self._persistent = True
+        self._reading = Reading.COMPLETE
+
+    # sending --------------------------------------------------------------------------------------
+
+    @property
+    def request_complete(self) -> bool:
+        """The request was sent to its end."""
+        return self._body is not None and self._body.complete
+
+    def send(self, event: RequestHead | BodyPart | EndOfMessage) -> bytes:
+        """
+        The bytes that say so. Content is framed as the head says: Content-Length, or Transfer-Encoding,
+        or none.
+
+        @raise RuntimeError: out of order, or content that is not as long as Content-Length says.
+        @raise ValueError: method or target would split the request.
+        """
+        if isinstance(event, BodyPart):
+            return self._sending().part(event.data)
+        if isinstance(event, EndOfMessage):
+            return self._sending().end(event.trailers)
+        if not (self.reusable or (self._request is None and self._persistent)):
+            raise RuntimeError("a request on a connection that cannot take one")
+        data = encode_request_head(event)
+        try:
+            framing = request_framing(
+                RequestHead(method=event.method, target=event.target, headers=event.headers)
+            )
+        except RemoteProtocolError as error:
+            raise ValueError(error.detail) from None
+        self._request = event
+        self._body = BodyWriter(framing)
+        self.response = None
+        self._reading = Reading.HEAD
+        return data
+
+    def _sending(self) -> BodyWriter:
+        if self._body is None:
+            raise RuntimeError("content before a request head")
+        return self._body
+
+    # receiving ------------------------------------------------------------------------------------
+
+    @property
+    def response_complete(self) -> bool:
+        """The final response was received to its end."""
+        return self.response is not None and self._reading is Reading.COMPLETE
+
+    @property
+    def reusable(self) -> bool:
+        """The exchange is complete, and the connection can take another request."""
+        return self._persistent and self.request_complete and self.response_complete and not self._eof
+
+    def receive(self, data: bytes) -> list[Event]:
+        events = super().receive(data)
+        if self._unread and not self.switched:
+            # RFC 9112 section 9.2: an answer to nothing. It must never be read as the answer to what
+            # comes next.
+            self._unread.clear()
+            self._persistent = False
+        return events
+
+    def _between_messages(self) -> bool:
+        return self._reading in (Reading.COMPLETE, Reading.SWITCHED)
+
+    def _head_received(self, block: bytes, events: list[Event]) -> None:
+        head = parse_response_head(block, self._limits)
+        request = self._request
+        assert request is not None
+        if head.status == 101:
+            if b"upgrade" not in request.headers:
+                raise RemoteProtocolError("101 without a request for it")
+            if not self.request_complete:
+                raise RemoteProtocolError("101 before the end of the request")
+            self._switch(head, events)
+            return
+        if head.status < 200:
+            events.append(head)
+            return
+        if request.method == b"CONNECT" and head.status < 300:
+            self._switch(head, events)
+            return
+        framing = response_framing(request.method, head)
+        if framing == UNTIL_CLOSE or not _persists(head) or b"close" in request.headers.tokens(b"connection"):
+            self._persistent = False
+        self.response = head
+        events.append(head)
+        self._body_follows(framing, events)
+
+    def _head_begun(self, held: bytearray) -> bool:
+        if not b"HTTP/1.".startswith(held[:7]):
+            raise RemoteProtocolError("no HTTP/1.x response")
+        return True
+
+    def _switch(self, head: ResponseHead, events: list[Event]) -> None:
+        self.response = head
+        self.switched = True
+        self._persistent = False
+        self._reading = Reading.SWITCHED
+        events.append(head)
+
+
+def _persists(head: RequestHead | ResponseHead) -> bool:
+    """RFC 9112 section 9.3."""
+    if b"connection" not in head.headers:
+        return head.version == HTTP_1_1
+    options = head.headers.tokens(b"connection")
+    if b"close" in options:
+        return False
+    return head.version == HTTP_1_1 or b"keep-alive" in options

@@ -1,0 +1,196 @@
+"""The receiving half of an HTTP/1.x connection: heads and bodies out of bytes, whatever their pieces."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from lanrelay.errors import RemoteProtocolError
+from lanrelay.wire.events import BodyPart, ConnectionClosed, EndOfMessage, Event
+from lanrelay.wire.framing import CHUNKED, UNTIL_CLOSE, ChunkedReader, Framing, refuse_bare_line_ends
+from lanrelay.wire.limits import LIMITS, Limits
+
+
+class Reading(Enum):
+    """What the next byte belongs to."""
+
+    HEAD = "a head"
+    FIXED = "the content"
+    CHUNKED = "the chunked content"
+    UNTIL_CLOSE = "content that the end of the connection ends"
+    COMPLETE = "the next message; it waits"
+    SWITCHED = "another protocol"
+    FAILED = "nothing; there was an error"
+
+
+class MessageReader:
+    """
+    What both ends have in common. A subclass says what a head means.
+
+    An error is raised by the call that finds it. What the same bytes held before the fault is then in
+    C{before_error}; whoever does not care for it loses only the last content of a message that is broken
+    anyway. After an error all further bytes are ignored.
+
+    @ivar before_error: the events that came before the error in the call that raised it.
+    """
+
+    def __init__(self, limits: Limits = LIMITS) -> None:
+        self.before_error: list[Event] = []
+        self._limits = limits
+        self._reading = Reading.HEAD
+        self._left = 0
+        self._chunked: ChunkedReader | None = None
+        self._held = bytearray()
+        """The beginning of a head."""
+        self._unread = bytearray()
+        """What came after the message, or after the switch."""
+        self._eof = False
+
+    # what a subclass says -------------------------------------------------------------------------
+
+    def _head_received(self, block: bytes, events: list[Event]) -> None:
+        """A whole head; appends its event and calls L{_body_follows}, unless another head follows."""
+        raise NotImplementedError
+
+    def _head_begun(self, held: bytearray) -> bool:
+        """
+        Judge the beginning of a head before its end has come, so that nobody waits for a hopeless one.
+
+        @return: whether to look further; C{False} if nothing of a head has come yet.
+        """
+        raise NotImplementedError
+
+    def _too_long(self, first_line: int) -> RemoteProtocolError:
+        """The error for a head over the limit; C{first_line} is the length of its first line so far."""
+        return RemoteProtocolError(f"a head of more than {self._limits.head} bytes", 431)
+
+    # ---------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> list[Event]:
+        """
+        What the peer has sent means this.
+
+        @raise RemoteProtocolError: it means nothing; see C{before_error}.
+        """
+        events: list[Event] = []
+        try:
+            while data:
+                data = self._step(data, events)
+        except RemoteProtocolError:
+            self._reading = Reading.FAILED
+            self._held.clear()
+            self._unread.clear()
+            self.before_error = events
+            raise
+        return events
+
+    def take_unread(self) -> bytes:
+        """Hand over what was received and not parsed; for whoever takes the connection as a tunnel."""
+        unread = bytes(self._unread)
+        self._unread.clear()
+        return unread
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that were received and wait behind the message; stop reading when they become many."""
+        return len(self._unread)
+
+    def _step(self, data: bytes, events: list[Event]) -> bytes:
+        """Read what C{data} begins with, and return the rest."""
+        reading = self._reading
+        if reading is Reading.HEAD:
+            return self._read_head(data, events)
+        if reading is Reading.FIXED:
+            left = self._left - len(data)
+            if left > 0:
+                self._left = left
+                events.append(BodyPart(data=data))
+                return b""
+            events.append(BodyPart(data=data[: self._left]))
+            events.append(EndOfMessage())
+            rest = data[self._left :]
+            self._reading = Reading.COMPLETE
+            return rest
+        if reading is Reading.CHUNKED:
+            return self._read_chunked(data, events)
+        if reading is Reading.UNTIL_CLOSE:
+            events.append(BodyPart(data=data))
+        elif reading is not Reading.FAILED:
+            self._unread += data
+        return b""
+
+    def _read_head(self, data: bytes, events: list[Event]) -> bytes:
+        held = self._held
+        if not held and data[0] > 13:
+            end = data.find(b"\r\n\r\n")
+            if end >= 0:
+                if end > self._limits.head:
+                    raise self._too_long(data.find(b"\r\n"))
+                self._head_received(data[:end], events)
+                return data[end + 4 :]
+        scanned = max(len(held) - 3, 0)
+        held += data
+        if not self._head_begun(held):
+            return b""
+        end = held.find(b"\r\n\r\n", scanned)
+        if end > self._limits.head or (end < 0 and len(held) > self._limits.head + 3):
+            raise self._too_long(held.find(b"\r\n"))
+        if end < 0:
+            refuse_bare_line_ends(held, scanned)
+            return b""
+        block, rest = bytes(held[:end]), bytes(held[end + 4 :])
+        held.clear()
+        self._head_received(block, events)
+        return rest
+
+    def _body_follows(self, framing: Framing, events: list[Event]) -> None:
+        if framing == 0:
+            self._reading = Reading.COMPLETE
+            events.append(EndOfMessage())
+        elif framing == CHUNKED:
+            self._reading = Reading.CHUNKED
+            self._chunked = ChunkedReader(self._limits)
+        elif framing == UNTIL_CLOSE:
+            self._reading = Reading.UNTIL_CLOSE
+        else:
+            self._reading = Reading.FIXED
+            self._left = framing
+
+    def _read_chunked(self, data: bytes, events: list[Event]) -> bytes:
+        chunked = self._chunked
+        assert chunked is not None
+        try:
+            content = chunked.feed(data)
+        finally:
+            # Many small chunks that came together go on together.
+            content = chunked.content_so_far
+            if content:
+                events.append(BodyPart(data=content[0] if len(content) == 1 else b"".join(content)))
+        if not chunked.complete:
+            return b""
+        self._chunked = None
+        self._reading = Reading.COMPLETE
+        events.append(EndOfMessage(trailers=chunked.trailers))
+        return chunked.rest
+
+    def receive_eof(self) -> list[Event]:
+        """
+        The peer has ended its side.
+
+        @raise RemoteProtocolError: in the middle of a message.
+        """
+        if self._eof or self._reading is Reading.FAILED:
+            return []
+        self._eof = True
+        if self._reading is Reading.UNTIL_CLOSE:
+            self._reading = Reading.COMPLETE
+            return [EndOfMessage()]
+        if self._between_messages():
+            return [ConnectionClosed()]
+        place, self._reading = self._reading.value, Reading.FAILED
+        self.before_error = []
+        raise RemoteProtocolError(f"the connection ended before the end of {place}")
+
+    def _between_messages(self) -> bool:
+        if self._reading is Reading.HEAD:
+            return not self._held
+        return self._reading in (Reading.COMPLETE, Reading.SWITCHED)

@@ -1,0 +1,86 @@
+"""The four forms of a request target (RFC 9112 section 3.2)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from lanrelay.errors import RemoteProtocolError
+from lanrelay.wire.authority import Authority, parse_authority
+
+_ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)(.*)", re.DOTALL)
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """
+    What a request target says.
+
+    @ivar form: C{"origin"}, C{"absolute"}, C{"authority"} or C{"asterisk"}.
+    @ivar scheme: of the absolute form, C{"http"} or C{"https"}; else empty.
+    @ivar authority: of the absolute and the authority form, as parsed; without a port if none was written.
+    @ivar path: path and query as an origin is sent them; C{*} for an absolute OPTIONS without a path
+        (RFC 9112 section 3.2.4), empty for the authority form.
+    """
+
+    form: Literal["origin", "absolute", "authority", "asterisk"]
+    scheme: str = ""
+    authority: Authority | None = None
+    path: bytes = b""
+
+    @property
+    def port(self) -> int:
+        """The port to connect to: as written, or the scheme's; 0 where neither says one."""
+        if self.authority is not None and self.authority.port is not None:
+            return self.authority.port
+        return _PORTS.get(self.scheme, 0)
+
+
+def parse_target(method: bytes, target: bytes) -> Target:
+    """
+    Tell the forms apart.
+
+    @raise RemoteProtocolError: none of them, or one that the method does not have.
+    """
+    if method == b"CONNECT":
+        return Target(form="authority", authority=_connect_authority(target))
+    if target[:1] == b"/":
+        return Target(form="origin", path=target)
+    if target == b"*":
+        if method != b"OPTIONS":
+            raise RemoteProtocolError("a target of * for another method than OPTIONS")
+        return Target(form="asterisk", path=b"*")
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        raise RemoteProtocolError("no valid target")
+    scheme = match[1].decode("ascii").lower()
+    if scheme not in _PORTS:
+        raise RemoteProtocolError("a target whose scheme is not http or https")
+    try:
+        authority = parse_authority(match[2])
+    except ValueError as error:
+        raise RemoteProtocolError(f"a target whose authority is not valid: {error}") from None
+    path = match[3]
+    if not path:
+        path = b"*" if method == b"OPTIONS" else b"/"
+    elif path[:1] == b"?":
+        path = b"/" + path
+    return Target(form="absolute", scheme=scheme, authority=authority, path=path)
+
+
+def check_target(method: bytes, target: bytes) -> None:
+    """As L{parse_target}, and free for the form that nearly every request has."""
+    if target[:1] != b"/" or method == b"CONNECT":
+        parse_target(method, target)
+
+
+def _connect_authority(target: bytes) -> Authority:
+    try:
+        authority = parse_authority(target)
+    except ValueError as error:
+        raise RemoteProtocolError(f"a CONNECT target that is no host and port: {error}") from None
+    if authority.port is None:
+        raise RemoteProtocolError("a CONNECT target without a port")  # RFC 9110 section 9.3.6
+    return authority

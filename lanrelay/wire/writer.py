@@ -1,0 +1,104 @@
+"""The sending half of an HTTP/1.x connection: heads and framed content, as bytes."""
+
+from __future__ import annotations
+
+import re
+
+from lanrelay.wire.events import RequestHead
+from lanrelay.wire.framing import CHUNKED, UNTIL_CLOSE, Framing
+from lanrelay.wire.headers import NAME, VALUE, Headers
+
+_TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+")
+_FRAMING = frozenset({b"connection", b"transfer-encoding", b"content-length"})
+
+
+def encode_request_head(head: RequestHead) -> bytes:
+    """
+    As it goes to an origin, always as HTTP/1.1 (RFC 9110 section 2.5).
+
+    @raise ValueError: method or target would split the request.
+    """
+    if NAME.fullmatch(head.method) is None or _TARGET.fullmatch(head.target) is None:
+        raise ValueError("no valid method or target")
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, head.target, head.headers.encode())
+
+
+def encode_response_head(
+    status: int, reason: bytes, headers: Headers, *, framing: Framing | None, connection: bytes = b""
+) -> bytes:
+    """
+    As it goes to a client, always as HTTP/1.1.
+
+    @param headers: its Connection, Transfer-Encoding and Content-Length fields are replaced by what follows.
+    @param framing: a length, L{CHUNKED}, L{UNTIL_CLOSE}, or C{None} to leave C{headers} as they are.
+    @param connection: the one connection option, if any.
+    @raise ValueError: the reason would split the response.
+    """
+    if VALUE.fullmatch(reason) is None:
+        raise ValueError("no valid reason")
+    if framing is not None:
+        keep_length = framing >= 0 and b"content-length" in headers
+        if not _FRAMING.isdisjoint(headers.index):
+            headers = Headers.of(
+                [
+                    field
+                    for field in headers.fields
+                    if field[0] not in _FRAMING or (keep_length and field[0] == b"content-length")
+                ]
+            )
+    lines = headers.encode()
+    if framing == CHUNKED:
+        lines += b"Transfer-Encoding: chunked\r\n"
+    if connection:
+        lines += b"Connection: %b\r\n" % connection
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, lines)
+
+
+class BodyWriter:
+    """
+    Frames one body, and holds the sender to what its head announced.
+
+    @param framing: a length, L{CHUNKED} or L{UNTIL_CLOSE}.
+    @param silent: the message has no content whatever its fields say; content is swallowed.
+    @ivar complete: the end was sent.
+    """
+
+    __slots__ = ("_left", "_silent", "complete", "framing")
+
+    def __init__(self, framing: Framing, *, silent: bool = False) -> None:
+        self.framing = framing
+        self.complete = False
+        self._silent = silent
+        self._left = framing
+
+    def part(self, data: bytes) -> bytes:
+        """
+        @raise RuntimeError: more than was announced, or after the end.
+        """
+        if self.complete:
+            raise RuntimeError("content after the end of a message")
+        if self._silent or not data:
+            return b""
+        if self.framing == CHUNKED:
+            return b"%x\r\n%b\r\n" % (len(data), data)
+        if self.framing != UNTIL_CLOSE:
+            self._left -= len(data)
+            if self._left < 0:
+                raise RuntimeError("more content than Content-Length says")
+        return data
+
+    def end(self, trailers: Headers) -> bytes:
+        """
+        Trailers are left out where the framing has no place for them.
+
+        @raise RuntimeError: less than was announced, or a second end.
+        """
+        if self.complete:
+            raise RuntimeError("a second end of a message")
+        if self._silent:
+            self.complete = True
+            return b""
+        if self._left > 0:
+            raise RuntimeError("less content than Content-Length says")
+        self.complete = True
+        return b"0\r\n%b\r\n" % trailers.encode() if self.framing == CHUNKED else b""
