@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv4Address, IPv6Address, ip_network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from typing import Literal
 
 IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
 
 Kind = Literal["loopback", "private", "link-local", "multicast", "unspecified", "reserved", "public"]
 
@@ -58,10 +59,23 @@ _IPV6: tuple[tuple[str, Kind], ...] = (
     ("fc00::/7", "private"),  # unique local, RFC 4193
     ("fe80::/10", "link-local"),  # RFC 4291
     ("ff00::/8", "multicast"),  # RFC 4291
-    (
-        "::/0",
-        "reserved",
-    ),  # "Reserved by IETF": discard-only, SRv6, site-local, IPv4-compatible, local-use NAT64
+    # The rest is "Reserved by IETF", block by block as in the IPv6 address space registry.
+    ("::/8", "reserved"),  # IPv4-compatible, local-use NAT64
+    ("100::/8", "reserved"),  # discard-only, RFC 6666
+    ("200::/7", "reserved"),
+    ("400::/6", "reserved"),
+    ("800::/5", "reserved"),
+    ("1000::/4", "reserved"),
+    ("4000::/3", "reserved"),  # SRv6, RFC 9602
+    ("6000::/3", "reserved"),
+    ("8000::/3", "reserved"),
+    ("a000::/3", "reserved"),
+    ("c000::/3", "reserved"),
+    ("e000::/4", "reserved"),
+    ("f000::/5", "reserved"),
+    ("f800::/6", "reserved"),
+    ("fe00::/9", "reserved"),
+    ("fec0::/10", "reserved"),  # site-local, deprecated by RFC 3879
 )
 
 
@@ -71,6 +85,7 @@ def _rows(table: tuple[tuple[str, Kind], ...]) -> tuple[tuple[int, int, Kind], .
 
 
 _ROWS = {4: _rows(_IPV4), 6: _rows(_IPV6)}
+_REST: tuple[int, int, Kind] = (0, (1 << 32) - 1, "public")
 _MAPPED = int(IPv6Address("::ffff:0:0")) >> 32
 _NAT64 = int(IPv6Address("64:ff9b::")) >> 32
 _LOCAL_NAT64 = int(IPv6Address("64:ff9b:1::")) >> 80
@@ -84,12 +99,27 @@ def kind(address: IPAddress) -> Kind:
 
     An IPv4-mapped address is what its IPv4 address is, for that is where the kernel connects.
     """
-    address = unmapped(address)
+    return _row(unmapped(address))[2]
+
+
+def _row(address: IPAddress) -> tuple[int, int, Kind]:
     number = int(address)
-    for first, last, word in _ROWS[address.version]:
-        if first <= number <= last:
-            return word
-    return "public"
+    for row in _ROWS[address.version]:
+        if row[0] <= number <= row[1]:
+            return row
+    return _REST  # of IPv4: the IPv6 table is complete
+
+
+def names_kind(network: IPNetwork, address: IPAddress) -> bool:
+    """
+    Whether C{network} holds C{address} and nothing but what the registries give the same meaning.
+
+    C{169.254.0.0/16} names 169.254.169.254; C{0.0.0.0/0} holds it and does not name it.
+    """
+    if network.version != address.version or address not in network:
+        return False
+    first, last, _ = _row(address)
+    return first <= int(network[0]) and int(network[-1]) <= last
 
 
 def is_loopback(address: IPAddress) -> bool:
@@ -126,6 +156,13 @@ def unmapped(address: IPAddress) -> IPAddress:
     if address.version == 6 and int(address) >> 32 == _MAPPED:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
+
+
+def unmapped_network(network: IPNetwork) -> IPNetwork:
+    """The IPv4 network of a network of IPv4-mapped addresses; any other network as it is."""
+    if network.version == 6 and network.prefixlen >= 96 and int(network[0]) >> 32 == _MAPPED:
+        return IPv4Network((int(network[0]) & 0xFFFFFFFF, network.prefixlen - 96))
+    return network
 
 
 def embedded_ipv4(address: IPAddress) -> tuple[IPv4Address, ...]:
