@@ -1,11 +1,17 @@
-"""The answers that the relay makes itself."""
+"""The answers that the relay makes itself: what failed, and what to do, in the form that the client reads."""
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from typing import Final
 
-from lanrelay.errors import RelayError
+from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.upstream.explain import explain
+from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
+
+PROXY_NAME: Final = b"lanrelay"
 
 _REASONS: Final = {
     200: b"OK",
@@ -29,8 +35,28 @@ _REASONS: Final = {
     505: b"HTTP Version Not Supported",
 }
 
-Answer = tuple[int, Headers, bytes]
-"""Status, fields and body, for L{HttpConnection.answer<lanrelay.listeners.http.HttpConnection.answer>}."""
+# JSON-RPC leaves -32000 to -32099 to implementations; MCP's SDKs use some of the first ten for their own.
+_RPC_CODES: Final = {502: -32012, 503: -32013, 504: -32014}
+_RPC_OTHER: Final = -32010
+
+RETRY_AFTER: Final = b"2"
+"""Seconds: how often an upstream that is down is looked at (C{health.down_interval})."""
+
+_DETAILS_MAX: Final = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """
+    A whole response.
+
+    @ivar explanation: what failed and the remedy, in one line, for the session.
+    """
+
+    status: int
+    headers: Headers
+    body: bytes
+    explanation: str
 
 
 def reason_phrase(status: int) -> bytes:
@@ -38,14 +64,112 @@ def reason_phrase(status: int) -> bytes:
     return _REASONS.get(status, b"")
 
 
-def refusal(error: RelayError) -> Answer:
-    """The answer to what is no request."""
-    body = f"{error.http_status} {reason_phrase(error.http_status).decode()}: {error}\n".encode()
-    headers = Headers(
-        [
-            (b"Content-Type", b"text/plain; charset=utf-8"),
-            (b"Cache-Control", b"no-store"),
-            (b"X-Content-Type-Options", b"nosniff"),
-        ]
-    )
-    return error.http_status, headers, body
+def failed(error: RelayError, head: RequestHead | None = None) -> Answer:
+    """
+    The answer to a request that came to nothing.
+
+    @param head: the request, C{None} when what came was none; it decides between JSON-RPC, HTML and text.
+    """
+    what, remedy = sentences(error)
+    status = error.http_status
+    if head is not None and _is_rpc(head):
+        content_type, body = b"application/json", _as_rpc(error, what, remedy)
+    elif head is not None and _is_navigation(head):
+        content_type, body = b"text/html; charset=utf-8", _as_html(error, what, remedy)
+    else:
+        content_type, body = b"text/plain; charset=utf-8", _as_text(error, what, remedy)
+    fields = [
+        (b"Date", http_date()),
+        (b"Content-Type", content_type),
+        (b"Content-Length", b"%d" % len(body)),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+        (b"Proxy-Status", proxy_status(error, what)),
+    ]
+    if status == 503:
+        fields.append((b"Retry-After", RETRY_AFTER))
+    return Answer(status=status, headers=Headers(fields), body=body, explanation=f"{what} {remedy}".strip())
+
+
+def sentences(error: RelayError) -> tuple[str, str]:
+    """What happened and what to do about it; the second may be empty."""
+    if isinstance(error, RequestDenied):
+        return _sentence(str(error)), _sentence(error.remedy)
+    if isinstance(error, RemoteProtocolError):
+        return _sentence(f"the request was refused: {error}"), ""
+    explanation = explain(error)
+    return explanation.what, explanation.remedy
+
+
+def proxy_status(error: RelayError, details: str) -> bytes:
+    """The C{Proxy-Status} field of RFC 9209; C{details} is escaped as a string of RFC 8941 section 3.3.3."""
+    text = "".join(letter if " " <= letter <= "~" else "?" for letter in details[:_DETAILS_MAX])
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"')
+    return b'%b; error=%b; details="%b"' % (PROXY_NAME, error.proxy_status.encode(), quoted.encode("ascii"))
+
+
+def http_date(now: float | None = None) -> bytes:
+    """C{Sun, 06 Nov 1994 08:49:37 GMT} (RFC 9110 section 5.6.7), whatever the locale."""
+    moment = time.gmtime(now)
+    day = "MonTueWedThuFriSatSun"[3 * moment.tm_wday :][:3]
+    month = "JanFebMarAprMayJunJulAugSepOctNovDec"[3 * moment.tm_mon - 3 :][:3]
+    clock = f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
+    return f"{day}, {moment.tm_mday:02} {month} {moment.tm_year:04} {clock} GMT".encode("ascii")
+
+
+def _is_rpc(head: RequestHead) -> bool:
+    """A POST of JSON: MCP's clients, and others that speak JSON-RPC, read such an error."""
+    content_type = head.headers.get(b"content-type") or b""
+    return head.method == b"POST" and content_type.partition(b";")[0].strip().lower() == b"application/json"
+
+
+def _is_navigation(head: RequestHead) -> bool:
+    """A person looks at it in a browser."""
+    if head.method not in (b"GET", b"HEAD", b"POST"):
+        return False
+    mode = head.headers.get(b"sec-fetch-mode")
+    if mode is not None and mode != b"navigate":
+        return False
+    return any(each.partition(b";")[0].strip() == b"text/html" for each in head.headers.tokens(b"accept"))
+
+
+def _title(error: RelayError) -> str:
+    return f"{error.http_status} {reason_phrase(error.http_status).decode('ascii')}".strip()
+
+
+def _as_text(error: RelayError, what: str, remedy: str) -> bytes:
+    lines = [f"{_title(error)} ({error.proxy_status})", "", what, *([remedy] if remedy else [])]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _as_rpc(error: RelayError, what: str, remedy: str) -> bytes:
+    import json  # only here; a relay without JSON-RPC needs none
+
+    code = _RPC_CODES.get(error.http_status, _RPC_OTHER)
+    message = f"{what} {remedy}".strip()
+    data = {"status": error.http_status, "error": error.proxy_status, "from": PROXY_NAME.decode()}
+    reply = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message, "data": data}}
+    return json.dumps(reply).encode() + b"\n"
+
+
+def _as_html(error: RelayError, what: str, remedy: str) -> bytes:
+    title = _escaped(_title(error))
+    return (
+        f"<!doctype html>\n<meta charset=utf-8>\n<title>{title}</title>\n"
+        "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto}</style>\n"
+        f"<h1>{title}</h1>\n<p>{_escaped(what)}</p>\n<p>{_escaped(remedy)}</p>\n"
+        f"<p><small>lanrelay; {_escaped(error.proxy_status)}</small></p>\n"
+    ).encode()
+
+
+def _escaped(text: str) -> str:
+    for letter, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
+        text = text.replace(letter, entity)
+    return text
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    if not text:
+        return ""
+    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

@@ -13,7 +13,7 @@ from zope.interface import implementer
 
 from lanrelay.config.model import Duration, Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
-from lanrelay.listeners.answers import reason_phrase, refusal
+from lanrelay.listeners.answers import failed, reason_phrase
 from lanrelay.transport.stream import Stream
 from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
@@ -123,13 +123,14 @@ class HttpConnection(Protocol):
         self._read_ended = False
         self._write_ended = False
         self._discarded = 0
+        self._late = b""
         self._waiting = ""  # which timeout runs
         self._deadline: float | None = None
         self._timer: Any = None
         self._timer_at = 0.0
         self._pump: Pump | None = None
 
-    # --- for the application, about the request under way ------------------------------------------------
+    # --- for the application, about the request under way -----------------------------------------
 
     def send_head(self, head: ResponseHead) -> None:
         """Send an interim or the final response head; the wire picks the framing."""
@@ -158,6 +159,9 @@ class HttpConnection(Protocol):
         self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
         self._sending = False
         self._sink = None
+        if self._paused:
+            self._paused = False
+            self._resume()
         if not self._dispatching:
             self._dispatch(())
 
@@ -167,7 +171,7 @@ class HttpConnection(Protocol):
             headers = headers.added(b"Content-Length", b"%d" % len(body))
         self.cork()
         self.send_head(ResponseHead(status=status, reason=reason_phrase(status), headers=headers))
-        if body and (self.head is None or self.head.method != b"HEAD"):
+        if body:
             self.send_body(body)
         self.end()
         self.uncork()
@@ -240,7 +244,7 @@ class HttpConnection(Protocol):
             self._state = _GONE
             self._gone(self)
 
-    # --- for the listener ----------------------------------------------------------------------------------
+    # --- for the listener -------------------------------------------------------------------------
 
     def drain(self) -> None:
         """Close when what is under way has ended; at once if nothing is."""
@@ -256,7 +260,7 @@ class HttpConnection(Protocol):
         elif self._state not in (_GONE, _TUNNEL):
             self._reset()
 
-    # --- from the stream --------------------------------------------------------------------------------
+    # --- from the stream --------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         self._stream = cast(Stream, self.transport)
@@ -265,7 +269,9 @@ class HttpConnection(Protocol):
         self._stream.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._state == _OPEN:
+        if self._dispatching:
+            self._late += data  # a stream that resumes may give what it holds from within that call
+        elif self._state == _OPEN:
             try:
                 events = self._wire.receive(data)
             except RemoteProtocolError as error:
@@ -324,7 +330,7 @@ class HttpConnection(Protocol):
     def stopProducing(self) -> None:
         """The stream is lost; C{connectionLost} says so at once."""
 
-    # --- one exchange after another ------------------------------------------------------------------------
+    # --- one exchange after another ---------------------------------------------------------------
 
     def _dispatch(self, events: Sequence[Event]) -> None:
         """Tell the sink what came, then go on with the next request if this one is over."""
@@ -345,6 +351,10 @@ class HttpConnection(Protocol):
                             self._sink.body_ended(cast(EndOfMessage, event).trailers)
                     if self._state != _OPEN:
                         return
+                if self._late:
+                    late, self._late = self._late, b""
+                    events = self._wire.receive(late)
+                    continue
                 if self._sending or self.head is None or not self._over():
                     break
                 self.head = None
@@ -399,7 +409,7 @@ class HttpConnection(Protocol):
                 self._wait("body", self._timeouts.body)
             else:
                 self._deadline = None
-        elif self._wire.buffered and self.head is None:
+        elif self._wire.head_begun:
             if self._waiting != "head":
                 self._wait("head", self._timeouts.head)
         elif not self._waiting and not self._full:
@@ -415,7 +425,7 @@ class HttpConnection(Protocol):
         elif data:
             self._stream.write(data)
 
-    # --- ends ----------------------------------------------------------------------------------------
+    # --- ends -------------------------------------------------------------------------------------
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """The client broke the protocol, or was too slow: say so if that is still possible, and close."""
@@ -428,11 +438,10 @@ class HttpConnection(Protocol):
             self._application.request_refused(self, error)
         if self._state != _OPEN:
             return
-        status, headers, body = refusal(error)
+        answer = failed(error)
         self._wire.close_after_response()
-        self._receiving = True  # whatever else comes is not looked at
-        self._dispatching = True
-        self.answer(status, headers, body)
+        self._dispatching = True  # `end` must not look for a next request
+        self.answer(answer.status, answer.headers, answer.body)
         self._dispatching = False
         self._linger()
 
@@ -477,7 +486,7 @@ class HttpConnection(Protocol):
     def _pumped(self, result: None) -> None:
         self.released()
 
-    # --- the timer: one, which is set anew only when it fires -------------------------------------------
+    # --- the timer: one, which is set anew only when it fires -------------------------------------
 
     def _wait(self, waiting: str, timeout: Duration) -> None:
         self._waiting = waiting
@@ -508,7 +517,7 @@ class HttpConnection(Protocol):
             self._timer_at = self._deadline
             return
         self._deadline = None
-        if self._waiting == "keepalive" or (self._waiting == "head" and not self._wire.buffered):
+        if self._waiting == "keepalive" or (self._waiting == "head" and not self._wire.head_begun):
             self._close()
         elif self._waiting == "head":
             self._refuse(RemoteProtocolError("the request head did not come in time", 408))

@@ -83,6 +83,11 @@ class MessageReader:
             raise
         return events
 
+    @property
+    def head_begun(self) -> bool:
+        """A part of a head has come, and not its end."""
+        return bool(self._held)
+
     def take_unread(self) -> bytes:
         """Hand over what was received and not parsed; for whoever takes the connection as a tunnel."""
         unread = bytes(self._unread)

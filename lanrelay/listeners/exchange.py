@@ -1,0 +1,381 @@
+"""One HTTP request through one upstream, streaming both ways, or its takeover by the pump."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from typing import Protocol as Shape
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lanrelay.config.model import Timeouts
+from lanrelay.errors import RelayError, RemoteProtocolError, UpgradeFailed
+from lanrelay.listeners.answers import failed
+from lanrelay.listeners.http import HttpConnection
+from lanrelay.observe.ledger import Ledger
+from lanrelay.observe.session import Session, Side
+from lanrelay.transport.pump import PumpLimits
+from lanrelay.upstream.origin import OriginConnection
+from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers
+
+# What of a request's body is kept while there is no connection to send it on; over it the client is paused.
+# A small POST fits, so that its client is still heard, and missed, during the dial.
+HELD_MAX: Final = 64 * 1024
+
+# RFC 9110 section 9.2.2; with no body to repeat. CONNECT and TRACE do not come here to be repeated.
+REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+REPEATS: Final = 3
+
+
+class BodyFilter(Shape):
+    """Something that changes, or watches, the content of one response on its way down."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What to send for C{data}, which may be nothing yet."""
+
+    def finish(self) -> bytes:
+        """The response is whole: what is still to be sent."""
+
+    def pause(self) -> None:
+        """The client does not read."""
+
+    def resume(self) -> None:
+        """The client reads again."""
+
+    def stop(self) -> None:
+        """Nothing more is asked of it, whatever the reason."""
+
+
+class Way(Shape):
+    """
+    How the requests of one listener or route travel; shared by its exchanges, so it keeps nothing of one.
+
+    @ivar reactor: its clock.
+    @ivar ledger: closes each exchange's session.
+    @ivar max_body: bytes of request content, C{None} for no limit.
+    """
+
+    reactor: Any
+    ledger: Ledger
+    timeouts: Timeouts
+    max_body: int | None
+
+    def take(self, exchange: Exchange) -> OriginConnection | None:
+        """A connection that is at hand."""
+
+    async def connect(self, exchange: Exchange) -> OriginConnection:
+        """
+        Make, or find, a connection; never an old one when C{exchange.repeats} is not 0.
+
+        @raise RelayError: there is none.
+        @raise CancelledError: the client has gone; nothing is left open.
+        """
+
+    def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
+        """What the origin is sent for C{exchange.head}, with the same framing."""
+
+    def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
+        """What the client is sent, for an interim head, a final one, and 101."""
+
+    def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
+        """For the content that follows C{head}, which is what C{response_head} gave."""
+
+
+class Exchange:
+    """
+    One request and its response: the sink of the client's connection and the receiver of the origin's.
+
+    It owns the origin connection from C{start} to the end of the answer, and closes its session once.
+
+    @ivar head: as the client sent it.
+    @ivar upgrade: the client asked for another protocol, and may be given it.
+    @ivar repeats: how often it was sent anew.
+    """
+
+    log = Logger()
+
+    __slots__ = (
+        "_bodyless",
+        "_dialing",
+        "_filter",
+        "_full",
+        "_head_sent",
+        "_held",
+        "_held_size",
+        "_over",
+        "_trailers",
+        "_way",
+        "_whole",
+        "connection",
+        "head",
+        "origin",
+        "repeats",
+        "session",
+        "upgrade",
+    )
+
+    def __init__(self, connection: HttpConnection, head: RequestHead, session: Session, way: Way) -> None:
+        self.connection = connection
+        self.head = head
+        self.session = session
+        self.origin: OriginConnection | None = None
+        self.repeats = 0
+        index = head.headers.index
+        length = index.get(b"content-length")
+        self._bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
+        self.upgrade = b"upgrade" in index and self._bodyless and asks_for_upgrade(head)
+        self._way = way
+        self._dialing: Deferred[Any] | None = None
+        self._filter: BodyFilter | None = None
+        self._held: list[bytes] = []
+        self._held_size = 0
+        self._whole = self._bodyless  # all of the request has come
+        self._trailers: Headers | None = None
+        self._full = False  # the client does not read
+        self._head_sent = False
+        self._over = False
+
+    def start(self) -> Exchange:
+        """Begin; returns itself, the sink."""
+        limit = self._way.max_body
+        if limit is not None and not self._bodyless:
+            length = self.head.headers.get(b"content-length")
+            if length is not None and int(length) > limit:
+                self._too_large(limit)
+                return self
+        origin = self._way.take(self)
+        if origin is not None:
+            self._begin(origin)
+        else:
+            self._dial()
+        return self
+
+    # --- the request, from the client's connection ------------------------------------------------
+
+    def body_received(self, data: bytes) -> None:
+        session = self.session
+        session.received += len(data)
+        limit = self._way.max_body
+        if limit is not None and session.received > limit:
+            self._too_large(limit)
+        elif self._dialing is None and self.origin is not None:
+            self.origin.send_body(data)
+        elif not self._over:
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size >= HELD_MAX:
+                self.connection.pause_reading()
+
+    def body_ended(self, trailers: Headers) -> None:
+        if self._whole:
+            return  # it had no body, and was sent as a whole
+        self._whole = True
+        self._trailers = trailers
+        if self._dialing is None and self.origin is not None:
+            self._request_sent(self.origin)
+
+    def client_gone(self, error: RelayError | None) -> None:
+        if self._over:
+            return
+        by: Side = "relay" if self.connection.aborted else "downstream"
+        if error is not None:
+            self.session.failed(error, by=by)
+            if not self._head_sent:
+                self.session.status = error.http_status
+        self.session.ended_by = self.session.ended_by or by
+        self._finish()
+
+    def pause_sending(self) -> None:
+        self._full = True
+        if self.origin is not None:
+            self.origin.pause_reading()
+        if self._filter is not None:
+            self._filter.pause()
+
+    def resume_sending(self) -> None:
+        self._full = False
+        if self._filter is not None:
+            self._filter.resume()
+        if self.origin is not None:
+            self.origin.resume_reading()
+
+    # --- the response, from the origin's connection -----------------------------------------------
+
+    def response_head_received(self, head: ResponseHead) -> None:
+        if head.status == 101:
+            self._switch(head)
+        elif head.status < 200:
+            if self.head.version != HTTP_1_0:  # RFC 9110 section 15.2
+                self.connection.send_head(self._way.response_head(self, head))
+        else:
+            way, session = self._way, self.session
+            session.status = head.status
+            now = session.last_active = way.reactor.seconds()
+            session.first_byte = now - session.opened
+            session.phase = "body"
+            head = way.response_head(self, head)
+            self._filter = way.body_filter(self, head)
+            self._head_sent = True
+            self.connection.send_head(head)
+
+    def response_body_received(self, data: bytes) -> None:
+        session = self.session
+        session.last_active = self._way.reactor.seconds()
+        if self._filter is not None:
+            data = self._filter.feed(data)
+            if not data:
+                return
+        session.sent += len(data)
+        self.connection.send_body(data)
+
+    def response_ended(self, trailers: Headers) -> None:
+        self.origin = None
+        connection = self.connection
+        if self._filter is not None:
+            rest = self._filter.finish()
+            if rest:
+                self.session.sent += len(rest)
+                connection.send_body(rest)
+        self.session.phase = "done"
+        self.session.ended_by = "upstream"
+        self._finish()
+        connection.end(trailers)
+
+    def origin_failed(self, error: RelayError) -> None:
+        origin, self.origin = self.origin, None
+        if origin is not None and self._may_repeat(origin):
+            self.repeats += 1
+            self._dial()
+        else:
+            self._fail(error)
+
+    def pause_upload(self) -> None:
+        self.connection.pause_reading()
+
+    def resume_upload(self) -> None:
+        self.connection.resume_reading()
+
+    def cork(self) -> None:
+        self.connection.cork()
+
+    def uncork(self) -> None:
+        self.connection.uncork()
+
+    # --- getting a connection ---------------------------------------------------------------------
+
+    def _dial(self) -> None:
+        self.session.phase = "dial"
+        dialing = self._dialing = Deferred.fromCoroutine(self._way.connect(self))
+        dialing.addCallback(self._connected)
+        dialing.addErrback(self._not_connected)
+
+    def _connected(self, origin: OriginConnection) -> None:
+        self._dialing = None
+        if self._over:
+            origin.abort()
+        else:
+            self._begin(origin)
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._dialing = None
+        if self._over or failure.check(CancelledError):
+            return  # the client has gone
+        error = failure.value
+        if isinstance(error, RelayError):
+            self._fail(error)
+        else:
+            self.log.failure("bug in an exchange of {listener}", failure, listener=self.session.listener)
+            self._fail(RelayError("a fault in the relay itself; its log has more"), by="relay")
+
+    def _begin(self, origin: OriginConnection) -> None:
+        self.origin = origin
+        session = self.session
+        session.address = origin.address
+        session.phase = "response" if self._bodyless else "request"
+        if self._full:
+            origin.pause_reading()
+        origin.start(self._way.request_head(self, origin), self, whole=self._bodyless)
+        if self._bodyless or self.origin is not origin:
+            return
+        held, self._held = self._held, []
+        self._held_size = 0
+        self.connection.resume_reading()
+        for data in held:
+            origin.send_body(data)
+        if self._whole and self.origin is origin:
+            self._request_sent(origin)
+
+    def _request_sent(self, origin: OriginConnection) -> None:
+        if not self._head_sent:
+            self.session.phase = "response"
+        origin.end_request(self._trailers)
+
+    def _may_repeat(self, origin: OriginConnection) -> bool:
+        """A request is sent anew only if it cannot have been acted on, or may be acted on twice."""
+        if origin.answered or self.repeats >= REPEATS:
+            return False
+        return not origin.sent or (self._bodyless and not self.upgrade and self.head.method in REPEATABLE)
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _switch(self, head: ResponseHead) -> None:
+        """101: HTTP is over, on both sides."""
+        origin = self.origin
+        assert origin is not None
+        if not self.upgrade:
+            self.origin = None
+            origin.abort()
+            self._fail(UpgradeFailed("the upstream switched protocols without being asked"))
+            return
+        session, timeouts = self.session, self._way.timeouts
+        session.status = 101
+        session.first_byte = self._way.reactor.seconds() - session.opened
+        self.connection.send_head(self._way.response_head(self, head))
+        self.origin = None
+        self._over = True
+        stream, unread = origin.take_over()
+        limits = PumpLimits(idle=timeouts.stream, half_closed=timeouts.half_closed, close=timeouts.close)
+        pump = self.connection.join(stream, session=session, limits=limits, to_downstream=unread)
+        pump.done.addCallback(lambda _: self._way.ledger.close(session))
+
+    def _too_large(self, limit: int) -> None:
+        error = RemoteProtocolError(f"a request body of more than {limit} bytes", 413)
+        self._fail(error, by="downstream")
+
+    def _fail(self, error: RelayError, *, by: Side = "upstream") -> None:
+        """Say what failed if no answer has begun; else cut it, so that it does not look complete."""
+        session, connection = self.session, self.connection
+        answer = failed(error, self.head)
+        session.failed(error, by=by, detail=answer.explanation)
+        if self._head_sent:
+            self._finish()
+            connection.abort()
+            return
+        session.status = answer.status
+        session.sent += len(answer.body)
+        self._finish()
+        connection.answer(answer.status, answer.headers, answer.body)
+
+    def _finish(self) -> None:
+        """Nothing more is done for this exchange; its session is closed."""
+        self._over = True
+        self._held.clear()
+        origin, self.origin = self.origin, None
+        dialing, self._dialing = self._dialing, None
+        if self._filter is not None:
+            self._filter.stop()
+            self._filter = None
+        if origin is not None:
+            origin.abort()
+        if dialing is not None:
+            dialing.cancel()
+        self._way.ledger.close(self.session)
+
+
+def asks_for_upgrade(head: RequestHead) -> bool:
+    """Whether an Upgrade is asked for in a way that may be granted (RFC 9110 section 7.8); h2c never is."""
+    if head.version == HTTP_1_0 or b"upgrade" not in head.headers.tokens(b"connection"):
+        return False
+    return any(token != b"h2c" for token in head.headers.tokens(b"upgrade"))

@@ -1,0 +1,355 @@
+"""One HTTP/1.1 connection to an origin: requests go out, what comes back goes to a receiver."""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+from typing import Protocol as Shape
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lanrelay.config.model import Duration, Timeouts
+from lanrelay.errors import (
+    RelayError,
+    RemoteProtocolError,
+    ResponseIncomplete,
+    ResponseMalformed,
+    ResponseTimeout,
+    StreamError,
+    StreamTimeout,
+)
+from lanrelay.transport.stream import Stream
+from lanrelay.wire.events import BodyPart, EndOfMessage, RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers
+from lanrelay.wire.http1 import Http1Client
+
+_END: Final = EndOfMessage()
+
+
+class OriginReceiver(Shape):
+    """Who made the request; hears nothing after C{response_ended}, C{origin_failed} or its own C{abort}."""
+
+    def response_head_received(self, head: ResponseHead) -> None:
+        """An interim head, the final one, or 101, after which only C{take_over} or C{abort} is left."""
+
+    def response_body_received(self, data: bytes) -> None:
+        """Content bytes of the response."""
+
+    def response_ended(self, trailers: Headers) -> None:
+        """The response is whole. The connection has already found its way to the pool, or is closed."""
+
+    def origin_failed(self, error: RelayError) -> None:
+        """The answer will not be whole; the connection is closed."""
+
+    def pause_upload(self) -> None:
+        """The origin does not keep up with the request's body."""
+
+    def resume_upload(self) -> None:
+        """It keeps up again."""
+
+    def cork(self) -> None:
+        """Several events follow, which may leave in one write."""
+
+    def uncork(self) -> None:
+        """They have been told."""
+
+
+class Home(Shape):
+    """Where an origin connection belongs: a L{Pool<lanrelay.upstream.pool.Pool>}."""
+
+    def put(self, connection: OriginConnection) -> bool:
+        """It could serve another request. C{False}: it is not wanted, and closes."""
+
+    def ended(self, connection: OriginConnection) -> None:
+        """It is of no more use."""
+
+
+@implementer(IPushProducer)
+class OriginConnection(Protocol):
+    """
+    C{hand_over(stream, connection)} starts it; then one C{start} after another, while C{reusable}.
+
+    It owns its stream until C{take_over}. Between requests it belongs to its C{home}, which hears of its end
+    whatever the reason; anything that comes while no request is under way ends it.
+
+    @ivar address: what was reached, for the session.
+    @ivar upstream: what it leads to; of the owner's type.
+    @ivar reused: a request was made on it before the one under way.
+    @ivar sent: bytes of the request under way were written.
+    @ivar answered: bytes of its answer came.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        timeouts: Timeouts,
+        *,
+        address: str = "",
+        upstream: Any = None,
+        home: Home | None = None,
+    ) -> None:
+        self.address = address
+        self.upstream = upstream
+        self.reused = False
+        self.sent = False
+        self.answered = False
+        self._reactor = reactor
+        self._timeouts = timeouts
+        self._home = home
+        self._wire = Http1Client()
+        self._stream: Stream = cast(Stream, None)  # from connectionMade on
+        self._receiver: OriginReceiver | None = None
+        self._request_ended = False
+        self._head_received = False
+        self._used = False
+        self._open = True  # neither closed nor given away
+        self._gone = False
+        self._paused = False
+        self._full = False
+        self._waiting = ""
+        self._deadline: float | None = None
+        self._timer: Any = None
+        self._timer_at = 0.0
+
+    # --- for the receiver -------------------------------------------------------------------------
+
+    def start(self, head: RequestHead, receiver: OriginReceiver, *, whole: bool = False) -> None:
+        """
+        Send a request head; C{receiver} hears the rest.
+
+        If the connection is already lost, C{receiver} hears that from within this call.
+
+        @param whole: there is no body, and the head is the whole request.
+        """
+        self.reused, self._used = self._used, True
+        self.answered = self._request_ended = self._head_received = False
+        self._receiver = receiver
+        self.sent = self._open
+        if not self._open:
+            self._fail(StreamError("the upstream closed the connection before the request was sent"))
+            return
+        data = self._wire.send(head)
+        if whole:
+            data += self._wire.send(_END)
+        self._stream.write(data)
+        if whole:
+            self._request_sent()
+
+    def send_body(self, data: bytes) -> None:
+        """Send content bytes of the request."""
+        if self._open:
+            self._stream.write(self._wire.send(BodyPart(data=data)))
+
+    def end_request(self, trailers: Headers | None = None) -> None:
+        """The request is whole; from now on C{timeouts.response} runs."""
+        if self._open:
+            data = self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END)
+            if data:
+                self._stream.write(data)
+            self._request_sent()
+
+    def pause_reading(self) -> None:
+        """Hold the response back; its silence does not count."""
+        if not self._paused and self._open:
+            self._paused = True
+            self._stream.pauseProducing()
+            if self._waiting == "stream":
+                self._deadline = None
+
+    def resume_reading(self) -> None:
+        """Let the response come again."""
+        if self._paused and self._open:
+            self._paused = False
+            if self._head_received:
+                self._wait("stream", self._timeouts.stream)
+            self._stream.resumeProducing()
+
+    def take_over(self) -> tuple[Stream, bytes]:
+        """After a 101: the caller owns the stream, which is paused, and the bytes after the head."""
+        self._receiver = None
+        self._stop_timer()
+        self._stream.unregisterProducer()
+        self._stream.pauseProducing()
+        unread = self._wire.take_unread()
+        self._out_of_use()
+        return self._stream, unread
+
+    def abort(self) -> None:
+        """The answer is not wanted any more: reset, so that the origin notices at once."""
+        self._receiver = None
+        if self._open:
+            self._stop_timer()
+            self._out_of_use()
+            self._stream.abortConnection()
+
+    def close(self) -> None:
+        """Close in order; for a connection on which nothing is under way."""
+        if self._open:
+            self._out_of_use()
+            self._wait("close", self._timeouts.close)
+            self._stream.unregisterProducer()
+            self._stream.loseConnection()
+
+    # --- from the stream --------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._stream = cast(Stream, self.transport)
+        self._stream.registerProducer(self, True)
+        self._stream.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        receiver = self._receiver
+        if receiver is None:
+            if self._open:
+                self.abort()  # nobody asked for anything; whose answer would it be?
+            return
+        self.answered = True
+        try:
+            events = self._wire.receive(data)
+        except RemoteProtocolError as error:
+            self._fail(ResponseMalformed(f"the upstream's answer is not valid: {error}"))
+            return
+        if self._timeouts.stream is not None and self._head_received and not self._paused:
+            self._wait("stream", self._timeouts.stream)
+        if len(events) == 1:
+            self._tell(events[0])
+        elif events:
+            receiver.cork()
+            for event in events:
+                self._tell(event)
+                if self._receiver is not receiver:
+                    break
+            receiver.uncork()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gone = True
+        self._stop_timer()
+        receiver = self._receiver
+        self._out_of_use()
+        if receiver is None:
+            return
+        if reason.check(ConnectionDone):
+            try:
+                for event in self._wire.receive_eof():
+                    if self._receiver is receiver:
+                        self._tell(event)
+            except RemoteProtocolError as error:
+                if self.answered:
+                    self._fail(ResponseIncomplete(f"the upstream closed the connection too early: {error}"))
+            if self._receiver is receiver:
+                self._fail(StreamError("the upstream closed the connection before it answered"))
+        elif isinstance(reason.value, RelayError):
+            self._fail(reason.value)
+        elif self.answered:
+            self._fail(ResponseIncomplete("the connection to the upstream broke (reset or lost)"))
+        else:
+            self._fail(StreamError("the connection to the upstream broke (reset or lost) before it answered"))
+
+    # IPushProducer: the stream's word on whether the origin reads.
+
+    def pauseProducing(self) -> None:
+        if not self._full:
+            self._full = True
+            if self._receiver is not None:
+                self._receiver.pause_upload()
+
+    def resumeProducing(self) -> None:
+        if self._full:
+            self._full = False
+            if self._receiver is not None:
+                self._receiver.resume_upload()
+
+    def stopProducing(self) -> None:
+        """The stream is lost; C{connectionLost} says so at once."""
+
+    # ------------------------------------------------------------------------------------------------------
+
+    def _request_sent(self) -> None:
+        self._request_ended = True
+        if self._timeouts.response is not None and not self._head_received:
+            self._wait("response", self._timeouts.response)
+
+    def _tell(self, event: object) -> None:
+        receiver = self._receiver
+        assert receiver is not None
+        kind = type(event)
+        if kind is BodyPart:
+            receiver.response_body_received(cast(BodyPart, event).data)
+        elif kind is ResponseHead:
+            head = cast(ResponseHead, event)
+            if head.status >= 200:
+                self._head_received = True
+                self._deadline = None
+                if not self._paused:
+                    self._wait("stream", self._timeouts.stream)
+            receiver.response_head_received(head)
+        elif kind is EndOfMessage:
+            self._response_ended()
+            receiver.response_ended(cast(EndOfMessage, event).trailers)
+
+    def _response_ended(self) -> None:
+        """Give the connection back before the receiver goes on: its next request may want it."""
+        self._receiver = None
+        self._deadline = None
+        if not self._open:
+            return
+        if not self._request_ended or self._full:
+            self.abort()  # the rest of the upload is of no use
+            return
+        if self._paused:
+            self._paused = False
+            self._stream.resumeProducing()
+        if not self._wire.reusable or self._home is None or not self._home.put(self):
+            self.close()
+
+    def _fail(self, error: RelayError) -> None:
+        receiver, self._receiver = self._receiver, None
+        self.abort()
+        if receiver is not None:
+            receiver.origin_failed(error)
+
+    def _out_of_use(self) -> None:
+        if self._open:
+            self._open = False
+            if self._home is not None:
+                self._home.ended(self)
+
+    # --- the timer: one, which is set anew only when it fires -------------------------------------
+
+    def _wait(self, waiting: str, timeout: Duration) -> None:
+        if timeout is None or self._gone:
+            return
+        self._waiting = waiting
+        self._deadline = deadline = self._reactor.seconds() + timeout
+        if self._timer is None:
+            self._timer = self._reactor.callLater(timeout, self._timer_fired)
+            self._timer_at = deadline
+        elif self._timer_at > deadline:
+            self._timer.reset(timeout)
+            self._timer_at = deadline
+
+    def _stop_timer(self) -> None:
+        self._deadline = None
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _timer_fired(self) -> None:
+        self._timer = None
+        if self._deadline is None:
+            return
+        left = self._deadline - self._reactor.seconds()
+        if left > 0:
+            self._timer = self._reactor.callLater(left, self._timer_fired)
+            self._timer_at = self._deadline
+            return
+        self._deadline = None
+        if self._waiting == "response":
+            self._fail(ResponseTimeout(f"no answer within {self._timeouts.response:g} s"))
+        elif self._waiting == "stream":
+            self._fail(StreamTimeout(f"silence of {self._timeouts.stream:g} s inside the answer"))
+        else:
+            self._stream.abortConnection()

@@ -1,0 +1,102 @@
+"""The idle connections to one upstream."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+from typing import Protocol as Shape
+
+from lanrelay.config import model
+from lanrelay.upstream.origin import OriginConnection
+
+
+class Counted(Shape):
+    """The part of an L{Upstream<lanrelay.upstream.upstream.Upstream>} that counts connections in use."""
+
+    open: int
+
+
+class Pool:
+    """
+    Keeps connections that could serve another request, and counts those in use.
+
+    The one used last is taken first, so that the others grow old and close.
+    """
+
+    def __init__(self, reactor: Any, config: model.Pool, upstream: Counted) -> None:
+        self._reactor = reactor
+        self._config = config
+        self._upstream = upstream
+        self._idle: deque[tuple[OriginConnection, float]] = deque()  # the oldest first, with when it came
+        self._in_use: set[OriginConnection] = set()
+        self._timer: Any = None
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many are idle."""
+        return len(self._idle)
+
+    def take(self) -> OriginConnection | None:
+        """An idle connection, which is in use from now on."""
+        if not self._idle:
+            return None
+        connection, since = self._idle.pop()
+        if self._reactor.seconds() - since >= self._config.idle:
+            # This process was held up, or the machine slept: the rest are older still.
+            self._idle.append((connection, since))
+            self._drop_idle()
+            return None
+        self.adopt(connection)
+        return connection
+
+    def adopt(self, connection: OriginConnection) -> None:
+        """A connection is in use; its C{home} is this pool."""
+        self._in_use.add(connection)
+        self._upstream.open += 1
+
+    def put(self, connection: OriginConnection) -> bool:
+        """A connection is idle from now on; C{False} if it is not kept."""
+        if self._closed or self._config.size == 0:
+            return False
+        self._release(connection)
+        self._idle.append((connection, self._reactor.seconds()))
+        if len(self._idle) > self._config.size:
+            self._idle[0][0].close()  # ends in `ended`
+        if self._timer is None:
+            self._timer = self._reactor.callLater(self._config.idle, self._expire)
+        return True
+
+    def ended(self, connection: OriginConnection) -> None:
+        """A connection, idle or in use, is of no more use."""
+        if connection in self._in_use:
+            self._release(connection)
+            return
+        for entry in self._idle:
+            if entry[0] is connection:
+                self._idle.remove(entry)
+                break
+
+    def close(self) -> None:
+        """Close what is idle now, and what is in use when it comes back."""
+        self._closed = True
+        self._drop_idle()
+
+    def _release(self, connection: OriginConnection) -> None:
+        self._in_use.discard(connection)
+        self._upstream.open -= 1
+
+    def _drop_idle(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        for connection, _ in list(self._idle):
+            connection.close()
+
+    def _expire(self) -> None:
+        self._timer = None
+        now = self._reactor.seconds()
+        while self._idle and now - self._idle[0][1] >= self._config.idle:
+            self._idle[0][0].close()
+        if self._idle:
+            left = self._idle[0][1] + self._config.idle - now
+            self._timer = self._reactor.callLater(max(left, 0.0), self._expire)
