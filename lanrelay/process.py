@@ -1,0 +1,152 @@
+"""What the process has from the operating system: a clock, descriptors, signals and addresses of its own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import signal
+import socket
+import time
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from twisted.logger import Logger
+
+from lanrelay.addresses import embedded_ipv4, is_link_local, is_loopback, is_unspecified
+from lanrelay.config.model import IPAddress
+
+# --- clock ---
+
+
+def follow_monotonic_clock(reactor: Any) -> None:
+    """
+    Make C{reactor.seconds} monotonic; to be called before anything is scheduled.
+
+    By default it is the wall clock, and every timer follows it: a clock that is set forward fires them all,
+    one that is set back holds them. Twisted's reactors ask C{self.seconds} wherever they look at the time.
+    """
+    reactor.seconds = time.monotonic
+
+
+# --- descriptors ---
+
+_OPEN_MAX = (
+    10240  # macOS refuses more (OPEN_MAX of <sys/syslimits.h>) even where the hard limit is "unlimited"
+)
+
+
+def raise_descriptor_limit(needed: int) -> int:
+    """
+    Raise the soft limit of open files to C{needed}, or as far as the hard limit lets us.
+
+    @return: the soft limit from here on; it is never lowered.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return needed if soft == resource.RLIM_INFINITY else soft
+    wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    for limit in (wanted, min(wanted, _OPEN_MAX)):
+        if limit > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+            except (OSError, ValueError):
+                continue
+            return limit
+    return soft
+
+
+# --- signals ---
+
+
+class Signals:
+    """
+    SIGTERM and SIGINT stop the relay, a second one ends it now; SIGHUP is for later.
+
+    Twisted's own handlers would end the process by the same signal again; ours leave it to exit with 0. They
+    are set once the reactor runs, for it sets its own when it starts.
+
+    @param stop: called in the reactor's turn for the first signal, with its name.
+    @param end_now: for every later one.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: Any, *, stop: Callable[[str], None], end_now: Callable[[str], None]) -> None:
+        self._reactor = reactor
+        self._stop = stop
+        self._end_now = end_now
+        self._stopping = False
+        self._closed_window_stops = False
+
+    def install(self) -> None:
+        """Set the handlers; on the main thread only."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._received)
+        # nohup and `trap '' HUP` ask that a closed window end nothing.
+        self._closed_window_stops = _on_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+        signal.signal(signal.SIGHUP, self._received)
+
+    def _received(self, number: int, frame: FrameType | None) -> None:
+        # Python runs this between two instructions of whatever was running: do nothing but wake the reactor.
+        self._reactor.callFromThread(self.act, signal.Signals(number))
+
+    def act(self, received: signal.Signals) -> None:
+        """What a signal does, in the reactor's turn."""
+        if received == signal.SIGHUP and not self._closed_window_stops:
+            self.log.warn("SIGHUP is ignored: reload is not supported yet; restart the relay instead")
+        elif self._stopping:
+            self._end_now(received.name)
+        else:
+            self._stopping = True
+            self._stop(received.name)
+
+
+def _on_terminal() -> bool:
+    try:
+        return os.isatty(0)
+    except OSError:
+        return False
+
+
+# --- addresses ---
+
+
+class OwnPorts:
+    """
+    Keeps the forward proxies from being led to what only the relay's user may reach.
+
+    @ivar ports: the ports that nobody may be led to under any address of this machine, and what is there.
+    """
+
+    def __init__(self) -> None:
+        self.ports: dict[int, str] = {}
+
+    def forbidden(self, address: IPAddress, port: int) -> str | None:
+        """Why C{address} and C{port} may not be dialed, as a phrase; C{None} if they may."""
+        what = self.ports.get(port)
+        if what is None:
+            return None
+        if any(is_own_address(one) for one in (address, *embedded_ipv4(address))):
+            return f"port {port} of this machine is {what}"
+        return None
+
+
+def is_own_address(address: IPAddress) -> bool:
+    """
+    Whether a connection to C{address} could come back to this machine; in doubt it could.
+
+    The kernel knows best, and it lets a socket be bound to its own addresses only.
+    """
+    # A link-local address means nothing without its link, so the kernel cannot be asked.
+    if is_loopback(address) or is_unspecified(address) or is_link_local(address):
+        return True
+    try:
+        with socket.socket(
+            socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM
+        ) as probe:
+            probe.bind((str(address), 0))
+    except OSError as error:
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+    return True

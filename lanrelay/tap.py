@@ -1,0 +1,130 @@
+"""The command line of C{twistd lanrelay} and C{python -m twisted lanrelay}: from a file to a service."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, MutableMapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+
+from twisted.python import usage
+
+if TYPE_CHECKING:
+    from twisted.application.service import IService
+    from twisted.logger import ILogObserver
+
+    from lanrelay.config.model import Log
+
+
+class Options(usage.Options):
+    """What stands after C{lanrelay} on the command line."""
+
+    synopsis = "-c FILE"
+    longdesc = "Relays from loopback to the LAN, as the configuration file says."
+    optParameters: ClassVar[list[list[str | None]]] = [["config", "c", None, "the configuration file (YAML)"]]
+    compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.yaml")})
+
+
+def makeService(options: Options) -> IService:
+    """
+    Make the relay, with its files loaded and its ports bound.
+
+    This is the last moment before twistd forks: what goes wrong here is told to the person at the terminal,
+    by lines on standard error and exit status 1. What goes wrong later can only be logged.
+    """
+    begun = time.monotonic()
+    if not options["config"]:
+        _fail(["no configuration: say which one with -c FILE, as in `twistd -n lanrelay -c conf/relay.yaml`"])
+    from lanrelay.config.load import ConfigErrors, load
+
+    try:
+        config = load(Path(options["config"]).absolute())
+    except ConfigErrors as wrong:
+        _fail(str(wrong).splitlines())
+    reactor = _reactor()
+
+    from lanrelay.process import follow_monotonic_clock
+    from lanrelay.service import RelayService
+
+    follow_monotonic_clock(reactor)
+    service = RelayService(reactor, config, begun=begun)
+    errors = service.open()
+    if errors:
+        _fail(str(error) for error in errors)
+    try:
+        service.log_observer = choose_log(options.parent, config.log)
+    except OSError as error:
+        service.close()
+        _fail([f"the log {error.filename} cannot be opened: {error.strerror}; choose another with --logfile"])
+    service.handle_signals()
+    return service
+
+
+def _fail(lines: Iterable[str]) -> NoReturn:
+    from lanrelay.observe.logformat import printable
+
+    for line in lines:
+        sys.stderr.write(f"{printable(line)}\n")
+    raise SystemExit(1)
+
+
+def _reactor() -> Any:
+    # Twisted's default on macOS is select(), which serves no more than 1024 descriptors. Under `python -m
+    # twisted` a reactor is there already; its --reactor=kqueue does the same.
+    if sys.platform == "darwin" and "twisted.internet.reactor" not in sys.modules:
+        from twisted.internet import kqreactor
+
+        kqreactor.install()
+    from twisted.internet import reactor
+
+    return reactor
+
+
+# --- where the log goes ---
+
+
+def choose_log(command_line: MutableMapping[str, Any] | None, log: Log) -> ILogObserver | None:
+    """
+    Have the log written in our format and at our level, to where Twisted's command line puts it.
+
+    @param command_line: the options of C{twistd} or C{python -m twisted}; the latter's are changed, for they
+        are read later.
+    @return: the observer for twistd to take, or C{None} where it (or who else runs us) has one.
+    @raise OSError: the file cannot be opened.
+    """
+    if command_line is None:
+        return None
+    from lanrelay.observe.logformat import observer
+
+    if "fileLogObserverFactory" in command_line:  # python -m twisted
+        from twisted.logger import LogLevel
+
+        given = command_line["logLevel"].name  # where --log-level says something, it wins
+        level = log.level if given == "info" else {"critical": "error"}.get(given, given)
+        command_line["fileLogObserverFactory"] = partial(observer, format=log.format, level=level)
+        command_line["logLevel"] = LogLevel.debug  # ours decides
+        return None
+    if command_line.get("logger") or command_line.get("syslog"):
+        return None
+    return _twistd_file(command_line, log)
+
+
+def _twistd_file(command_line: MutableMapping[str, Any], log: Log) -> ILogObserver | None:
+    """What twistd's own C{UnixAppLogger} does, with our format."""
+    import signal
+
+    from twisted.python.logfile import LogFile
+
+    from lanrelay.observe.logformat import observer
+
+    name = command_line.get("logfile")
+    if command_line.get("nodaemon") and name in (None, "", "-"):
+        return observer(sys.stdout, format=log.format, level=log.level)
+    if name == "-":
+        return None  # twistd says that a daemon cannot
+    file = LogFile.fromFullPath(name or "twistd.log")
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(file.rotate))
+    return observer(file, format=log.format, level=log.level)

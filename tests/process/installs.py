@@ -1,0 +1,156 @@
+"""The ways in which a relay gets onto a machine: checkout, editable install, wheel."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+
+_TWISTD = """\
+#!{python}
+import sys
+from twisted.scripts.twistd import run
+if __name__ == "__main__":
+    sys.exit(run())
+"""
+
+
+@dataclass(frozen=True)
+class Install:
+    """
+    An interpreter that finds lanrelay.
+
+    @ivar python: its path; C{twistd} lies beside.
+    @ivar environment: what must be set for it.
+    """
+
+    python: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def twistd(self) -> list[str]:
+        return [str(self.python.parent / "twistd")]
+
+    @property
+    def twist(self) -> list[str]:
+        return [str(self.python), "-m", "twisted"]
+
+    def variables(self) -> dict[str, str]:
+        """The whole environment of a process; nothing of the test's own PYTHONPATH gets in."""
+        own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
+        return {**own, **self.environment}
+
+
+@cache
+def checkout() -> Install:
+    """Nothing is installed but what lanrelay needs; the checkout is on C{PYTHONPATH}."""
+    return Install(_venv("checkout"), {"PYTHONPATH": str(CHECKOUT)})
+
+
+@cache
+def editable() -> Install:
+    """C{pip install -e .}"""
+    python = _venv("editable")
+    _pip(python, "install", "-e", str(_source()))
+    return Install(python)
+
+
+@cache
+def wheel() -> Install:
+    """C{pip install WHEEL}"""
+    python = _venv("wheel")
+    built = _folder() / "built"
+    _pip(python, "wheel", "--wheel-dir", str(built), str(_source()))
+    (file,) = built.glob("lanrelay-*.whl")
+    _pip(python, "install", str(file))
+    return Install(python)
+
+
+INSTALLS: dict[str, Callable[[], Install]] = {"checkout": checkout, "editable": editable, "wheel": wheel}
+
+
+@cache
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="lanrelay-installs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def _source() -> Path:
+    """A copy, for building leaves traces in the source."""
+    copy = _folder() / "source"
+    ignored = shutil.ignore_patterns(
+        ".*",
+        "build",
+        "dist",
+        "*.egg-info",
+        "__pycache__",
+        "_trial_temp*",
+        "dropin.cache",
+        "tests",
+        "benchmarks",
+    )
+    shutil.copytree(CHECKOUT, copy, ignore=ignored)
+    return copy
+
+
+def _venv(name: str) -> Path:
+    """
+    A virtual environment with all that the tests' own has, except lanrelay; nothing is downloaded.
+
+    Twisted is copied, for what is installed beside it writes into its plugins folder; the rest are links.
+    """
+    home = _folder() / name
+    subprocess.run(
+        [sys.executable, "-m", "venv", "--without-pip", str(home)], check=True, stdin=subprocess.DEVNULL
+    )
+    python = home / "bin" / "python"
+    theirs = Path(sysconfig.get_path("purelib"))
+    ours = next((home / "lib").glob("python*/site-packages"))
+    for entry in theirs.iterdir():
+        target = ours / entry.name
+        if entry.name == "twisted":
+            shutil.copytree(entry, target, ignore=shutil.ignore_patterns("test", "dropin.cache", "lanrelay*"))
+        elif "lanrelay" not in entry.name.lower() and entry.name != "__pycache__":
+            target.symlink_to(entry, target_is_directory=entry.is_dir())
+    twistd = home / "bin" / "twistd"
+    twistd.write_text(_TWISTD.format(python=python))
+    twistd.chmod(0o755)
+    return python
+
+
+def _pip(python: Path, command: str, *arguments: str) -> None:
+    quietly = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
+    # Without a recent setuptools here (Python 3.12 and later bring none) pip gets it from the index.
+    isolation = ["--no-build-isolation"] if _has_setuptools() else []
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "--python", str(python), command, *quietly, *isolation, *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    if done.returncode:
+        raise RuntimeError(f"pip {command} failed:\n{done.stdout}{done.stderr}")
+
+
+def _has_setuptools() -> bool:
+    """Whether there is one that makes wheels by itself."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        major, minor = version("setuptools").split(".")[:2]
+    except PackageNotFoundError:
+        return False
+    return (int(major), int(minor)) >= (70, 1)

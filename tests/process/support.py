@@ -1,0 +1,269 @@
+"""Starts the real relay as a process of its own, and waits for what it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Literal, TypeVar
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.process.installs import Install, checkout
+
+T = TypeVar("T")
+
+Mode = Literal["foreground", "daemon", "twist"]
+
+PATIENCE = 20.0
+"""Seconds until a wait is given up: many times what is needed, for slow machines."""
+
+
+def poll(look: Callable[[], T | None], what: str, *, patience: float = PATIENCE) -> T:
+    """
+    Call C{look} until it returns something.
+
+    @raise AssertionError: it did not in time; C{what} says what was waited for.
+    """
+    deadline = time.monotonic() + patience
+    pause = 0.002
+    while True:
+        found = look()
+        if found:
+            return found
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience} s for {what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.05)
+
+
+class Relay:
+    """
+    One relay in a folder of its own.
+
+    @ivar folder: its working folder, with C{relay.yaml}; removed after the test.
+    @ivar process: what was started; for a daemon it ends when the daemon runs.
+    """
+
+    def __init__(
+        self,
+        test: SynchronousTestCase,
+        configuration: str,
+        *,
+        mode: Mode = "foreground",
+        install: Install | None = None,
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="lanrelay-test-"))
+        test.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.mode = mode
+        self.install = install or checkout()
+        self.configuration = self.folder / "relay.yaml"
+        self.configuration.write_text(configuration)
+        self._test = test
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *extra: str, stdin: int | IO[bytes] = subprocess.DEVNULL, wait: bool = True) -> Relay:
+        """
+        Start it.
+
+        @param extra: options of twistd itself.
+        @param wait: until the log says that it is ready.
+        """
+        self._spawn([*self.command(*extra), "-c", "relay.yaml"], stdin)
+        if wait:
+            self.ready()
+        return self
+
+    def command(self, *extra: str) -> list[str]:
+        """Without the options that follow C{lanrelay}."""
+        if self.mode == "twist":
+            return [*self.install.twist, *extra, "lanrelay"]
+        nodaemon = ["-n"] if self.mode == "foreground" else []
+        return [*self.install.twistd, *nodaemon, *extra, "lanrelay"]
+
+    def run(self, *arguments: str) -> int:
+        """Start it with these instead of C{-c relay.yaml}, where an end is expected; its exit status."""
+        self._spawn([*self.command(), *arguments], subprocess.DEVNULL)
+        return self.wait()
+
+    def fails(self) -> list[str]:
+        """Start where a start must fail: the lines of standard error."""
+        status = self.run("-c", "relay.yaml")
+        self._test.assertEqual(status, 1, self.errors())
+        self._test.assertNotIn("Traceback", self.errors() + self.output() + self.log())
+        if self.mode == "daemon":
+            self._test.assertFalse((self.folder / "twistd.pid").exists())
+        return self.errors().splitlines()
+
+    def _spawn(self, command: list[str], stdin: int | IO[bytes]) -> None:
+        with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env=self.install.variables(),
+                stdin=stdin,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                # A shell that runs the tests in the background has SIGINT and SIGHUP ignored.
+                preexec_fn=_default_signals,
+            )
+        self._test.addCleanup(self._kill)
+
+    def _kill(self) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.mode == "daemon" and (self.folder / "twistd.pid").exists():
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except (ProcessLookupError, ValueError):
+                pass
+
+    # --- what it says ---
+
+    def output(self) -> str:
+        return _text(self.folder / "stdout")
+
+    def errors(self) -> str:
+        return _text(self.folder / "stderr")
+
+    def log(self) -> str:
+        """Where twistd puts it."""
+        return _text(self.folder / "twistd.log") if self.mode == "daemon" else self.output()
+
+    def ready(self) -> None:
+        """Wait until it serves."""
+        self.logged(r"ready in \d+ ms")
+
+    def logged(self, pattern: str) -> re.Match[str]:
+        """Wait until the log has a match of C{pattern}."""
+
+        def look() -> re.Match[str] | None:
+            found = re.search(pattern, self.log())
+            if found is None and self.mode != "daemon":
+                assert self.process is not None
+                if self.process.poll() is not None:  # it may have been written just before the end
+                    found = re.search(pattern, self.log())
+                    assert found, f"it ended with {self.process.returncode}:\n{self.errors()}{self.log()}"
+            return found
+
+        try:
+            return poll(look, f"{pattern!r} in the log")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; standard error and log:\n{self.errors()}{self.log()}") from None
+
+    def port(self, listener: str) -> int:
+        """The port of a listener, from the log."""
+        found = self.logged(rf"{re.escape(listener)} \([a-z-]+\) listens on 127\.0\.0\.1:(\d+)")
+        return int(found.group(1))
+
+    def connect(self, listener: str) -> socket.socket:
+        """A client's connection."""
+        client = socket.create_connection(("127.0.0.1", self.port(listener)), timeout=PATIENCE)
+        self._test.addCleanup(client.close)
+        return client
+
+    def get(self, path: str, listener: str = "admin") -> tuple[int, bytes]:
+        """Status and body of a GET."""
+        with socket.create_connection(("127.0.0.1", self.port(listener)), timeout=PATIENCE) as client:
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            answer = b""
+            while data := client.recv(65536):
+                answer += data
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), body
+
+    # --- its end ---
+
+    @property
+    def pid(self) -> int:
+        if self.mode == "daemon":
+            return int((self.folder / "twistd.pid").read_text())
+        assert self.process is not None
+        return self.process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self, patience: float = PATIENCE) -> int:
+        """The exit status of what was started; for a daemon that of its parent, who is at the terminal."""
+        assert self.process is not None
+        try:
+            return self.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(
+                f"it did not end within {patience} s; standard error and log:\n{self.errors()}{self.log()}"
+            ) from None
+
+    def wait_daemon(self, pid: int) -> None:
+        """Wait for the end of a daemon."""
+        poll(lambda: not _alive(pid), "the daemon's end")
+
+
+class Upstream:
+    """A TCP server of the test's own; C{accept} gives the relay's connection."""
+
+    def __init__(self, test: SynchronousTestCase) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self._socket.settimeout(PATIENCE)
+        test.addCleanup(self._socket.close)
+        self._test = test
+        self.port: int = self._socket.getsockname()[1]
+
+    def accept(self) -> socket.socket:
+        connection, _ = self._socket.accept()
+        connection.settimeout(PATIENCE)
+        self._test.addCleanup(connection.close)
+        return connection
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for what must be known before the log says it."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def answers(port: int) -> bool:
+    """
+    Whether an HTTP request on C{port} is answered.
+
+    A mere connect would succeed as soon as the port is bound, before anything runs.
+    """
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return client.recv(100).startswith(b"HTTP/1.1 ")
+    except OSError:
+        return False
+
+
+def _default_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except FileNotFoundError:
+        return ""
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # Where nobody reaps (a container without an init), the end is a zombie.
+    status = _text(Path(f"/proc/{pid}/stat"))
+    return ") Z " not in status
