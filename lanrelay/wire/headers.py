@@ -175,6 +175,10 @@ class Headers:
         """With one more field at the end."""
         return Headers.of([*self._fields, make_field(name, value)])
 
+    def appended(self, fields: Iterable[Field]) -> Headers:
+        """With these at the end, that were judged or made before."""
+        return Headers.of([*self._fields, *fields])
+
     def encode(self) -> bytes:
         """The lines, each with its CRLF."""
         if not self._fields:

@@ -1,0 +1,246 @@
+"""Keeps web pages out: Host against DNS rebinding, Origin and Sec-Fetch-Site against other pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+
+from lanrelay.config.model import BrowserGuard, IPAddress
+from lanrelay.errors import RemoteProtocolError, RequestDenied
+from lanrelay.wire.authority import Authority, parse_authority
+from lanrelay.wire.events import RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers
+from lanrelay.wire.target import parse_target
+
+EXPOSED = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"
+"""The response fields that a page of an accepted origin may read."""
+
+_ORIGIN = re.compile(rb"(https?)://([^/?#@]+)")
+_PORTS = {"http": 80, "https": 443}
+_CORS = frozenset(
+    {
+        b"access-control-allow-origin",
+        b"access-control-allow-credentials",
+        b"access-control-expose-headers",
+    }
+)
+
+
+def check_browser(
+    head: RequestHead,
+    guard: BrowserGuard,
+    local_address: IPAddress | None,
+    *,
+    place: str,
+    secure: bool = False,
+) -> None:
+    """
+    Let a request in, or say why not.
+
+    @param local_address: the address on which the connection came in, C{None} for a unix socket.
+    @param place: the configuration's key of the listener (C{"listeners.lan-mcp"}), for the remedy.
+    @param secure: the listener speaks TLS.
+    @raise RequestDenied: 421 for the Host, 403 for the Origin.
+    """
+    if guard.hosts is not None:
+        _check_host(head, guard.hosts, local_address, place)
+    if guard.origins is not None:
+        # A page that names us by a Host that was just accepted is our own; with any Host it could be
+        # anybody's.
+        own = None if guard.hosts is None else own_origin(head, secure=secure)
+        _check_origin(head, guard.origins, own, place)
+
+
+def own_origin(head: RequestHead, *, secure: bool) -> bytes | None:
+    """The relay's origin as this client names it, in the form of an Origin field; C{None} without a Host."""
+    authority = _authority(head)
+    if authority is None:
+        return None
+    return _origin("https" if secure else "http", authority)
+
+
+def is_own_origin(head: RequestHead, *, secure: bool) -> bool:
+    """Whether the request's Origin is the relay's own: no other page asks, and CORS has no part in it."""
+    origin = head.headers.get(b"origin")
+    return origin is not None and _normal_origin(origin) == own_origin(head, secure=secure)
+
+
+# --- Host ---------------------------------------------------------------------------------------------
+
+
+def _check_host(head: RequestHead, hosts: Iterable[str], local: IPAddress | None, place: str) -> None:
+    if len(head.headers.all(b"host")) > 1:
+        raise RequestDenied("several Host fields", http_status=421, remedy="Send one Host.")
+    try:
+        authority = _authority(head)
+    except (ValueError, RemoteProtocolError):
+        raise RequestDenied(
+            f"the Host {_shown(head.headers.get(b'host') or head.target)} is no valid host and port",
+            http_status=421,
+            remedy="Send the host name and port of the relay.",
+        ) from None
+    if authority is None:  # only HTTP/1.0 may leave it out, and no browser speaks that
+        return
+    host = _normal_host(authority.host)
+    if _is_loopback(host) or (local is not None and _address(host) == _unmapped(local)):
+        return
+    if any(_normal_host(name) == host for name in hosts):
+        return
+    shown = _shown(authority.host.encode("ascii"))
+    raise RequestDenied(
+        f"the Host {shown} is not one of this relay",
+        http_status=421,
+        remedy=f"If {shown} is meant to lead here, add it to {place}.hosts.",
+    )
+
+
+def _authority(head: RequestHead) -> Authority | None:
+    """What the request names as its server: an absolute target wins over Host (RFC 9112 section 3.2.2)."""
+    if head.target[:1] != b"/":
+        target = parse_target(head.method, head.target)
+        if target.authority is not None:
+            return target.authority
+    host = head.headers.get(b"host")
+    return None if host is None else parse_authority(host)
+
+
+def _normal_host(host: str) -> str:
+    host = host.lower().removesuffix(".").removeprefix("[").removesuffix("]")
+    address = _address(host)
+    return host if address is None else str(address)
+
+
+def _address(host: str) -> IPAddress | None:
+    """A literal address in its own spelling; browsers write no other, and we owe nobody the odd ones."""
+    try:
+        return _unmapped(ip_address(host))
+    except ValueError:
+        return None
+
+
+def _unmapped(address: IPAddress) -> IPAddress:
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _is_loopback(host: str) -> bool:
+    """localhost, *.localhost, 127.0.0.0/8, ::1; C{host} is normal."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+# --- Origin -------------------------------------------------------------------------------------------
+
+
+def _check_origin(head: RequestHead, origins: Iterable[str], own: bytes | None, place: str) -> None:
+    headers = head.headers
+    sent = headers.all(b"origin")
+    if len(sent) > 1:
+        raise RequestDenied("several Origin fields", remedy="Send one Origin.")
+    if not sent:
+        if b"cross-site" not in headers.tokens(b"sec-fetch-site"):
+            return
+        if head.method == b"GET" and headers.all(b"sec-fetch-mode") == [b"navigate"]:
+            return  # somebody followed a link
+        raise RequestDenied(
+            "a request from a page of another site, without an Origin",
+            remedy=_origin_remedy("its Origin, which the page must send", place),
+        )
+    origin = _normal_origin(sent[0])
+    if origin is not None and (origin == own or _is_loopback_origin(origin)):
+        return
+    said = (origin or sent[0]).lower()
+    if any(_listed(entry) == said for entry in origins):
+        return
+    shown = _shown(sent[0])
+    raise RequestDenied(
+        f"a page of the origin {shown} may not use this relay",
+        remedy=_origin_remedy(shown, place),
+    )
+
+
+def _origin_remedy(shown: str, place: str) -> str:
+    if not place.startswith("listeners."):  # the admin page is for nobody else's page
+        return "Open the relay's own page."
+    return f"If that page may use it, add {shown} to {place}.origins."
+
+
+def _origin(scheme: str, authority: Authority) -> bytes:
+    """As browsers write it (RFC 6454 section 6.2), without the scheme's own port; and no trailing dot."""
+    port = None if authority.port == _PORTS[scheme] else authority.port
+    return f"{scheme}://{Authority(_normal_host(authority.host), port)}".encode("ascii")
+
+
+def _normal_origin(value: bytes) -> bytes | None:
+    """C{None} for what is no origin of the web, C{null} too."""
+    match = _ORIGIN.fullmatch(value.lower())
+    if match is None:
+        return None
+    try:
+        return _origin(match[1].decode("ascii"), parse_authority(match[2]))
+    except ValueError:
+        return None
+
+
+def _listed(entry: str) -> bytes:
+    raw = entry.lower().encode("utf-8")
+    return _normal_origin(raw) or raw
+
+
+def _is_loopback_origin(origin: bytes) -> bool:
+    match = _ORIGIN.fullmatch(origin)
+    assert match is not None
+    return _is_loopback(_normal_host(parse_authority(match[2]).host))
+
+
+def _shown(value: bytes) -> str:
+    """For a message: printable, and not longer than a name can be (RFC 1035 section 2.3.4)."""
+    text = "".join(
+        chr(byte) if 0x21 <= byte < 0x7F and byte not in b"\"'<>&\\" else "?" for byte in value[:255]
+    )
+    return f"'{text}'" + ("..." if len(value) > 255 else "")
+
+
+# --- CORS, where the Origin is stripped ---------------------------------------------------------------
+
+
+def preflight_response(head: RequestHead) -> ResponseHead | None:
+    """
+    The relay's own answer to the preflight of an origin that L{check_browser} let in.
+
+    @return: C{None} if it is no preflight (Fetch section 3.2.2).
+    """
+    headers = head.headers
+    origin, method = headers.get(b"origin"), headers.get(b"access-control-request-method")
+    if head.method != b"OPTIONS" or origin is None or method is None:
+        return None
+    fields = [
+        (b"Access-Control-Allow-Origin", origin),
+        (b"Access-Control-Allow-Methods", method),
+    ]
+    wanted = b", ".join(headers.all(b"access-control-request-headers"))
+    if wanted:
+        fields.append((b"Access-Control-Allow-Headers", wanted))
+    if b"true" in headers.tokens(b"access-control-request-private-network"):
+        fields.append((b"Access-Control-Allow-Private-Network", b"true"))
+    fields.append((b"Access-Control-Max-Age", b"600"))
+    fields.append((b"Vary", b"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"))
+    return ResponseHead(status=204, reason=b"No Content", headers=Headers(fields))
+
+
+def with_cors(headers: Headers, origin: bytes) -> Headers:
+    """
+    A response's fields for a page of C{origin}. What the upstream said of CORS goes, for it was not told
+    of the page; the fields that it exposed stay exposed.
+    """
+    exposed = b", ".join([EXPOSED, *headers.all(b"access-control-expose-headers")])
+    headers = headers.without(_CORS)
+    headers = headers.added(b"Access-Control-Allow-Origin", origin)
+    headers = headers.added(b"Access-Control-Expose-Headers", exposed)
+    if {b"origin", b"*"}.isdisjoint(headers.tokens(b"vary")):
+        headers = headers.added(b"Vary", b"Origin")
+    return headers

@@ -1,0 +1,198 @@
+"""What a proxy does to the fields of a message that it sends on (RFC 9110 section 7.6)."""
+
+from __future__ import annotations
+
+import time
+from ipaddress import IPv4Address, IPv6Address
+from typing import Literal, Protocol
+
+from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead, Version
+from lanrelay.wire.headers import Field, Headers, end_to_end, make_field
+
+FORWARDED_NAMES = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+
+_CHUNKED = make_field(b"Transfer-Encoding", b"chunked")
+_TE = make_field(b"TE", b"trailers")
+_CONNECTION_TE = make_field(b"Connection", b"TE")
+_CONNECTION_UPGRADE = make_field(b"Connection", b"upgrade")
+_CONNECTION_BOTH = make_field(b"Connection", b"upgrade, TE")
+
+
+class Rules(Protocol):
+    """The part of C{config.model.HeaderRules} that is applied here."""
+
+    @property
+    def set(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def add(self) -> tuple[tuple[str, str], ...]: ...
+    @property
+    def remove(self) -> tuple[str, ...]: ...
+
+
+def wanted_upgrade(head: RequestHead) -> bytes:
+    """
+    The protocols that a request offers to switch to, as an Upgrade value; empty for none.
+
+    C{h2c} is left out: switched to it, requests would pass by unseen. An HTTP/1.0 request cannot ask
+    (RFC 9110 section 7.8).
+    """
+    headers = head.headers
+    if (
+        b"upgrade" not in headers
+        or head.version == HTTP_1_0
+        or b"upgrade" not in headers.tokens(b"connection")
+    ):
+        return b""
+    offers = [offer.strip(b" \t") for value in headers.all(b"upgrade") for offer in value.split(b",")]
+    return b", ".join(offer for offer in offers if offer and offer.partition(b"/")[0].lower() != b"h2c")
+
+
+def request_to_forward(head: RequestHead) -> Headers:
+    """
+    The end-to-end fields of a request, with what the next connection needs of the others: Transfer-Encoding
+    for content of unknown length, Upgrade as L{wanted_upgrade} says, and C{TE: trailers} (the one value that
+    may pass, RFC 9110 section 10.1.4).
+    """
+    headers = head.headers
+    index = headers.index
+    forwarded = end_to_end(headers)
+    if forwarded is headers:
+        return headers
+    fields = forwarded.fields
+    if b"transfer-encoding" in index:
+        fields.append(_CHUNKED)
+    te = b"te" in index and b"trailers" in headers.tokens(b"te")
+    upgrade = wanted_upgrade(head)
+    if te:
+        fields.append(_TE)
+        fields.append(_CONNECTION_BOTH if upgrade else _CONNECTION_TE)
+    elif upgrade:
+        fields.append(_CONNECTION_UPGRADE)
+    if upgrade:
+        fields.append(make_field(b"Upgrade", upgrade))
+    return Headers.of(fields)
+
+
+def response_to_forward(head: ResponseHead) -> Headers:
+    """
+    The end-to-end fields of a response; with Transfer-Encoding where the length is unknown, and with Upgrade
+    where the protocol is switched.
+    """
+    headers = head.headers
+    forwarded = end_to_end(headers)
+    if forwarded is headers:
+        return headers
+    fields = forwarded.fields
+    if head.status == 101:
+        fields.append(_CONNECTION_UPGRADE)
+        fields.extend(field for field in headers.fields if field[0] == b"upgrade")
+    elif b"transfer-encoding" in headers:
+        fields.append(_CHUNKED)
+    return Headers.of(fields)
+
+
+# --- Via ----------------------------------------------------------------------------------------------
+
+
+def via(version: Version, name: str) -> bytes:
+    """
+    One member of Via (RFC 9110 section 7.6.3).
+
+    @param version: of the message as it was received.
+    @param name: our pseudonym, unique to the listener.
+    """
+    return b"%d.%d %b" % (version[0], version[1], name.encode("ascii"))
+
+
+def passed(headers: Headers, name: str) -> bool:
+    """Whether the message was here before: one member of Via bears our name."""
+    if b"via" not in headers:
+        return False
+    wanted = name.encode("ascii").lower()
+    for member in headers.tokens(b"via"):  # a comment may hold a comma; its pieces name nobody we are
+        words = member.split()
+        if len(words) >= 2 and words[1] == wanted:
+            return True
+    return False
+
+
+# --- Forwarded ----------------------------------------------------------------------------------------
+
+
+def forwarded_fields(
+    style: Literal["none", "x-forwarded", "rfc7239"],
+    *,
+    client: IPv4Address | IPv6Address | None,
+    secure: bool,
+    host: bytes,
+) -> list[Field]:
+    """
+    The fields that tell an origin who asked; what a client sent of L{FORWARDED_NAMES} must have been dropped.
+
+    @param client: C{None} for a unix socket, where there is nothing to name.
+    @param host: the Host that the client sent; empty if there was none.
+    """
+    scheme = b"https" if secure else b"http"
+    fields: list[Field] = []
+    if style == "x-forwarded":
+        if client is not None:
+            fields.append(make_field(b"X-Forwarded-For", str(client).encode("ascii")))
+        fields.append(make_field(b"X-Forwarded-Proto", scheme))
+        if host:
+            fields.append(make_field(b"X-Forwarded-Host", host))
+    elif style == "rfc7239":
+        node = b"unknown" if client is None else str(client).encode("ascii")
+        if client is not None and client.version == 6:
+            node = b'"[%b]"' % node  # RFC 7239 section 6: the colon is no token character
+        value = b"for=%b;proto=%b" % (node, scheme)
+        if host:
+            value += b';host="%b"' % host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+        fields.append(make_field(b"Forwarded", value))
+    return fields
+
+
+# --- Date ---------------------------------------------------------------------------------------------
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_last_date: tuple[int, Field] = (-1, make_field(b"Date", b""))
+
+
+def date_field(now: float) -> Field:
+    """
+    The Date field for that moment (RFC 9110 section 5.6.7); made once a second.
+
+    @param now: seconds since the epoch.
+    """
+    global _last_date
+    second = int(now)
+    known, field = _last_date
+    if known == second:
+        return field
+    t = time.gmtime(second)
+    text = (
+        f"{_DAYS[t.tm_wday]}, {t.tm_mday:02} {_MONTHS[t.tm_mon - 1]} {t.tm_year} "
+        f"{t.tm_hour:02}:{t.tm_min:02}:{t.tm_sec:02} GMT"
+    )
+    field = make_field(b"Date", text.encode("ascii"))
+    _last_date = (second, field)
+    return field
+
+
+def with_date(headers: Headers, now: float) -> Headers:
+    """With a Date; whoever has a clock adds the one that is missing (RFC 9110 section 6.6.1)."""
+    return headers if b"date" in headers else headers.appended([date_field(now)])
+
+
+# --- configured rules ---------------------------------------------------------------------------------
+
+
+def apply_rules(headers: Headers, rules: Rules) -> Headers:
+    """Remove, then set, then add; each name in any case."""
+    if rules.remove:
+        headers = headers.without({name.lower().encode("ascii") for name in rules.remove})
+    for name, value in rules.set:
+        headers = headers.replaced(name.encode("ascii"), value.encode("utf-8"))
+    for name, value in rules.add:
+        headers = headers.added(name.encode("ascii"), value.encode("utf-8"))
+    return headers

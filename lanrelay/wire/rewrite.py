@@ -1,0 +1,198 @@
+"""Makes what names the upstream name the relay, and back: URLs in fields, and cookies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from lanrelay.wire.authority import format_authority, parse_authority
+from lanrelay.wire.headers import Field, Headers, make_field
+
+_PORTS = {"http": 80, "https": 443}
+
+# RFC 3986 appendix B, for what has an authority: scheme, authority, path, the rest.
+_URL = re.compile(rb"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?//([^/?#]*)([^?#]*)(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """
+    An origin and a path prefix on it.
+
+    @ivar scheme: C{"http"} or C{"https"}.
+    @ivar host: lower case, without brackets and trailing dot.
+    @ivar prefix: without its trailing slash; empty for all of the origin.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    prefix: bytes = b""
+
+    @classmethod
+    def at(cls, scheme: str, authority: bytes | str, prefix: bytes = b"") -> Site:
+        """
+        From a Host field's value.
+
+        @raise ValueError: it is no valid one.
+        """
+        parsed = parse_authority(authority, _PORTS[scheme])
+        assert parsed.port is not None
+        return cls(scheme=scheme, host=parsed.host.rstrip("."), port=parsed.port, prefix=prefix)
+
+    @property
+    def authority(self) -> bytes:
+        """As in a URL, without the scheme's own port."""
+        port = None if self.port == _PORTS[self.scheme] else self.port
+        return format_authority(self.host, port).encode("ascii")
+
+    def named_by(self, scheme: bytes | None, authority: bytes) -> bool:
+        """
+        Whether these parts of a URL name this origin; http for https counts, for a server that does not know
+        of the TLS before it says so.
+        """
+        try:
+            parsed = parse_authority(authority)
+        except ValueError:
+            return False
+        if parsed.host.rstrip(".") != self.host:
+            return False
+        said = self.scheme if scheme is None else scheme.decode("ascii").lower()
+        if said == self.scheme:
+            return (parsed.port or _PORTS[said]) == self.port
+        if (said, self.scheme) == ("http", "https"):
+            return parsed.port == self.port or (parsed.port in (None, 80) and self.port == 443)
+        return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """
+    The two sites of one route: C{upstream.prefix} plus a path there is C{relay.prefix} plus that path here.
+
+    @ivar relay: as this client wrote it, for clients compare with the origin they connected to.
+    @ivar aliases: other origins by which the upstream may call itself (the Host that it is sent).
+    """
+
+    upstream: Site
+    relay: Site
+    aliases: tuple[Site, ...] = ()
+
+    def to_relay(self, url: bytes) -> bytes:
+        """
+        A URL or an absolute path of the upstream, as the client reaches it.
+
+        Whatever is not under the upstream's prefix, or on another origin, stays as it is; so do relative
+        paths.
+        """
+        return _moved(url, (self.upstream, *self.aliases), self.upstream.prefix, self.relay)
+
+    def to_upstream(self, url: bytes) -> bytes:
+        """The other way round."""
+        return _moved(url, (self.relay,), self.relay.prefix, self.upstream)
+
+
+def _moved(url: bytes, sites: tuple[Site, ...], prefix: bytes, there: Site) -> bytes:
+    if url[:1] == b"/" and url[:2] != b"//":
+        end = re.search(rb"[?#]|\Z", url)
+        assert end is not None
+        path = move_path(url[: end.start()], prefix, there.prefix)
+        return url if path is None else path + url[end.start() :]
+    match = _URL.fullmatch(url)
+    if match is None:
+        return url
+    scheme, authority, old_path, rest = match.groups()
+    if not any(site.named_by(scheme, authority) for site in sites):
+        return url
+    path = move_path(old_path, prefix, there.prefix)
+    if path is None:
+        return url
+    start = b"" if scheme is None else there.scheme.encode("ascii") + b":"
+    return start + b"//" + there.authority + path + rest
+
+
+def move_path(path: bytes, prefix: bytes, to: bytes) -> bytes | None:
+    """
+    From below one prefix to below another, judged at segment borders.
+
+    @return: C{None} if it is not below C{prefix}.
+    """
+    if prefix == to:
+        return path
+    if prefix:
+        if path != prefix and not path.startswith(prefix + b"/"):
+            return None
+        path = path[len(prefix) :]
+    return to + path or b"/"
+
+
+def cookie_to_relay(value: bytes, places: Places) -> bytes:
+    """
+    One Set-Cookie value as a browser accepts it from the relay: no Domain, Path below the relay's prefix, and
+    on a plain-HTTP listener neither Secure nor what needs it (C{SameSite=None}, Partitioned). The names
+    C{__Host-} and C{__Secure-} keep theirs, for without it no browser takes them.
+    """
+    parts = value.split(b";")
+    name = parts[0].partition(b"=")[0].strip(b" \t").lower()
+    plain = places.relay.scheme == "http" and not name.startswith((b"__host-", b"__secure-"))
+    kept = parts[:1]
+    for part in parts[1:]:
+        key, _, setting = part.partition(b"=")
+        key, setting = key.strip(b" \t").lower(), setting.strip(b" \t")
+        if key == b"domain" or (plain and key in (b"secure", b"partitioned")):
+            continue
+        if plain and key == b"samesite" and setting.lower() == b"none":
+            continue
+        if key == b"path" and setting[:1] == b"/":
+            path = move_path(setting, places.upstream.prefix, places.relay.prefix)
+            if path is not None and path != setting:
+                # RFC 6265 section 5.1.4: a path that ends in a slash would miss the prefix itself.
+                path = places.relay.prefix if path == places.relay.prefix + b"/" else path
+                part = part[: len(part) - len(part.partition(b"=")[2])] + (path or b"/")
+        kept.append(part)
+    return b";".join(kept)
+
+
+_LOCATIONS = frozenset({b"location", b"content-location"})
+_PLAIN_ONLY = frozenset({b"strict-transport-security", b"alt-svc"})
+_RESPONSE = _LOCATIONS | _PLAIN_ONLY | {b"set-cookie"}
+_REQUEST = frozenset({b"referer", b"destination"})
+
+
+def rewrite_response(headers: Headers, places: Places, rewrite: Collection[str]) -> Headers:
+    """
+    @param rewrite: C{"location"} for Location and Content-Location, C{"cookies"} for Set-Cookie and, on a
+        plain-HTTP listener, against HSTS and Alt-Svc; other words are not for fields.
+    """
+    if _RESPONSE.isdisjoint(headers.index):
+        return headers
+    fields: list[Field] = []
+    plain = places.relay.scheme == "http"
+    for field in headers.fields:
+        name = field[0]
+        if name in _LOCATIONS and "location" in rewrite:
+            field = _with_value(field, places.to_relay(field[2]))
+        elif "cookies" in rewrite:
+            if name == b"set-cookie":
+                field = _with_value(field, cookie_to_relay(field[2], places))
+            elif plain and name in _PLAIN_ONLY:
+                continue
+        fields.append(field)
+    return Headers.of(fields)
+
+
+def rewrite_request(headers: Headers, places: Places, rewrite: Collection[str]) -> Headers:
+    """Referer and Destination (RFC 4918 section 10.3), where C{"location"} is rewritten at all."""
+    if "location" not in rewrite or _REQUEST.isdisjoint(headers.index):
+        return headers
+    return Headers.of(
+        [
+            _with_value(field, places.to_upstream(field[2])) if field[0] in _REQUEST else field
+            for field in headers.fields
+        ]
+    )
+
+
+def _with_value(field: Field, value: bytes) -> Field:
+    return field if value == field[2] else make_field(field[1], value)

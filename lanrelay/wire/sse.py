@@ -1,0 +1,147 @@
+"""Where an event of a C{text/event-stream} ends, and the endpoint event of an MCP stream."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+_BOM = b"\xef\xbb\xbf"
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+_LOOK_AHEAD = 65536
+
+
+class EventBoundary:
+    """
+    Tells whether what has passed so far ended an event, so that a comment may be put in.
+
+    The line ends of the WHATWG specification (HTML section 9.2.6): LF, CR, CRLF. The beginning of a stream is
+    a boundary, with a byte order mark or without.
+    """
+
+    __slots__ = ("_tail", "_total")
+
+    def __init__(self) -> None:
+        self._tail = b""
+        self._total = 0
+
+    def feed(self, data: bytes) -> None:
+        """These bytes have passed."""
+        self._total += len(data)
+        self._tail = data[-8:] if len(data) >= 8 else (self._tail + data)[-8:]
+
+    @property
+    def at_boundary(self) -> bool:
+        """The last bytes ended an event, or nothing has come yet."""
+        tail = self._tail
+        if self._total <= len(tail):
+            tail = tail.removeprefix(_BOM)
+            if not tail:
+                return True
+            tail = b"\n" + tail  # a blank line may be the first
+        if tail[-2:] == b"\r\n":
+            return tail[-3:-2] in (b"\n", b"\r")
+        return tail[-1:] in (b"\n", b"\r") and tail[-2:-1] in (b"\n", b"\r")
+
+
+class EndpointRewriter:
+    """
+    Rewrites the data of the first C{endpoint} event of an HTTP+SSE stream (MCP of 2024-11-05, transports).
+
+    Events pass whole, the moment their blank line has come; a client can do nothing with less. Comments
+    between events pass line by line. After the endpoint event, or when the first 64 KiB held none,
+    everything passes as it comes.
+
+    @ivar done: nothing is looked at any more.
+    """
+
+    def __init__(self, rewrite: Callable[[bytes], bytes]) -> None:
+        self.done = False
+        self._rewrite = rewrite
+        self._held = b""
+        """The beginning of an event."""
+        self._scanned = 0
+        """Up to where C{_held} was taken apart into lines."""
+        self._searched = 0
+        """Up to where it holds no line end."""
+        self._lines: list[tuple[int, int]] = []
+        """Where the fields of the event are in C{_held}, without their line ends."""
+        self._passed = 0
+        self._started = False
+        self._after_cr = False
+        """What passed ended in CR, and LF would belong to it."""
+
+    def feed(self, data: bytes) -> bytes:
+        """What can go on now."""
+        if self.done or not data:
+            return data
+        out: list[bytes] = []
+        if self._after_cr:
+            self._after_cr = False
+            if data[:1] == b"\n":
+                out.append(data[:1])
+                data = data[1:]
+        self._held += data
+        while not self.done and self._next_line(out):
+            pass
+        if not self.done and self._passed + len(self._held) > _LOOK_AHEAD:
+            self.done = True
+        if self.done:
+            out.append(self._held)
+            self._held = b""
+        return b"".join(out)
+
+    def finish(self) -> bytes:
+        """The stream has ended: what was held back. An event without its blank line is never dispatched."""
+        self.done = True
+        held, self._held = self._held, b""
+        return held
+
+    def _next_line(self, out: list[bytes]) -> bool:
+        """Take one line; C{False} if none is whole."""
+        match = _LINE_END.search(self._held, self._searched)
+        if match is None:
+            self._searched = len(self._held)
+            return False
+        start, end = self._scanned, match.start()
+        half = match[0] == b"\r" and match.end() == len(self._held)
+        if half and start < end:  # the event is not at its end anyway: wait whether LF follows
+            self._searched = end
+            return False
+        self._scanned = self._searched = match.end()
+        if not self._started:
+            self._started = True
+            if self._held.startswith(_BOM):
+                start += len(_BOM)
+        if start < end and self._held[start] != 58:
+            self._lines.append((start, end))
+        elif start == end or not self._lines:  # the end of an event, or a comment between events
+            if start == end:
+                self._rewrite_event()
+            out.append(self._held[: self._scanned])
+            self._passed += self._scanned
+            self._held = self._held[self._scanned :]
+            self._scanned = self._searched = 0
+            self._after_cr = half
+            self._lines = []
+        return True
+
+    def _rewrite_event(self) -> None:
+        kind = b""
+        data: list[tuple[int, int]] = []
+        for start, end in self._lines:
+            name, colon, value = self._held[start:end].partition(b":")
+            value_start = end - len(value) if colon else end
+            if value[:1] == b" ":
+                value_start += 1
+            if name == b"event":
+                kind = self._held[value_start:end]
+            elif name == b"data":
+                data.append((value_start, end))
+        if kind != b"endpoint":
+            return
+        self.done = True
+        if len(data) == 1:
+            start, end = data[0]
+            new = self._rewrite(self._held[start:end])
+            self._held = self._held[:start] + new + self._held[end:]
+            self._scanned += len(new) - (end - start)
