@@ -178,7 +178,7 @@ def adopt(reactor: Any, sock: socket.socket, address: Any) -> Stream:
     # The transports' own classes: adoptStreamConnection would duplicate the descriptor for each connection.
     transport: Any
     if sock.family == socket.AF_UNIX:
-        transport = unix.Server(sock, protocol, address or "", None, 0, reactor)  # type: ignore[no-untyped-call]
+        transport = unix.Server(sock, protocol, address or "", None, 0, reactor)
         transport.repstr = "<unix connection>"
     else:
         transport = tcp.Server(sock, protocol, address, None, 0, reactor)  # type: ignore[arg-type]

@@ -1,0 +1,107 @@
+"""Translates what OpenSSL says of a failed connection into the error tree."""
+
+from __future__ import annotations
+
+import re
+
+from lanrelay.errors import ClientCertificateWanted, NoCommonVersion, TlsAlert, TlsBroken, TlsError
+
+# "tlsv13 alert certificate required", "ssl/tls alert bad certificate", "tlsv1 unrecognized name"
+_ALERT = re.compile(r"(?:sslv3|tlsv1|tlsv13|ssl/tls)(?: alert)? (.+)")
+
+_NAMES = {  # RFC 8446 section 6.2; where OpenSSL's words differ
+    "user cancelled": "user_canceled",
+    "unsupported extension": "unsupported_extension",
+    "bad record mac": "bad_record_mac",
+}
+
+_ABOUT_OUR_CERTIFICATE = frozenset(
+    {
+        "bad_certificate",
+        "unsupported_certificate",
+        "certificate_revoked",
+        "certificate_expired",
+        "certificate_unknown",
+        "unknown_ca",
+        "access_denied",
+        "certificate_required",
+    }
+)
+
+_NOTHING_IN_COMMON = frozenset({"protocol_version", "insufficient_security", "inappropriate_fallback"})
+
+_OUR_WORDS_FOR_NOTHING_IN_COMMON = frozenset(
+    {
+        "unsupported protocol",
+        "no protocols available",
+        "no ciphers available",
+        "no shared cipher",
+        "no suitable key share",
+        "no suitable groups",
+        "no suitable signature algorithm",
+        "no shared signature algorithms",
+        "version too low",
+        "wrong ssl version",
+        "unknown ssl version",
+        "wrong cipher returned",
+    }
+)
+
+
+def reasons_of(error: Exception) -> list[str]:
+    """The reasons in a pyOpenSSL error, the innermost first."""
+    entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return [str(entry[-1]) for entry in entries]
+
+
+def alert_in(error: Exception) -> str:
+    """The alert that the peer sent, by its name in RFC 8446; empty if it sent none."""
+    for reason in reasons_of(error):
+        match = _ALERT.fullmatch(reason)
+        if match:
+            words = match.group(1)
+            return _NAMES.get(words, words.replace(" ", "_"))
+    return ""
+
+
+def handshake_error(error: Exception, *, client: bool, certificate_seen: bool) -> TlsError:
+    """
+    Why a handshake failed.
+
+    @param client: we are the client.
+    @param certificate_seen: the peer had sent its certificate by then.
+    """
+    alert = alert_in(error)
+    if alert:
+        return _alert_error(alert, client=client, certificate_seen=certificate_seen)
+    reasons = reasons_of(error)
+    if any(reason in _OUR_WORDS_FOR_NOTHING_IN_COMMON for reason in reasons):
+        return NoCommonVersion(f"no TLS version or cipher in common ({reasons[0]})")
+    if "peer did not return a certificate" in reasons:
+        return ClientCertificateWanted("the client showed no certificate", alert="certificate_required")
+    return TlsError(f"the TLS handshake failed: {', '.join(reasons) or 'OpenSSL gave no reason'}")
+
+
+def _alert_error(alert: str, *, client: bool, certificate_seen: bool) -> TlsError:
+    if alert in _NOTHING_IN_COMMON or (alert == "handshake_failure" and not certificate_seen):
+        return NoCommonVersion(f"the peer accepts none of our TLS versions and ciphers (alert {alert})")
+    # In TLS 1.2 a server that misses the client's certificate says handshake_failure, after its own was sent.
+    if client and (alert in _ABOUT_OUR_CERTIFICATE or alert == "handshake_failure"):
+        return _certificate_wanted(alert)
+    return TlsAlert(f"the peer ended the TLS handshake (alert {alert})", alert=alert)
+
+
+def late_error(error: Exception, *, client: bool) -> TlsAlert | TlsBroken:
+    """What went wrong after the handshake; in TLS 1.3 the server judges our certificate only then."""
+    alert = alert_in(error)
+    if client and alert in _ABOUT_OUR_CERTIFICATE:
+        return _certificate_wanted(alert)
+    if alert:
+        return TlsBroken(f"the peer ended the connection with the TLS alert {alert}")
+    return TlsBroken(f"a TLS record was broken: {', '.join(reasons_of(error)) or 'OpenSSL gave no reason'}")
+
+
+def _certificate_wanted(alert: str) -> ClientCertificateWanted:
+    if alert in ("certificate_required", "handshake_failure"):
+        return ClientCertificateWanted(f"the server wants a client certificate (alert {alert})", alert=alert)
+    return ClientCertificateWanted(f"the server refused our client certificate (alert {alert})", alert=alert)
