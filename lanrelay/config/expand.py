@@ -1,0 +1,120 @@
+"""C{${VAR}}, C{${VAR:-fallback}} and C{${file:PATH}} in values, and how such text is shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+from lanrelay.config.values import Unfit
+
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
+
+# Words before a credential that are none: "Bearer ${file:token}" is shown whole.
+_SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Token) +", re.IGNORECASE)
+
+_SECRET_NAME = re.compile(r"token|secret|key|passw|auth|cookie|credential", re.IGNORECASE)
+
+HIDDEN = "***"
+
+
+def expand(text: str, environment: Mapping[str, str], read_file: Callable[[str], str]) -> str:
+    """
+    Put in what the references stand for, once: what they bring is not looked at again.
+
+    @param read_file: gives the content for the PATH of C{${file:PATH}}; raises L{Unfit}.
+    @raise Unfit: a variable that is not set, or a reference that is none.
+    """
+
+    def replacement(match: re.Match[str]) -> str:
+        if match.group() == "$${":
+            return "${"
+        inner = match.group(1)
+        if inner is None:
+            raise Unfit('expected "${NAME}" with its closing brace; "$${" stands for "${" itself')
+        if inner.startswith("file:") and not inner.startswith("file:-"):
+            return read_file(inner[len("file:") :])
+        parts = _VARIABLE.fullmatch(inner)
+        if parts is None:
+            raise Unfit(
+                'expected "${NAME}", "${NAME:-fallback}" or "${file:PATH}"; "$${" stands for "${" itself'
+            )
+        name, fallback = parts.groups()
+        value = environment.get(name)
+        if fallback is not None:
+            return value or fallback  # as in a shell, a variable that is set to nothing counts as unset
+        if value is None:
+            raise Unfit(
+                f"expected the environment variable {name} to be set (or a fallback: ${{{name}:-...}})"
+            )
+        return value
+
+    if "${" not in text:
+        return text
+    return _REFERENCE.sub(replacement, text)
+
+
+def escape(text: str) -> str:
+    """The literal text as it must be written in a file."""
+    return text.replace("${", "$${")
+
+
+# --- what may be shown --------------------------------------------------------------------------------
+
+
+def mask(text: str) -> str:
+    """
+    A secret as C{check} and errors show it: references as they are written, all other text hidden.
+
+    The word before a token (C{Bearer}) is kept beside a reference; a fallback is hidden, for it is the
+    secret itself.
+    """
+    shown = []
+    end = 0
+    referred = False
+    for match in _REFERENCE.finditer(text):
+        inner = match.group(1)
+        if inner is None:
+            continue
+        referred = True
+        shown.append(_masked_literal(text[end : match.start()], first=end == 0))
+        name, separator, _ = inner.partition(":-")
+        shown.append(f"${{{name}:-{HIDDEN}}}" if separator else match.group())
+        end = match.end()
+    if not referred:
+        return HIDDEN if text else ""
+    shown.append(_masked_literal(text[end:], first=False))
+    return "".join(shown)
+
+
+def _masked_literal(text: str, *, first: bool) -> str:
+    if not text.strip() or (first and _SCHEME.fullmatch(text)):
+        return text
+    return HIDDEN
+
+
+def mask_url(text: str) -> str:
+    """A URL with its user information masked; also one that is no right URL."""
+    before, at, after = text.rpartition("@")
+    if not at:
+        # "http://name:password", its host forgotten: what follows the colon is shown when it is a port
+        match = re.fullmatch(r"(.*:)([^:/\]]+)", text)
+        plain = match is None or match[2].isdigit() or "://" not in match[1]
+        return text if match is None or plain else match[1] + mask(match[2])
+    scheme, slashes, userinfo = before.partition("://")
+    if not slashes:
+        scheme, userinfo = "", before
+    name, colon, password = _split_userinfo(userinfo)
+    return f"{scheme}{slashes}{mask(name)}{colon}{mask(password)}@{after}"
+
+
+def _split_userinfo(text: str) -> tuple[str, str, str]:
+    """Name and password, at the first colon that is not inside of a reference."""
+    depth_free = _REFERENCE.sub(lambda match: "x" * len(match.group()), text)
+    colon = depth_free.find(":")
+    return (text, "", "") if colon < 0 else (text[:colon], ":", text[colon + 1 :])
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a header field or a variable with this name bears a credential, as far as names tell."""
+    return _SECRET_NAME.search(name) is not None

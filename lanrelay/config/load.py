@@ -1,0 +1,88 @@
+"""Reads a configuration file: YAML -> L{model.Config}, or every complaint at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from lanrelay.config import document, model, nodes
+from lanrelay.config.complaints import Complaint, ConfigErrors
+from lanrelay.config.place import Broken, Context, Place, Shown
+
+__all__ = ["Complaint", "ConfigErrors", "Loaded", "examine", "load"]
+
+# A thousand listeners fit in; a disk image that was named by mistake does not.
+LIMIT = 1024 * 1024
+
+
+class Loaded:
+    """
+    A file that is right.
+
+    @ivar effective: the configuration with its defaults, secrets masked and references as written.
+    @ivar given: names of the keys that the file has, as L{lanrelay.config.place.Key} has them.
+    """
+
+    def __init__(self, config: model.Config, effective: Shown, given: frozenset[str]) -> None:
+        self.config = config
+        self.effective = effective
+        self.given = given
+
+
+def load(path: Path, *, environment: Mapping[str, str] = os.environ) -> model.Config:
+    """
+    Read and check a whole file. Certificates and keys that it names are not looked at.
+
+    @param environment: for C{${VAR}}, and C{HOME} for C{~}.
+    @raise ConfigErrors: with everything that is wrong.
+    """
+    return examine(path, environment=environment).config
+
+
+def examine(path: Path, *, environment: Mapping[str, str] = os.environ) -> Loaded:
+    """
+    As L{load}, with what C{lanrelay check} shows.
+
+    @raise ConfigErrors: with everything that is wrong.
+    """
+    absolute = Path(os.path.abspath(path))
+    context = Context(file=str(path), folder=absolute.parent, environment=environment)
+    try:
+        root = nodes.compose(_content(path))
+    except nodes.NotYaml as error:
+        context.complain(error.line, error.column, "", error.message)
+        raise ConfigErrors(tuple(context.complaints)) from None
+    try:
+        config, effective = document.read(Place(context, root, ""), absolute)
+    except Broken:
+        pass
+    else:
+        if not context.complaints:
+            return Loaded(config, effective, frozenset(context.given))
+    context.complaints.sort(key=lambda complaint: (complaint.line, complaint.column))
+    raise ConfigErrors(tuple(context.complaints))
+
+
+def _content(path: Path) -> str:
+    """
+    @raise nodes.NotYaml: it cannot be read, or is no text.
+    """
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(LIMIT + 1)
+    except IsADirectoryError:
+        raise nodes.NotYaml(1, 1, "found a directory, expected a file") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        problem = error.strerror if isinstance(error, OSError) else str(error)
+        raise nodes.NotYaml(1, 1, f"found no file that can be read: {problem}") from None
+    if len(raw) > LIMIT:
+        raise nodes.NotYaml(1, 1, f"found more than {LIMIT // 1024} KiB, expected a configuration file")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8-sig")
+        line = before.count("\n") + 1
+        column = len(before) - (before.rfind("\n") + 1) + 1
+        wrong = raw[error.start]
+        raise nodes.NotYaml(line, column, f"found the byte 0x{wrong:02X}, expected text in UTF-8") from None

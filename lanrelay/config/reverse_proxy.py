@@ -1,0 +1,239 @@
+"""Reads a reverse proxy: routes, header rules, and the guard against web pages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, TypeVar
+
+from lanrelay.config import expand, hosts, model, upstreams, values
+from lanrelay.config.place import Broken, Fields, Key, Place, Table
+from lanrelay.config.readers import many, named, off_as, one, optional
+
+T = TypeVar("T")
+
+# --- header rules -------------------------------------------------------------------------------------
+
+
+def _values(place: Place) -> tuple[tuple[str, str], ...]:
+    """Names and values; one that looks like a credential is not shown."""
+    if place.is_off():
+        return ()
+    for word, child in place.entries():
+        if expand.is_secret_name(word):
+            child.mask = expand.mask
+    seen: set[str] = set()
+    for word, child in place.entries():
+        if word.lower() in seen:
+            child.complain_of_key("found the same field again, expected it once")
+        seen.add(word.lower())
+    return tuple(named(values.header_name, _value)(place).items())
+
+
+def _value(place: Place) -> str:
+    text = one(values.header_value)(place)
+    # What came from a variable or a file is taken for a secret whatever its name is.
+    return model.Secret(text) if place.expanded or place.mask is expand.mask else text
+
+
+HEADER_RULES = Table(
+    "headers",
+    {
+        "set": Key(_values, {}),
+        "add": Key(_values, {}),
+        "remove": Key(many(one(values.header_name), can_be_off=True), []),
+    },
+)
+
+
+def _rules(place: Place) -> model.HeaderRules:
+    if place.is_off():
+        return model.HeaderRules()
+    fields = place.fields(HEADER_RULES)
+    kept = {name.lower() for word in ("set", "add") for name, _ in fields.get(word, ())}
+    for name in fields.get("remove", ()):
+        if name.lower() in kept:
+            fields.complain("remove", f"expected no field that is also set or added ({name})")
+    return fields.build(model.HeaderRules)
+
+
+HEADERS = Table("both-headers", {"request": Key(_rules, HEADER_RULES), "response": Key(_rules, HEADER_RULES)})
+
+Headers = tuple[model.HeaderRules, model.HeaderRules]
+_NO_HEADERS: Headers = (model.HeaderRules(), model.HeaderRules())
+
+
+def _headers(place: Place) -> Headers:
+    if place.is_off():
+        return _NO_HEADERS
+
+    def pair(
+        request: model.HeaderRules = _NO_HEADERS[0], response: model.HeaderRules = _NO_HEADERS[1]
+    ) -> Headers:
+        return request, response
+
+    return place.fields(HEADERS).build(pair)
+
+
+def merged(outer: model.HeaderRules, inner: model.HeaderRules) -> model.HeaderRules:
+    """The rules of a listener and those of one of its routes, which win where both name a field."""
+    named_inside = {name.lower() for name, _ in (*inner.set, *inner.add)}
+    named_inside.update(name.lower() for name in inner.remove)
+
+    def kept(rules: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+        return tuple(rule for rule in rules if rule[0].lower() not in named_inside)
+
+    removed = tuple(name for name in outer.remove if name.lower() not in named_inside)
+    return model.HeaderRules(
+        set=kept(outer.set) + inner.set, add=kept(outer.add) + inner.add, remove=removed + inner.remove
+    )
+
+
+# --- routes -------------------------------------------------------------------------------------------
+
+_HOST = one(hosts.sent_host)
+
+ROUTE = Table(
+    "route",
+    {
+        "path": Key(one(hosts.route_path), required=True),
+        "upstream": Key(upstreams.HTTP_UPSTREAMS, required=True),
+        "strip_prefix": Key(one(values.boolean), "false"),
+        "host": Key(_HOST),
+        "headers": Key(_headers),
+    },
+)
+
+
+class _Route:
+    """A route as it is written; the listener's keys are still to be put in."""
+
+    def __init__(
+        self,
+        path: str,
+        upstream: tuple[model.Upstream, ...],
+        strip_prefix: bool = False,
+        host: str | None = None,
+        headers: Headers = _NO_HEADERS,
+    ) -> None:
+        self.path = path
+        self.upstream = upstream
+        self.strip_prefix = strip_prefix
+        self.host = host
+        self.headers = headers
+
+
+def _routes(place: Place) -> tuple[_Route, ...]:
+    lines: dict[str, int] = {}
+
+    def route(item: Place) -> _Route:
+        fields = item.fields(ROUTE)
+        found = fields.build(_Route)
+        if found.path in lines:
+            fields.complain("path", f"expected a path of its own; line {lines[found.path]} has it too")
+            raise Broken
+        lines[found.path] = fields.given["path"].line
+        return found
+
+    return many(route)(place)
+
+
+# --- the listener -------------------------------------------------------------------------------------
+
+
+def _any_or(convert: Callable[[str], str]) -> Callable[[Place], tuple[str, ...] | None]:
+    """A list that adds to what is always accepted; C{any}, alone or in it, accepts everything."""
+
+    def word(text: str) -> str:
+        return "" if text.lower() == "any" else convert(text)
+
+    def read(place: Place) -> tuple[str, ...] | None:
+        found = many(one(word), can_be_off=True)(place)
+        return None if "" in found else found
+
+    return read
+
+
+GUARD_HOSTS = _any_or(hosts.guard_host)
+
+_ORIGIN: tuple[Literal["strip", "keep", "upstream"], ...] = ("strip", "keep", "upstream")
+_FORWARDED: tuple[Literal["none", "x-forwarded", "rfc7239"], ...] = ("none", "x-forwarded", "rfc7239")
+_REWRITE: tuple[model.Rewrite, ...] = ("location", "cookies", "endpoint", "oauth")
+
+
+def _rewrite(place: Place) -> frozenset[model.Rewrite]:
+    return frozenset(many(one(values.choice(_REWRITE)), can_be_off=True)(place))
+
+
+POOL = Table(
+    "pool",
+    {
+        "size": Key(off_as(0, one(values.number(0, 10_000))), "32"),
+        "idle": Key(one(values.duration), "4s"),
+    },
+)
+
+
+def _pool(place: Place) -> model.Pool:
+    if place.is_off():
+        return model.Pool(size=0)
+    return place.fields(POOL).build(model.Pool)
+
+
+def make_table(listener: Table) -> Table:
+    """
+    @param listener: the keys that every listener has.
+    """
+    return Table(
+        "reverse-proxy",
+        {
+            "upstream": Key(upstreams.HTTP_UPSTREAMS),
+            "routes": Key(_routes),
+            **{word: make() for word, make in upstreams.GROUP_KEYS.items()},
+            "host": Key(_HOST, "upstream"),
+            "hosts": Key(GUARD_HOSTS, "none"),
+            "origins": Key(_any_or(hosts.guard_origin), "none"),
+            "origin": Key(one(values.choice(_ORIGIN)), "strip"),
+            "headers": Key(_headers, HEADERS),
+            "forwarded": Key(off_as("none", one(values.choice(_FORWARDED))), "none"),
+            "rewrite": Key(_rewrite, list(_REWRITE)),
+            "sse_keepalive": Key(optional(one(values.duration)), "15s"),
+            "session_recovery": Key(off_as(False, one(values.boolean)), "false"),
+            "max_body": Key(optional(one(values.size)), "none"),
+            "pool": Key(_pool, POOL),
+        },
+        extends=listener,
+    )
+
+
+_NOT_FIELDS = ("type", "upstream", "routes", *upstreams.GROUP_KEYS, "host", "hosts", "origins", "headers")
+
+
+def build(fields: Fields, more: dict[str, object]) -> model.Listener:
+    """
+    @raise Broken: complaints have been made.
+    """
+    if "upstream" in fields.given and "routes" in fields.given:
+        fields.complain("routes", 'expected either "upstream" or "routes", not both')
+    if "upstream" not in fields.given and "routes" not in fields.given:
+        fields.missing('expected either "upstream" or "routes"', "upstream")
+    written: tuple[_Route, ...] = fields.get("routes", ())
+    if "upstream" in fields.values:
+        written = (_Route("/", fields.values["upstream"]),)
+    routes = [_completed(route, fields) for route in written]
+    routes.sort(key=lambda route: len(route.path), reverse=True)
+    guard = model.BrowserGuard(hosts=fields.get("hosts", ()), origins=fields.get("origins", ()))
+    return fields.build(model.ReverseProxy, without=_NOT_FIELDS, routes=tuple(routes), guard=guard, **more)
+
+
+def _completed(route: _Route, fields: Fields) -> model.Route:
+    """A route with what it takes over from its listener."""
+    listener = fields.get("headers", _NO_HEADERS)
+    host: str = fields.get("host", "upstream")
+    return model.Route(
+        path=route.path,
+        upstreams=upstreams.group(fields, route.upstream, always_checked=True),
+        strip_prefix=route.strip_prefix,
+        host=host if route.host is None else route.host,
+        request_headers=merged(listener[0], route.headers[0]),
+        response_headers=merged(listener[1], route.headers[1]),
+    )

@@ -1,0 +1,47 @@
+"""What the configuration knows and the relay cannot do yet. A feature that is built deletes its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lanrelay.config import model
+
+
+def _is_set(value: object) -> bool:
+    return bool(value)
+
+
+def _handed_over(listen: tuple[model.ListenAddress, ...]) -> bool:
+    return any(isinstance(address, (model.SystemdSocket, model.LaunchdSocket)) for address in listen)
+
+
+# By the name of the key: when a value asks for the feature, and what the complaint calls it.
+NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "log.file": (_is_set, "a log file of our own"),
+    "log.rotate": (_is_set, "the rotation of a log file"),
+    "log.keep": (lambda keep: keep != model.Log().keep, "the rotation of a log file"),
+    "file.control": (_is_set, "the control socket"),
+    "admin.listen": (_handed_over, "a socket from systemd or launchd"),
+    "listener.listen": (_handed_over, "a socket from systemd or launchd"),
+    "listener.type": (lambda kind: kind in ("socks-proxy", "exec"), "this type of listener"),
+    "listener.accept_proxy": (_is_set, "accept_proxy"),
+    "upstream.via": (_is_set, "via"),
+    "upstream.send_proxy": (_is_set, "send_proxy"),
+    "upstream-tls.pin": (_is_set, "tls.pin"),
+    "reverse-proxy.session_recovery": (_is_set, "session_recovery"),
+    "forward-proxy.parent": (_is_set, "parent"),
+    "forward-proxy.parent_bypass": (_is_set, "parent_bypass"),
+}
+
+
+def reason(key: str, value: object) -> str:
+    """
+    What is not supported yet about this value, as a noun; empty when nothing is.
+
+    @param key: the name of the key, C{TABLE.KEY}.
+    """
+    if key not in NOT_YET:
+        return ""
+    asks, what = NOT_YET[key]
+    return what if asks(value) else ""

@@ -1,0 +1,202 @@
+"""Reads upstreams: URLs, trust, health checks, retries, and how several are tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from lanrelay.config import expand, hosts, model, values
+from lanrelay.config.place import Broken, Fields, Key, Place, Table
+from lanrelay.config.readers import many, off_as, one, optional, path
+from lanrelay.config.values import Unfit
+
+TLS_VERSION = values.choice(("1.2", "1.3", "1.1", "1.0"))
+
+# --- trust --------------------------------------------------------------------------------------------
+
+
+def _authority(place: Place) -> Path | Literal["system"]:
+    return "system" if place.text() == "system" else path(place)
+
+
+UPSTREAM_TLS = Table(
+    "upstream-tls",
+    {
+        "ca": Key(many(_authority), "system"),
+        "pin": Key(many(one(values.pin), can_be_off=True), "none"),
+        "server_name": Key(optional(one(hosts.host))),
+        "cert": Key(optional(path), "none"),
+        "key": Key(optional(path), "none"),
+        "passphrase": Key(optional(one(values.passphrase)), "none", mask=expand.mask),
+        "min_version": Key(one(TLS_VERSION), "1.2"),
+        "verify": Key(off_as(False, one(values.boolean)), "true"),
+    },
+)
+
+
+def trust(place: Place) -> model.Trust:
+    fields = place.fields(UPSTREAM_TLS)
+    both_or_none(fields)
+    if not fields.absent("passphrase") and fields.absent("key"):
+        fields.complain("passphrase", 'expected a "key" beside it, which the passphrase is for')
+    if fields.get("pin", ()) and "ca" not in fields.given:
+        # Pins alone: they replace the system's roots, which a default of "system" would bring back.
+        fields.shown["ca"] = None
+        return fields.build(model.Trust, ca=())
+    return fields.build(model.Trust)
+
+
+def both_or_none(fields: Fields) -> None:
+    """A certificate is of no use without its key, nor the key without it."""
+    for word, other in (("cert", "key"), ("key", "cert")):
+        if not fields.absent(word) and fields.absent(other):
+            fields.complain(word, f'expected "{other}" to be set as well')
+
+
+# --- one upstream -------------------------------------------------------------------------------------
+
+PARENT = optional(one(hosts.parent_proxy))
+_SEND_PROXY: tuple[Literal["v1", "v2"], ...] = ("v1", "v2")
+
+# The readers of "url" and "address" are made for each kind of listener and each URL; see _upstream.
+UPSTREAM = Table(
+    "upstream",
+    {
+        "url": Key(lambda place: place, required=True, mask=expand.mask_url),
+        "address": Key(lambda place: place),
+        "via": Key(PARENT, "none", mask=expand.mask_url),
+        "send_proxy": Key(optional(one(values.choice(_SEND_PROXY))), "none"),
+        "tls": Key(trust, UPSTREAM_TLS, field="trust"),
+    },
+)
+
+
+def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
+    """A URL alone, or a map."""
+
+    def url_of(place: Place) -> model.UpstreamUrl:
+        url = one(lambda text: hosts.upstream_url(text, schemes, place.context.path))(place)
+        if url.unix_path is not None and not place.expanded:
+            place.shown = expand.escape(str(url))
+        return url
+
+    def read(place: Place) -> model.Upstream:
+        if place.is_scalar():
+            place.mask = expand.mask_url
+            url = place.read(url_of)
+            shown = {"url": place.shown, "via": "none", "send_proxy": "none"}
+            place.shown = {**shown, "tls": UPSTREAM_TLS.defaults()} if url.tls else shown
+            return model.Upstream(url=url)
+        fields = place.fields(UPSTREAM)
+        if "url" not in fields.values:
+            raise Broken
+        url = fields.given["url"].read(url_of)
+        if not url.tls:
+            fields.shown["tls"] = None
+            if "tls" in fields.given:
+                fields.complain("tls", f"expected no such key, for {_plain(url)} is not encrypted")
+        return fields.build(model.Upstream, url=url, address=_address(fields, url))
+
+    return read
+
+
+def _plain(url: model.UpstreamUrl) -> str:
+    return "a unix socket" if url.unix_path is not None else f"{url.scheme}://"
+
+
+def _address(fields: Fields, url: model.UpstreamUrl) -> model.TargetAddress | None:
+    """What to dial instead of the URL's host; its port, where it has none, is the URL's."""
+    if "address" not in fields.given:
+        return None
+    try:
+        found = fields.given["address"].read(optional(one(lambda text: hosts.target_address(text, url.port))))
+    except Broken:
+        fields.broken = True
+        return None
+    if found is not None and url.unix_path is not None:
+        fields.complain("address", "expected no such key beside a unix socket")
+    return found
+
+
+FORWARD_UPSTREAMS = many(_upstream(hosts.FORWARD_SCHEMES))
+HTTP_UPSTREAMS = many(_upstream(hosts.HTTP_SCHEMES))
+
+# --- several ------------------------------------------------------------------------------------------
+
+
+def _statuses(place: Place) -> tuple[tuple[int, int], ...]:
+    return tuple(item for group in many(one(values.statuses))(place) for item in group)
+
+
+def _health_path(text: str) -> str:
+    if not text.startswith("/") or not all("!" <= letter <= "~" for letter in text) or "#" in text:
+        raise Unfit("expected the path of a URL, such as /health")
+    return text
+
+
+HEALTH = Table(
+    "health",
+    {
+        "path": Key(optional(one(_health_path)), "none"),
+        "status": Key(_statuses, "200-399,401,405,406"),
+        "interval": Key(one(values.duration), "15s"),
+        "down_interval": Key(one(values.duration), "2s"),
+        "timeout": Key(one(values.duration), "3s"),
+        "rise": Key(one(values.number(1, 1000)), "1"),
+        "fall": Key(one(values.number(1, 1000)), "2"),
+    },
+)
+
+RETRY = Table(
+    "retry",
+    {
+        "for": Key(off_as(0.0, one(values.duration_from_zero)), "3s", field="duration"),
+        "backoff": Key(one(values.duration), "100ms"),
+    },
+)
+
+
+def _health(place: Place) -> model.Health | None:
+    if place.is_off():
+        return None
+    if place.is_scalar():
+        if place.text().lower() not in values.ON:
+            raise Unfit("expected a map, true, or off")
+        place.shown = HEALTH.defaults()
+        return model.Health()
+    return place.fields(HEALTH).build(model.Health)
+
+
+def _retry(place: Place) -> model.Retry:
+    if place.is_off():
+        return model.Retry(duration=0.0)
+    return place.fields(RETRY).build(model.Retry)
+
+
+_BALANCE: tuple[model.Balance, ...] = ("first", "round-robin", "least-connections")
+
+GROUP_KEYS: dict[str, Callable[[], Key]] = {
+    "balance": lambda: Key(one(values.choice(_BALANCE)), "first"),
+    "health": lambda: Key(_health),
+    "retry": lambda: Key(_retry, RETRY),
+}
+"""Keys of a listener that has upstreams; made anew for each table, which names them."""
+
+
+def group(fields: Fields, members: tuple[model.Upstream, ...], *, always_checked: bool) -> model.Upstreams:
+    """
+    The upstreams of a listener or of one of its routes.
+
+    @param fields: of the listener.
+    @param always_checked: health checks are on by default even for a single upstream.
+    """
+    default = model.Health() if always_checked or len(members) > 1 else None
+    if "health" not in fields.given:
+        fields.shown["health"] = HEALTH.defaults() if default is not None else "off"
+    return model.Upstreams(
+        members=members,
+        balance=fields.get("balance", "first"),
+        health=fields.get("health", default),
+        retry=fields.get("retry", model.Retry()),
+    )
