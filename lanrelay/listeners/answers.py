@@ -10,6 +10,7 @@ from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.upstream.explain import explain
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
+from lanrelay.wire.intermediary import with_date
 
 PROXY_NAME: Final = b"lanrelay"
 
@@ -79,7 +80,6 @@ def failed(error: RelayError, head: RequestHead | None = None) -> Answer:
     else:
         content_type, body = b"text/plain; charset=utf-8", _as_text(error, what, remedy)
     fields = [
-        (b"Date", http_date()),
         (b"Content-Type", content_type),
         (b"Content-Length", b"%d" % len(body)),
         (b"Cache-Control", b"no-store"),
@@ -88,7 +88,8 @@ def failed(error: RelayError, head: RequestHead | None = None) -> Answer:
     ]
     if status == 503:
         fields.append((b"Retry-After", RETRY_AFTER))
-    return Answer(status=status, headers=Headers(fields), body=body, explanation=f"{what} {remedy}".strip())
+    headers = with_date(Headers(fields), time.time())
+    return Answer(status=status, headers=headers, body=body, explanation=f"{what} {remedy}".strip())
 
 
 def sentences(error: RelayError) -> tuple[str, str]:
@@ -106,15 +107,6 @@ def proxy_status(error: RelayError, details: str) -> bytes:
     text = "".join(letter if " " <= letter <= "~" else "?" for letter in details[:_DETAILS_MAX])
     quoted = text.replace("\\", "\\\\").replace('"', '\\"')
     return b'%b; error=%b; details="%b"' % (PROXY_NAME, error.proxy_status.encode(), quoted.encode("ascii"))
-
-
-def http_date(now: float | None = None) -> bytes:
-    """C{Sun, 06 Nov 1994 08:49:37 GMT} (RFC 9110 section 5.6.7), whatever the locale."""
-    moment = time.gmtime(now)
-    day = "MonTueWedThuFriSatSun"[3 * moment.tm_wday :][:3]
-    month = "JanFebMarAprMayJunJulAugSepOctNovDec"[3 * moment.tm_mon - 3 :][:3]
-    clock = f"{moment.tm_hour:02}:{moment.tm_min:02}:{moment.tm_sec:02}"
-    return f"{day}, {moment.tm_mday:02} {month} {moment.tm_year:04} {clock} GMT".encode("ascii")
 
 
 def _is_rpc(head: RequestHead) -> bool:

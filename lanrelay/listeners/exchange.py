@@ -19,6 +19,7 @@ from lanrelay.transport.pump import PumpLimits
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
+from lanrelay.wire.intermediary import wanted_upgrade
 
 # What of a request's body is kept while there is no connection to send it on; over it the client is paused.
 # A small POST fits, so that its client is still heard, and missed, during the dial.
@@ -125,7 +126,7 @@ class Exchange:
         index = head.headers.index
         length = index.get(b"content-length")
         self._bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
-        self.upgrade = b"upgrade" in index and self._bodyless and asks_for_upgrade(head)
+        self.upgrade = b"upgrade" in index and bool(wanted_upgrade(head))
         self._way = way
         self._dialing: Deferred[Any] | None = None
         self._filter: BodyFilter | None = None
@@ -151,6 +152,10 @@ class Exchange:
         else:
             self._dial()
         return self
+
+    def answer_headers(self, headers: Headers) -> Headers:
+        """For a subclass: the fields of an answer that the relay makes itself."""
+        return headers
 
     # --- the request, from the client's connection ------------------------------------------------
 
@@ -257,6 +262,11 @@ class Exchange:
     def resume_upload(self) -> None:
         self.connection.resume_reading()
 
+    def send_down(self, data: bytes) -> None:
+        """Content for the client that did not come from the origin; for a L{BodyFilter}."""
+        self.session.sent += len(data)
+        self.connection.send_body(data)
+
     def cork(self) -> None:
         self.connection.cork()
 
@@ -356,7 +366,7 @@ class Exchange:
         session.status = answer.status
         session.sent += len(answer.body)
         self._finish()
-        connection.answer(answer.status, answer.headers, answer.body)
+        connection.answer(answer.status, self.answer_headers(answer.headers), answer.body)
 
     def _finish(self) -> None:
         """Nothing more is done for this exchange; its session is closed."""
@@ -372,10 +382,3 @@ class Exchange:
         if dialing is not None:
             dialing.cancel()
         self._way.ledger.close(self.session)
-
-
-def asks_for_upgrade(head: RequestHead) -> bool:
-    """Whether an Upgrade is asked for in a way that may be granted (RFC 9110 section 7.8); h2c never is."""
-    if head.version == HTTP_1_0 or b"upgrade" not in head.headers.tokens(b"connection"):
-        return False
-    return any(token != b"h2c" for token in head.headers.tokens(b"upgrade"))

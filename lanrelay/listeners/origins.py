@@ -1,0 +1,67 @@
+"""The origin connections of one group of upstreams: from a pool, or dialed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lanrelay.config import model
+from lanrelay.listeners.exchange import Exchange
+from lanrelay.transport.stream import hand_over
+from lanrelay.upstream.balance import UpstreamGroup
+from lanrelay.upstream.origin import OriginConnection
+from lanrelay.upstream.pool import Pool
+from lanrelay.upstream.retry import try_each
+from lanrelay.upstream.upstream import Upstream
+
+
+class Origins:
+    """One L{Pool} for each upstream of a group."""
+
+    def __init__(
+        self, reactor: Any, group: UpstreamGroup, pool: model.Pool, timeouts: model.Timeouts
+    ) -> None:
+        self.group = group
+        self._reactor = reactor
+        self._timeouts = timeouts
+        self._pools = {upstream: Pool(reactor, pool, upstream) for upstream in group.members}
+        # Only where there is no choice to be made: `candidates` of round-robin counts how often it is asked.
+        self._only = self._pools[group.members[0]] if len(group.members) == 1 else None
+
+    def take(self, exchange: Exchange) -> OriginConnection | None:
+        """An idle connection, if there is no doubt to which upstream it should lead."""
+        return None if self._only is None else self._only.take()
+
+    async def connect(self, exchange: Exchange) -> OriginConnection:
+        """
+        An idle connection to the upstream whose turn it is, or a new one; a request that is repeated is
+        never given an idle one, for the others may be as stale as the one that failed it.
+
+        @raise DialError: no upstream could be reached.
+        @raise CancelledError: the client has gone.
+        """
+        session, reactor = exchange.session, self._reactor
+        started = reactor.seconds()
+
+        async def attempt(upstream: Upstream) -> OriginConnection:
+            session.target = upstream.name
+            pool = self._pools[upstream]
+            if not exchange.repeats and pool is not self._only:
+                idle = pool.take()
+                if idle is not None:
+                    return idle
+            session.tries += 1
+            dialed = await upstream.dial()
+            session.dialed = reactor.seconds() - started
+            origin = OriginConnection(
+                reactor, self._timeouts, address=dialed.address, upstream=upstream, home=pool
+            )
+            pool.adopt(origin)
+            hand_over(dialed.stream, origin)
+            return origin
+
+        return await try_each(reactor, self.group, attempt)
+
+    def close(self) -> None:
+        """Close what is idle now, and what is in use when it comes back."""
+        for pool in self._pools.values():
+            pool.close()

@@ -1,0 +1,203 @@
+"""The reverse proxy: guards, routes, and an exchange for each request that passes them."""
+
+from __future__ import annotations
+
+import os
+from typing import ClassVar, Final
+
+from twisted.internet.defer import Deferred
+
+from lanrelay.config import model
+from lanrelay.errors import LoopDetected, RelayError, RemoteProtocolError, RequestDenied, StartError
+from lanrelay.listeners.answers import failed
+from lanrelay.listeners.base import Client, Environment, ListenerService
+from lanrelay.listeners.http import HttpConnection, RequestSink
+from lanrelay.listeners.route import ProxyRoute, RoutedExchange
+from lanrelay.observe.session import Session, Side
+from lanrelay.policy.browser import check_browser, is_own_origin, preflight_response
+from lanrelay.transport.stream import Stream, hand_over
+from lanrelay.upstream.balance import UpstreamGroup
+from lanrelay.wire.events import RequestHead
+from lanrelay.wire.headers import Headers
+from lanrelay.wire.intermediary import passed
+from lanrelay.wire.target import parse_target
+
+_METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+
+class NoRoute(RequestDenied):
+    """No route leads to this path."""
+
+    proxy_status = "destination_not_found"
+
+
+class ReverseProxyService(ListenerService):
+    """C{type: reverse-proxy}; the application of its HTTP connections."""
+
+    kind: ClassVar[str] = "reverse-proxy"
+
+    def __init__(self, environment: Environment, config: model.ReverseProxy) -> None:
+        super().__init__(environment, config)
+        self._proxy = config
+        self._place = f"listeners.{config.name}"
+        self._via = _pseudonym(config.name)
+        self.routes = [ProxyRoute(environment, config, route, self._via) for route in config.routes]
+
+    @property
+    def groups(self) -> list[UpstreamGroup]:
+        """What it leads to, for the status page."""
+        return [route.group for route in self.routes]
+
+    def leads_to(self) -> str:
+        return "; ".join(
+            (f"{route.config.path} to " if route.path else "")
+            + ", ".join(upstream.name for upstream in route.group.members)
+            for route in self.routes
+        )
+
+    def load(self) -> None:
+        super().load()
+        try:
+            for route in self.routes:
+                route.group.load()
+        except StartError as error:
+            raise self.start_error(error) from error
+
+    def startService(self) -> None:
+        super().startService()
+        for route in self.routes:
+            route.group.start()
+
+    def stopService(self) -> Deferred[None]:
+        for route in self.routes:
+            route.group.stop()
+            route.origins.close()
+        return super().stopService()
+
+    def connected(self, stream: Stream, client: Client) -> HttpConnection:
+        connection = HttpConnection(
+            self.environment.reactor, self.config.timeouts, self, self.gone, client=client
+        )
+        hand_over(stream, connection)
+        return connection
+
+    # --- Application -------------------------------------------------------------------------------------
+
+    def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
+        client = connection.client
+        assert client is not None
+        session = self.open_session(client, "policy")
+        session.method = head.method.decode("ascii")
+        target, host = head.target, head.headers.get(b"host") or b""
+        page: bytes | None = None
+        try:
+            if target[:1] != b"/":
+                target, host = _as_origin_form(head, host)
+            path = target.partition(b"?")[0]
+            session.path = path.decode("latin-1")
+            check_browser(
+                head, self._proxy.guard, client.local, place=self._place, secure=self.config.tls is not None
+            )
+            if passed(head.headers, self._via):
+                raise LoopDetected("the request has already passed this listener")
+            if b"origin" in head.headers and self._proxy.origin == "strip":
+                page = self._foreign_page(head)
+                if page is not None:
+                    preflight = preflight_response(head)
+                    if preflight is not None:
+                        self._answered(session, preflight.status)
+                        connection.answer(preflight.status, preflight.headers)
+                        return LOCAL
+            route = self._route(path)
+        except RelayError as error:
+            self._refuse(connection, head, session, error)
+            return LOCAL
+        session.target = route.target
+        return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
+
+    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
+        assert connection.client is not None
+        session = self.open_session(connection.client, "head")
+        self._answered(session, error.http_status, error, by="downstream")
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _foreign_page(self, head: RequestHead) -> bytes | None:
+        """The Origin of a page that was let in and is not the relay's own."""
+        if is_own_origin(head, secure=self.config.tls is not None):
+            return None
+        return head.headers.get(b"origin")
+
+    def _route(self, path: bytes) -> ProxyRoute:
+        for route in self.routes:
+            if route.matches(path):
+                return route
+        # A 404 would tell an MCP client that its session is gone; where it looks for metadata it means that
+        # there is none.
+        raise NoRoute(
+            "no route of this listener leads to this path",
+            http_status=404 if path.startswith(b"/.well-known/") else 502,
+            remedy=f"Add one to {self._place}.routes, or ask for a path that begins as one of them.",
+        )
+
+    def _refuse(
+        self, connection: HttpConnection, head: RequestHead, session: Session, error: RelayError
+    ) -> None:
+        answer = failed(error, head)
+        headers = answer.headers
+        if answer.status == 405:
+            headers = headers.added(b"Allow", _METHODS)
+        session.sent = len(answer.body)
+        by: Side = "downstream" if isinstance(error, RemoteProtocolError) else "relay"
+        self._answered(session, answer.status, error, by=by, detail=answer.explanation)
+        connection.answer(answer.status, headers, answer.body)
+
+    def _answered(
+        self,
+        session: Session,
+        status: int,
+        error: RelayError | None = None,
+        *,
+        by: Side = "relay",
+        detail: str = "",
+    ) -> None:
+        """A request ends here; the answer is about to be sent."""
+        session.status = status
+        if error is None:
+            session.phase, session.ended_by = "done", by
+        else:
+            session.failed(error, by=by, detail=detail)
+        self.environment.ledger.close(session)
+
+
+class LocalAnswer:
+    """The sink of a request that the relay answered itself: what else comes of it is of no interest."""
+
+    def body_received(self, data: bytes) -> None: ...
+    def body_ended(self, trailers: Headers) -> None: ...
+    def client_gone(self, error: RelayError | None) -> None: ...
+    def pause_sending(self) -> None: ...
+    def resume_sending(self) -> None: ...
+
+
+LOCAL: Final = LocalAnswer()
+
+
+def _as_origin_form(head: RequestHead, host: bytes) -> tuple[bytes, bytes]:
+    """
+    Path and Host of a request in another form; what an absolute target names wins over Host.
+
+    @raise RemoteProtocolError: 405 for a CONNECT.
+    """
+    target = parse_target(head.method, head.target)
+    if target.form == "authority":
+        raise RemoteProtocolError("a reverse proxy makes no tunnels", 405)
+    if target.authority is not None:
+        host = str(target.authority).encode("ascii")
+    return target.path, host
+
+
+def _pseudonym(name: str) -> str:
+    """A name in Via that no other listener has, of this relay or of another (RFC 9110 section 7.6.3)."""
+    word = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+    return f"lanrelay-{word}-{os.urandom(4).hex()}"
