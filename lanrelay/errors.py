@@ -156,6 +156,12 @@ class AllDown(DialError):
     http_status = 503
 
 
+class CheckFailed(DialError):
+    """The upstream can be reached, and answers the health check in another way than C{health} accepts."""
+
+    http_status = 503
+
+
 class TlsError(DialError):
     """The TLS handshake failed in a way that has no class of its own."""
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from lanrelay.config import model
 from lanrelay.upstream.dial import Dialer
+from lanrelay.upstream.health import HealthCheck
 from lanrelay.upstream.upstream import Upstream
 
 
@@ -24,6 +25,9 @@ class UpstreamGroup:
             Upstream(reactor, dialer, member, timeouts, config.health) for member in config.members
         ]
         self._turn = 0
+        self._checks: list[HealthCheck] = []
+        if config.health is not None:
+            self._checks = [HealthCheck(reactor, member, config.health) for member in self.members]
 
     def load(self) -> None:
         """
@@ -35,10 +39,14 @@ class UpstreamGroup:
             member.load()
 
     def start(self) -> None:
-        """Begin the health checks; the reactor runs."""
+        """Begin the health checks, in the background."""
+        for check in self._checks:
+            check.start()
 
     def stop(self) -> None:
         """End the health checks."""
+        for check in self._checks:
+            check.stop()
 
     def candidates(self) -> list[Upstream]:
         """

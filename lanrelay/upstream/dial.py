@@ -97,7 +97,7 @@ class Dialer:
                 addresses = [SocketAddress(target.unix_path)]
             else:
                 found = await self._addresses(target, connect_timeout, fixed)
-                addresses = [SocketAddress(each, target.port) for each in _permitted(found, permit)]
+                addresses = _permitted([SocketAddress(each, target.port) for each in found], permit)
             left = started + connect_timeout - self._reactor.seconds()
             stream, address = await self._connected(addresses, left, connect_timeout)
             if tls is not None:
@@ -153,17 +153,22 @@ class Dialer:
         return waiting.addTimeout(max(seconds, 0.0), self._reactor, timed_out)
 
 
-def _permitted(addresses: tuple[IPAddress, ...], permit: Permit | None) -> list[IPAddress]:
+def _permitted(addresses: list[SocketAddress], permit: Permit | None) -> list[SocketAddress]:
     """
     Those that may be dialed.
 
     @raise AddressDenied: none may; with the reason for the first, whose address is the preferred one.
     """
     if permit is None:
-        return list(addresses)
-    reasons = [(address, permit(address)) for address in addresses]
-    good = [address for address, reason in reasons if reason is None]
+        return addresses
+    good, refused = [], []
+    for address in addresses:
+        reason = None if isinstance(address.host, Path) else permit(address.host)
+        if reason is None:
+            good.append(address)
+        else:
+            refused.append(AddressDenied(reason, address=str(address)))
     if not good:
-        address, reason = reasons[0]
-        raise AddressDenied(reason or "", address=str(address))
+        refused[0].others = tuple(refused[1:])
+        raise refused[0]
     return good

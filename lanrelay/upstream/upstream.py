@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
 from lanrelay.config import model
-from lanrelay.errors import AddressDenied, DialError, LocalLimit
+from lanrelay.errors import AddressDenied, CheckFailed, DialError, LocalLimit
 from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Upstream:
     @ivar open: connections in use; counted by who uses them, read by least-connections.
     @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
     @ivar history: the latest changes of state, the oldest first.
+    @ivar observers: called after each outcome of a dial or a check.
     """
 
     log = Logger()
@@ -79,6 +81,7 @@ class Upstream:
         self.open = 0
         self.last_error: DialError | None = None
         self.history: deque[Transition] = deque(maxlen=HISTORY)
+        self.observers: list[Callable[[], None]] = []
 
     @property
     def insecure(self) -> bool:
@@ -107,7 +110,8 @@ class Upstream:
         except DialError as error:
             self.failed(error)
             raise
-        self.succeeded()
+        if not isinstance(self.last_error, CheckFailed):  # a connection alone does not disprove that
+            self.succeeded()
         return dialed
 
     async def connect(self, permit: Permit | None = None, *, timeout: float | None = None) -> Dialed:
@@ -131,24 +135,29 @@ class Upstream:
     def succeeded(self) -> None:
         """A dial or a check was good."""
         self.last_error = None
-        if self.up:
-            self._streak = 0
-            return
-        self._streak += 1
-        if self._health is None or self._streak >= self._health.rise:
+        self._streak = 0 if self.up else self._streak + 1
+        if not self.up and (self._health is None or self._streak >= self._health.rise):
             self._change(True, None)
+        self._tell()
 
     def failed(self, error: DialError) -> None:
         """A dial or a check failed. What is not the upstream's doing (a rule, our limits) changes nothing."""
         if isinstance(error, (AddressDenied, LocalLimit)):
             return
         self.last_error = error
-        if not self.up:
-            self._streak = 0
-            return
-        self._streak += 1
-        if self._health is not None and self._streak >= self._health.fall:
+        self._streak = self._streak + 1 if self.up else 0
+        if self.up and self._health is not None and self._streak >= self._health.fall:
             self._change(False, error)
+        self._tell()
+
+    @property
+    def doubtful(self) -> bool:
+        """Down, or up although the latest outcome was a failure: it is checked more often."""
+        return not self.up or self._streak > 0
+
+    def _tell(self) -> None:
+        for observer in self.observers:
+            observer()
 
     def _change(self, up: bool, error: DialError | None) -> None:
         self.up = up
