@@ -1,0 +1,273 @@
+"""What every kind of listener shares: its ports, who may connect, its open connections, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lanrelay.addresses import parse_ip
+from lanrelay.config import model
+from lanrelay.errors import RelayError, RequestDenied, StartError
+from lanrelay.observe.ledger import Ledger
+from lanrelay.observe.session import Phase, Session, Side
+from lanrelay.policy.rules import ClientRules
+from lanrelay.transport.port import BoundSocket, Gate, Port, bind
+from lanrelay.transport.pump import PumpLimits
+from lanrelay.transport.stream import Stream
+from lanrelay.transport.tls import secure_server
+from lanrelay.transport.trust import ServerContext
+from lanrelay.upstream.dial import Dialer
+from lanrelay.upstream.explain import explain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """
+    What a listener finds around it; owned by the service that builds the listeners.
+
+    @ivar forbidden: for an address and a port: why no proxy may dial them (the relay's own admin page and
+        forward proxies), or C{None}.
+    """
+
+    reactor: Any
+    dialer: Dialer
+    ledger: Ledger
+    forbidden: Callable[[model.IPAddress, int], str | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """
+    Who connected.
+
+    @ivar name: for logs: C{"127.0.0.1:50123"} or C{"unix"}.
+    @ivar address: C{None} for a unix socket.
+    @ivar local: the address on which it came in; C{None} for a unix socket.
+    @ivar secure: it came over TLS.
+    """
+
+    name: str
+    address: model.IPAddress | None
+    local: model.IPAddress | None
+    secure: bool
+
+
+class Connection(Protocol):
+    """A client's connection as its listener sees it; it calls L{ListenerService.gone} once at its end."""
+
+    def drain(self) -> None:
+        """Close at once if nothing is under way, else when that has ended."""
+
+    def abort(self) -> None:
+        """End now, resetting whatever is open."""
+
+
+class ListenerService(Service):
+    """
+    One listener. The order of life is C{load}, C{bind}, C{startService}, C{stopService}.
+
+    A subclass says what becomes of a connection in L{connected}.
+
+    @ivar bound: the sockets that listen; empty before C{bind}.
+    @ivar notes: what C{bind} passed over, as sentences for the log.
+    """
+
+    kind: ClassVar[str] = ""
+    log = Logger()
+
+    def __init__(self, environment: Environment, config: model.Listener) -> None:
+        self.environment = environment
+        self.config = config
+        self.bound: list[BoundSocket] = []
+        self.notes: list[str] = []
+        self._clients = ClientRules(config.clients)
+        self._tls = ServerContext(config.tls) if config.tls is not None else None
+        self._gate = Gate(config.max_connections)
+        self._ports: list[Port] = []
+        self._connections: set[Connection] = set()
+        self._gone_early: Connection | None = None
+        self._securing: dict[Deferred[None], Client] = {}
+        self._drained: Deferred[None] | None = None
+        self._deadline: Any = None
+
+    # --- what a subclass adds -------------------------------------------------------------------
+
+    def connected(self, stream: Stream, client: Client) -> Connection:
+        """
+        Take over a stream that is parked and paused, whose client passed the rules and any TLS handshake.
+
+        Whoever takes it owes one call of L{gone}.
+        """
+        raise NotImplementedError
+
+    def leads_to(self) -> str:
+        """Where it leads, for people."""
+        raise NotImplementedError
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """
+        Read the files that the listener needs.
+
+        @raise StartError: one of them is missing or wrong.
+        """
+        if self._tls is not None:
+            try:
+                self._tls.load()
+            except StartError as error:
+                raise self.start_error(error) from error
+
+    def bind(self) -> None:
+        """
+        Open the listening sockets; clients wait in the kernel's queue from here on.
+
+        @raise StartError: one cannot be opened; then none is.
+        """
+        try:
+            for address in self.config.listen:
+                self.bound += bind(address, mode=self.config.listen_mode, notes=self.notes)
+        except StartError as error:
+            self.unbind()
+            raise self.start_error(error) from error
+
+    def unbind(self) -> None:
+        """Close sockets that no port has taken yet."""
+        for bound in self.bound:
+            bound.close()
+        self.bound.clear()
+
+    def start_error(self, error: StartError) -> StartError:
+        """The same error with this listener's name."""
+        return StartError(error.detail, listener=error.listener or self.config.name, remedy=error.remedy)
+
+    def startService(self) -> None:
+        super().startService()
+        for bound in self.bound:
+            port = Port(self.environment.reactor, bound, self._gate, self._accepted)
+            self._ports.append(port)
+            port.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening at once, let go what is idle, and give the rest C{timeouts.drain}."""
+        super().stopService()
+        self.stop_listening()
+        if self._drained is None:
+            self._drained = Deferred()
+            self._deadline = self.environment.reactor.callLater(self.config.timeouts.drain, self.abort)
+            for handshake in list(self._securing):
+                handshake.cancel()
+            for connection in list(self._connections):
+                connection.drain()
+            self._check_drained()
+        return self._drained
+
+    def stop_listening(self) -> None:
+        """Close the listening sockets; open connections stay."""
+        for port in self._ports:
+            port.stop()
+        self._ports.clear()
+
+    def abort(self) -> None:
+        """End every connection now."""
+        for handshake in list(self._securing):
+            handshake.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections) + len(self._securing)
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def gone(self, connection: Connection) -> None:
+        """A connection's stream is gone; called by the connection, once."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+        else:
+            self._gone_early = connection
+        self._gate.leave()
+        self._check_drained()
+
+    def pump_limits(self) -> PumpLimits:
+        """How long a tunnel of this listener may be silent, and take to close."""
+        timeouts = self.config.timeouts
+        return PumpLimits(idle=timeouts.tunnel, half_closed=timeouts.half_closed, close=timeouts.close)
+
+    def open_session(self, client: Client, phase: Phase = "accept") -> Session:
+        """Begin a record; whoever asked closes it at the ledger."""
+        return self.environment.ledger.open(self.config.name, self.kind, client.name, phase=phase)
+
+    def _accepted(self, stream: Stream) -> None:
+        client = _client(stream, secure=self._tls is not None)
+        if not self._clients.permits(client.address):
+            denied = RequestDenied(f"the client {client.name} is not in this listener's clients")
+            self._refused(client, "accept", denied, by="relay")
+            stream.abortConnection()
+            self._gate.leave()
+        elif self._tls is None:
+            self._take(stream, client)
+        else:
+            securing: Deferred[None] = Deferred.fromCoroutine(self._secure(stream, client, self._tls))
+            self._securing[securing] = client
+            securing.addErrback(self._not_secured, client)
+            securing.addBoth(self._secured, securing)
+
+    async def _secure(self, stream: Stream, client: Client, context: ServerContext) -> None:
+        timeout = self.config.timeouts.handshake
+        secured = await secure_server(self.environment.reactor, stream, context, timeout=timeout)
+        self._take(secured, client)
+
+    def _not_secured(self, failure: Failure, client: Client) -> None:
+        self._gate.leave()
+        error = failure.value
+        if isinstance(error, RelayError):
+            self._refused(client, "tls", error, by="downstream")
+        elif not failure.check(CancelledError):
+            self.log.failure("bug while securing a connection from {client}", failure, client=client.name)
+
+    def _secured(self, result: None, securing: Deferred[None]) -> None:
+        self._securing.pop(securing, None)
+        self._check_drained()
+
+    def _take(self, stream: Stream, client: Client) -> None:
+        connection = self.connected(stream, client)
+        if self._gone_early is connection:  # lost while it was handed over
+            self._gone_early = None
+        else:
+            self._connections.add(connection)
+
+    def _refused(self, client: Client, phase: Phase, error: RelayError, *, by: Side) -> None:
+        session = self.open_session(client, phase)
+        session.failed(error, by=by)
+        self.environment.ledger.close(session)
+
+    def _check_drained(self) -> None:
+        if self._drained is None or self._connections or self._securing or self._drained.called:
+            return
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._drained.callback(None)
+
+
+def explained(error: RelayError) -> str:
+    """The sentences of L{explain} in one line, for a session's C{detail}."""
+    explanation = explain(error)
+    return f"{explanation.what} {explanation.remedy}".strip()
+
+
+def _client(stream: Stream, *, secure: bool) -> Client:
+    peer, local = stream.getPeer(), stream.getHost()
+    if not hasattr(peer, "port"):
+        return Client(name="unix", address=None, local=None, secure=secure)
+    address = parse_ip(peer.host)
+    shown = f"[{peer.host}]" if ":" in peer.host else peer.host
+    return Client(name=f"{shown}:{peer.port}", address=address, local=parse_ip(local.host), secure=secure)

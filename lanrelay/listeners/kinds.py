@@ -1,0 +1,27 @@
+"""The one table of kinds: which listener serves which record of the configuration."""
+
+from __future__ import annotations
+
+from lanrelay.config import model
+from lanrelay.listeners.base import Environment, ListenerService
+
+
+def build(environment: Environment, config: model.Listener) -> ListenerService:
+    """
+    Make the listener that C{config} describes; nothing is opened yet.
+
+    Kinds are imported when they are asked for: a relay without HTTP need not load it.
+    """
+    if isinstance(config, model.TcpForward):
+        from lanrelay.listeners.tcp_forward import TcpForwardService
+
+        return TcpForwardService(environment, config)
+    if isinstance(config, model.ReverseProxy):
+        from lanrelay.listeners.reverse_proxy import ReverseProxyService
+
+        return ReverseProxyService(environment, config)
+    if isinstance(config, model.ConnectProxy):
+        from lanrelay.listeners.connect_proxy import ConnectProxyService
+
+        return ConnectProxyService(environment, config)
+    raise ValueError(f"no listener serves a {type(config).__name__}")

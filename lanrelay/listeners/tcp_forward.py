@@ -1,0 +1,149 @@
+"""A TCP port forward: each connection is joined to a connection of its own to an upstream."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from lanrelay.config import model
+from lanrelay.errors import DialError, StartError
+from lanrelay.listeners.base import Client, Environment, ListenerService, explained
+from lanrelay.transport.pump import Pump, join
+from lanrelay.transport.stream import Stream, hand_over
+from lanrelay.upstream.balance import UpstreamGroup
+from lanrelay.upstream.dial import Dialed
+from lanrelay.upstream.retry import try_each
+from lanrelay.upstream.upstream import Upstream
+
+
+class TcpForwardService(ListenerService):
+    """C{type: tcp-forward}."""
+
+    kind: ClassVar[str] = "tcp-forward"
+
+    def __init__(self, environment: Environment, config: model.TcpForward) -> None:
+        super().__init__(environment, config)
+        self.group = UpstreamGroup(environment.reactor, environment.dialer, config.upstreams, config.timeouts)
+
+    @property
+    def groups(self) -> list[UpstreamGroup]:
+        """What it leads to, for the status page."""
+        return [self.group]
+
+    def leads_to(self) -> str:
+        return ", ".join(upstream.name for upstream in self.group.members)
+
+    def load(self) -> None:
+        super().load()
+        try:
+            self.group.load()
+        except StartError as error:
+            raise self.start_error(error) from error
+
+    def startService(self) -> None:
+        super().startService()
+        self.group.start()
+
+    def stopService(self) -> Deferred[None]:
+        self.group.stop()
+        return super().stopService()
+
+    def connected(self, stream: Stream, client: Client) -> ForwardedConnection:
+        connection = ForwardedConnection(self, client)
+        hand_over(stream, connection)
+        connection.start()
+        return connection
+
+
+class ForwardedConnection(Protocol):
+    """
+    A client whose upstream is being dialed, then the owner of the pump that joins them.
+
+    Its stream stays paused until there is somewhere to put the bytes; a client that ends its side
+    meanwhile is noticed after that, for the end of a side is no wish to go: it may wait for the answer.
+    """
+
+    def __init__(self, service: TcpForwardService, client: Client) -> None:
+        self._service = service
+        self._session = service.open_session(client, "dial")
+        self._session.target = service.leads_to()
+        self._dialing: Deferred[None] | None = None
+        self._upstream: Upstream | None = None
+        self._pump: Pump | None = None
+        self._lost = False
+
+    def start(self) -> None:
+        """Begin to dial; called once, after the stream was handed over."""
+        self._dialing = Deferred.fromCoroutine(self._dial())
+        self._dialing.addErrback(self._not_connected)
+
+    async def _dial(self) -> None:
+        reactor = self._service.environment.reactor
+        dialed = await try_each(reactor, self._service.group, self._attempt)
+        self._dialing = None
+        session, upstream = self._session, self._upstream
+        assert upstream is not None
+        session.target, session.address = upstream.name, dialed.address
+        session.dialed = reactor.seconds() - session.opened
+        session.phase = "tunnel"
+        upstream.open += 1
+        stream: Stream = self.transport  # type: ignore[assignment]
+        self._pump = join(reactor, stream, dialed.stream, session=session, limits=self._service.pump_limits())
+        self._pump.done.addCallback(self._pumped, upstream)
+
+    async def _attempt(self, upstream: Upstream) -> Dialed:
+        self._session.tries += 1
+        self._upstream = upstream
+        return await upstream.dial()
+
+    def _not_connected(self, failure: Failure) -> None:
+        self._dialing = None
+        error = failure.value
+        if isinstance(error, DialError):
+            self._session.failed(error, by="upstream", detail=explained(error))
+        elif failure.check(CancelledError):
+            self._session.ended_by = self._session.ended_by or "downstream"
+        else:
+            self._service.log.failure(
+                "bug while dialing for {listener}", failure, listener=self._service.config.name
+            )
+        if self._lost:
+            self._ended()
+        else:
+            self._abort_transport()
+
+    def _pumped(self, result: None, upstream: Upstream) -> None:
+        upstream.open -= 1
+        self._ended()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        # Only before the pump has taken the stream.
+        self._lost = True
+        if self._dialing is not None:
+            self._dialing.cancel()  # ends in _not_connected
+        else:
+            self._ended()
+
+    def _abort_transport(self) -> None:
+        stream: Stream = self.transport  # type: ignore[assignment]
+        stream.abortConnection()
+
+    def _ended(self) -> None:
+        self._service.environment.ledger.close(self._session)
+        self._service.gone(self)
+
+    # --- Connection ----------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        if self._pump is None:
+            self.abort()  # nothing has been sent yet
+
+    def abort(self) -> None:
+        self._session.ended_by = self._session.ended_by or "relay"
+        if self._pump is not None:
+            self._pump.abort()
+        else:
+            self._abort_transport()
