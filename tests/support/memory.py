@@ -17,8 +17,13 @@ class MemoryStream:
     One side of a connection; the test plays the peer.
 
     C{take()} gives what was written since the last call. C{receive()} plays what the peer sends: it is
-    held back while reading is paused. C{full} plays a peer that does not read: the producer is paused at
-    the next write and what is written stays in C{buffer} until C{full} is set to C{False}.
+    held back while reading is paused, as it is at first (a fresh stream is parked and paused). C{full} plays
+    a peer that does not read: the producer is paused at the next write and what is written stays in
+    C{buffer} until C{full} is set to C{False}.
+
+    As with Twisted's sockets, reading on after the peer's end tells of that end again; a producer that is
+    paused when C{loseWriteConnection} is called, and then unregistered, holds the half-close back for ever;
+    a pull producer is asked at its registration, and again whenever what it wrote has left.
 
     @ivar reading: whether the protocol wants bytes.
     @ivar half_closed: C{loseWriteConnection} was called (and all before it has left).
@@ -28,9 +33,9 @@ class MemoryStream:
 
     def __init__(self, peer: Any = None, host: Any = None) -> None:
         self.protocol: Any = Parked()
-        self.protocol.makeConnection(self)
+        self.protocol.makeConnection(self)  # type: ignore[no-untyped-call, unused-ignore]
         self.buffer = bytearray()
-        self.reading = True
+        self.reading = False
         self.half_closed = self.closing = self.closed = self.aborted = False
         self.producer: Any = None
         self.streaming = False
@@ -38,6 +43,9 @@ class MemoryStream:
         self._half_closing = False
         self._full = False
         self._producer_paused = False
+        self._delivering = False
+        self._ended = False  # the protocol was told of the peer's end
+        self._written = 0
         self._pending: list[bytes | None] = []
         self._out = bytearray()
         self._peer = peer or IPv4Address("TCP", "127.0.0.1", 50001)
@@ -90,6 +98,7 @@ class MemoryStream:
                 self.producer.pauseProducing()
         else:
             self._out += data
+        self._written += len(data)
 
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
@@ -97,7 +106,11 @@ class MemoryStream:
     def loseConnection(self) -> None:
         if self.connected and not self.closing:
             self.closing = True
-            self._flush()
+            self.reading = False
+            if self.half_closed:
+                self._lost(Failure(ConnectionDone()))
+            else:
+                self._flush()
 
     def loseWriteConnection(self) -> None:
         self._half_closing = True
@@ -115,6 +128,8 @@ class MemoryStream:
     def resumeProducing(self) -> None:
         if self.connected and not self.closing:
             self.reading = True
+            if self._ended:
+                self._pending.insert(0, None)
             self._deliver()
 
     def stopProducing(self) -> None:
@@ -128,12 +143,13 @@ class MemoryStream:
             return
         self.producer, self.streaming = producer, streaming
         if not streaming:
-            producer.resumeProducing()
+            self._pull()
 
     def unregisterProducer(self) -> None:
         self.producer = None
         self._producer_paused = False
-        self._flush()
+        if self.closing:
+            self._flush()
 
     def getPeer(self) -> Any:
         return self._peer
@@ -144,25 +160,43 @@ class MemoryStream:
     # ---------------------------------------------------------------------------------------------
 
     def _deliver(self) -> None:
-        while self._pending and self.reading and self.connected:
-            data = self._pending.pop(0)
-            if data is not None:
-                self.protocol.dataReceived(data)
-            elif IHalfCloseableProtocol.providedBy(self.protocol):
-                self.reading = False
-                self.protocol.readConnectionLost()
-            else:
-                self._lost(Failure(ConnectionDone()))
+        if self._delivering:
+            return
+        self._delivering = True
+        try:
+            while self._pending and self.reading and self.connected:
+                data = self._pending.pop(0)
+                if data is not None:
+                    self.protocol.dataReceived(data)
+                elif IHalfCloseableProtocol.providedBy(self.protocol):
+                    self.reading = False
+                    self._ended = True
+                    self.protocol.readConnectionLost()
+                else:
+                    self._lost(Failure(ConnectionDone()))
+        finally:
+            self._delivering = False
+
+    def _pull(self) -> None:
+        """Ask a pull producer as long as it writes, and what it writes leaves."""
+        before = -1
+        while self.producer is not None and not self.streaming and before != self._written:
+            if self._full and self.buffer:
+                return
+            before = self._written
+            self.producer.resumeProducing()
 
     def _flush(self) -> None:
         if self._full and self.buffer:
             return
         self._out += self.buffer
         self.buffer.clear()
-        if self.producer is not None and (self._producer_paused or not self.streaming):
+        if self.producer is not None and not self.streaming:
+            self._pull()
+        elif self.producer is not None and self._producer_paused:
             self._producer_paused = False
             self.producer.resumeProducing()
-        elif self.closing and self.producer is None and self.connected:
+        elif self.closing and self.connected:
             self._lost(Failure(ConnectionDone()))
         elif self._half_closing and not self.half_closed and not self.buffer:
             self.half_closed = True
