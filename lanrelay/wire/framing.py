@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from lanrelay.errors import RemoteProtocolError
-from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
+from lanrelay.wire.events import HTTP_1_0, ResponseHead, Version
 from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers
 from lanrelay.wire.heads import parse_trailers
 from lanrelay.wire.limits import Limits
@@ -61,17 +61,17 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | {
 }
 
 
-def request_framing(head: RequestHead) -> Framing:
+def request_framing(method: bytes, version: Version, headers: Headers) -> Framing:
     """
     How a request's content is framed.
 
     @raise RemoteProtocolError: Content-Length with Transfer-Encoding, or one of them not as it must be.
     """
-    index = head.headers.index
+    index = headers.index
     if b"content-length" not in index and b"transfer-encoding" not in index:
         return 0
-    framing = _declared(head)
-    if head.method == b"CONNECT" and framing != 0:
+    framing = _declared(version, headers)
+    if method == b"CONNECT" and framing != 0:
         # RFC 9110 section 9.3.6: it has no content, so these bytes are content to one and a tunnel's to
         # another.
         raise RemoteProtocolError("a CONNECT with content")
@@ -82,33 +82,33 @@ def response_framing(method: bytes, head: ResponseHead) -> Framing:
     """
     How a response's content is framed, in the order of RFC 9112 section 6.3.
 
+    @param method: of the request.
     @raise RemoteProtocolError: Content-Length with Transfer-Encoding, or one of them not as it must be.
     """
     status = head.status
     if status < 200 or status == 204 or (method == b"CONNECT" and status < 300):
         return 0
-    framing = _declared(head)
+    framing = _declared(head.version, head.headers)
     if method == b"HEAD" or status == 304:
         return 0
     return UNTIL_CLOSE if framing is None else framing
 
 
-def _declared(head: RequestHead | ResponseHead) -> Framing | None:
-    headers = head.headers
+def _declared(version: Version, headers: Headers) -> Framing | None:
     index = headers.index
     length = index.get(b"content-length")
     coding = index.get(b"transfer-encoding")
     if coding is not None:
         if length is not None:
             raise RemoteProtocolError("Content-Length with Transfer-Encoding")
-        if head.version == HTTP_1_0:
+        if version == HTTP_1_0:
             raise RemoteProtocolError("Transfer-Encoding in HTTP/1.0")
         if coding[2].lower() != b"chunked" or len(headers.all(b"transfer-encoding")) > 1:
             raise RemoteProtocolError("a Transfer-Encoding other than chunked")
         return CHUNKED
     if length is None:
         return None
-    if len(index) != len(headers) and len(headers.all(b"content-length")) > 1:
+    if len(index) != len(headers.fields) and len(headers.all(b"content-length")) > 1:
         raise RemoteProtocolError("several Content-Length fields")
     if _LENGTH.fullmatch(length[2]) is None:
         raise RemoteProtocolError("a Content-Length that is no number")

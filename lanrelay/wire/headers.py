@@ -74,6 +74,9 @@ End-to-end fields on which somebody's decision rests. A C{Connection: authorizat
 page, have us remove what the next hop judges by; RFC 9110 section 7.6.1 forbids naming end-to-end fields.
 """
 
+_PLAIN_OPTIONS = frozenset({b"keep-alive", b"Keep-Alive", b"close", b"upgrade", b"Upgrade"})
+"""Connection options that name no further field, as nearly everybody writes them."""
+
 
 def make_field(name: bytes, value: bytes) -> Field:
     """
@@ -99,37 +102,33 @@ class Headers:
     @raise ValueError: from the constructor, if a pair could not be sent as one field.
     """
 
-    __slots__ = ("_fields", "_index")
+    __slots__ = ("fields", "index")
 
-    _fields: list[Field]
-    _index: dict[bytes, Field] | None
+    fields: list[Field]
+    """With their lower-case names and lines; not to be changed."""
+
+    index: dict[bytes, Field]
+    """The first field of each lower-case name; not to be changed."""
 
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
-        self._fields = [make_field(name, value) for name, value in pairs]
-        self._index = None
+        self.fields = [make_field(name, value) for name, value in pairs]
 
     @classmethod
     def of(cls, fields: list[Field]) -> Headers:
         """From fields that are already judged; the list is ours from now on."""
         headers = cls.__new__(cls)
-        headers._fields = fields
-        headers._index = None
+        headers.fields = fields
         return headers
 
-    @property
-    def fields(self) -> list[Field]:
-        """The fields with their lower-case names and lines; not to be changed."""
-        return self._fields
-
-    @property
-    def index(self) -> dict[bytes, Field]:
-        """The first field of each lower-case name; not to be changed."""
-        index = self._index
-        if index is None:
-            index = {field[0]: field for field in self._fields}
-            if len(index) != len(self._fields):
-                index = {field[0]: field for field in reversed(self._fields)}
-            self._index = index
+    def __getattr__(self, name: str) -> dict[bytes, Field]:
+        """Makes C{index} when it is first asked for; from then on nothing stands between it and who asks."""
+        if name != "index":
+            raise AttributeError(name)
+        fields = self.fields
+        index = {field[0]: field for field in fields}
+        if len(index) != len(fields):
+            index = {field[0]: field for field in reversed(fields)}
+        self.index = index
         return index
 
     def get(self, name: bytes) -> bytes | None:
@@ -141,69 +140,73 @@ class Headers:
         """Every value of that name, in order."""
         if name not in self.index:
             return []
-        return [field[2] for field in self._fields if field[0] == name]
+        return [field[2] for field in self.fields if field[0] == name]
 
     def tokens(self, name: bytes) -> list[bytes]:
         """The members of a comma-separated list, over all fields of that name, in lower case."""
-        if name not in self.index:
+        field = self.index.get(name)
+        if field is None:
             return []
-        members = b",".join(self.all(name)).lower().split(b",")
-        return [token for member in members if (token := member.strip(b" \t"))]
+        if len(self.index) == len(self.fields):
+            text = field[2].lower()
+            if b"," not in text:
+                return [text] if text else []
+        else:
+            text = b",".join(self.all(name)).lower()
+        return [token for member in text.split(b",") if (token := member.strip(b" \t"))]
 
     def without(self, names: Collection[bytes]) -> Headers:
         """Without every field of these lower-case names."""
         if not any(name in self.index for name in names):
             return self
-        return Headers.of([field for field in self._fields if field[0] not in names])
+        return Headers.of([field for field in self.fields if field[0] not in names])
 
     def replaced(self, name: bytes, value: bytes) -> Headers:
         """With one field of that name, where the first one stood; appended if there was none."""
-        field = make_field(name, value)
-        lower = field[0]
-        if lower not in self.index:
-            return Headers.of([*self._fields, field])
-        fields: list[Field] = []
-        for old in self._fields:
-            if old[0] != lower:
-                fields.append(old)
-            elif field is not None:
-                fields.append(field)
-                field = None  # type: ignore[assignment]
-        return Headers.of(fields)
+        return self.replaced_by(make_field(name, value))
+
+    def replaced_by(self, field: Field) -> Headers:
+        """As L{replaced}, with a field that was judged or made before."""
+        name, fields = field[0], self.fields
+        for position, old in enumerate(fields):
+            if old[0] == name:
+                rest = [later for later in fields[position + 1 :] if later[0] != name]
+                return Headers.of([*fields[:position], field, *rest])
+        return Headers.of([*fields, field])
 
     def added(self, name: bytes, value: bytes) -> Headers:
         """With one more field at the end."""
-        return Headers.of([*self._fields, make_field(name, value)])
+        return Headers.of([*self.fields, make_field(name, value)])
 
     def appended(self, fields: Iterable[Field]) -> Headers:
         """With these at the end, that were judged or made before."""
-        return Headers.of([*self._fields, *fields])
+        return Headers.of([*self.fields, *fields])
 
     def encode(self) -> bytes:
         """The lines, each with its CRLF."""
-        if not self._fields:
+        if not self.fields:
             return b""
-        return b"\r\n".join([field[3] for field in self._fields]) + b"\r\n"
+        return b"\r\n".join([field[3] for field in self.fields]) + b"\r\n"
 
     def __contains__(self, name: object) -> bool:
         return name in self.index
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        return iter([(field[1], field[2]) for field in self._fields])
+        return iter([(field[1], field[2]) for field in self.fields])
 
     def __len__(self) -> int:
-        return len(self._fields)
+        return len(self.fields)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return self._fields == other._fields
+        return self.fields == other.fields
 
     def __hash__(self) -> int:
-        return hash(tuple(self._fields))
+        return hash(tuple(self.fields))
 
     def __repr__(self) -> str:
-        names = ", ".join(field[1].decode("ascii") for field in self._fields)
+        names = ", ".join(field[1].decode("ascii") for field in self.fields)
         return f"<Headers {names}>" if names else "<Headers>"
 
 
@@ -213,10 +216,13 @@ def end_to_end(headers: Headers) -> Headers:
     remove what is L{GUARDED}.
     """
     index = headers.index
-    if b"connection" in index:
-        drop = HOP_BY_HOP.union(headers.tokens(b"connection")) - GUARDED
-    elif HOP_BY_HOP.isdisjoint(index):
-        return headers
-    else:
+    connection = index.get(b"connection")
+    if connection is None:
+        if HOP_BY_HOP.isdisjoint(index):
+            return headers
+        drop: frozenset[bytes] = HOP_BY_HOP
+    elif connection[2] in _PLAIN_OPTIONS and len(index) == len(headers.fields):
         drop = HOP_BY_HOP
+    else:
+        drop = HOP_BY_HOP.union(headers.tokens(b"connection")) - GUARDED
     return Headers.of([field for field in headers.fields if field[0] not in drop])

@@ -25,6 +25,12 @@ _STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9]) ([1-9][0-9][0-9])(?: ([^\x00-
 # of the line ends, so that no line can make it backtrack.
 _FIELD_LINE = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):([^\x00-\x08\x0a-\x1f\x7f]*)")
 
+# The same for a line that goes on as it came: one space after the colon, none at the end.
+_USUAL_FIELD_LINE = re.compile(
+    rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+): "
+    rb"([\x21-\x7e\x80-\xff](?:[^\x00-\x08\x0a-\x1f\x7f]*[\x21-\x7e\x80-\xff])?)"
+)
+
 TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 """What a method, and so a request, can begin with."""
 
@@ -68,6 +74,8 @@ _REPEATED = frozenset(
 _CACHE_LINES = 1024
 _CACHE_LENGTH = 256
 _judged: dict[bytes, Field] = {}
+_hosts: set[bytes] = set()
+"""Values of Host that are valid."""
 
 
 def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
@@ -87,11 +95,10 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
         if version == HTTP_1_1:
             raise RemoteProtocolError("no Host")
     else:
-        _once(headers, b"host", "several Host fields")
-        try:
-            parse_authority(host[2])
-        except ValueError as error:
-            raise RemoteProtocolError(f"a Host that is no valid authority: {error}") from None
+        if len(index) != len(headers.fields) and len(headers.all(b"host")) > 1:
+            raise RemoteProtocolError("several Host fields")
+        if host[2] not in _hosts:
+            _judge_host(host[2])
     if b"expect" in index and version == HTTP_1_1 and set(headers.tokens(b"expect")) != {b"100-continue"}:
         raise RemoteProtocolError("an expectation other than 100-continue", 417)
     return RequestHead(method=method, target=target, headers=headers, version=version)
@@ -152,18 +159,34 @@ def _parse_fields(lines: list[bytes], limits: Limits) -> Headers:
 
 
 def _judge(line: bytes) -> Field:
-    match = _FIELD_LINE.fullmatch(line)
-    if match is None:
-        raise RemoteProtocolError(_complaint(line))
-    name, value = match.groups()
-    value = value.strip(b" \t")
-    lower = name.lower()
-    field = (lower, name, value, b"%b: %b" % (name, value))
+    match = _USUAL_FIELD_LINE.fullmatch(line)
+    if match is not None:
+        name, value = match.groups()
+        lower = name.lower()
+        field = (lower, name, value, line)
+    else:
+        match = _FIELD_LINE.fullmatch(line)
+        if match is None:
+            raise RemoteProtocolError(_complaint(line))
+        name, value = match.groups()
+        value = value.strip(b" \t")
+        lower = name.lower()
+        field = (lower, name, value, b"%b: %b" % (name, value))
     if lower in _REPEATED and len(line) <= _CACHE_LENGTH:
         if len(_judged) >= _CACHE_LINES:
             _judged.clear()
         _judged[line] = field
     return field
+
+
+def _judge_host(value: bytes) -> None:
+    try:
+        parse_authority(value)
+    except ValueError as error:
+        raise RemoteProtocolError(f"a Host that is no valid authority: {error}") from None
+    if len(_hosts) >= _CACHE_LINES:
+        _hosts.clear()
+    _hosts.add(value)
 
 
 def _complaint(line: bytes) -> str:
@@ -175,8 +198,3 @@ def _complaint(line: bytes) -> str:
     if name != line and name != name.rstrip(b" \t"):
         return "a space before a field's colon"
     return "no valid field line"
-
-
-def _once(headers: Headers, name: bytes, complaint: str) -> None:
-    if len(headers.index) != len(headers) and len(headers.all(name)) > 1:
-        raise RemoteProtocolError(complaint)

@@ -11,6 +11,7 @@ from lanrelay.wire.events import (
     Event,
     RequestHead,
     ResponseHead,
+    Version,
 )
 from lanrelay.wire.framing import (
     CHUNKED,
@@ -79,7 +80,7 @@ class Http1Server(MessageReader):
 
     def _head_received(self, block: bytes, events: list[Event]) -> None:
         head = parse_request_head(block, self._limits)
-        framing = request_framing(head)
+        framing = request_framing(head.method, head.version, head.headers)
         self.request = head
         events.append(head)
         self._body_follows(framing, events)
@@ -176,16 +177,14 @@ class Http1Server(MessageReader):
                 raise RuntimeError("a tunnel inside a request")
             self._switch()
             return encode_response_head(head.status, head.reason, head.headers, framing=UNTIL_CLOSE)
-        framing, silent = self._framing(method, head)
-        if version == HTTP_1_0 and framing == CHUNKED:
-            framing = UNTIL_CLOSE
-        if (
+        framing, silent = _response_framing(method, version, head)
+        if self.keep_alive and (
             request is None
             or self._reading is Reading.FAILED
             or method == b"CONNECT"  # what follows was meant for a tunnel, and must never run as a request
             or (framing == UNTIL_CLOSE and not silent)
-            or b"close" in head.headers.tokens(b"connection")
             or not _persists(request)
+            or (b"connection" in head.headers.index and b"close" in head.headers.tokens(b"connection"))
         ):
             self.keep_alive = False
         connection = b""
@@ -197,18 +196,6 @@ class Http1Server(MessageReader):
         return encode_response_head(
             head.status, head.reason, head.headers, framing=framing, connection=connection
         )
-
-    def _framing(self, method: bytes, head: ResponseHead) -> tuple[Framing, bool]:
-        """How the content is framed, and whether there is none whatever the fields say."""
-        headers = head.headers
-        chunked = b"transfer-encoding" in headers
-        length = None if chunked else headers.get(b"content-length")
-        if head.status == 204:  # RFC 9112 section 6.1, RFC 9110 section 8.6: neither field
-            return UNTIL_CLOSE, True
-        framing = CHUNKED if length is None else int(length)
-        if method == b"HEAD" or head.status == 304:
-            return (framing if chunked or length is not None else UNTIL_CLOSE), True
-        return framing, False
 
     def _switch(self) -> None:
         self.switched = True
@@ -261,9 +248,7 @@ class Http1Client(MessageReader):
             raise RuntimeError("a request on a connection that cannot take one")
         data = encode_request_head(event)
         try:
-            framing = request_framing(
-                RequestHead(method=event.method, target=event.target, headers=event.headers)
-            )
+            framing = request_framing(event.method, HTTP_1_1, event.headers)
         except RemoteProtocolError as error:
             raise ValueError(error.detail) from None
         self._request = event
@@ -289,14 +274,13 @@ class Http1Client(MessageReader):
         """The exchange is complete, and the connection can take another request."""
         return self._persistent and self.request_complete and self.response_complete and not self._eof
 
-    def receive(self, data: bytes) -> list[Event]:
-        events = super().receive(data)
-        if self._unread and not self.switched:
+    def _behind(self, data: bytes) -> None:
+        if self.switched:
+            self._unread += data
+        else:
             # RFC 9112 section 9.2: an answer to nothing. It must never be read as the answer to what
             # comes next.
-            self._unread.clear()
             self._persistent = False
-        return events
 
     def _between_messages(self) -> bool:
         return self._reading in (Reading.COMPLETE, Reading.SWITCHED)
@@ -338,9 +322,24 @@ class Http1Client(MessageReader):
         events.append(head)
 
 
+def _response_framing(method: bytes, version: Version, head: ResponseHead) -> tuple[Framing, bool]:
+    """How we frame a response's content, and whether there is none whatever its fields say."""
+    status = head.status
+    if status == 204:  # RFC 9112 section 6.1, RFC 9110 section 8.6: neither field
+        return UNTIL_CLOSE, True
+    silent = status == 304 or method == b"HEAD"
+    index = head.headers.index
+    chunked = b"transfer-encoding" in index
+    if not chunked and b"content-length" in index:
+        return int(index[b"content-length"][2]), silent
+    if version == HTTP_1_0 or (silent and not chunked):
+        return UNTIL_CLOSE, silent
+    return CHUNKED, silent
+
+
 def _persists(head: RequestHead | ResponseHead) -> bool:
     """RFC 9112 section 9.3."""
-    if b"connection" not in head.headers:
+    if b"connection" not in head.headers.index:
         return head.version == HTTP_1_1
     options = head.headers.tokens(b"connection")
     if b"close" in options:

@@ -22,6 +22,10 @@ class Reading(Enum):
     FAILED = "nothing; there was an error"
 
 
+_HEAD, _FIXED, _CHUNKED, _COMPLETE = Reading.HEAD, Reading.FIXED, Reading.CHUNKED, Reading.COMPLETE
+_END = EndOfMessage()
+
+
 class MessageReader:
     """
     What both ends have in common. A subclass says what a head means.
@@ -74,7 +78,19 @@ class MessageReader:
         events: list[Event] = []
         try:
             while data:
-                data = self._step(data, events)
+                reading = self._reading
+                if reading is _HEAD:
+                    data = self._read_head(data, events)
+                elif reading is _FIXED:
+                    data = self._read_fixed(data, events)
+                elif reading is _CHUNKED:
+                    data = self._read_chunked(data, events)
+                else:
+                    if reading is Reading.UNTIL_CLOSE:
+                        events.append(BodyPart(data=data))
+                    elif reading is not Reading.FAILED:
+                        self._behind(data)
+                    break
         except RemoteProtocolError:
             self._reading = Reading.FAILED
             self._held.clear()
@@ -99,29 +115,9 @@ class MessageReader:
         """Bytes that were received and wait behind the message; stop reading when they become many."""
         return len(self._unread)
 
-    def _step(self, data: bytes, events: list[Event]) -> bytes:
-        """Read what C{data} begins with, and return the rest."""
-        reading = self._reading
-        if reading is Reading.HEAD:
-            return self._read_head(data, events)
-        if reading is Reading.FIXED:
-            left = self._left - len(data)
-            if left > 0:
-                self._left = left
-                events.append(BodyPart(data=data))
-                return b""
-            events.append(BodyPart(data=data[: self._left]))
-            events.append(EndOfMessage())
-            rest = data[self._left :]
-            self._reading = Reading.COMPLETE
-            return rest
-        if reading is Reading.CHUNKED:
-            return self._read_chunked(data, events)
-        if reading is Reading.UNTIL_CLOSE:
-            events.append(BodyPart(data=data))
-        elif reading is not Reading.FAILED:
-            self._unread += data
-        return b""
+    def _behind(self, data: bytes) -> None:
+        """Bytes after the message, or of another protocol."""
+        self._unread += data
 
     def _read_head(self, data: bytes, events: list[Event]) -> bytes:
         held = self._held
@@ -149,16 +145,31 @@ class MessageReader:
 
     def _body_follows(self, framing: Framing, events: list[Event]) -> None:
         if framing == 0:
-            self._reading = Reading.COMPLETE
-            events.append(EndOfMessage())
+            self._reading = _COMPLETE
+            events.append(_END)
         elif framing == CHUNKED:
-            self._reading = Reading.CHUNKED
+            self._reading = _CHUNKED
             self._chunked = ChunkedReader(self._limits)
         elif framing == UNTIL_CLOSE:
             self._reading = Reading.UNTIL_CLOSE
         else:
-            self._reading = Reading.FIXED
+            self._reading = _FIXED
             self._left = framing
+
+    def _read_fixed(self, data: bytes, events: list[Event]) -> bytes:
+        left = self._left - len(data)
+        if left > 0:
+            self._left = left
+            events.append(BodyPart(data=data))
+            return b""
+        self._reading = _COMPLETE
+        if left:
+            events.append(BodyPart(data=data[:left]))
+            events.append(_END)
+            return data[left:]
+        events.append(BodyPart(data=data))
+        events.append(_END)
+        return b""
 
     def _read_chunked(self, data: bytes, events: list[Event]) -> bytes:
         chunked = self._chunked
@@ -173,8 +184,8 @@ class MessageReader:
         if not chunked.complete:
             return b""
         self._chunked = None
-        self._reading = Reading.COMPLETE
-        events.append(EndOfMessage(trailers=chunked.trailers))
+        self._reading = _COMPLETE
+        events.append(EndOfMessage(trailers=chunked.trailers) if chunked.trailers else _END)
         return chunked.rest
 
     def receive_eof(self) -> list[Event]:
@@ -188,7 +199,7 @@ class MessageReader:
         self._eof = True
         if self._reading is Reading.UNTIL_CLOSE:
             self._reading = Reading.COMPLETE
-            return [EndOfMessage()]
+            return [_END]
         if self._between_messages():
             return [ConnectionClosed()]
         place, self._reading = self._reading.value, Reading.FAILED
