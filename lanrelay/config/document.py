@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from lanrelay.config import expand, hosts, listeners, model, reverse_proxy, values
-from lanrelay.config.place import Broken, Fields, Key, Place, Shown, Table
+from lanrelay.config.place import Broken, Context, Fields, Key, Place, Shown, Table
 from lanrelay.config.readers import off_as, one, optional, path
 from lanrelay.config.values import Unfit
 
@@ -88,15 +88,13 @@ def read(root: Place, absolute: Path) -> tuple[model.Config, Shown]:
     found: tuple[model.Listener, ...] = ()
     if "listeners" in fields.values:
         found = _listeners(fields, fields.values["listeners"], log)
+    _one_listener_each(root.context)
     config = fields.build(model.Config, path=absolute, listeners=found, warnings=tuple(root.context.warnings))
     return config, root.shown
 
 
 def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.Listener, ...]:
     found: list[model.Listener] = []
-    taken = _Taken()
-    if "admin" in fields.values and fields.values["admin"] is not None:
-        taken.claim("admin", fields.given["admin"], fields.values["admin"].listen)
     shown: dict[str, Shown] = {}
     for name, child in place.entries():
         try:
@@ -104,14 +102,10 @@ def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.List
         except Unfit as error:
             child.complain_of_key(f"found a listener of this name, {error}")
         try:
-            listener = child.read(partial(listeners.listener, name=name, access_log=log.access))
+            found.append(child.read(partial(listeners.listener, name=name, access_log=log.access)))
         except Broken:
             fields.broken = True
-            continue
         shown[name] = child.shown
-        found.append(listener)
-        if listener.enabled:
-            taken.claim(child.path, child, listener.listen)
     place.shown = shown
     return tuple(found)
 
@@ -119,48 +113,40 @@ def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.List
 # --- one address, one listener ----------------------------------------------------------------------------
 
 _LOOPBACKS = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
+_EVERY = (IPv4Address(0), IPv6Address(0))
 
 
-class _Taken:
-    """The addresses that are listened on; complains of the second that wants one."""
-
-    def __init__(self) -> None:
-        # By the port, or the whole text of what has none: who has it, in which line.
-        self._by_port: dict[int | str, list[tuple[model.IPAddress | None, str, int]]] = {}
-
-    def claim(self, owner: str, place: Place, addresses: tuple[model.ListenAddress, ...]) -> None:
-        """
-        @param place: of the map that has the key C{listen}.
-        """
-        at = dict(place.entries())["listen"]
-        items = at.items()
-        for address, item in zip(addresses, items, strict=True):
+def _one_listener_each(context: Context) -> None:
+    """Complain of each address that something before it listens on already."""
+    # By the port and family, or by the whole text of what has none: the host, and who listens there.
+    taken: dict[tuple[int, int] | str, dict[model.IPAddress | None, Place]] = {}
+    for place, addresses in sorted(context.listening, key=lambda entry: entry[0].line):
+        for address, item in zip(addresses, place.items(), strict=True):
+            clashes = []
             for port, host in _occupied(address):
-                others = self._by_port.setdefault(port, [])
-                clash = next((other for other in others if _same(host, other[0])), None)
-                others.append((host, owner, item.line))
-                if clash is not None:
-                    whose = "the same list" if clash[1] == owner else clash[1]
-                    item.complain(
-                        f"expected an address of its own; {whose} (line {clash[2]}) listens there too"
-                    )
-                    break
+                others = taken.setdefault(port, {})
+                clashes.append(_first_clash(others, host))
+                others.setdefault(host, item)
+            first = next(filter(None, clashes), None)
+            if first is not None:
+                item.complain(
+                    f"expected an address of its own; {first.path} (line {first.line}) listens there too"
+                )
 
 
-def _occupied(address: model.ListenAddress) -> Iterator[tuple[int | str, model.IPAddress | None]]:
-    if isinstance(address, model.TcpAddress):
-        if address.port:
-            yield address.port, address.host
-    elif isinstance(address, model.LocalhostAddress):
-        if address.port:
-            for host in _LOOPBACKS:
-                yield address.port, host
+def _first_clash(others: dict[model.IPAddress | None, Place], host: model.IPAddress | None) -> Place | None:
+    """Who listens where C{host} cannot be bound any more: there, or on every address of the family."""
+    if host is not None and host.is_unspecified:
+        return next(iter(others.values()), None)
+    return others.get(host) or next((others[every] for every in _EVERY if every in others), None)
+
+
+def _occupied(address: model.ListenAddress) -> Iterator[tuple[tuple[int, int] | str, model.IPAddress | None]]:
+    if isinstance(address, (model.TcpAddress, model.LocalhostAddress)):
+        if address.port == 0:
+            return  # any that is free
+        hosts_ = _LOOPBACKS if isinstance(address, model.LocalhostAddress) else (address.host,)
+        for host in hosts_:
+            yield (address.port, host.version), host
     else:
         yield str(address), None
-
-
-def _same(one: model.IPAddress | None, other: model.IPAddress | None) -> bool:
-    """Whether both cannot be bound at once: equal, or one of them is every address of that family."""
-    if one is None or other is None:
-        return True
-    return one.version == other.version and (one == other or one.is_unspecified or other.is_unspecified)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lanrelay.addresses import is_loopback, unmapped
-from lanrelay.config import expand, hosts, model, reverse_proxy, upstreams, values
+from lanrelay.config import expand, hosts, model, nodes, reverse_proxy, upstreams, values
 from lanrelay.config.place import Broken, Fields, Key, Place, Table
 from lanrelay.config.readers import many, named, off_as, one, optional, path
 from lanrelay.config.values import Unfit
@@ -237,14 +237,19 @@ KINDS: dict[str, tuple[Table, Callable[[Fields, dict[str, object]], model.Listen
 }
 
 
+for _table, _ in KINDS.values():
+    _table.siblings = tuple(other for other, _ in KINDS.values() if other is not _table)
+
+
 def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
     """
     @param access_log: what C{log.access} says.
     @raise Broken: complaints have been made.
     """
-    peeked = dict(place.entries()) if not place.is_scalar() else {}
-    kind = _peek(peeked.get("type"))
-    place.excused = _peek(peeked.get("enabled")).lower() in values.OFF
+    if not isinstance(place.node, nodes.Mapping):
+        raise Unfit('expected a map with the keys "type", "listen" and those of the type')
+    kind = _peek(place, "type")
+    place.excused = values.is_off(_peek(place, "enabled"))
     if kind not in KINDS:
         # Which keys belong here is not known; what every listener has is judged nevertheless.
         every = {word: key for table, _ in KINDS.values() for word, key in table.keys.items()}
@@ -252,8 +257,7 @@ def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
         unsure.keys = {
             word: Key(_unread) if word not in LISTENER.keys else key for word, key in every.items()
         }
-        fields = place.fields(unsure)
-        clients_are_stated(fields)
+        clients_are_stated(place.fields(unsure))
         raise Broken
     table, build = KINDS[kind]
     fields = place.fields(table)
@@ -269,11 +273,16 @@ def _unread(place: Place) -> None:
     return None
 
 
-def _peek(place: Place | None) -> str:
-    try:
-        return "" if place is None else place.text()
-    except Unfit:
-        return ""  # complained of when it is read
+def _peek(place: Place, word: str) -> str:
+    """The text of a key that decides how the others are read; what is wrong with it is said later."""
+    assert isinstance(place.node, nodes.Mapping)
+    for key, node in place.node.entries:
+        if key.text == word:
+            try:
+                return place.child(node, f".{word}").text()
+            except Unfit:
+                return ""
+    return ""
 
 
 def is_loopback_address(address: model.ListenAddress) -> bool:
@@ -289,8 +298,14 @@ def _exposed(addresses: tuple[model.ListenAddress, ...]) -> str:
 
 
 def clients_are_stated(fields: Fields) -> None:
-    """Who opens a port to the network must say to whom."""
+    """
+    Who opens a port to the network must say to whom.
+
+    Also notes what is listened on, to be compared with what others listen on.
+    """
     addresses: tuple[model.ListenAddress, ...] = fields.get("listen", ())
+    if addresses and not fields.place.excused:
+        fields.place.context.listening.append((fields.given["listen"], addresses))
     if "clients" not in fields.given and not all(map(is_loopback_address, addresses)):
         fields.complain(
             "listen",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
-from lanrelay.config import expand, nodes, unsupported, values
+from lanrelay.config import expand, model, nodes, unsupported, values
 from lanrelay.config.complaints import Complaint, excerpt, printable
 from lanrelay.config.values import Unfit
 
@@ -29,6 +29,8 @@ class Context:
 
     @ivar file: its name as the user gave it.
     @ivar folder: where it lies, absolute; relative paths start there.
+    @ivar given: names of the keys (C{upstream.url}) that the file has, for the test of the reference.
+    @ivar listening: the places and values of C{listen}, of what shall be started.
     """
 
     def __init__(self, *, file: str, folder: Path, environment: Mapping[str, str]) -> None:
@@ -38,7 +40,7 @@ class Context:
         self.complaints: list[Complaint] = []
         self.warnings: list[str] = []
         self.given: set[str] = set()
-        """Names of the keys (C{upstream.url}) that the file has, for the test of the reference."""
+        self.listening: list[tuple[Place, tuple[model.ListenAddress, ...]]] = []
         self._suggestions = _SUGGESTIONS
         self._contents: dict[str, str] = {}
 
@@ -105,10 +107,15 @@ class Key:
 
 
 class Table:
-    """The keys of one kind of map, in the order in which C{check} prints them."""
+    """
+    The keys of one kind of map, in the order in which C{check} prints them.
+
+    @ivar siblings: tables of the kinds that this one is easily mistaken for.
+    """
 
     def __init__(self, name: str, keys: dict[str, Key], *, extends: Table | None = None) -> None:
         self.name = name
+        self.siblings: tuple[Table, ...] = ()
         self.keys: dict[str, Key] = {**(extends.keys if extends is not None else {}), **keys}
         for word, key in keys.items():
             key.name = f"{name}.{word}"
@@ -142,6 +149,7 @@ class Place:
         self.mask: Callable[[str], str] = _as_it_is
         self._shown: Shown | None = None
         self._text: str | None = None
+        self._entries: list[tuple[str, Place]] | None = None
 
     @property
     def line(self) -> int:
@@ -241,8 +249,13 @@ class Place:
         """
         if not isinstance(self.node, nodes.Mapping):
             raise Unfit("expected a map")
+        if self._entries is None:
+            self._entries = self._unique(self.node)
+        return self._entries
+
+    def _unique(self, node: nodes.Mapping) -> list[tuple[str, Place]]:
         found: dict[str, Place] = {}
-        for key, node in self.node.entries:
+        for key, value in node.entries:
             if key.text in found:
                 first = found[key.text].key or key
                 self.context.complain(
@@ -252,7 +265,7 @@ class Place:
                     f"found the key a second time, expected it once (first in line {first.line})",
                 )
             else:
-                found[key.text] = self.child(node, f".{key.text}", key=key)
+                found[key.text] = self.child(value, f".{key.text}", key=key)
         return list(found.items())
 
     def fields(self, table: Table) -> Fields:
@@ -291,7 +304,7 @@ class Fields:
                 self._read(word, key, child)
         for word, key in table.keys.items():
             if key.required and word not in self.given:
-                self.missing(f'expected the key "{word}", which is missing', word)
+                self.missing(f'expected the key "{word}"', word)
 
     def _read(self, word: str, key: Key, child: Place) -> None:
         self.given[word] = child
@@ -315,6 +328,12 @@ class Fields:
                 'found the merge key "<<", which is not supported; an alias can stand for a value'
             )
             return
+        others = [table.name for table in self.table.siblings if word in table.keys]
+        if others:
+            child.complain_of_key(
+                f"found a key of {' and '.join(others)}, which a {self.table.name} does not have"
+            )
+            return
         near = self.place.context.suggestion(word, list(self.table.keys))
         expected = f'did you mean "{near}"?' if near else f"expected {_listed(self.table)}"
         child.complain_of_key(f"found an unknown key, {expected}")
@@ -324,10 +343,10 @@ class Fields:
         self.broken = True
         self.given.get(word, self.place).complain(expected)
 
-    def missing(self, message: str, word: str) -> None:
-        """Complain of a key that is not there."""
+    def missing(self, expected: str, word: str) -> None:
+        """Complain of a key that is not there: C{expected} begins with that word."""
         self.broken = True
-        self.place.complain_of_key(message, f".{word}")
+        self.place.complain_of_key(f"found nothing, {expected}", f".{word}")
 
     def get(self, word: str, default: object = None) -> Any:
         """The value of a key, or this where it is not there or not right."""

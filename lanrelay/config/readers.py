@@ -33,7 +33,14 @@ def optional(read: Callable[[Place], T]) -> Callable[[Place], T | None]:
 
 def off_as(off: T, read: Callable[[Place], T]) -> Callable[[Place], T]:
     """A value that can be off, which then means this."""
-    return lambda place: off if place.is_off() else read(place)
+
+    def read_or_off(place: Place) -> T:
+        if not place.is_off():
+            return read(place)
+        place.mask = str  # the word is no secret
+        return off
+
+    return read_or_off
 
 
 def many(read: Callable[[Place], T], *, can_be_off: bool = False) -> Callable[[Place], tuple[T, ...]]:

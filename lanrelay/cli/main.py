@@ -1,0 +1,80 @@
+"""The C{lanrelay} command: finds the sub-command and runs it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+# The module of each, imported when it is called, has run(arguments) -> exit status.
+COMMANDS = {
+    "check": "check a configuration file and show what it comes to",
+    "demo": "show a private HTTPS host being used through the relay",
+}
+
+HELP = """usage: lanrelay COMMAND [OPTION ...]
+
+A relay from loopback to the LAN. To run it:
+
+  twistd -n lanrelay -c FILE
+
+Commands:
+{commands}
+
+`lanrelay COMMAND --help` says more about one of them.
+
+Options:
+  --help      show this and exit
+  --version   show the version and exit"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The console script; returns the exit status."""
+    if sys.version_info < (3, 10):  # noqa: UP036  # a checkout has no installer to say so
+        print("lanrelay needs Python 3.10 or newer.", file=sys.stderr)
+        return 1
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = _dispatch(words)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # `lanrelay check -c FILE | head`: nobody reads any more; nor may the interpreter's last flush fail.
+        import os
+
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h", "help"):
+        listed = "\n".join(f"  {name:<11} {what}" for name, what in COMMANDS.items())
+        print(HELP.format(commands=listed), file=sys.stdout if words else sys.stderr)
+        return 0 if words else 2
+    name, *rest = words
+    if name in ("--version", "-V"):
+        print(f"lanrelay {_version()}")
+        return 0
+    if name not in COMMANDS:
+        print(
+            f'lanrelay: found the command "{name}", expected one of: {", ".join(COMMANDS)}.', file=sys.stderr
+        )
+        return 2
+    from importlib import import_module
+
+    status: int = import_module(f"lanrelay.cli.{name}").run(rest)
+    return status
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("lanrelay")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
