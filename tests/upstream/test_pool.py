@@ -1,0 +1,112 @@
+"""Tests of the idle connections to an upstream, in memory."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.config import model
+from lanrelay.transport.stream import hand_over
+from lanrelay.upstream.origin import OriginConnection
+from lanrelay.upstream.pool import Pool
+from tests.support.memory import MemoryStream
+
+
+class Upstream:
+    """Counts."""
+
+    open = 0
+
+
+class PoolTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.upstream = Upstream()
+        self.pool = Pool(self.clock, model.Pool(size=2, idle=4.0), self.upstream)
+
+    def adopted(self) -> tuple[OriginConnection, MemoryStream]:
+        """A new connection, in use."""
+        stream = MemoryStream()
+        connection = OriginConnection(self.clock, model.Timeouts(), home=self.pool)
+        self.pool.adopt(connection)
+        hand_over(stream, connection)
+        return connection, stream
+
+    def idle(self) -> tuple[OriginConnection, MemoryStream]:
+        connection, stream = self.adopted()
+        self.assertTrue(self.pool.put(connection))
+        return connection, stream
+
+    def test_an_empty_pool_gives_nothing(self) -> None:
+        self.assertIsNone(self.pool.take())
+
+    def test_the_one_used_last_is_taken_first(self) -> None:
+        first, _ = self.idle()
+        self.clock.advance(1)
+        second, _ = self.idle()
+        self.assertIs(self.pool.take(), second)
+        self.assertIs(self.pool.take(), first)
+        self.assertIsNone(self.pool.take())
+
+    def test_it_counts_those_in_use(self) -> None:
+        connection, _ = self.adopted()
+        self.assertEqual(self.upstream.open, 1)
+        self.pool.put(connection)
+        self.assertEqual(self.upstream.open, 0)
+        self.pool.take()
+        self.assertEqual(self.upstream.open, 1)
+        connection.abort()
+        self.assertEqual(self.upstream.open, 0)
+
+    def test_over_its_size_the_oldest_closes(self) -> None:
+        _, oldest = self.idle()
+        _, second = self.idle()
+        _, third = self.idle()
+        self.assertEqual(
+            (oldest.connected, second.connected, third.connected, len(self.pool)), (False, True, True, 2)
+        )
+
+    def test_an_idle_one_closes_in_time(self) -> None:
+        _, first = self.idle()
+        self.clock.advance(2)
+        _, second = self.idle()
+        self.clock.advance(2)
+        self.assertEqual((first.connected, second.connected), (False, True))
+        self.clock.advance(2)
+        self.assertFalse(second.connected)
+        self.assertEqual(len(self.pool), 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_that_is_too_old_is_not_given_though_its_timer_is_late(self) -> None:
+        """The process was held up, or the machine slept."""
+        _, stream = self.idle()
+        self.clock.rightNow += 60
+        self.assertIsNone(self.pool.take())
+        self.assertFalse(stream.connected)
+
+    def test_one_that_closes_leaves(self) -> None:
+        _, stream = self.idle()
+        stream.receive_eof()
+        self.assertEqual(len(self.pool), 0)
+        self.assertIsNone(self.pool.take())
+        self.assertEqual(self.upstream.open, 0)
+
+    def test_one_in_use_that_breaks_is_counted_out(self) -> None:
+        _, stream = self.adopted()
+        stream.lose()
+        self.assertEqual(self.upstream.open, 0)
+
+    def test_a_pool_of_size_0_keeps_nothing(self) -> None:
+        self.pool = Pool(self.clock, model.Pool(size=0), self.upstream)
+        connection, _ = self.adopted()
+        self.assertFalse(self.pool.put(connection))
+
+    def test_a_closed_pool_closes_what_is_idle_and_what_comes_back(self) -> None:
+        _, idle = self.idle()
+        in_use, _ = self.adopted()
+        self.pool.close()
+        self.assertFalse(idle.connected)
+        self.assertFalse(self.pool.put(in_use))
+        in_use.close()
+        self.assertEqual(self.upstream.open, 0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
