@@ -14,7 +14,6 @@ import httpx2
 from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared._httpx_utils import MCP_DEFAULT_TIMEOUT
 from mcp.types import TextContent
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -85,15 +84,13 @@ class McpTests(TestCase):
         self, headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: Any = None
     ) -> httpx2.AsyncClient:
         """What the SDK makes, with the private CA and the relay as the proxy."""
-        return httpx2.AsyncClient(
-            headers=headers, timeout=timeout or MCP_DEFAULT_TIMEOUT, verify=self.trust, proxy=self.proxy
-        )
+        return httpx2.AsyncClient(headers=headers, timeout=timeout or 30, verify=self.trust, proxy=self.proxy)
 
     def direct(
         self, headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: Any = None
     ) -> httpx2.AsyncClient:
         """What the SDK makes, blind to the proxies of whoever runs the tests."""
-        return httpx2.AsyncClient(headers=headers, timeout=timeout or MCP_DEFAULT_TIMEOUT, trust_env=False)
+        return httpx2.AsyncClient(headers=headers, timeout=timeout or 30, trust_env=False)
 
     async def streamable(
         self, base: str, client: httpx2.AsyncClient, mode: Literal["legacy", "auto"]

@@ -95,7 +95,7 @@ class Relay:
         return found
 
     def stop(self, *, within: float = 15.0) -> None:
-        """SIGTERM; it must end with status 0. Nothing happens if it was stopped before."""
+        """SIGTERM; it must end with status 0, and no traceback in its log. A second call does nothing."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(signal.SIGTERM)
@@ -107,6 +107,8 @@ class Relay:
                 raise AssertionError(f"the relay did not stop within {within} s:\n{self.log}") from None
             if status != 0:
                 raise AssertionError(f"the relay ended with status {status}:\n{self.log}")
+            if "Traceback" in self.log:
+                raise AssertionError(f"a bug in the relay's log:\n{self.log}")
 
     def kill(self) -> None:
         """End it as a crash does."""
