@@ -6,14 +6,9 @@ import re
 
 from lanrelay.errors import ClientCertificateWanted, NoCommonVersion, TlsAlert, TlsBroken, TlsError
 
-# "tlsv13 alert certificate required", "ssl/tls alert bad certificate", "tlsv1 unrecognized name"
-_ALERT = re.compile(r"(?:sslv3|tlsv1|tlsv13|ssl/tls)(?: alert)? (.+)")
-
-_NAMES = {  # RFC 8446 section 6.2; where OpenSSL's words differ
-    "user cancelled": "user_canceled",
-    "unsupported extension": "unsupported_extension",
-    "bad record mac": "bad_record_mac",
-}
+# OpenSSL renames them: "sslv3 alert bad certificate" in 3.0, "ssl/tls alert ..." from 3.2 on, "tls alert ..."
+# in 4.0; and "tlsv13 alert certificate required", "tlsv1 unrecognized name".
+_ALERT = re.compile(r"(?:(?:sslv3|tlsv1|tlsv13|ssl/tls|tls) alert|tlsv1|tlsv13) (.+)")
 
 _ABOUT_OUR_CERTIFICATE = frozenset(
     {
@@ -59,8 +54,7 @@ def alert_in(error: Exception) -> str:
     for reason in reasons_of(error):
         match = _ALERT.fullmatch(reason)
         if match:
-            words = match.group(1)
-            return _NAMES.get(words, words.replace(" ", "_"))
+            return match.group(1).replace("cancelled", "canceled").replace(" ", "_")
     return ""
 
 

@@ -89,7 +89,7 @@ def read_key(path: Path, what: str, passphrase: str | None = None) -> PrivateKey
         raise StartError(
             f"{what}: {path} holds {holds}", remedy="it has to be PEM: `-----BEGIN PRIVATE KEY-----`"
         )
-    secret = None if passphrase is None else passphrase.encode()
+    secret = passphrase.encode() if passphrase else None
     try:
         try:
             return load_pem_private_key(content, secret)

@@ -184,6 +184,6 @@ def adopt(reactor: Any, sock: socket.socket, address: Any) -> Stream:
         transport = tcp.Server(sock, protocol, address, None, 0, reactor)  # type: ignore[arg-type]
         transport.repstr = f"<connection from {address[0]}:{address[1]}>"
     transport.pauseProducing()
-    protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
+    protocol.makeConnection(transport)  # type: ignore[no-untyped-call, unused-ignore]
     stream: Stream = transport
     return stream

@@ -75,7 +75,7 @@ class TlsStream:
         self._has_producer = False
         self._flush: _Flush | None = None
         self.protocol: Any = Parked()
-        self.protocol.makeConnection(self)  # type: ignore[no-untyped-call]
+        self.protocol.makeConnection(self)  # type: ignore[no-untyped-call, unused-ignore]
 
     @property
     def certificate(self) -> CertificateInfo | None:
