@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lanrelay.config.model import Timeouts
-from lanrelay.errors import RelayError, RemoteProtocolError, UpgradeFailed
+from lanrelay.errors import RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
 from lanrelay.listeners.answers import failed
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.ledger import Ledger
@@ -250,7 +250,7 @@ class Exchange:
 
     def origin_failed(self, error: RelayError) -> None:
         origin, self.origin = self.origin, None
-        if origin is not None and self._may_repeat(origin):
+        if origin is not None and not isinstance(error, ResponseTimeout) and self._may_repeat(origin):
             self.repeats += 1
             self._dial()
         else:

@@ -157,6 +157,7 @@ class HttpConnection(Protocol):
         if self._state != _OPEN:
             return
         self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
+        self.uncork()  # before a next request is looked at: only a client that reads is given more
         self._sending = False
         self._sink = None
         if self._paused:
@@ -191,7 +192,7 @@ class HttpConnection(Protocol):
             self._settle()
 
     def cork(self) -> None:
-        """Collect what is sent until C{uncork}, so that what belongs together leaves in one write."""
+        """Collect what is sent until C{uncork} or C{end}: what belongs together leaves in one write."""
         if self._corked is None:
             self._corked = []
 
