@@ -1,0 +1,79 @@
+"""Tests of event streams on their way down."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.listeners.event_stream import COMMENT, EventStream
+
+
+class EventStreamTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.sent: list[bytes] = []
+        self.stream = EventStream(self.clock, 15, self.sent.append)
+
+    def test_events_pass_untouched(self) -> None:
+        self.assertEqual(self.stream.feed(b"data: 1\n\n"), b"data: 1\n\n")
+        self.assertEqual(self.stream.finish(), b"")
+
+    def test_silence_is_broken_by_a_comment(self) -> None:
+        self.stream.feed(b"data: 1\n\n")
+        self.clock.pump([14.9])
+        self.assertEqual(self.sent, [])
+        self.clock.pump([0.2, 15, 15])
+        self.assertEqual(self.sent, [COMMENT] * 3)
+
+    def test_a_stream_that_has_not_begun_is_kept_alive(self) -> None:
+        self.clock.pump([15])
+        self.assertEqual(self.sent, [COMMENT])
+
+    def test_never_inside_an_event(self) -> None:
+        for part in (b"data: 1\n", b"data: 1", b"event: x\r\n", b"data: 1\n\nid: 2\n"):
+            self.stream.feed(part)
+            self.clock.pump([15, 15])
+            self.assertEqual(self.sent, [], part)
+        self.stream.feed(b"\n")
+        self.clock.pump([16])
+        self.assertEqual(self.sent, [COMMENT])
+
+    def test_a_stream_that_speaks_needs_none(self) -> None:
+        for _ in range(5):
+            self.clock.pump([14])
+            self.stream.feed(b"data: 1\n\n")
+        self.assertEqual(self.sent, [])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_a_client_that_does_not_read_is_sent_none(self) -> None:
+        self.stream.pause()
+        self.clock.pump([15, 15])
+        self.assertEqual(self.sent, [])
+        self.stream.resume()
+        self.clock.pump([15])
+        self.assertEqual(self.sent, [COMMENT])
+
+    def test_stop_leaves_no_timer(self) -> None:
+        self.stream.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_without_a_limit_there_is_no_timer(self) -> None:
+        self.stream.stop()
+        EventStream(self.clock, None, self.sent.append)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_endpoint_is_rewritten(self) -> None:
+        stream = EventStream(self.clock, None, self.sent.append, lambda url: b"/nas" + url)
+        self.assertEqual(stream.feed(b"event: endpoint\nda"), b"")
+        self.assertEqual(
+            stream.feed(b"ta: /messages?id=1\n\nevent: endpoint\n"),
+            b"event: endpoint\ndata: /nas/messages?id=1\n\nevent: endpoint\n",
+        )
+        self.assertEqual(stream.feed(b"data: /x\n\n"), b"data: /x\n\n")
+        self.stream.stop()
+
+    def test_what_was_held_back_comes_at_the_end(self) -> None:
+        stream = EventStream(self.clock, None, self.sent.append, lambda url: url)
+        stream.feed(b"data: unfin")
+        self.assertEqual(stream.finish(), b"data: unfin")
+        self.stream.stop()
