@@ -58,13 +58,11 @@ class UpstreamGroup:
         """
         if len(self.members) == 1:
             return list(self.members)
-        return [member for member in self._ordered() if member.up]
-
-    def _ordered(self) -> list[Upstream]:
+        up = [member for member in self.members if member.up]
         if self.config.balance == "least-connections":
-            return sorted(self.members, key=lambda member: member.open)
-        if self.config.balance == "round-robin":
-            turn = self._turn % len(self.members)
+            up.sort(key=lambda member: member.open)
+        elif self.config.balance == "round-robin" and up:
+            turn = self._turn % len(up)
             self._turn += 1
-            return self.members[turn:] + self.members[:turn]
-        return list(self.members)
+            up = up[turn:] + up[:turn]
+        return up

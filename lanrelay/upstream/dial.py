@@ -92,6 +92,7 @@ class Dialer:
         """
         started = self._reactor.seconds()
         address = ""
+        racing = False
         try:
             if target.unix_path is not None:
                 addresses = [SocketAddress(target.unix_path)]
@@ -99,7 +100,9 @@ class Dialer:
                 found = await self._addresses(target, connect_timeout, fixed)
                 addresses = _permitted([SocketAddress(each, target.port) for each in found], permit)
             left = started + connect_timeout - self._reactor.seconds()
+            racing = True
             stream, address = await self._connected(addresses, left, connect_timeout)
+            racing = False
             if tls is not None:
                 # OpenSSL's binding is loaded where the first TLS connection is made, not at start.
                 from lanrelay.transport.tls import secure_client
@@ -108,7 +111,7 @@ class Dialer:
         except DialError as error:
             error.target = str(target)
             error.address = error.address or address
-            if error.elapsed == 0.0:
+            if not racing:
                 error.elapsed = self._reactor.seconds() - started
             raise
         return Dialed(stream, address)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from ipaddress import IPv4Network
 from typing import Any
 
 from lanrelay import errors
-from lanrelay.addresses import IPAddress, kind, parse_ip, unmapped
-from lanrelay.errors import DialError, RelayError
+from lanrelay.errors import RelayError
+from lanrelay.upstream import sentences
+from lanrelay.upstream.sentences import Sentences, capital, phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,451 +35,66 @@ def explain(error: RelayError, *, platform: str = sys.platform) -> Explanation:
 
     @param platform: as C{sys.platform}; a missing route is something else on macOS.
     """
-    for kind_of_error in type(error).__mro__:
-        found = TABLE.get(kind_of_error)
+    for each in type(error).__mro__:
+        found = TABLE.get(each)
         if found is not None:
             what, remedy = found(error, platform)
             return Explanation(_printable(what), _printable(remedy))
     raise TypeError(f"{type(error).__name__} is no RelayError")
 
 
-# --- words --------------------------------------------------------------------------------------------
-
-AT_ONCE = 0.1
-"""Seconds: an answer of this machine's own kernel. ARP gives up after a second or three."""
-
-CARRIER_GRADE = IPv4Network("100.64.0.0/10")
-
-
-def _where(error: DialError) -> str:
-    """The target, and the address if it says more."""
-    target, address = error.target, error.address
-    if target and address and target != address and not address.startswith("unix:"):
-        return f"{target} ({address})"
-    return target or address or "the upstream"
-
-
-def _host(error: DialError) -> str:
-    """The address alone, or what else is known of the other side."""
-    ip = _ip(error)
-    return str(ip) if ip is not None else error.target.rpartition(":")[0] or error.target or "the host"
-
-
-def _name(error: DialError) -> str:
-    return error.target.rpartition(":")[0] or error.target or "it"
-
-
-def _port(error: DialError) -> str:
-    port = (error.address or error.target).rpartition(":")[2]
-    return f"port {port}" if port.isdigit() else "that port"
-
-
-def _ip(error: DialError) -> IPAddress | None:
-    host, _, port = error.address.rpartition(":")
-    text = host if port.isdigit() and (host.startswith("[") or ":" not in host) else error.address
-    ip = parse_ip(text.strip("[]").partition("%")[0])
-    return None if ip is None else unmapped(ip)
-
-
-def _unix_path(error: DialError) -> str:
-    for text in (error.address, error.target):
-        if text.startswith("unix:"):
-            return text.removeprefix("unix:")
-    return ""
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
-def _day(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment is not None else "a moment that it does not tell"
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
-
-
-def _phrase(error: RelayError) -> str:
-    return str(error).rstrip(".")
-
-
 def _printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
-# --- the classes --------------------------------------------------------------------------------------
-
-Sentences = tuple[str, str]
-
-
-def _relay(error: RelayError, _: str) -> Sentences:
-    return (
-        f"The relay failed: {_phrase(error)}.",
-        "Look at the relay's log, and report it if it makes no sense.",
-    )
-
-
-def _start(error: errors.StartError, _: str) -> Sentences:
-    place = f"listeners.{error.listener}: " if error.listener else ""
-    remedy = error.remedy.rstrip(".") or "Correct the configuration and start again"
-    return f"The relay cannot start: {place}{error.detail}.", f"{remedy[:1].upper()}{remedy[1:]}."
-
-
-def _dial(error: DialError, _: str) -> Sentences:
-    return (
-        f"No connection to {_where(error)} could be made: {_phrase(error)}.",
-        "Check from this machine that the host can be reached on that port.",
-    )
-
-
-def _no_such_name(error: DialError, platform: str) -> Sentences:
-    if "valid host name" in error.detail:
-        return f"The host name cannot be right: {_phrase(error)}.", "Correct the name."
-    # On macOS getaddrinfo says EAI_NONAME when there is no network, too.
-    offline = "Check that this machine has a network, check" if platform == "darwin" else "Check"
-    return (
-        f"There is no host named {_name(error)} as far as this machine's name servers know.",
-        f"{offline} the spelling, and whether the name is known only on another network (a VPN, a router's"
-        " own domain); the host's IP address in `address` does without the name.",
-    )
-
-
-def _name_server(error: DialError, _: str) -> Sentences:
-    return (
-        f"The name {_name(error)} could not be looked up: {_phrase(error)}.",
-        "Check this machine's network and its name server (a VPN that went down leaves one behind that does"
-        " not answer).",
-    )
-
-
-def _name_timeout(error: DialError, _: str) -> Sentences:
-    return (
-        f"No name server told the address of {_name(error)} within {_seconds(error.elapsed)}.",
-        "Check this machine's network and its name server, or put the host's IP address in `address`.",
-    )
-
-
-def _refused(error: DialError, _: str) -> Sentences:
-    path = _unix_path(error)
-    if path:
-        if error.errno == errno.ENOENT:
-            return f"There is no socket {path}.", "Start the program that makes it, or correct the path."
-        return f"Nothing listens on the socket {path}.", "Start the program that serves it."
-    ip = _ip(error)
-    name = f" ({error.target})" if error.target and error.target != error.address else ""
-    if ip is not None and kind(ip) in ("loopback", "unspecified"):
-        return (
-            f"Nothing on this machine listens on {_port(error)} of {ip}{name}.",
-            "Start the program that should be there, or correct the port.",
-        )
-    return (
-        f"{_host(error)} is there, but nothing listens on its {_port(error)}{name}.",
-        "Start the program on that host, correct the port, or let the program listen on the host's network"
-        " address and not on its 127.0.0.1 alone.",
-    )
-
-
-def _timeout(error: DialError, _: str) -> Sentences:
-    ip = _ip(error)
-    if ip is None or kind(ip) == "public":
-        remedy = "Check that the host is up, and that no firewall on the way drops the connection."
-    else:
-        remedy = (
-            "Check that the host is on and awake, that this machine is on its network (or the VPN is up), and"
-            " that no firewall over there drops the connection."
-        )
-    return f"{_where(error)} did not answer within {_seconds(error.elapsed)}.", remedy
-
-
-def _unroutable(error: DialError, platform: str) -> Sentences:
-    ip = _ip(error)
-    sort = "" if ip is None else kind(ip)
-    tunnel = ip is not None and ip in CARRIER_GRADE
-    if error.elapsed >= AT_ONCE and error.errno not in (errno.ENETUNREACH, errno.EADDRNOTAVAIL):
-        return (
-            f"{_host(error)} does not answer on its own network ({_where(error)}: no route to host after"
-            f" {_seconds(error.elapsed)}).",
-            "Switch the host on or wake it, and check that this is still its address.",
-        )
-    # The local network privacy of macOS 15: EHOSTUNREACH at once, for what is on the machine's own network.
-    # An address of a tunnel (Tailscale's 100.64.0.0/10) does not come under it.
-    local = sort in ("private", "link-local") and not tunnel and error.errno != errno.ENETUNREACH
-    if platform == "darwin" and local:
-        return (
-            f"macOS does not let this program reach the local network: the connection to {_where(error)} was"
-            f' turned down at once, with "no route to host".',
-            "Allow it in System Settings > Privacy & Security > Local Network, or start the relay from"
-            " Terminal or as a launchd daemon, which need no permission (if the network is up at all).",
-        )
-    if ip is not None and ip.version == 6 and sort == "public":
-        return (
-            f"This machine's network has no way to the IPv6 address {_where(error)}.",
-            "Use a network with IPv6, or put the host's IPv4 address in `address`.",
-        )
-    return (
-        f"This machine has no route to {_where(error)}.",
-        "Check that the network, or the VPN that leads there, is up.",
-    )
-
-
-def _forbidden(error: DialError, _: str) -> Sentences:
-    path = _unix_path(error)
-    if path:
-        return (
-            f"The relay's user may not open the socket {path}.",
-            "Change the mode or the group of the socket or its folder, or run the relay as a user that may.",
-        )
-    return (
-        f"This machine forbids the connection to {_where(error)}.",
-        "Look at this machine's firewall or security software, and allow Python outgoing connections there.",
-    )
-
-
-def _denied(error: DialError, _: str) -> Sentences:
-    if "`deny`" in error.detail:
-        remedy = "If it should be reached, take that rule out of the listener's `deny`, or make it narrower."
-    elif "`allow`" in error.detail:
-        remedy = "If it should be reached, add a rule for it to the listener's `allow`."
-    else:
-        remedy = "No rule can permit it; use another destination."
-    return f"This listener may not connect to {error.target or 'it'}: {_phrase(error)}.", remedy
-
-
-def _peer_closed(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} took the connection and ended it at once.",
-        "Look at the log over there: it may be starting or full, refuse this machine, or expect another"
-        " protocol (TLS or none).",
-    )
-
-
-def _local_limit(error: DialError, _: str) -> Sentences:
-    return (
-        f"The relay itself has no means left for another connection: {_phrase(error)}.",
-        "Raise the limit of open files (`ulimit -n`) under which it runs, or lower `max_connections`.",
-    )
-
-
 def _all_down(error: errors.AllDown, platform: str) -> Sentences:
+    what = capital(phrase(error))
     if not error.others:
-        return f"{_capital(_phrase(error))}.", "Start one of them; the relay notices within seconds."
+        return f"{what}.", "Start one of them; the relay notices within seconds."
     first = explain(error.others[0], platform=platform)
-    return f"{_capital(_phrase(error))}; of the first: {first.what}", first.remedy
-
-
-def _check_failed(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} is there but does not pass the health check: {_phrase(error)}.",
-        "Look at the log over there, or correct `health` (its `path` and `status`).",
-    )
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _tls(error: DialError, _: str) -> Sentences:
-    return (
-        f"TLS with {_where(error)} could not be set up: {_phrase(error)}.",
-        "Check that it is the right port and that the server's TLS is set up as it should be.",
-    )
-
-
-def _tls_timeout(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} took the connection, but did not finish the TLS handshake"
-        f" within {_seconds(error.elapsed)}.",
-        "Check that this port speaks TLS at all, and that the server is not stuck.",
-    )
-
-
-def _not_tls(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} does not speak TLS on this port; most likely it speaks plain HTTP there.",
-        "Write `http://` (or `tcp://`) for `https://` (or `tls://`), or take the port that speaks TLS.",
-    )
-
-
-def _no_common_version(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} and the relay have no TLS version or cipher in common.",
-        "Bring the server up to TLS 1.2 or 1.3, or lower `tls.min_version` if you must.",
-    )
-
-
-def _alert(error: errors.TlsAlert, _: str) -> Sentences:
-    alert = f" ({error.alert.replace('_', ' ')})" if error.alert else ""
-    return (
-        f"{_where(error)} broke off the TLS handshake{alert}.",
-        "Look at the log over there; if the server goes by the name it is asked for, set `tls.server_name`.",
-    )
-
-
-def _client_certificate(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} wants a client certificate, or does not accept the one that it was shown.",
-        "Put a certificate that it accepts, and its key, under `tls.cert` and `tls.key`.",
-    )
-
-
-def _certificate(error: DialError, _: str) -> Sentences:
-    return (
-        f"The certificate of {_where(error)} was refused: {_phrase(error)}.",
-        "Let the server send a proper certificate together with those between it and its root.",
-    )
-
-
-def _unknown_issuer(error: errors.UnknownIssuer, _: str) -> Sentences:
-    issuer = f'"{error.issuer}"' if error.issuer else "a CA that it does not name"
-    return (
-        f"The certificate of {_where(error)} was issued by {issuer}, which is not trusted here.",
-        "If that is your own CA, put the path of its PEM file under `tls.ca` of this upstream.",
-    )
-
-
-def _self_signed(error: errors.SelfSigned, _: str) -> Sentences:
-    issuer = f' ("{error.issuer}")' if error.issuer else ""
-    return (
-        f"The certificate of {_where(error)} is self-signed{issuer}, and nobody vouches for it.",
-        "If it is the right one, put the path of its PEM file under `tls.ca` of this upstream.",
-    )
-
-
-def _expired(error: errors.CertificateExpired, _: str) -> Sentences:
-    return (
-        f"The certificate of {_where(error)}, or one above it, expired on {_day(error.moment)}.",
-        "Renew it over there; if that day is still to come, correct the clock of this machine.",
-    )
-
-
-def _not_yet(error: errors.CertificateNotYetValid, _: str) -> Sentences:
-    return (
-        f"The certificate of {_where(error)}, or one above it, is not valid before {_day(error.moment)}.",
-        "Correct the clock of this machine, or of the one that issued the certificate.",
-    )
-
-
-def _wrong_name(error: errors.WrongName, _: str) -> Sentences:
-    wanted = error.wanted or _name(error)
-    if not error.found:
-        return (
-            f"The certificate of {_where(error)} bears no name that could be compared with {wanted}.",
-            "Let the server have a certificate with its name among the subject alternative names.",
-        )
-    first = next((name for name in error.found if not name.startswith("*")), "one of those names")
-    return (
-        f"The certificate of {_where(error)} is for {_listed(error.found)}, and not for {wanted}.",
-        f"If it is the right server, set `tls.server_name` to {first}, or use that name in the URL.",
-    )
-
-
-def _stream(error: RelayError, _: str) -> Sentences:
-    return f"The connection broke: {_phrase(error)}.", "Look at the log of the other side, and try again."
-
-
-def _truncated(_: RelayError, __: str) -> Sentences:
-    return (
-        "The other side cut the TLS connection without its proper end, so what came may be incomplete.",
-        "Try again, and look at the log of the other side if it happens often.",
-    )
-
-
-def _broken(error: RelayError, _: str) -> Sentences:
-    return (
-        f"The TLS connection broke: {_phrase(error)}.",
-        "Try again; if it happens often, look at the log of the other side and at what is on the way.",
-    )
-
-
-def _exchange(error: RelayError, _: str) -> Sentences:
-    return f"The upstream failed: {_phrase(error)}.", "Look at the log of the upstream."
-
-
-def _response_timeout(error: RelayError, _: str) -> Sentences:
-    return (
-        f"The upstream took the request and did not answer in time: {_phrase(error)}.",
-        "Look at the upstream, or give it longer with `timeouts.response`.",
-    )
-
-
-def _incomplete(_: RelayError, __: str) -> Sentences:
-    return (
-        "The upstream closed the connection before its answer was whole.",
-        "Look at its log: it may have crashed, been restarted, or run into a time limit of its own.",
-    )
-
-
-def _malformed(error: RelayError, _: str) -> Sentences:
-    return (
-        f"The upstream's answer is not proper HTTP: {_phrase(error)}.",
-        "Check that the URL has the right port and scheme (`https://` for one that speaks TLS).",
-    )
-
-
-def _upgrade(_: RelayError, __: str) -> Sentences:
-    return (
-        "The upstream switched to another protocol without being asked.",
-        "Look at the log of the upstream.",
-    )
-
-
-def _loop(_: RelayError, __: str) -> Sentences:
-    return (
-        "The request has come back to the listener that sent it on.",
-        "Correct the upstream's URL, which leads back to the relay.",
-    )
-
-
-def _protocol(error: RelayError, _: str) -> Sentences:
-    return f"What was sent is not proper HTTP: {_phrase(error)}.", "Correct the program that sent it."
-
-
-def _request_denied(error: errors.RequestDenied, _: str) -> Sentences:
-    remedy = error.remedy.rstrip(".") or "Change the listener's configuration if it should be let in"
-    return f"The request was refused: {_phrase(error)}.", f"{_capital(remedy)}."
+    return f"{what}; of the first: {first.what}", first.remedy
 
 
 TABLE: dict[type, Callable[[Any, str], Sentences]] = {
-    errors.RelayError: _relay,
-    errors.StartError: _start,
-    errors.DialError: _dial,
-    errors.NoSuchName: _no_such_name,
-    errors.NameServerFailed: _name_server,
-    errors.NameTimeout: _name_timeout,
-    errors.ConnectionRefused: _refused,
-    errors.DialTimeout: _timeout,
-    errors.Unroutable: _unroutable,
-    errors.DialForbidden: _forbidden,
-    errors.AddressDenied: _denied,
-    errors.NameDenied: _denied,
-    errors.PeerClosed: _peer_closed,
-    errors.LocalLimit: _local_limit,
+    errors.RelayError: sentences.relay,
+    errors.StartError: sentences.start,
+    errors.DialError: sentences.dial,
+    errors.NoSuchName: sentences.no_such_name,
+    errors.NameServerFailed: sentences.name_server,
+    errors.NameTimeout: sentences.name_timeout,
+    errors.ConnectionRefused: sentences.refused,
+    errors.DialTimeout: sentences.timeout,
+    errors.Unroutable: sentences.unroutable,
+    errors.DialForbidden: sentences.forbidden,
+    errors.AddressDenied: sentences.denied,
+    errors.NameDenied: sentences.denied,
+    errors.PeerClosed: sentences.peer_closed,
+    errors.LocalLimit: sentences.local_limit,
     errors.AllDown: _all_down,
-    errors.CheckFailed: _check_failed,
-    errors.TlsError: _tls,
-    errors.TlsTimeout: _tls_timeout,
-    errors.NotTls: _not_tls,
-    errors.NoCommonVersion: _no_common_version,
-    errors.TlsAlert: _alert,
-    errors.ClientCertificateWanted: _client_certificate,
-    errors.CertificateError: _certificate,
-    errors.UnknownIssuer: _unknown_issuer,
-    errors.SelfSigned: _self_signed,
-    errors.CertificateExpired: _expired,
-    errors.CertificateNotYetValid: _not_yet,
-    errors.WrongName: _wrong_name,
-    errors.StreamError: _stream,
-    errors.TlsTruncated: _truncated,
-    errors.TlsBroken: _broken,
-    errors.ExchangeError: _exchange,
-    errors.ResponseTimeout: _response_timeout,
-    errors.ResponseIncomplete: _incomplete,
-    errors.ResponseMalformed: _malformed,
-    errors.UpgradeFailed: _upgrade,
-    errors.LoopDetected: _loop,
-    errors.RemoteProtocolError: _protocol,
-    errors.RequestDenied: _request_denied,
+    errors.CheckFailed: sentences.check_failed,
+    errors.TlsError: sentences.tls,
+    errors.TlsTimeout: sentences.tls_timeout,
+    errors.NotTls: sentences.not_tls,
+    errors.NoCommonVersion: sentences.no_common_version,
+    errors.TlsAlert: sentences.alert,
+    errors.ClientCertificateWanted: sentences.client_certificate,
+    errors.CertificateError: sentences.certificate,
+    errors.UnknownIssuer: sentences.unknown_issuer,
+    errors.SelfSigned: sentences.self_signed,
+    errors.CertificateExpired: sentences.expired,
+    errors.CertificateNotYetValid: sentences.not_yet,
+    errors.WrongName: sentences.wrong_name,
+    errors.StreamError: sentences.stream,
+    errors.StreamTimeout: sentences.silence,
+    errors.TlsTruncated: sentences.truncated,
+    errors.TlsBroken: sentences.broken,
+    errors.ExchangeError: sentences.exchange,
+    errors.ResponseTimeout: sentences.response_timeout,
+    errors.ResponseIncomplete: sentences.incomplete,
+    errors.ResponseMalformed: sentences.malformed,
+    errors.UpgradeFailed: sentences.upgrade,
+    errors.LoopDetected: sentences.loop,
+    errors.RemoteProtocolError: sentences.protocol,
+    errors.RequestDenied: sentences.request_denied,
 }
 """A function for each class of L{lanrelay.errors}; a test sees to it that none is missing."""
