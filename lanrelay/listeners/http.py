@@ -386,9 +386,7 @@ class HttpConnection(Protocol):
     def _over(self) -> bool:
         """After a complete response: whether the next request may be looked at now."""
         if self._receiving or self._draining or not self._wire.keep_alive:
-            head = self.head
-            tunnel = head is not None and head.method == b"CONNECT"  # whose first bytes may be on their way
-            if self._receiving or self._draining or tunnel or self._wire.buffered:
+            if self._receiving or self._draining or self._wire.buffered:
                 self._linger()
             else:
                 self._close()

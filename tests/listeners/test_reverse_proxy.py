@@ -90,7 +90,7 @@ class GuardTests(ReverseProxyTestCase):
         answer = self.refused(get("nas.lan:22", host="nas.lan:22", method="CONNECT"))
         self.assertIn(b"405 Method Not Allowed", answer)
         self.assertIn(b"Allow: GET, ", answer)
-        self.assertTrue(self.client.half_closed)
+        self.assertTrue(self.client.closed)
 
     def test_options_of_the_server_itself(self) -> None:
         self.assertTrue(self.sent(get("*", method="OPTIONS")).startswith(b"OPTIONS * HTTP/1.1\r\n"))
