@@ -134,18 +134,16 @@ class OwnPorts:
 
 
 def is_own_address(address: IPAddress) -> bool:
-    """
-    Whether a connection to C{address} could come back to this machine; in doubt it could.
-
-    The kernel knows best, and it lets a socket be bound to its own addresses only.
-    """
+    """Whether a connection to C{address} could come back to this machine; in doubt it could."""
     # A link-local address means nothing without its link, so the kernel cannot be asked.
-    if is_loopback(address) or is_unspecified(address) or is_link_local(address):
-        return True
+    return is_loopback(address) or is_unspecified(address) or is_link_local(address) or _bindable(address)
+
+
+def _bindable(address: IPAddress) -> bool:
+    """The kernel knows its addresses: it lets a socket be bound to no others."""
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
-        with socket.socket(
-            socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_DGRAM
-        ) as probe:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((str(address), 0))
     except OSError as error:
         return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

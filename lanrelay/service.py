@@ -136,8 +136,8 @@ class RelayService(Service):
             status 1; a C{SystemExit} after the fork would leave the parent waiting for ever.
         """
         super().startService()
-        self._announce()
         try:
+            self._announce()
             self._provide_descriptors()
             for listener in self.listeners:
                 listener.startService()
@@ -217,8 +217,8 @@ class RelayService(Service):
         for one in self.config.listeners:
             if not one.enabled:
                 self.log.info("{name} is not enabled", name=one.name)
-        for warning in self.warnings():
-            self.log.warn("{warning}", warning=warning)
+        for sentence in self.warnings():
+            self.log.warn("{sentence}", sentence=sentence)
 
     def warnings(self) -> Iterator[str]:
         """What the reader of the log should know about this configuration, as sentences."""

@@ -40,7 +40,7 @@ def makeService(options: Options) -> IService:
     from lanrelay.config.load import ConfigErrors, load
 
     try:
-        config = load(Path(options["config"]).absolute())
+        config = load(Path(options["config"]))
     except ConfigErrors as wrong:
         _fail(str(wrong).splitlines())
     reactor = _reactor()
@@ -70,16 +70,32 @@ def _fail(lines: Iterable[str]) -> NoReturn:
     raise SystemExit(1)
 
 
-def _reactor() -> Any:
-    # Twisted's default on macOS is select(), which serves no more than 1024 descriptors. Under `python -m
-    # twisted` a reactor is there already; its --reactor=kqueue does the same.
-    if sys.platform == "darwin" and "twisted.internet.reactor" not in sys.modules:
-        from twisted.internet import kqreactor
+# Twisted's own TLS, which brings OpenSSL and X.509 parsing: 40 of the 240 ms that a start took without this.
+# Ours is in C{transport.tls} and is imported by the first connection that needs it; Twisted does without
+# these where they cannot be imported.
+_NOT_NEEDED = ("twisted.internet._newtls", "twisted.internet.ssl", "twisted.protocols.tls")
 
-        kqreactor.install()
+
+def _reactor() -> Any:
+    if "twisted.internet.reactor" not in sys.modules:  # under `python -m twisted` it is there already
+        hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
+        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+        try:
+            _install_reactor()
+        finally:
+            for name in hidden:
+                del sys.modules[name]
     from twisted.internet import reactor
 
     return reactor
+
+
+def _install_reactor() -> None:
+    if sys.platform == "darwin":  # where the default is select(), which serves no more than 1024 descriptors
+        from twisted.internet import kqreactor as chosen
+    else:
+        from twisted.internet import default as chosen
+    chosen.install()
 
 
 # --- where the log goes ---

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from lanrelay.admin.status import Watched, status, unready
 from lanrelay.config import model
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
-from lanrelay.listeners.answers import failed, http_date
+from lanrelay.listeners.answers import failed
 from lanrelay.listeners.base import Client, Environment, ListenerService
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
+from lanrelay.wire.intermediary import with_date
+from lanrelay.wire.target import parse_target
 
 Answer = tuple[int, dict[str, object]]
 
-_FIELDS = (
-    (b"Content-Type", b"application/json"),
-    (b"Cache-Control", b"no-store"),
-    (b"X-Content-Type-Options", b"nosniff"),
+_HEADERS = Headers(
+    [
+        (b"Content-Type", b"application/json"),
+        (b"Cache-Control", b"no-store"),
+        (b"X-Content-Type-Options", b"nosniff"),
+    ]
 )
 
 
@@ -72,14 +77,17 @@ class AdminService(ListenerService):
 
     def request_received(self, connection: HttpConnection, head: RequestHead) -> Unheard:
         try:
-            check_browser(head, self._guard, connection.client.local if connection.client else None)
+            local = connection.client.local if connection.client else None
+            check_browser(head, self._guard, local, place="admin")
         except RequestDenied as error:
             self.log.debug("admin: {reason}", reason=str(error))
+            if error.http_status == 403:  # there is no admin.origins to name
+                error.remedy = "Web pages may not look at this; open it by its own address."
             refusal = failed(error, head)
             connection.answer(refusal.status, refusal.headers, refusal.body)
         else:
             code, content = self._answer(head)
-            headers = Headers([(b"Date", http_date()), *_FIELDS])
+            headers = with_date(_HEADERS, time.time())
             if code == 405:
                 headers = headers.added(b"Allow", b"GET, HEAD")
             connection.answer(code, headers, json.dumps(content, indent=2).encode() + b"\n")
@@ -89,7 +97,8 @@ class AdminService(ListenerService):
         self.log.debug("admin: no request: {reason}", reason=str(error))
 
     def _answer(self, head: RequestHead) -> Answer:
-        page = self._pages.get(_path(head.target))
+        path = parse_target(head.method, head.target).path.partition(b"?")[0].decode("latin-1")
+        page = self._pages.get(path)
         if page is None:
             return 404, {"error": "there is nothing here", "paths": list(self._pages)}
         if head.method not in (b"GET", b"HEAD"):
@@ -125,11 +134,3 @@ class Unheard:
     def pause_sending(self) -> None: ...
 
     def resume_sending(self) -> None: ...
-
-
-def _path(target: bytes) -> str:
-    """The path that a request target names; an absolute URL (RFC 9112 section 3.2.2) has one, too."""
-    path = target.partition(b"?")[0]
-    if path[:7].lower() == b"http://":
-        path = b"/" + path[7:].partition(b"/")[2]
-    return path.decode("latin-1")

@@ -93,6 +93,11 @@ class Relay:
         self._spawn([*self.command(), *arguments], subprocess.DEVNULL)
         return self.wait()
 
+    def run_program(self, program: str) -> int:
+        """Run Python's C{program} in its place; its exit status."""
+        self._spawn([str(self.install.python), "-c", program], subprocess.DEVNULL)
+        return self.wait()
+
     def fails(self) -> list[str]:
         """Start where a start must fail: the lines of standard error."""
         status = self.run("-c", "relay.yaml")

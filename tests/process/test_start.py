@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from functools import partial
 from signal import SIGTERM
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -80,6 +81,12 @@ class RefusalTests(SynchronousTestCase):
             (relay.folder / name).write_text(content)
         return relay.fails()
 
+    def taken_port(self) -> int:
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        port: int = taken.getsockname()[1]
+        return port
+
     def test_every_mistake_in_the_file_is_a_line(self) -> None:
         wrong = FORWARD.format(format="xml", port=1) + "    speed: 3\n"
         for mode in self.modes:
@@ -106,9 +113,7 @@ class RefusalTests(SynchronousTestCase):
             self.assertEqual(relay.output(), "")
 
     def test_a_port_in_use_names_the_listener_and_the_remedy(self) -> None:
-        taken = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(taken.close)
-        port = taken.getsockname()[1]
+        port = self.taken_port()
         configuration = FORWARD.format(format="text", port=1).replace(
             "listen: 127.0.0.1:0", f"listen: 127.0.0.1:{port}"
         )
@@ -118,11 +123,9 @@ class RefusalTests(SynchronousTestCase):
             self.assertIn("; ", line)
 
     def test_all_that_is_wrong_is_said_at_once(self) -> None:
-        taken = socket.create_server(("127.0.0.1", 0))
-        self.addCleanup(taken.close)
-        port = taken.getsockname()[1]
+        port, other = self.taken_port(), self.taken_port()
         configuration = f"""\
-admin: {{listen: "127.0.0.1:{port}"}}
+admin: {{listen: "127.0.0.1:{other}"}}
 listeners:
   one:
     type: tcp-forward
@@ -182,6 +185,39 @@ listeners:
         self.assertEqual(relay.get("/healthz")[0], 200)
 
 
+BROKEN = """\
+import sys
+from lanrelay.service import RelayService
+def broken(self):
+    raise RuntimeError("broken")
+RelayService._announce = broken
+if {daemon}:
+    sys.argv = ["twistd", "lanrelay", "-c", "relay.yaml"]
+    from twisted.scripts.twistd import run
+else:
+    sys.argv = ["twisted", "lanrelay", "-c", "relay.yaml"]
+    from twisted.application.twist._twist import Twist
+    run = lambda: Twist.main(sys.argv)
+run()
+"""
+
+
+class LateFailureTests(SynchronousTestCase):
+    """What nobody foresaw, after the fork."""
+
+    def test_it_ends_with_status_1_and_leaves_nothing_behind(self) -> None:
+        modes: list[Mode] = ["daemon", "twist"]
+        for mode in modes:
+            configuration = FORWARD.format(format="text", port=1)
+            relay = Relay(
+                self, configuration.replace("listen: 127.0.0.1:0", "listen: unix:a.sock"), mode=mode
+            )
+            self.assertEqual(relay.run_program(BROKEN.format(daemon=mode == "daemon")), 1)
+            self.assertIn("broken", relay.errors())
+            self.assertFalse((relay.folder / "a.sock").exists())
+            self.assertFalse((relay.folder / "twistd.pid").exists())
+
+
 class SpeedTests(SynchronousTestCase):
     def test_listens_in_time(self) -> None:
         """250 ms is the aim; the bound is wider for machines that do other things meanwhile."""
@@ -193,7 +229,7 @@ class SpeedTests(SynchronousTestCase):
             )
             began = time.monotonic()
             relay.start(wait=False)
-            poll(lambda port=port: answers(port), "an answer")  # type: ignore[misc]
+            poll(partial(answers, port), "an answer")
             took.append(time.monotonic() - began)
             relay.signal(SIGTERM)
             relay.wait()
@@ -210,8 +246,9 @@ listeners:
     listen: unix:here.sock
     upstream: tcp://127.0.0.1:1
 """
-        for mode in ("foreground", "daemon"):
-            relay = Relay(self, configuration, mode=mode)  # type: ignore[arg-type]
+        modes: list[Mode] = ["foreground", "daemon"]
+        for mode in modes:
+            relay = Relay(self, configuration, mode=mode)
             (relay.folder / "elsewhere").mkdir()
             relay.start("--rundir", "elsewhere")
             here = relay.folder / "here.sock"

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import json
+import socket
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.admin.counters import Counters
+from lanrelay.admin.endpoints import AdminService
+from lanrelay.admin.status import Watched
+from lanrelay.config import model
+from lanrelay.errors import ConnectionRefused, StartError
+from lanrelay.listeners.base import ListenerService
+from lanrelay.listeners.tcp_forward import TcpForwardService
+from lanrelay.transport.port import BoundSocket
+from tests.support.listening import Surroundings, accept, tcp_upstreams
+from tests.support.memory import MemoryStream
+
+ANY_PORT = model.TcpAddress(host=ip_address("127.0.0.1"), port=0)
+
+
+class AdminTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.around = Surroundings()
+        self.listeners: list[ListenerService] = []
+        self.counters = Counters()
+        self.around.ledger.observers.append(self.counters)
+        self.watched = Watched(
+            version="1.2.3",
+            config=model.Config(path=Path("/etc/relay.yaml"), listeners=(), warnings=("mind the gap",)),
+            started=1_800_000_000.0,
+            reactor=self.around.clock,
+            ledger=self.around.ledger,
+            counters=self.counters,
+            listeners=self.listeners,
+        )
+        self.admin = self.build()
+
+    def build(self, **keys: Any) -> AdminService:
+        config = model.Admin(listen=(ANY_PORT,), **keys)
+        return AdminService(self.around.environment, config, self.watched)
+
+    def forward(self, *hosts: str) -> TcpForwardService:
+        """A forward that counts as bound and started, without a port."""
+        config = model.TcpForward(
+            name=f"to-{hosts[0]}",
+            listen=(ANY_PORT,),
+            upstreams=tcp_upstreams(*((host, 5432) for host in hosts)),
+        )
+        service = TcpForwardService(self.around.environment, config)
+        sock = socket.socket()
+        self.addCleanup(sock.close)
+        service.startService()
+        service.bound.append(BoundSocket(socket=sock, address=ANY_PORT, name="127.0.0.1:5432"))
+        self.listeners.append(service)
+        return service
+
+    def ask(self, request: str, *, stream: MemoryStream | None = None) -> tuple[int, dict[str, str], bytes]:
+        """Status, fields and body of the answer to a request whose lines C{request} holds."""
+        stream = accept(self.admin, stream)
+        stream.receive(request.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n")
+        head, _, body = stream.take().partition(b"\r\n\r\n")
+        first, *lines = head.decode("latin-1").split("\r\n")
+        fields = dict(line.lower().split(": ", 1) for line in lines)
+        return int(first.split()[1]), fields, body
+
+    def get(self, path: str) -> tuple[int, Any]:
+        status, _, body = self.ask(f"GET {path} HTTP/1.1\nHost: localhost:28081")
+        return status, json.loads(body)
+
+    # --- what is answered ---
+
+    def test_health_is_that_it_answers(self) -> None:
+        self.assertEqual(self.get("/healthz"), (200, {"status": "ok", "version": "1.2.3"}))
+
+    def test_ready_when_every_listener_listens_and_nothing_is_known_to_be_down(self) -> None:
+        self.forward("nas.lan")
+        self.assertEqual(self.get("/readyz"), (200, {"status": "ready"}))
+
+    def test_one_upstream_of_several_is_enough(self) -> None:
+        service = self.forward("nas.lan", "nas.vpn")
+        service.group.members[0].up = False
+        self.assertEqual(self.get("/readyz")[0], 200)
+
+    def test_not_ready_says_which_upstream_is_down_and_why(self) -> None:
+        service = self.forward("nas.lan")
+        service.group.members[0].up = False
+        service.group.members[0].last_error = ConnectionRefused(
+            target="nas.lan:5432", address="192.0.2.1:5432"
+        )
+        status, content = self.get("/readyz")
+        self.assertEqual((status, content["status"]), (503, "not ready"))
+        (reason,) = content["reasons"]
+        self.assertTrue(
+            reason.startswith("to-nas.lan: tcp://nas.lan:5432 is down (connection_refused): "), reason
+        )
+
+    def test_not_ready_when_a_listener_has_stopped(self) -> None:
+        service = self.forward("nas.lan")
+        service.stopService()
+        self.assertEqual(
+            self.get("/readyz"), (503, {"status": "not ready", "reasons": ["to-nas.lan does not listen"]})
+        )
+
+    def test_the_status_names_all_there_is(self) -> None:
+        service = self.forward("nas.lan")
+        self.listeners.append(self.admin)
+        service.group.members[0].last_error = ConnectionRefused(target="nas.lan:5432")
+        session = self.around.ledger.open("to-nas.lan", "tcp-forward", "127.0.0.1:50000", phase="tunnel")
+        session.target, session.received, session.path = "tcp://nas.lan:5432", 7, "/x?token=s3cret"
+        self.around.clock.advance(2.5)
+        self.around.ledger.close(self.around.ledger.open("to-nas.lan", "tcp-forward", "unix"))
+        status, content = self.get("/status.json")
+        self.assertEqual(status, 200)
+        self.assertEqual(content["version"], "1.2.3")
+        self.assertEqual(content["warnings"], ["mind the gap"])
+        self.assertEqual(
+            content["listeners"][0],
+            {
+                "name": "to-nas.lan",
+                "kind": "tcp-forward",
+                "addresses": ["127.0.0.1:5432"],
+                "leads_to": "tcp://nas.lan:5432",
+                "open_connections": 0,
+            },
+        )
+        self.assertEqual(content["listeners"][1]["name"], "admin")
+        (upstream,) = content["upstreams"]
+        self.assertEqual(
+            (upstream["url"], upstream["up"], upstream["insecure"]), ("tcp://nas.lan:5432", True, False)
+        )
+        self.assertEqual(upstream["last_error"]["error"], "connection_refused")
+        self.assertTrue(upstream["last_error"]["what"])
+        self.assertTrue(upstream["last_error"]["remedy"])
+        (open_session,) = content["sessions"]
+        self.assertEqual((open_session["age"], open_session["silent_for"]), (2.5, 2.5))
+        self.assertEqual((open_session["received"], open_session["phase"]), (7, "tunnel"))
+        self.assertEqual(content["counters"]["to-nas.lan"]["sessions"], 1)
+        self.assertNotIn("s3cret", json.dumps(content))
+
+    # --- how ---
+
+    def test_answers_are_json_that_nobody_keeps(self) -> None:
+        for path in ("/healthz", "/nowhere"):
+            _, fields, body = self.ask(f"GET {path} HTTP/1.1\nHost: localhost")
+            self.assertEqual(fields["content-type"], "application/json")
+            self.assertEqual(fields["cache-control"], "no-store")
+            self.assertEqual(fields["content-length"], str(len(body)))
+            self.assertIn("date", fields)
+
+    def test_head_is_a_get_without_the_body(self) -> None:
+        status, fields, body = self.ask("HEAD /healthz HTTP/1.1\nHost: localhost")
+        self.assertEqual((status, body), (200, b""))
+        self.assertGreater(int(fields["content-length"]), 0)
+
+    def test_other_methods_are_405_with_allow(self) -> None:
+        for method in ("POST", "DELETE", "OPTIONS"):
+            status, fields, _ = self.ask(
+                f"{method} /status.json HTTP/1.1\nHost: localhost\nContent-Length: 0"
+            )
+            self.assertEqual((status, fields["allow"]), (405, "get, head"))
+
+    def test_elsewhere_is_404_with_what_there_is(self) -> None:
+        for path in ("/", "/status", "/healthz/", "/HEALTHZ"):
+            status, content = self.get(path)
+            self.assertEqual(status, 404)
+            self.assertEqual(content["paths"], ["/healthz", "/readyz", "/status.json"])
+
+    def test_a_query_and_an_absolute_target_change_nothing(self) -> None:
+        self.assertEqual(self.get("/healthz?verbose")[0], 200)
+        self.assertEqual(self.get("http://localhost:28081/healthz")[0], 200)
+
+    def test_the_connection_is_kept_for_the_next_request(self) -> None:
+        stream = accept(self.admin)
+        for _ in range(3):
+            stream.receive(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.assertIn(b" 200 OK\r\n", stream.take())
+        self.assertEqual(self.admin.open_connections, 1)
+        self.admin.stopService()
+        self.assertTrue(stream.closed)
+        self.assertEqual(self.admin.open_connections, 0)
+        self.assertEqual(self.around.clock.getDelayedCalls(), [])
+
+    # --- who ---
+
+    def test_a_foreign_host_is_421(self) -> None:
+        status, _, body = self.ask("GET /status.json HTTP/1.1\nHost: evil.example")
+        self.assertEqual(status, 421)
+        self.assertIn(b"admin.hosts", body)
+
+    def test_a_page_from_elsewhere_is_403(self) -> None:
+        status, _, body = self.ask("GET /status.json HTTP/1.1\nHost: localhost\nOrigin: https://evil.example")
+        self.assertEqual(status, 403)
+        self.assertNotIn(b"admin.origins", body)
+
+    def test_hosts_lets_further_names_in(self) -> None:
+        self.admin = self.build(hosts=("relay.lan",))
+        self.assertEqual(self.ask("GET /healthz HTTP/1.1\nHost: relay.lan")[0], 200)
+
+    def test_clients_are_loopback_unless_said(self) -> None:
+        stranger = MemoryStream(peer=IPv4Address("TCP", "192.168.1.9", 50000))
+        stream = accept(self.admin, stranger)
+        self.assertTrue(stream.aborted)
+        self.admin = self.build(clients=(model.ClientRule(word="private"),))
+        request = "GET /healthz HTTP/1.1\nHost: localhost"
+        stranger = MemoryStream(peer=IPv4Address("TCP", "192.168.1.9", 50000))
+        self.assertEqual(self.ask(request, stream=stranger)[0], 200)
+
+    def test_a_start_error_names_its_key(self) -> None:
+        error = self.admin.start_error(StartError("it is in use", remedy="end it"))
+        self.assertEqual(str(error), "admin.listen: it is in use; end it")

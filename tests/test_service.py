@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import socket
+from configparser import ConfigParser
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Application, IServiceCollection
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from lanrelay import service as service_module
+from lanrelay.config import model
+from lanrelay.listeners.base import ListenerService
+from lanrelay.service import VERSION, RelayService
+from tests.support.listening import tcp_upstreams
+
+ANY_PORT = model.TcpAddress(host=ip_address("127.0.0.1"), port=0)
+
+
+class Reactor(MemoryReactorClock):
+    """Remembers that it was stopped."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stops = 0
+
+    def stop(self) -> None:
+        self.stops += 1
+
+
+def forward(name: str = "forward", **keys: Any) -> model.TcpForward:
+    upstreams = keys.pop("upstreams", None) or tcp_upstreams(("nas.lan", 5432))
+    return model.TcpForward(**{"name": name, "listen": (ANY_PORT,), "upstreams": upstreams, **keys})
+
+
+class Busy:
+    """A connection that has always something under way."""
+
+    def __init__(self, listener: ListenerService) -> None:
+        self.listener = listener
+        self.aborted = False
+        listener._gate.enter()
+        listener._connections.add(self)
+
+    def drain(self) -> None: ...
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.listener.gone(self)
+
+
+class ServiceTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.reactor = Reactor()
+        self.events: list[LogEvent] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        self.granted = 1_000_000
+        self.patch(service_module, "raise_descriptor_limit", self.raise_limit)
+        self.needed: list[int] = []
+
+    def raise_limit(self, needed: int) -> int:
+        self.needed.append(needed)
+        return self.granted
+
+    def relay(self, *listeners: model.Listener, **keys: Any) -> RelayService:
+        config = model.Config(path=Path("/etc/relay.yaml"), listeners=listeners, **keys)
+        relay = RelayService(self.reactor, config)
+        self.addCleanup(relay.close)
+        return relay
+
+    def started(self, *listeners: model.Listener, **keys: Any) -> RelayService:
+        relay = self.relay(*listeners, **keys)
+        self.assertEqual(relay.open(), [])
+        relay.startService()
+        return relay
+
+    def logged(self) -> list[str]:
+        return [formatEvent(event) for event in self.events if event["log_namespace"].startswith("lanrelay")]
+
+    def port(self, relay: RelayService, index: int = 0) -> int:
+        port: int = relay.listeners[index].bound[0].socket.getsockname()[1]
+        return port
+
+    # --- opening ---
+
+    def test_ports_are_open_before_anything_runs(self) -> None:
+        relay = self.relay(forward())
+        relay.open()
+        socket.create_connection(("127.0.0.1", self.port(relay)), timeout=5).close()
+        self.assertEqual(self.reactor.readers, set())
+
+    def test_a_disabled_listener_is_not_built(self) -> None:
+        relay = self.started(forward("off", enabled=False), forward("on"))
+        self.assertEqual([one.config.name for one in relay.listeners], ["on"])
+        self.assertIn("off is not enabled", self.logged())
+
+    def test_everything_that_is_wrong_is_reported_and_nothing_stays_open(self) -> None:
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        busy = model.TcpAddress(host=ip_address("127.0.0.1"), port=taken.getsockname()[1])
+        nowhere = Path("/nowhere")
+        relay = self.relay(
+            forward("good"),
+            forward("busy", listen=(busy,)),
+            forward("secure", tls=model.ServerTls(cert=nowhere / "cert.pem", key=nowhere / "key.pem")),
+            admin=model.Admin(listen=(busy,)),
+        )
+        errors = relay.open()
+        self.assertEqual([error.listener for error in errors], ["busy", "secure", ""])
+        self.assertTrue(str(errors[2]).startswith("admin.listen: "), errors[2])
+        self.assertTrue(all(error.remedy for error in errors))
+        self.assertEqual([one.bound for one in relay.listeners], [[], [], [], []])
+
+    # --- starting ---
+
+    def test_the_log_says_what_listens_where_and_leads_to_what(self) -> None:
+        relay = self.started(forward(), admin=model.Admin(listen=(ANY_PORT,)))
+        logged = self.logged()
+        self.assertIn(f"lanrelay {VERSION} with /etc/relay.yaml", logged)
+        self.assertIn(
+            f"forward (tcp-forward) listens on 127.0.0.1:{self.port(relay)} and leads to tcp://nas.lan:5432",
+            logged,
+        )
+        self.assertIn(
+            f"admin (admin) listens on 127.0.0.1:{self.port(relay, 1)} and leads to "
+            "/healthz, /readyz, /status.json",
+            logged,
+        )
+        self.assertFalse(any(line.startswith("ready in ") for line in logged))
+        (running,) = self.reactor.whenRunningHooks
+        running[0]()
+        self.assertRegex(self.logged()[-1], r"^ready in \d+ ms$")
+
+    def test_what_is_not_verified_is_warned_of_in_plain_words(self) -> None:
+        careless = model.Upstream(
+            url=model.UpstreamUrl(scheme="tls", host="nas.lan", port=5432), trust=model.Trust(verify=False)
+        )
+        self.started(
+            forward(upstreams=model.Upstreams(members=(careless,))), warnings=("others can read token.txt",)
+        )
+        warned = [formatEvent(event) for event in self.events if event["log_level"].name == "warn"]
+        self.assertIn("others can read token.txt", warned)
+        self.assertTrue(any("tls://nas.lan:5432 is NOT verified" in line for line in warned), warned)
+
+    def test_the_descriptor_limit_is_raised_for_all_connections(self) -> None:
+        self.started(forward("one", max_connections=1000), forward("two", max_connections=500))
+        self.assertEqual(self.needed, [3256])
+        self.assertFalse(any("open files" in line for line in self.logged()))
+
+    def test_too_few_descriptors_are_warned_of(self) -> None:
+        self.granted = 1024
+        self.started(forward())
+        self.assertTrue(
+            any(line.startswith("the system grants 1024 open files, but ") for line in self.logged())
+        )
+
+    def test_a_start_that_fails_closes_everything(self) -> None:
+        relay = self.relay(forward("one"), forward("two"))
+        relay.open()
+        port = self.port(relay)
+        self.patch(relay.listeners[1], "startService", lambda: 1 / 0)
+        self.assertRaises(ZeroDivisionError, relay.startService)
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port), 5)
+        self.assertEqual(self.reactor.readers, set())
+
+    def test_the_application_is_given_the_log_observer(self) -> None:
+        @implementer(ILogObserver)
+        def observer(event: LogEvent) -> None: ...
+
+        relay = self.relay(forward())
+        relay.log_observer = observer
+        application = Application("lanrelay")
+        relay.setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver), observer)
+        self.assertEqual(list(IServiceCollection(application)), [relay])
+
+    # --- what proxies may not reach ---
+
+    def test_the_admin_page_and_forward_proxies_are_forbidden_and_other_listeners_are_not(self) -> None:
+        proxy = model.ConnectProxy(
+            name="proxy", listen=(ANY_PORT,), allow=(model.DestinationRule(word="any"),)
+        )
+        relay = self.relay(forward(), proxy, admin=model.Admin(listen=(ANY_PORT,)))
+        relay.open()
+        forbidden = relay.listeners[0].environment.forbidden
+        loopback = ip_address("127.0.0.1")
+        self.assertIsNone(forbidden(loopback, self.port(relay, 0)))
+        self.assertIn("forward proxy proxy", forbidden(loopback, self.port(relay, 1)) or "")
+        self.assertIn("admin page", forbidden(loopback, self.port(relay, 2)) or "")
+
+    # --- ending ---
+
+    def busy(self, relay: RelayService) -> Busy:
+        """A client whose connection does not end by itself."""
+        return Busy(relay.listeners[0])
+
+    def test_nothing_under_way_nothing_to_wait_for(self) -> None:
+        relay = self.started(forward(), admin=model.Admin(listen=(ANY_PORT,)))
+        port = self.port(relay)
+        self.successResultOf(relay.stopService())
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", port), 5)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        self.assertEqual(self.logged()[-1], "stopped")
+
+    def test_what_is_under_way_has_until_the_drain_timeout(self) -> None:
+        relay = self.started(forward(timeouts=model.Timeouts(drain=7.0)))
+        client = self.busy(relay)
+        stopping = relay.stopService()
+        self.assertIn("stopped listening; 1 connections are given time to end", self.logged())
+        self.reactor.advance(6.9)
+        self.assertNoResult(stopping)
+        self.assertFalse(client.aborted)
+        self.reactor.advance(0.2)
+        self.successResultOf(stopping)
+        self.assertTrue(client.aborted)
+
+    def test_a_second_signal_does_not_wait(self) -> None:
+        relay = self.started(forward(timeouts=model.Timeouts(drain=3600.0)))
+        client = self.busy(relay)
+        relay._signalled("SIGTERM")
+        self.assertEqual(self.reactor.stops, 1)
+        stopping = relay.stopService()
+        self.assertNoResult(stopping)
+        relay._signalled_again("SIGINT")
+        self.successResultOf(stopping)
+        self.assertTrue(client.aborted)
+
+    def test_a_second_signal_before_the_stop_has_begun(self) -> None:
+        relay = self.started(forward(timeouts=model.Timeouts(drain=3600.0)))
+        client = self.busy(relay)
+        relay._signalled("SIGTERM")
+        relay._signalled_again("SIGTERM")
+        self.successResultOf(relay.stopService())
+        self.assertTrue(client.aborted)
+
+    def test_stopping_twice_is_stopping_once(self) -> None:
+        relay = self.started(forward())
+        self.assertIs(relay.stopService(), relay.stopService())
+
+
+class VersionTests(SynchronousTestCase):
+    def test_it_is_that_of_the_package(self) -> None:
+        setup = ConfigParser()
+        setup.read(Path(__file__).parents[1] / "setup.cfg")
+        self.assertEqual(setup["metadata"]["version"], VERSION)
