@@ -47,13 +47,13 @@ class BoundSocket:
 
     def close(self) -> None:
         """Close it; a unix socket's path goes too, if it is still ours."""
-        self.socket.close()
         inode, self._inode = self._inode, None
         if inode is not None and isinstance(self.address, UnixAddress):
             with suppress(OSError):
                 found = os.lstat(self.address.path)
                 if (found.st_dev, found.st_ino) == inode:
                     os.unlink(self.address.path)
+        self.socket.close()  # last: while it is open nobody else is given its inode
 
 
 def bind_all(

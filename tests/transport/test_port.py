@@ -1,0 +1,302 @@
+"""The accept loop: batches, limits, shortages. The sockets are real, the reactor is not."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.config.model import LocalhostAddress
+from lanrelay.transport.port import BoundSocket, Gate, Port
+from lanrelay.transport.stream import Parked, Stream, tune
+from tests.transport.test_bind import V4, BindTestCase
+
+
+class FaultyListener:
+    """A listening socket whose accept() fails as told."""
+
+    def __init__(self, real: socket.socket) -> None:
+        self.real = real
+        self.faults: list[int] = []
+        self.calls = 0
+
+    def accept(self) -> Any:
+        self.calls += 1
+        if self.faults:
+            number = self.faults.pop(0)
+            raise OSError(number, os.strerror(number))
+        return self.real.accept()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class PortTestCase(BindTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.reactor = MemoryReactorClock()
+        self.streams: list[Stream] = []
+        self.gate = Gate(1000)
+        [self.bound] = self.bind(V4)
+
+    def port(self, bound: BoundSocket | None = None, accepted: Any = None) -> Port:
+        port = Port(self.reactor, bound or self.bound, self.gate, accepted or self.streams.append)
+        self.addCleanup(self.end)
+        self.addCleanup(port.stop)
+        return port
+
+    def end(self) -> None:
+        for stream in self.streams:
+            stream.abortConnection()
+        self.reactor.advance(0)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def connect(self, count: int = 1, bound: BoundSocket | None = None) -> None:
+        for _ in range(count):
+            client = socket.socket((bound or self.bound).socket.family)
+            self.addCleanup(client.close)
+            client.connect((bound or self.bound).socket.getsockname())
+
+    def reads(self, port: Port) -> bool:
+        return port in self.reactor.getReaders()
+
+
+class AcceptTests(PortTestCase):
+    def test_a_stream_comes_parked_paused_and_tuned(self) -> None:
+        port = self.port()
+        self.assertFalse(self.reads(port))
+        port.start()
+        self.assertTrue(self.reads(port))
+        self.connect()
+        port.doRead()
+        [stream] = self.streams
+        self.assertIsInstance(stream.protocol, Parked)
+        self.assertNotIn(stream, self.reactor.getReaders())
+        handle = stream.getHandle()  # type: ignore[attr-defined]
+        self.assertTrue(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        self.assertTrue(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 30)
+        self.assertFalse(handle.getblocking())
+        self.assertEqual(stream.getPeer().host, "127.0.0.1")
+        self.assertEqual(stream.getHost().port, self.bound.socket.getsockname()[1])
+        self.assertEqual(self.gate.open, 1)
+        self.assertIn("127.0.0.1", repr(stream))
+
+    def test_all_that_wait_are_taken_in_one_go_but_no_more_than_a_batch(self) -> None:
+        port = self.port()
+        port.start()
+        self.connect(103)
+        port.doRead()
+        self.assertEqual(len(self.streams), 100)
+        port.doRead()
+        self.assertEqual(len(self.streams), 103)
+
+    def test_ipv6_and_unix(self) -> None:
+        six = self.bind(LocalhostAddress(port=0))[1]
+        [unix] = self.bind(self.unix)
+        for bound in (six, unix):
+            port = self.port(bound)
+            port.start()
+            self.connect(1, bound)
+            port.doRead()
+        self.assertEqual(self.streams[0].getPeer().host, "::1")
+        self.assertIsNone(self.streams[1].getPeer().name)
+        self.assertEqual(self.streams[1].getHost().name, os.fsencode(self.unix.path))
+
+    def test_a_stop_from_within_ends_the_batch_and_closes_at_once(self) -> None:
+        def accepted(stream: Stream) -> None:
+            self.streams.append(stream)
+            port.stop()
+
+        port = self.port(accepted=accepted)
+        port.start()
+        self.connect(3)
+        port.doRead()
+        self.assertEqual(len(self.streams), 1)
+        self.assertFalse(self.reads(port))
+        self.assertEqual(self.bound.socket.fileno(), -1)
+        port.stop()
+        port.start()
+        self.assertFalse(self.reads(port))
+
+    def test_stop_removes_the_unix_socket(self) -> None:
+        [unix] = self.bind(self.unix)
+        port = self.port(unix)
+        port.start()
+        port.stop()
+        self.assertFalse(self.unix.path.exists())
+
+    def test_the_reactor_s_end_stops_it(self) -> None:
+        port = self.port()
+        port.start()
+        port.connectionLost()
+        self.assertEqual(self.bound.socket.fileno(), -1)
+
+    def test_a_bug_in_the_listener_costs_one_connection_only(self) -> None:
+        def accepted(stream: Stream) -> None:
+            self.streams.append(stream)
+            if len(self.streams) == 1:
+                raise ZeroDivisionError
+
+        port = self.port(accepted=accepted)
+        port.start()
+        self.connect(2)
+        port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual((len(self.streams), self.gate.open), (2, 1))
+        self.reactor.advance(0)
+        self.assertTrue(self.streams[0].disconnected)  # type: ignore[attr-defined]
+
+    def test_clients_that_left_the_queue_are_skipped(self) -> None:
+        listener = self.bound.socket = FaultyListener(self.bound.socket)  # type: ignore[assignment]
+        listener.faults = [errno.ECONNABORTED, errno.EPERM, errno.EINTR]
+        port = self.port()
+        port.start()
+        self.connect()
+        port.doRead()
+        self.assertEqual(len(self.streams), 1)
+        self.assertTrue(self.reads(port))
+
+
+class GateTests(PortTestCase):
+    def test_at_the_limit_connections_stay_in_the_queue(self) -> None:
+        self.gate = Gate(2)
+        port = self.port()
+        port.start()
+        self.connect(5)
+        port.doRead()
+        self.assertEqual(len(self.streams), 2)
+        self.assertFalse(self.reads(port))
+        self.gate.leave()
+        self.assertTrue(self.reads(port))
+        port.doRead()
+        self.assertEqual(len(self.streams), 3)
+        self.assertFalse(self.reads(port))
+
+    def test_the_ports_of_a_listener_share_the_limit(self) -> None:
+        self.gate = Gate(1)
+        first, second = (self.port(bound) for bound in self.bind(LocalhostAddress(port=0)))
+        for port in (first, second):
+            port.start()
+            self.connect(1, port.bound)
+            port.doRead()
+            port.doRead()
+        self.assertEqual(len(self.streams), 1)
+        self.assertFalse(self.reads(first) or self.reads(second))
+        self.gate.leave()
+        self.assertTrue(self.reads(first) and self.reads(second))
+        second.doRead()
+        self.assertEqual(len(self.streams), 2)
+
+    def test_who_leaves_from_within_makes_room_in_the_same_batch(self) -> None:
+        self.gate = Gate(1)
+
+        def accepted(stream: Stream) -> None:
+            self.streams.append(stream)
+            self.gate.leave()
+
+        port = self.port(accepted=accepted)
+        port.start()
+        self.connect(3)
+        port.doRead()
+        self.assertEqual((len(self.streams), self.gate.open), (3, 0))
+        self.assertTrue(self.reads(port))
+
+    def test_a_stopped_port_does_not_come_back(self) -> None:
+        self.gate = Gate(1)
+        port = self.port()
+        port.start()
+        self.connect(2)
+        port.doRead()
+        port.stop()
+        self.gate.leave()
+        self.assertFalse(self.reads(port))
+
+    def test_enter_and_leave(self) -> None:
+        gate = Gate(1)
+        self.assertTrue(gate.enter())
+        self.assertFalse(gate.enter())
+        self.assertEqual(gate.open, 1)
+        gate.leave()
+        self.assertTrue(gate.enter())
+
+
+class ShortageTests(PortTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.listener = FaultyListener(self.bound.socket)
+        self.bound.socket = self.listener  # type: ignore[assignment]
+        self.warnings: list[str] = []
+        self.patch(Port, "log", self)
+
+    def warn(self, text: str, **fields: Any) -> None:
+        self.warnings.append(text.format(**fields))
+
+    def test_it_pauses_and_comes_back(self) -> None:
+        for number in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EINVAL):
+            self.listener.faults = [number]
+            port = self.port()
+            port.start()
+            self.connect()
+            port.doRead()
+            self.assertFalse(self.reads(port))
+            self.reactor.advance(0.4)
+            self.assertFalse(self.reads(port))
+            self.reactor.advance(0.2)
+            self.assertTrue(self.reads(port))
+            before = len(self.streams)
+            port.doRead()
+            self.assertEqual(len(self.streams), before + 1)
+            self.reactor.removeReader(port)
+
+    def test_it_is_said_once_a_minute(self) -> None:
+        self.listener.faults = [errno.EMFILE] * 200
+        port = self.port()
+        port.start()
+        self.connect()
+        for _ in range(100):  # 50 seconds
+            port.doRead()
+            self.reactor.advance(0.5)
+        [warning] = self.warnings
+        self.assertIn(self.bound.name, warning)
+        self.assertIn("Too many open files", warning)
+        self.assertEqual(self.listener.calls, 100)
+        for _ in range(30):
+            port.doRead()
+            self.reactor.advance(0.5)
+        self.assertEqual(len(self.warnings), 2)
+
+    def test_a_place_at_the_gate_does_not_end_the_pause(self) -> None:
+        self.listener.faults = [errno.EMFILE]
+        port = self.port()
+        port.start()
+        port.doRead()
+        self.gate.when_free(port._go_on)
+        self.gate.enter()
+        self.gate.leave()
+        self.assertFalse(self.reads(port))
+
+    def test_stop_ends_the_pause(self) -> None:
+        self.listener.faults = [errno.EMFILE]
+        port = self.port()
+        port.start()
+        port.doRead()
+        port.stop()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+
+class TuneTests(SynchronousTestCase):
+    def test_what_is_no_tcp_is_left_alone(self) -> None:
+        with socket.socket(socket.AF_UNIX) as sock:
+            tune(sock)
+        tune(object())
+
+    def test_a_socket_that_refuses_is_no_error(self) -> None:
+        sock = socket.socket()
+        sock.close()
+        tune(sock)
