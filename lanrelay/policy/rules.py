@@ -174,4 +174,6 @@ def _without_zone(address: IPAddress) -> IPAddress:
 def _subject(address: IPAddress, form: IPAddress) -> str:
     if form == address or not isinstance(form, IPv4Address):
         return str(address)
-    return f"{address}, which leads to {form},"
+    # Python writes a mapped address so from 3.13 on only.
+    text = f"::ffff:{form}" if unmapped(address) == form else str(address)
+    return f"{text}, which leads to {form},"

@@ -247,13 +247,16 @@ def from_errno(number: int, address: SocketAddress, *, platform: str = sys.platf
         kind = ConnectionRefused
     elif number in (errno.EACCES, errno.EPERM):
         kind = DialForbidden
-    elif number == errno.ETIMEDOUT or (unix and number == errno.EAGAIN):
+    elif number == errno.ETIMEDOUT:
         kind = DialTimeout
     elif number in _NO_ROUTE:
         kind = Unroutable
     elif number in _GONE:
         kind = PeerClosed
-    error = kind(os.strerror(number) if number else "the connection could not be made", address=str(address))
+    detail = os.strerror(number) if number else "the connection could not be made"
+    if unix and number == errno.EAGAIN:
+        detail = "its queue of connections is full"
+    error = kind(detail, address=str(address))
     error.errno = number or None
     return error
 
@@ -307,6 +310,8 @@ class _Factory(ClientFactory):
             number = errno.ETIMEDOUT
         else:
             number = error.osError if isinstance(error, ConnectError) and error.osError else 0
+            if not number and isinstance(self.address.host, Path):
+                number = errno.EAGAIN  # Twisted waits on it, and epoll reports a socket that hangs up
         self.result.errback(from_errno(number, self.address))
 
     def _cancel(self, _: Deferred[Stream]) -> None:

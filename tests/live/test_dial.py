@@ -275,6 +275,16 @@ class UnixTests(LiveCase):
         error = await self.failed(self.dial_path(), ConnectionRefused)
         self.assertEqual(error.errno, errno.ECONNREFUSED)
 
+    async def test_a_queue_that_is_full(self) -> None:
+        if sys.platform != "linux":
+            raise SkipTest("only Linux says EAGAIN")
+        with socket.socket(socket.AF_UNIX) as sock, socket.socket(socket.AF_UNIX) as filler:
+            sock.bind(str(self.path))
+            sock.listen(0)
+            filler.connect(str(self.path))
+            error = await self.failed(self.dial_path(), DialError)
+        self.assertIn("its queue of connections is full", explain(error).what)
+
     async def test_not_ours_to_open(self) -> None:
         if os.geteuid() == 0:
             raise SkipTest("root may open everything")

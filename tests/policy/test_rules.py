@@ -141,7 +141,7 @@ class AddressTests(SynchronousTestCase):
         )
         self.assertEqual(
             self.judge("any", "loopback", "::ffff:127.0.0.1"),
-            "::ffff:7f00:1, which leads to 127.0.0.1, is denied by `loopback` in `deny`",
+            "::ffff:127.0.0.1, which leads to 127.0.0.1, is denied by `loopback` in `deny`",
         )
         self.assertEqual(
             self.judge("public", "", "10.0.0.7"),

@@ -220,7 +220,7 @@ class ErrnoTests(SynchronousTestCase):
             (errno.ENOENT, ConnectionRefused),
             (errno.ECONNREFUSED, ConnectionRefused),
             (errno.EACCES, errors.DialForbidden),
-            (errno.EAGAIN, DialTimeout),
+            (errno.EAGAIN, DialError),
         ):
             self.assertIs(type(from_errno(number, address)), expected)
 
