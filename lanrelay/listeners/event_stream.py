@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from lanrelay.config.model import Duration
+from lanrelay.transport.deadline import Deadline
 from lanrelay.wire.sse import EndpointRewriter, EventBoundary
 
 COMMENT: Final = b":\n\n"
@@ -31,16 +32,13 @@ class EventStream:
         send: Callable[[bytes], None],
         rewrite: Callable[[bytes], bytes] | None = None,
     ) -> None:
-        self._reactor = reactor
         self._silence = silence
         self._send = send
         self._endpoint = EndpointRewriter(rewrite) if rewrite is not None else None
         self._boundary = EventBoundary()
         self._paused = False
-        self._last = reactor.seconds()
-        self._timer: Any = None
-        if silence is not None:
-            self._timer = reactor.callLater(silence, self._silent)
+        self._deadline = Deadline(reactor, self._silent)
+        self._deadline.set(silence)
 
     def feed(self, data: bytes) -> bytes:
         if self._endpoint is not None:
@@ -49,7 +47,7 @@ class EventStream:
                 self._endpoint = None
         if data:
             self._boundary.feed(data)
-            self._last = self._reactor.seconds()
+            self._deadline.set(self._silence)
         return data
 
     def finish(self) -> bytes:
@@ -62,20 +60,10 @@ class EventStream:
         self._paused = False
 
     def stop(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
+        self._deadline.stop()
 
     def _silent(self) -> None:
-        """The timer is not moved for each part; what is left is worked out when it fires."""
-        silence = self._silence
-        assert silence is not None
-        left = self._last + silence - self._reactor.seconds()
-        if left > 0:
-            self._timer = self._reactor.callLater(left, self._silent)
-            return
-        self._timer = self._reactor.callLater(silence, self._silent)
+        self._deadline.set(self._silence)
         # A client that does not read has enough to read; inside an event a comment would be data.
         if not self._paused and self._boundary.at_boundary:
-            self._last = self._reactor.seconds()
             self._send(COMMENT)

@@ -14,6 +14,8 @@ from zope.interface import implementer
 from lanrelay.config.model import Duration, Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.listeners.answers import failed, reason_phrase
+from lanrelay.transport.deadline import Deadline
+from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
 from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
@@ -22,7 +24,6 @@ from lanrelay.wire.http1 import Http1Server
 if TYPE_CHECKING:
     from lanrelay.listeners.base import Client
     from lanrelay.observe.session import Session
-    from lanrelay.transport.pump import Pump, PumpLimits
 
 NO_TRAILERS: Final = Headers()
 _END: Final = EndOfMessage()
@@ -125,9 +126,7 @@ class HttpConnection(Protocol):
         self._discarded = 0
         self._late = b""
         self._waiting = ""  # which timeout runs
-        self._deadline: float | None = None
-        self._timer: Any = None
-        self._timer_at = 0.0
+        self._deadline = Deadline(reactor, self._too_late)
         self._pump: Pump | None = None
 
     # --- for the application, about the request under way -----------------------------------------
@@ -211,7 +210,7 @@ class HttpConnection(Protocol):
         self.uncork()
         self._state = _TUNNEL
         self._sink = None
-        self._stop_timer()
+        self._deadline.stop()
         self._stream.unregisterProducer()
         self._stream.pauseProducing()
         return self._stream, self._wire.take_unread()
@@ -224,8 +223,6 @@ class HttpConnection(Protocol):
 
         From here on L{drain} waits for the tunnel, and L{abort} resets it.
         """
-        from lanrelay.transport.pump import join  # only what upgrades needs it
-
         stream, unread = self.take_over()
         self._pump = join(
             self._reactor,
@@ -309,7 +306,7 @@ class HttpConnection(Protocol):
         if self._state == _GONE:
             return
         self._state = _GONE
-        self._stop_timer()
+        self._deadline.stop()
         self._leave(None)
         self._gone(self)
 
@@ -375,7 +372,8 @@ class HttpConnection(Protocol):
         self._receiving = not whole
         self._sending = True
         self._head_sent = False
-        self._waiting, self._deadline = "", None
+        self._waiting = ""
+        self._deadline.clear()
         self._expecting = not whole and b"expect" in head.headers
         sink = self._application.request_received(self, head)
         if self._sending and self._state == _OPEN:
@@ -409,7 +407,7 @@ class HttpConnection(Protocol):
             if self._receiving and not self._paused and not self._expecting:
                 self._wait("body", self._timeouts.body)
             else:
-                self._deadline = None
+                self._deadline.clear()
         elif self._wire.head_begun:
             if self._waiting != "head":
                 self._wait("head", self._timeouts.head)
@@ -481,47 +479,21 @@ class HttpConnection(Protocol):
     def _reset(self) -> None:
         self._state = _CLOSING
         self._corked = None
-        self._stop_timer()
+        self._deadline.stop()
         self._stream.abortConnection()
 
     def _pumped(self, result: None) -> None:
         self.released()
 
-    # --- the timer: one, which is set anew only when it fires -------------------------------------
-
     def _wait(self, waiting: str, timeout: Duration) -> None:
         self._waiting = waiting
-        if timeout is None:
-            self._deadline = None
-            return
-        self._deadline = deadline = self._reactor.seconds() + timeout
-        if self._timer is None:
-            self._timer = self._reactor.callLater(timeout, self._timer_fired)
-            self._timer_at = deadline
-        elif self._timer_at > deadline:
-            self._timer.reset(timeout)
-            self._timer_at = deadline
+        self._deadline.set(timeout)
 
-    def _stop_timer(self) -> None:
-        self._deadline = None
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _timer_fired(self) -> None:
-        self._timer = None
-        if self._deadline is None:
-            return
-        left = self._deadline - self._reactor.seconds()
-        if left > 0:
-            self._timer = self._reactor.callLater(left, self._timer_fired)
-            self._timer_at = self._deadline
-            return
-        self._deadline = None
-        if self._waiting == "keepalive" or (self._waiting == "head" and not self._wire.head_begun):
-            self._close()
-        elif self._waiting == "head":
+    def _too_late(self) -> None:
+        if self._waiting == "head" and self._wire.head_begun:
             self._refuse(RemoteProtocolError("the request head did not come in time", 408))
+        elif self._waiting in ("head", "keepalive"):
+            self._close()
         elif self._waiting == "body":
             self._refuse(RemoteProtocolError("the request body stopped coming", 408))
         else:

@@ -21,6 +21,7 @@ from lanrelay.errors import (
     StreamError,
     StreamTimeout,
 )
+from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream
 from lanrelay.wire.events import BodyPart, EndOfMessage, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
@@ -96,7 +97,6 @@ class OriginConnection(Protocol):
         self.reused = False
         self.sent = False
         self.answered = False
-        self._reactor = reactor
         self._timeouts = timeouts
         self._home = home
         self._wire = Http1Client()
@@ -110,9 +110,7 @@ class OriginConnection(Protocol):
         self._paused = False
         self._full = False
         self._waiting = ""
-        self._deadline: float | None = None
-        self._timer: Any = None
-        self._timer_at = 0.0
+        self._deadline = Deadline(reactor, self._too_late)
 
     # --- for the receiver -------------------------------------------------------------------------
 
@@ -157,7 +155,7 @@ class OriginConnection(Protocol):
             self._paused = True
             self._stream.pauseProducing()
             if self._waiting == "stream":
-                self._deadline = None
+                self._deadline.clear()
 
     def resume_reading(self) -> None:
         """Let the response come again."""
@@ -170,7 +168,7 @@ class OriginConnection(Protocol):
     def take_over(self) -> tuple[Stream, bytes]:
         """After a 101: the caller owns the stream, which is paused, and the bytes after the head."""
         self._receiver = None
-        self._stop_timer()
+        self._deadline.stop()
         self._stream.unregisterProducer()
         self._stream.pauseProducing()
         unread = self._wire.take_unread()
@@ -181,7 +179,7 @@ class OriginConnection(Protocol):
         """The answer is not wanted any more: reset, so that the origin notices at once."""
         self._receiver = None
         if self._open:
-            self._stop_timer()
+            self._deadline.stop()
             self._out_of_use()
             self._stream.abortConnection()
 
@@ -226,7 +224,7 @@ class OriginConnection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
-        self._stop_timer()
+        self._deadline.stop()
         receiver = self._receiver
         self._out_of_use()
         if receiver is None:
@@ -282,7 +280,7 @@ class OriginConnection(Protocol):
             head = cast(ResponseHead, event)
             if head.status >= 200:
                 self._head_received = True
-                self._deadline = None
+                self._deadline.clear()
                 if not self._paused:
                     self._wait("stream", self._timeouts.stream)
             receiver.response_head_received(head)
@@ -293,7 +291,7 @@ class OriginConnection(Protocol):
     def _response_ended(self) -> None:
         """Give the connection back before the receiver goes on: its next request may want it."""
         self._receiver = None
-        self._deadline = None
+        self._deadline.clear()
         if not self._open:
             return
         if not self._request_ended or self._full:
@@ -317,36 +315,12 @@ class OriginConnection(Protocol):
             if self._home is not None:
                 self._home.ended(self)
 
-    # --- the timer: one, which is set anew only when it fires -------------------------------------
-
     def _wait(self, waiting: str, timeout: Duration) -> None:
-        if timeout is None or self._gone:
-            return
-        self._waiting = waiting
-        self._deadline = deadline = self._reactor.seconds() + timeout
-        if self._timer is None:
-            self._timer = self._reactor.callLater(timeout, self._timer_fired)
-            self._timer_at = deadline
-        elif self._timer_at > deadline:
-            self._timer.reset(timeout)
-            self._timer_at = deadline
+        if timeout is not None and not self._gone:
+            self._waiting = waiting
+            self._deadline.set(timeout)
 
-    def _stop_timer(self) -> None:
-        self._deadline = None
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _timer_fired(self) -> None:
-        self._timer = None
-        if self._deadline is None:
-            return
-        left = self._deadline - self._reactor.seconds()
-        if left > 0:
-            self._timer = self._reactor.callLater(left, self._timer_fired)
-            self._timer_at = self._deadline
-            return
-        self._deadline = None
+    def _too_late(self) -> None:
         if self._waiting == "response":
             self._fail(ResponseTimeout(f"no answer within {self._timeouts.response:g} s"))
         elif self._waiting == "stream":
