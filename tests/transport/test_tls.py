@@ -190,6 +190,53 @@ class CertificateMatrixTests(HandshakeTestCase):
         Shake(client_tls("other.lan", verify=False), server_context(issued)).streams()
 
 
+class ChainTests(HandshakeTestCase):
+    """root -> intermediate -> leaf"""
+
+    def setUp(self) -> None:
+        self.root = authority()
+        self.where = self.folder()
+        middle = Authority(self.where, "Middle CA")
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(middle.certificate.subject)
+            .issuer_name(self.root.certificate.subject)
+            .public_key(middle.certificate.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - timedelta(days=1))
+            .not_valid_after(NOW + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        )
+        self.middle = builder.sign(self.root._key, hashes.SHA256())
+        self.leaf = middle.issue("nas.lan")
+        self.bundle = self.where / "bundle.pem"
+        self.bundle.write_bytes(self.leaf.cert.read_bytes() + self.pem(self.middle))
+
+    def pem(self, certificate: x509.Certificate) -> bytes:
+        return certificate.public_bytes(serialization.Encoding.PEM)
+
+    def whole(self) -> Issued:
+        return Issued(cert=self.bundle, key=self.leaf.key, certificate=self.leaf.certificate)
+
+    def test_the_chain_in_the_file_is_sent(self) -> None:
+        Shake(client_tls(), server_context(self.whole())).streams()
+
+    def test_a_chain_that_is_not_sent_names_the_missing_issuer(self) -> None:
+        error = self.refused(UnknownIssuer, Shake(client_tls(), server_context(self.leaf)))
+        self.assertEqual(error.issuer, "CN=Middle CA")
+
+    def test_an_intermediate_can_be_trusted_by_itself(self) -> None:
+        trusted = self.where / "middle.pem"
+        trusted.write_bytes(self.pem(self.middle))
+        for issued in (self.leaf, self.whole()):
+            Shake(client_tls(ca=(trusted,)), server_context(issued)).streams()
+
+    def test_a_root_that_is_sent_along_is_not_trusted_for_that(self) -> None:
+        self.bundle.write_bytes(self.bundle.read_bytes() + self.root.root.read_bytes())
+        shake = Shake(client_tls(ca=("system",)), server_context(self.whole()))
+        self.assertEqual(self.refused(UnknownIssuer, shake).issuer, "CN=Home CA")
+
+
 class ServerNameTests(HandshakeTestCase):
     def asked_for(self, name: str) -> str | None:
         shake = Shake(client_tls(name, verify=False), server_context())
