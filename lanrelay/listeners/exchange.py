@@ -146,11 +146,14 @@ class Exchange:
             if length is not None and int(length) > limit:
                 self._too_large(limit)
                 return self
-        origin = self._way.take(self)
-        if origin is not None:
-            self._begin(origin)
-        else:
-            self._dial()
+        try:
+            origin = self._way.take(self)
+            if origin is not None:
+                self._begin(origin)
+            else:
+                self._dial()
+        except Exception:
+            self._not_connected(Failure())  # a bug: its session and its origin must not stay open
         return self
 
     def answer_headers(self, headers: Headers) -> Headers:

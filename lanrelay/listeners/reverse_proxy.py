@@ -22,6 +22,8 @@ from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import passed
 from lanrelay.wire.target import parse_target
 
+# Names by which clients know one relay: a handful; a client may invent any number of *.localhost.
+_KNOWN_HOSTS_MAX: Final = 64
 _METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
@@ -41,6 +43,7 @@ class ReverseProxyService(ListenerService):
         self._proxy = config
         self._place = f"listeners.{config.name}"
         self._via = _pseudonym(config.name)
+        self._known_hosts: set[tuple[bytes | None, model.IPAddress | None]] = set()
         self.routes = [ProxyRoute(environment, config, route, self._via) for route in config.routes]
 
     @property
@@ -95,9 +98,7 @@ class ReverseProxyService(ListenerService):
                 target, host = _as_origin_form(head, host)
             path = target.partition(b"?")[0]
             session.path = path.decode("latin-1")
-            check_browser(
-                head, self._proxy.guard, client.local, place=self._place, secure=self.config.tls is not None
-            )
+            self._check_browser(head, client.local)
             if passed(head.headers, self._via):
                 raise LoopDetected("the request has already passed this listener")
             if b"origin" in head.headers and self._proxy.origin == "strip":
@@ -121,6 +122,28 @@ class ReverseProxyService(ListenerService):
         self._answered(session, error.http_status, error, by="downstream")
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _check_browser(self, head: RequestHead, local: model.IPAddress | None) -> None:
+        """
+        The guards; a Host that was let in once is let in again without being looked at.
+
+        @raise RequestDenied: as C{check_browser}.
+        """
+        headers = head.headers
+        known = (headers.get(b"host"), local)
+        if (
+            known in self._known_hosts
+            and head.target[:1] == b"/"
+            and b"origin" not in headers
+            and b"sec-fetch-site" not in headers
+        ):
+            return
+        secure = self.config.tls is not None
+        check_browser(head, self._proxy.guard, local, place=self._place, secure=secure)
+        if head.target[:1] == b"/":  # else the target, and not Host, was judged
+            if len(self._known_hosts) >= _KNOWN_HOSTS_MAX:
+                self._known_hosts.clear()
+            self._known_hosts.add(known)
 
     def _foreign_page(self, head: RequestHead) -> bytes | None:
         """The Origin of a page that was let in and is not the relay's own."""

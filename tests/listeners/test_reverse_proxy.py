@@ -86,6 +86,35 @@ class GuardTests(ReverseProxyTestCase):
         self.serve()
         self.assertIn(b" 421 ", self.refused(get("http://evil.example/a")))
 
+    def test_a_host_that_was_let_in_once_opens_no_other_door(self) -> None:
+        self.answered()
+        for request, status in (
+            (get("/", "Origin: https://evil.example"), b" 403 "),
+            (get("/", "Sec-Fetch-Site: cross-site"), b" 403 "),
+            (get("http://evil.example/"), b" 421 "),
+            (get(host="evil.example"), b" 421 "),
+        ):
+            self.client.receive(request)
+            self.assertIn(status, self.client.take())
+
+    def test_an_absolute_target_lets_no_host_in(self) -> None:
+        self.answered(request=get("http://localhost:8080/", host="evil.example"))
+        self.client.receive(get(host="evil.example"))
+        self.assertIn(b" 421 ", self.client.take())
+
+    def test_a_bug_ends_the_session_and_keeps_the_connection(self) -> None:
+        def fault(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        self.answered()
+        self.service.routes[0].request_head = fault  # type: ignore[method-assign, assignment]
+        self.client.receive(get())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(b"500 Internal Server Error", self.client.take())
+        self.assertEqual((self.session.status, self.session.ended_by), (500, "relay"))
+        self.assertEqual(len(self.around.ledger), 0)
+        self.assertFalse(self.origin.connected)
+
     def test_a_tunnel_is_refused(self) -> None:
         answer = self.refused(get("nas.lan:22", host="nas.lan:22", method="CONNECT"))
         self.assertIn(b"405 Method Not Allowed", answer)
