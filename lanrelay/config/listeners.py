@@ -88,7 +88,7 @@ TCP_FORWARD = Table(
     "tcp-forward",
     {
         "upstream": Key(upstreams.FORWARD_UPSTREAMS, required=True),
-        **{word: make() for word, make in upstreams.GROUP_KEYS.items()},
+        **upstreams.GROUP.keys,
     },
     extends=LISTENER,
 )
@@ -98,7 +98,7 @@ def _tcp_forward(fields: Fields, more: dict[str, object]) -> model.Listener:
     members = fields.get("upstream", ())
     group = upstreams.group(fields, members, always_checked=False)
     return fields.build(
-        model.TcpForward, without=("type", "upstream", *upstreams.GROUP_KEYS), upstreams=group, **more
+        model.TcpForward, without=("type", "upstream", *upstreams.GROUP.keys), upstreams=group, **more
     )
 
 

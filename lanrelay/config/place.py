@@ -118,7 +118,7 @@ class Table:
         self.siblings: tuple[Table, ...] = ()
         self.keys: dict[str, Key] = {**(extends.keys if extends is not None else {}), **keys}
         for word, key in keys.items():
-            key.name = f"{name}.{word}"
+            key.name = key.name or f"{name}.{word}"  # a key that came with another table keeps its name
 
     def defaults(self) -> Shown:
         return {word: _default(key.default) for word, key in self.keys.items() if key.default is not None}

@@ -188,7 +188,7 @@ def make_table(listener: Table) -> Table:
         {
             "upstream": Key(upstreams.HTTP_UPSTREAMS),
             "routes": Key(_routes),
-            **{word: make() for word, make in upstreams.GROUP_KEYS.items()},
+            **upstreams.GROUP.keys,
             "host": Key(_HOST, "upstream"),
             "hosts": Key(GUARD_HOSTS, "none"),
             "origins": Key(_any_or(hosts.guard_origin), "none"),
@@ -205,7 +205,7 @@ def make_table(listener: Table) -> Table:
     )
 
 
-_NOT_FIELDS = ("type", "upstream", "routes", *upstreams.GROUP_KEYS, "host", "hosts", "origins", "headers")
+_NOT_FIELDS = ("type", "upstream", "routes", *upstreams.GROUP.keys, "host", "hosts", "origins", "headers")
 
 
 def build(fields: Fields, more: dict[str, object]) -> model.Listener:

@@ -176,12 +176,15 @@ def _retry(place: Place) -> model.Retry:
 
 _BALANCE: tuple[model.Balance, ...] = ("first", "round-robin", "least-connections")
 
-GROUP_KEYS: dict[str, Callable[[], Key]] = {
-    "balance": lambda: Key(one(values.choice(_BALANCE)), "first"),
-    "health": lambda: Key(_health),
-    "retry": lambda: Key(_retry, RETRY),
-}
-"""Keys of a listener that has upstreams; made anew for each table, which names them."""
+GROUP = Table(
+    "upstreams",
+    {
+        "balance": Key(one(values.choice(_BALANCE)), "first"),
+        "health": Key(_health),
+        "retry": Key(_retry, RETRY),
+    },
+)
+"""Keys of a listener that has upstreams."""
 
 
 def group(fields: Fields, members: tuple[model.Upstream, ...], *, always_checked: bool) -> model.Upstreams:

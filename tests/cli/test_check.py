@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+from pathlib import Path
+from unittest import mock
+
+from lanrelay.cli import check, main
+from tests.config.support import ConfigCase, listener_text
+from tests.config.test_load import EXAMPLE
+from tests.config.test_reference import EVERYTHING
+
+
+class Run:
+    """One run of the command: its exit status and what it said."""
+
+    def __init__(self, *arguments: str) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                self.status = main.main(arguments)
+            except SystemExit as ended:
+                self.status = ended.code if isinstance(ended.code, int) else 1
+        self.out = out.getvalue()
+        self.err = err.getvalue()
+
+
+class CheckTests(ConfigCase):
+    def check(self, text: str) -> Run:
+        self.file.write_text(text)
+        return Run("check", "-c", str(self.file))
+
+    def shown(self, text: str) -> str:
+        run = self.check(text)
+        self.assertEqual((run.status, run.err), (0, ""))
+        return run.out
+
+    def test_defaults_are_filled_in(self) -> None:
+        shown = self.shown(EXAMPLE)
+        for line in (
+            "log:\n  level: info\n  format: text\n  access: true\n",
+            "admin:\n  listen: localhost:28081\n  clients: loopback\n",
+            "    listen_mode: 0600\n",
+            "    health: off\n",
+            "      path: /health\n      status: 200-399,401,405,406\n",
+            "        min_version: 1.2\n        verify: true\n",
+            "    allow:\n    - private\n    - public\n    - loopback\n",
+            f"        ca: {self.folder}/lan-root.crt\n",
+        ):
+            self.assertIn(line, shown)
+
+    def test_what_it_prints_loads_to_the_same(self) -> None:
+        for text in (EXAMPLE, EVERYTHING):
+            first = self.examine(text)
+            printed = check.render(first.effective)
+            again = self.load(printed)
+            if "***" not in printed:
+                self.assertEqual(again, first.config)
+        self.assertIn("'***'", printed)
+
+    def test_what_it_prints_means_the_same_in_another_folder(self) -> None:
+        text = listener_text(
+            "listen: unix:a\nupstream: {url: unix:b}\ntls: {cert: c, key: ./d, client_ca: [e]}"
+        )
+        first = self.examine(text).config
+        printed = self.shown(text)
+        self.file = self.folder / "sub" / "relay.yaml"
+        self.file.parent.mkdir()
+        self.assertEqual(dataclasses.replace(self.load(printed), path=first.path), first)
+
+    def test_everything_that_is_wrong_goes_to_stderr(self) -> None:
+        run = self.check("log: {level: x}\nlisteners: {}\n")
+        self.assertEqual((run.status, run.out), (1, ""))
+        self.assertEqual(
+            run.err,
+            f'{self.file}:1:14: log.level: found "x", expected debug, info, warn or error\n'
+            f"{self.file}:2:12: listeners: found an empty map, expected at least one listener, "
+            "as NAME: and its keys\n",
+        )
+
+    def test_a_missing_file_is_one_line(self) -> None:
+        run = Run("check", "-c", str(self.folder / "nope.yaml"))
+        self.assertEqual(run.status, 1)
+        self.assertIn("No such file", run.err)
+        self.assertEqual(run.err.count("\n"), 1)
+
+    def test_secrets_are_masked(self) -> None:
+        proxy = (
+            "auth: {users: {alice: hunter2, bob: '${PW}', eve: '${PW:-hunter2}'}}\n"
+            "parent: http://carol:hunter2@proxy:3128\nenabled: false\n"
+        )
+        reverse = (
+            "upstream: {url: 'https://h', tls: {key: k, cert: c, passphrase: hunter2}}\n"
+            "headers: {request: {set: {Authorization: Bearer hunter2, X-Api-Key: hunter2,\n"
+            "  Accept: text/html, X-Token: 'Bearer ${PW}', X-Other: '${PW}'}, add: {Cookie: hunter2}}}\n"
+        )
+        program = "env: {API_KEY: hunter2, COLOUR: red}\n"
+        with mock.patch.dict(os.environ, PW="swordfish"):
+            for kind, body, lines in (
+                (
+                    "connect-proxy",
+                    proxy,
+                    ("alice: '***'", "bob: ${PW}", "eve: ${PW:-***}", "parent: http://***:***@proxy:3128"),
+                ),
+                (
+                    "reverse-proxy",
+                    reverse,
+                    (
+                        "passphrase: '***'",
+                        "Authorization: '***'",
+                        "X-Api-Key: '***'",
+                        "Accept: text/html",
+                        "X-Token: Bearer ${PW}",
+                        "X-Other: ${PW}",
+                        "Cookie: '***'",
+                    ),
+                ),
+                ("exec", program, ("API_KEY: '***'", "COLOUR: red")),
+            ):
+                shown = self.shown(listener_text(body, kind=kind))
+                self.assertNotIn("hunter2", shown)
+                self.assertNotIn("swordfish", shown)
+                self.assertNotIn("carol", shown)
+                for line in lines:
+                    self.assertIn(f"{line}\n", shown)
+
+    def test_text_with_references_is_shown_as_written(self) -> None:
+        with mock.patch.dict(os.environ, PORT="4711", DIR="/secret"):
+            text = listener_text(
+                "listen: ${PORT}\nupstream: unix:${DIR}/x\ntls: {cert: '${DIR}/c', key: $${k}"
+            )
+            shown = self.shown(text.replace("$${k}", "'$${k}'}"))
+        self.assertIn("listen: ${PORT}\n", shown)
+        self.assertIn("url: unix:${DIR}/x\n", shown)
+        self.assertIn("cert: ${DIR}/c\n", shown)
+        self.assertIn("key: $${k}\n", shown)
+
+    def test_a_folder_with_a_strange_name_does_not_become_a_reference(self) -> None:
+        self.folder = self.folder / "${HOME}"
+        self.folder.mkdir()
+        self.file = self.folder / "relay.yaml"
+        text = listener_text("tls: {cert: c, key: k}")
+        first = self.examine(text)
+        self.assertEqual(self.load(check.render(first.effective)), first.config)
+
+    def test_warnings_go_to_stderr(self) -> None:
+        (self.folder / "level").write_text("info")
+        (self.folder / "level").chmod(0o644)
+        run = self.check("log: {level: '${file:level}'}\n" + listener_text(""))
+        self.assertEqual(run.status, 0)
+        self.assertEqual(run.err.count("warning: "), 1)
+        self.assertIn("level: ${file:level}\n", run.out)
+
+    def test_letters_beyond_ascii(self) -> None:
+        tree = {"cert": "/home/bücher/c.pem"}
+        self.assertEqual(check.render(tree), "cert: /home/bücher/c.pem\n")
+        self.assertEqual(check.render(tree, unicode=False), 'cert: "/home/b\\xFCcher/c.pem"\n')
+
+
+class CommandLineTests(ConfigCase):
+    def test_the_file_has_to_be_named(self) -> None:
+        run = Run("check")
+        self.assertEqual((run.status, run.out), (2, ""))
+        self.assertEqual(run.err, "lanrelay check: say which file to check: lanrelay check -c FILE\n")
+
+    def test_help(self) -> None:
+        run = Run("--help")
+        self.assertEqual(run.status, 0)
+        for word in ("lanrelay COMMAND", "check", "demo", "--version", "twistd -n lanrelay -c FILE"):
+            self.assertIn(word, run.out)
+        run = Run("check", "--help")
+        self.assertEqual(run.status, 0)
+        self.assertIn("-c", run.out)
+
+    def test_nothing_is_answered_with_the_help(self) -> None:
+        run = Run()
+        self.assertEqual((run.status, run.out), (2, ""))
+        self.assertIn("Commands:", run.err)
+
+    def test_version(self) -> None:
+        run = Run("--version")
+        self.assertEqual(run.status, 0)
+        self.assertTrue(run.out.startswith("lanrelay "))
+
+    def test_an_unknown_command(self) -> None:
+        run = Run("chekc")
+        self.assertEqual(run.status, 2)
+        self.assertEqual(run.err, 'lanrelay: found the command "chekc", expected one of: check, demo.\n')
+
+    def test_every_command_has_its_module(self) -> None:
+        folder = Path(main.__file__).parent
+        for name in main.COMMANDS:
+            self.assertTrue((folder / f"{name}.py").exists(), name)

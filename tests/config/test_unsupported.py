@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from lanrelay.config.unsupported import NOT_YET
+from tests.config.support import ConfigCase, listener_text
+from tests.config.tables import TABLES
+
+PIN = "sha256:" + "00" * 32
+
+
+class UnsupportedTests(ConfigCase):
+    def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
+        for text, place, what in (
+            (listener_text("enabled: true", kind="socks-proxy"), "3:11: listeners.one.type", '"socks-proxy"'),
+            (listener_text("enabled: true", kind="exec"), "3:11: listeners.one.type", '"exec"'),
+            (listener_text("accept_proxy: 10.0.0.0/8"), "4:19: listeners.one.accept_proxy", "accept_proxy"),
+            (listener_text("listen: systemd:x\nclients: any"), "4:13: listeners.one.listen", "systemd"),
+            (listener_text("listen: [1, launchd:x]\nclients: any"), "4:13: listeners.one.listen", "launchd"),
+            (
+                listener_text("upstream: {url: 'tcp://h:1', via: 'http://p:1'}"),
+                "listeners.one.upstream.via",
+                "via",
+            ),
+            (
+                listener_text("upstream: {url: 'tcp://h:1', send_proxy: v2}"),
+                "one.upstream.send_proxy",
+                "send_proxy",
+            ),
+            (
+                listener_text(f"upstream: {{url: 'tls://h:1', tls: {{pin: {PIN}}}}}"),
+                "upstream.tls.pin",
+                "tls.pin",
+            ),
+            (listener_text("parent: http://p:1", kind="connect-proxy"), "listeners.one.parent", "parent"),
+            (listener_text("parent_bypass: any", kind="connect-proxy"), "one.parent_bypass", "parent_bypass"),
+            (
+                listener_text("session_recovery: true", kind="reverse-proxy"),
+                "session_recovery",
+                "session_recovery",
+            ),
+            (f"log: {{file: x}}\n{listener_text('')}", "1:13: log.file", "a log file"),
+            (f"log: {{rotate: 1MiB}}\n{listener_text('')}", "1:15: log.rotate", "rotation"),
+            (f"log: {{keep: 6}}\n{listener_text('')}", "1:13: log.keep", "rotation"),
+            (f"control: unix:/run/x\n{listener_text('')}", "1:10: control", "the control socket"),
+            (
+                f"admin: {{listen: 'systemd:x', clients: any}}\n{listener_text('')}",
+                "1:17: admin.listen",
+                "systemd",
+            ),
+        ):
+            found = self.complaint(text)
+            self.assertIn("is not supported yet", found)
+            self.assertIn(place, found)
+            self.assertIn(what, found)
+
+    def test_what_switches_it_off_or_is_the_default_is_not(self) -> None:
+        for text in (
+            listener_text("accept_proxy: off"),
+            listener_text("upstream: {url: 'tls://h:1', via: none, send_proxy: off, tls: {pin: []}}"),
+            listener_text("parent: none\nparent_bypass: off", kind="connect-proxy"),
+            listener_text("session_recovery: false", kind="reverse-proxy"),
+            f"log: {{file: off, rotate: never, keep: 5}}\ncontrol: none\n{listener_text('')}",
+        ):
+            self.load(text)
+
+    def test_a_listener_that_is_not_enabled_is_never_refused_for_it(self) -> None:
+        for text in (
+            listener_text("", kind="socks-proxy"),
+            listener_text("", kind="exec"),
+            listener_text("accept_proxy: any\nlisten: systemd:x\nclients: any\nenabled: false"),
+            listener_text(
+                f"upstream: {{url: 'tls://h:1', via: 'http://p:1', tls: {{pin: {PIN}}}}}\nenabled: off"
+            ),
+            listener_text("parent: http://p:1\nenabled: ${NO:-never}", kind="connect-proxy"),
+        ):
+            self.load(text)
+
+    def test_but_it_is_validated(self) -> None:
+        for text in (
+            listener_text("allow: [x y]", kind="socks-proxy"),
+            listener_text("command: []", kind="exec"),
+            listener_text("accept_proxy: x\nenabled: false"),
+        ):
+            self.assertNotIn("not supported yet", self.complaint(text))
+
+    def test_everything_that_is_wrong_is_said_beside_it(self) -> None:
+        found = self.complaints(listener_text("enabled: true\nallow: [x y]", kind="socks-proxy"))
+        self.assertEqual(len(found), 2)
+
+    def test_the_table_names_keys_that_there_are(self) -> None:
+        known = {key.name for table in TABLES for key in table.keys.values()}
+        self.assertEqual(set(NOT_YET) - known, set())
