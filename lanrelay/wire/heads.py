@@ -19,7 +19,7 @@ _REQUEST_LINE = re.compile(
 
 # RFC 9112 section 4. The space after the code may be missing when there is no reason: many servers leave
 # it out.
-_STATUS_LINE = re.compile(rb"HTTP/([0-9])\.([0-9]) ([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-9][0-9][0-9])(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 
 # RFC 9112 section 5: no space before the colon, no folding, no control bytes. One greedy run that the end
 # of the line ends, so that no line can make it backtrack.
@@ -131,10 +131,8 @@ def parse_response_head(block: bytes, limits: Limits) -> ResponseHead:
     lines = block.split(b"\r\n")
     match = _STATUS_LINE.fullmatch(lines[0])
     if match is None:
-        raise RemoteProtocolError("no valid status line")
-    major, minor, status, reason = match.groups()
-    if major != b"1":
-        raise RemoteProtocolError(f"HTTP/{major.decode()}.{minor.decode()}", 505)
+        raise RemoteProtocolError("no valid status line of HTTP/1.x")
+    minor, status, reason = match.groups()
     headers = _parse_fields(lines, limits)
     version = HTTP_1_0 if minor == b"0" else HTTP_1_1
     return ResponseHead(status=int(status), reason=reason or b"", headers=headers, version=version)

@@ -244,7 +244,8 @@ class Http1Client(MessageReader):
             return self._sending().part(event.data)
         if isinstance(event, EndOfMessage):
             return self._sending().end(event.trailers)
-        if not (self.reusable or (self._request is None and self._persistent)):
+        fresh = self._request is None and self._persistent and not self._eof
+        if not (fresh or self.reusable):
             raise RuntimeError("a request on a connection that cannot take one")
         data = encode_request_head(event)
         try:
