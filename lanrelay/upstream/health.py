@@ -24,7 +24,7 @@ JITTER = 0.2
 """The part of an interval by which it may be shorter, so that checks do not march in step."""
 
 LONGEST_HEAD = 16384
-"""Bytes read in search of the status line; only interim answers come before it."""
+"""Bytes that interim answers may take before the status that counts."""
 
 
 class HealthCheck:
@@ -186,8 +186,6 @@ def status_of(received: bytes) -> int | None:
 
     @raise CheckFailed: this is no HTTP/1.x, or it goes on for too long.
     """
-    if len(received) > LONGEST_HEAD:
-        raise CheckFailed("the answer to the health check has no end of its head")
     rest = received
     while True:
         if b"\n" not in rest:
@@ -201,6 +199,8 @@ def status_of(received: bytes) -> int | None:
         if status >= 200:
             return status
         end = re.search(rb"\r?\n\r?\n", rest)
+        if len(received) > LONGEST_HEAD:
+            raise CheckFailed("the answer to the health check does not come to its status")
         if end is None:
             return None
         rest = rest[end.end() :]

@@ -201,6 +201,11 @@ class GetTests(HealthCase):
         self.ask().lose()
         self.assertIsInstance(self.upstream.last_error, PeerClosed)
 
+    def test_a_large_answer_in_one_read(self) -> None:
+        stream = self.ask()
+        stream.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + bytes(300000))
+        self.assertIsNone(self.upstream.last_error)
+
     def test_something_that_is_no_http(self) -> None:
         for answer in (b"SSH-2.0-OpenSSH\r\n", b"HTTP/2 200\r\n", b"x" * 20000, b"HTTP/1.1 2", b"\n"):
             self.setUp()
