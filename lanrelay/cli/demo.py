@@ -61,7 +61,7 @@ listeners:
     type: tcp-forward
     listen: localhost:{tcp}
     upstream:
-      url: tls://{name}
+      url: tls://{name}:443
       address: 127.0.0.1:{host}
       tls:
         ca: {ca}

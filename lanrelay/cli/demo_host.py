@@ -105,6 +105,9 @@ class Handler(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     server_version = "lan-host"
+    disable_nagle_algorithm = (
+        True  # else a stream's first event waits 40 ms for the acknowledgement of its head
+    )
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -204,6 +207,15 @@ class Server(ThreadingHTTPServer):
         self.socket: socket.socket = context.wrap_socket(
             self.socket, server_side=True, do_handshake_on_connect=False
         )
+
+    def shutdown_request(self, request: Any) -> None:
+        """Say close_notify first, as a good server does; without it the end would look like a cut."""
+        try:
+            request.settimeout(1)
+            request.unwrap()
+        except (OSError, ValueError):
+            pass
+        self.close_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went, or refused our certificate: that is what the demonstration is about."""
