@@ -351,7 +351,11 @@ class Exchange:
         stream, unread = origin.take_over()
         limits = PumpLimits(idle=timeouts.stream, half_closed=timeouts.half_closed, close=timeouts.close)
         pump = self.connection.join(stream, session=session, limits=limits, to_downstream=unread)
-        pump.done.addCallback(lambda _: self._way.ledger.close(session))
+        pump.done.addCallback(self._pumped, origin)
+
+    def _pumped(self, result: None, origin: OriginConnection) -> None:
+        origin.released()
+        self._way.ledger.close(self.session)
 
     def _too_large(self, limit: int) -> None:
         error = RemoteProtocolError(f"a request body of more than {limit} bytes", 413)

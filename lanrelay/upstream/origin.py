@@ -166,14 +166,20 @@ class OriginConnection(Protocol):
             self._stream.resumeProducing()
 
     def take_over(self) -> tuple[Stream, bytes]:
-        """After a 101: the caller owns the stream, which is paused, and the bytes after the head."""
+        """
+        After a 101: the caller owns the stream, which is paused, and the bytes after the head.
+
+        The connection counts as in use until the caller calls L{released}.
+        """
         self._receiver = None
         self._deadline.stop()
         self._stream.unregisterProducer()
         self._stream.pauseProducing()
-        unread = self._wire.take_unread()
+        return self._stream, self._wire.take_unread()
+
+    def released(self) -> None:
+        """The stream that was taken over is gone."""
         self._out_of_use()
-        return self._stream, unread
 
     def abort(self) -> None:
         """The answer is not wanted any more: reset, so that the origin notices at once."""

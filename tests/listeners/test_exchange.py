@@ -205,6 +205,56 @@ class StreamingTests(ExchangeTestCase):
         self.assertIn(b"401 Unauthorized", self.client.take())
 
 
+class PiecesTests(ExchangeTestCase):
+    """Whatever the pieces in which both sides send, the same comes out."""
+
+    REQUEST = CHUNKED + b"3\r\none\r\n2\r\ntw\r\n0\r\nX-Sum: 5\r\n\r\n"
+    ANSWER = (
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n"
+        + DATE
+        + b"Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n0\r\nX-End: 1\r\n\r\n"
+    )
+
+    def travelled(self, request: list[bytes], answer: list[bytes]) -> tuple[bytes, bytes]:
+        """What reached the origin, and what the client."""
+        self.serve()
+        for piece in request:
+            self.client.receive(piece)
+        origin = self.dialed()
+        for piece in answer:
+            origin.receive(piece)
+        sent, received = origin.take(), self.client.take()
+        self.assertEqual((self.session.received, self.session.sent), (5, 3))
+        via = next(line for line in sent.split(b"\r\n") if line.startswith(b"Via: ")) + b"\r\n"
+        return unchunked(sent.replace(via, b"")), unchunked(received.replace(via, b""))
+
+    def test_split_at_every_position_and_one_by_one(self) -> None:
+        request, answer = self.REQUEST, self.ANSWER
+        expected = self.travelled([request], [answer])
+        self.assertTrue(expected[0].endswith(b"onetw X-Sum: 5"), expected)
+        self.assertTrue(expected[1].endswith(b"one X-End: 1"), expected)
+        for at in range(1, len(request)):
+            self.assertEqual(self.travelled([request[:at], request[at:]], [answer]), expected)
+        for at in range(1, len(answer)):
+            self.assertEqual(self.travelled([request], [answer[:at], answer[at:]]), expected)
+        single = self.travelled(
+            [request[at : at + 1] for at in range(len(request))],
+            [answer[at : at + 1] for at in range(len(answer))],
+        )
+        self.assertEqual(single, expected)
+
+
+def unchunked(message: bytes) -> bytes:
+    """A message of this module's tests with its chunks joined, for their sizes may differ."""
+    head, _, body = message.partition(b"chunked\r\n\r\n")
+    content = b""
+    while (size := int(body[: body.index(b"\r\n")], 16)) > 0:
+        start = body.index(b"\r\n") + 2
+        content += body[start : start + size]
+        body = body[start + size + 2 :]
+    return head + content + b" " + body.removeprefix(b"0\r\n").strip()
+
+
 class BackpressureTests(ExchangeTestCase):
     def test_a_client_that_does_not_read_pauses_the_origin(self) -> None:
         origin = self.asked(GET)
@@ -468,6 +518,8 @@ class UpgradeTests(ExchangeTestCase):
         answer = self.client.take()
         self.assertIn(b"Connection: upgrade\r\nUpgrade: websocket\r\n", answer)
         self.assertTrue(answer.endswith(b"\r\n\r\nhello"))
+        [upstream] = self.service.groups[0].members
+        self.assertEqual(upstream.open, 1)
         self.client.receive(b"ping")
         origin.receive(b"pong")
         self.assertEqual((origin.take(), self.client.take()), (b"ping", b"pong"))
@@ -475,6 +527,7 @@ class UpgradeTests(ExchangeTestCase):
         self.client.receive_eof()
         self.assertEqual((self.session.status, self.session.phase), (101, "done"))
         self.assertEqual((self.session.received, self.session.sent), (9, 9))
+        self.assertEqual(upstream.open, 0)
         self.assertAllOver()
 
     def test_a_refused_upgrade_is_an_ordinary_answer(self) -> None:

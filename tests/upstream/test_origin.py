@@ -290,6 +290,8 @@ class OriginTests(OriginTestCase):
         self.assertIs(stream, self.stream)
         self.assertEqual(unread, b"frame")
         self.assertFalse(self.stream.reading)
+        self.assertEqual(self.home.ended_ones, [])
+        self.origin.released()
         self.assertEqual(self.home.ended_ones, [self.origin])
 
     def test_interim_heads_come_before_the_final_one(self) -> None:
