@@ -120,6 +120,7 @@ class AcceptTests(PortTestCase):
         self.assertEqual(len(self.streams), 1)
         self.assertFalse(self.reads(port))
         self.assertEqual(self.bound.socket.fileno(), -1)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
         port.stop()
         port.start()
         self.assertFalse(self.reads(port))

@@ -294,7 +294,7 @@ class SilenceTests(PumpTestCase):
         self.join()
         self.client.full = True
         self.server.receive(b"x")
-        for _ in range(20):
+        for _ in range(21):  # so that the timer is half way when the pause ends
             self.clock.advance(30)
         self.assertEqual(self.ends, [])
         self.client.full = False
@@ -310,6 +310,14 @@ class SilenceTests(PumpTestCase):
         self.clock.advance(599)
         self.assertEqual(self.ends, [])
         self.clock.advance(2)
+        self.assertOver(phase="tunnel", by="relay", error="connection_read_timeout")
+
+    def test_a_side_that_ended_while_it_was_paused_no_longer_counts_as_paused(self) -> None:
+        self.join()
+        self.server.full = True
+        self.client.protocol.dataReceived(b"up")
+        self.client.protocol.readConnectionLost()
+        self.clock.advance(601)
         self.assertOver(phase="tunnel", by="relay", error="connection_read_timeout")
 
     def test_never_is_never_until_one_side_has_ended(self) -> None:

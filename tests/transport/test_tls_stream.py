@@ -289,6 +289,14 @@ class BackpressureTests(TlsStreamTestCase):
         self.wire.run()
         self.assertEqual((client.told, server.told), (["lost"], ["data", "end"]))
 
+    def test_a_half_close_ends_the_producer_s_part(self) -> None:
+        client, server = self.listen()
+        self.client.registerProducer(Producer(), True)
+        self.client.loseWriteConnection()
+        self.wire.run()
+        self.assertEqual((client.told, server.told), (["flushed"], ["end"]))
+        self.client.unregisterProducer()
+
     def test_a_pause_in_the_middle_holds_the_rest_back(self) -> None:
         from lanrelay.transport.stream import hand_over
 
