@@ -314,11 +314,14 @@ class Exchange:
             return
         held, self._held = self._held, []
         self._held_size = 0
-        self.connection.resume_reading()
         for data in held:
             origin.send_body(data)
-        if self._whole and self.origin is origin:
+        if self.origin is not origin:
+            return
+        if self._whole:
             self._request_sent(origin)
+        elif not origin.full:
+            self.connection.resume_reading()  # last, for a stream may deliver from within this call
 
     def _request_sent(self, origin: OriginConnection) -> None:
         if not self._head_sent:

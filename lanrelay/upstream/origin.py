@@ -81,6 +81,7 @@ class OriginConnection(Protocol):
     @ivar reused: a request was made on it before the one under way.
     @ivar sent: bytes of the request under way were written.
     @ivar answered: bytes of its answer came.
+    @ivar full: the origin does not read what is sent.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class OriginConnection(Protocol):
         self.reused = False
         self.sent = False
         self.answered = False
+        self.full = False
         self._timeouts = timeouts
         self._home = home
         self._wire = Http1Client()
@@ -108,7 +110,6 @@ class OriginConnection(Protocol):
         self._open = True  # neither closed nor given away
         self._gone = False
         self._paused = False
-        self._full = False
         self._waiting = ""
         self._deadline = Deadline(reactor, self._too_late)
 
@@ -255,14 +256,14 @@ class OriginConnection(Protocol):
     # IPushProducer: the stream's word on whether the origin reads.
 
     def pauseProducing(self) -> None:
-        if not self._full:
-            self._full = True
+        if not self.full:
+            self.full = True
             if self._receiver is not None:
                 self._receiver.pause_upload()
 
     def resumeProducing(self) -> None:
-        if self._full:
-            self._full = False
+        if self.full:
+            self.full = False
             if self._receiver is not None:
                 self._receiver.resume_upload()
 
@@ -300,13 +301,13 @@ class OriginConnection(Protocol):
         self._deadline.clear()
         if not self._open:
             return
-        if not self._request_ended or self._full:
+        if not self._request_ended or self.full:
             self.abort()  # the rest of the upload is of no use
             return
         if self._paused:
             self._paused = False
-            self._stream.resumeProducing()
-        if not self._wire.reusable or self._home is None or not self._home.put(self):
+            self._stream.resumeProducing()  # may end it at once, if something came that was not asked for
+        if self._open and not (self._wire.reusable and self._home is not None and self._home.put(self)):
             self.close()
 
     def _fail(self, error: RelayError) -> None:

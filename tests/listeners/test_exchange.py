@@ -12,6 +12,7 @@ from lanrelay.errors import CertificateExpired, ConnectionRefused, DialTimeout, 
 from lanrelay.listeners.exchange import HELD_MAX
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.observe.session import Session
+from lanrelay.upstream.dial import Dialed
 from tests.support.listening import Surroundings, accept
 from tests.support.memory import MemoryStream
 
@@ -124,8 +125,26 @@ class StreamingTests(ExchangeTestCase):
         self.client.receive(b"y" * HELD_MAX)
         origin = self.dialed()
         self.assertTrue(self.client.reading)
-        sent = origin.take()
-        self.assertEqual((sent.count(b"x" * HELD_MAX), sent.count(b"y" * HELD_MAX)), (1, 1))
+        _, first, second = origin.take().split(b"%x\r\n" % HELD_MAX)
+        self.assertEqual((first, second), (b"x" * HELD_MAX + b"\r\n", b"y" * HELD_MAX + b"\r\n"))
+
+    def test_what_was_held_goes_to_an_origin_that_does_not_read_and_no_more(self) -> None:
+        self.client.receive(CHUNKED + b"%x\r\n" % (4 * HELD_MAX) + b"x" * HELD_MAX)
+        self.client.receive(b"y" * HELD_MAX)
+        origin = MemoryStream()
+        origin.full = True
+        self.around.dialer.pending.pop(0).callback(Dialed(stream=origin, address="192.0.2.1:80"))
+        self.assertFalse(self.client.reading)
+        self.assertNotIn(b"y" * HELD_MAX, origin.buffer)
+        origin.full = False
+        self.assertTrue(self.client.reading)
+        self.assertIn(b"y" * HELD_MAX, origin.take())
+
+    def test_the_end_of_an_upload_that_came_while_it_was_held_is_sent_once(self) -> None:
+        self.client.receive(CHUNKED + b"%x\r\n" % HELD_MAX + b"x" * HELD_MAX)
+        self.client.receive(b"\r\n0\r\n\r\n")
+        origin = self.dialed()
+        self.assertTrue(origin.take().endswith(b"x\r\n0\r\n\r\n"))
 
     def test_a_small_post_leaves_its_client_heard_during_the_dial(self) -> None:
         self.client.receive(POST + b"0123456789")
@@ -485,8 +504,6 @@ class RepeatTests(ExchangeTestCase):
         self.client.receive(POST + b"0123456789")
         lost = MemoryStream()
         lost.lose()
-        from lanrelay.upstream.dial import Dialed
-
         self.around.dialer.pending.pop(0).callback(Dialed(stream=lost, address="192.0.2.1:80"))
         origin = self.dialed()
         self.assertTrue(origin.take().endswith(b"0123456789"))
