@@ -30,6 +30,7 @@ class HealthCase(SynchronousTestCase):
             self.settings,
         )
         self.check = HealthCheck(self.clock, self.upstream, self.settings, rng=lambda: self.chance)
+        self.addCleanup(self.check.stop)
 
     def start(self) -> None:
         self.check.start()
