@@ -219,7 +219,7 @@ def most_telling(failures: Sequence[DialError]) -> DialError:
         return -1  # names, TLS, denials: each says more than any failure of TCP
 
     best = min(failures, key=rank)
-    best.others = tuple(error for error in failures if error is not best)
+    best.others += tuple(error for error in failures if error is not best and error not in best.others)
     return best
 
 

@@ -178,7 +178,15 @@ class TellingTests(SynchronousTestCase):
         for place, better in enumerate(order):
             for worse in order[place + 1 :]:
                 self.assertIs(most_telling([worse, better]), better)
-                self.assertEqual(better.others, (worse,))
+                self.assertEqual(better.others[-1], worse)
+
+    def test_what_was_known_before_is_kept(self) -> None:
+        """The failures of its other addresses, when upstreams are compared."""
+        best, address, upstream = ConnectionRefused(), Unroutable(), DialTimeout()
+        most_telling([best, address])
+        for _ in range(2):
+            self.assertIs(most_telling([best, upstream]), best)
+            self.assertEqual(best.others, (address, upstream))
 
     def test_of_equals_the_first(self) -> None:
         first, second = DialTimeout(), DialTimeout()
