@@ -62,8 +62,8 @@ def own_origin(head: RequestHead, *, secure: bool) -> bytes | None:
 
 def is_own_origin(head: RequestHead, *, secure: bool) -> bool:
     """Whether the request's Origin is the relay's own: no other page asks, and CORS has no part in it."""
-    origin = head.headers.get(b"origin")
-    return origin is not None and _normal_origin(origin) == own_origin(head, secure=secure)
+    origin, own = head.headers.get(b"origin"), own_origin(head, secure=secure)
+    return origin is not None and own is not None and _normal_origin(origin) == own
 
 
 # --- Host ---------------------------------------------------------------------------------------------
