@@ -164,7 +164,7 @@ class RelayService(Service):
                 end.addErrback(self._bug)
             waiting = sum(listener.open_connections for listener in self.listeners)
             if waiting:
-                self.log.info("stopped listening; {n} connections are given time to end", n=waiting)
+                self.log.info("stopped listening; connections given time to end: {n}", n=waiting)
             DeferredList(ends).addCallback(self._all_ended)
             if self._ending_now:
                 self._end()

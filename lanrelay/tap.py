@@ -112,14 +112,14 @@ def choose_log(command_line: MutableMapping[str, Any] | None, log: Log) -> ILogO
     """
     if command_line is None:
         return None
-    from lanrelay.observe.logformat import observer
+    from lanrelay.observe.logformat import LineObserver
 
     if "fileLogObserverFactory" in command_line:  # python -m twisted
         from twisted.logger import LogLevel
 
         given = command_line["logLevel"].name  # where --log-level says something, it wins
         level = log.level if given == "info" else {"critical": "error"}.get(given, given)
-        command_line["fileLogObserverFactory"] = partial(observer, format=log.format, level=level)
+        command_line["fileLogObserverFactory"] = partial(LineObserver, format=log.format, level=level)
         command_line["logLevel"] = LogLevel.debug  # ours decides
         return None
     if command_line.get("logger") or command_line.get("syslog"):
@@ -133,14 +133,14 @@ def _twistd_file(command_line: MutableMapping[str, Any], log: Log) -> ILogObserv
 
     from twisted.python.logfile import LogFile
 
-    from lanrelay.observe.logformat import observer
+    from lanrelay.observe.logformat import LineObserver
 
     name = command_line.get("logfile")
     if command_line.get("nodaemon") and name in (None, "", "-"):
-        return observer(sys.stdout, format=log.format, level=log.level)
+        return LineObserver(sys.stdout, format=log.format, level=log.level)
     if name == "-":
         return None  # twistd says that a daemon cannot
     file = LogFile.fromFullPath(name or "twistd.log")
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(file.rotate))
-    return observer(file, format=log.format, level=log.level)
+    return LineObserver(file, format=log.format, level=log.level)

@@ -212,7 +212,7 @@ class ServiceTests(SynchronousTestCase):
         relay = self.started(forward(timeouts=model.Timeouts(drain=7.0)))
         client = self.busy(relay)
         stopping = relay.stopService()
-        self.assertIn("stopped listening; 1 connections are given time to end", self.logged())
+        self.assertIn("stopped listening; connections given time to end: 1", self.logged())
         self.reactor.advance(6.9)
         self.assertNoResult(stopping)
         self.assertFalse(client.aborted)

@@ -31,11 +31,11 @@ from collections.abc import Collection
 
 from twisted.logger import Logger
 
-from lanrelay.observe.logformat import ACCESS_NAMESPACE, moment, printable
+from lanrelay.observe.logformat import ACCESS_NAMESPACE, Record, moment, printable
 from lanrelay.observe.session import Session
 
 
-class AccessRecord:
+class AccessRecord(Record):
     """One closed session, ready to be logged in either form."""
 
     __slots__ = ("_duration", "_session")

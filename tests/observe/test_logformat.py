@@ -10,8 +10,9 @@ from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.observe import logformat
 from lanrelay.observe.accesslog import AccessRecord
-from lanrelay.observe.logformat import ACCESS_NAMESPACE, Format, Level, moment, observer, printable
+from lanrelay.observe.logformat import ACCESS_NAMESPACE, Format, Level, LineObserver, moment, printable
 from tests.observe.test_accesslog import session
 
 
@@ -20,7 +21,7 @@ class Written:
 
     def __init__(self, format: Format = "text", level: Level = "info") -> None:
         self.file = io.StringIO()
-        self.publisher = LogPublisher(observer(self.file, format=format, level=level))
+        self.publisher = LogPublisher(LineObserver(self.file, format=format, level=level))
 
     def logger(self, namespace: str = "lanrelay.service") -> Logger:
         return Logger(namespace=namespace, observer=self.publisher)
@@ -82,6 +83,13 @@ class TextTests(SynchronousTestCase):
             written.logger().failure("bug", failure(Unspeakable()))
             self.assertIn("bug", written.lines()[0])
 
+    def test_what_the_file_cannot_encode_is_escaped(self) -> None:
+        raw = io.BytesIO()
+        file = io.TextIOWrapper(raw, encoding="ascii")
+        publisher = LogPublisher(LineObserver(file, format="text", level="info"))
+        Logger(namespace="lanrelay.service", observer=publisher).info("caf\u00e9")
+        self.assertTrue(raw.getvalue().endswith(b"[info] caf\\xe9\n"), raw.getvalue())
+
     def test_undecodable_file_names_can_be_written(self) -> None:
         self.assertEqual(printable(os.fsdecode(b"caf\xe9")), "caf\\udce9")
 
@@ -140,6 +148,7 @@ class MomentTests(SynchronousTestCase):
             os.environ["TZ"] = zone
             os.putenv("TZ", zone)
             time.tzset()
+            logformat._second.cache_clear()
             self.assertEqual(moment(1_800_000_000.25), text)
         os.unsetenv("TZ")
 

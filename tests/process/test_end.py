@@ -56,7 +56,7 @@ class StopTests(SynchronousTestCase):
         server.close()
         self.assertEqual(relay.wait(), 0)
         self.assertRegex(relay.log(), rf"\[info\] {number.name}: stopping")
-        self.assertIn(" connections are given time to end", relay.log())
+        self.assertIn("connections given time to end: ", relay.log())
 
     def test_sigterm_stops_listening_at_once_and_lets_a_connection_end(self) -> None:
         self.drains(SIGTERM, "foreground")
