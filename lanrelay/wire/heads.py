@@ -9,7 +9,7 @@ from lanrelay.wire.authority import parse_authority
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead, Version
 from lanrelay.wire.headers import Field, Headers
 from lanrelay.wire.limits import Limits
-from lanrelay.wire.target import check_target
+from lanrelay.wire.target import parse_target
 
 # RFC 9112 section 3. A target is printable and has no fragment (RFC 9110 section 7.1). Bytes from 0x80 on
 # pass, as with nginx and llhttp, for curl sends an IRI as it was typed; h11 and HAProxy refuse them.
@@ -89,7 +89,8 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
     method, target, version = parse_request_line(lines[0], limits)
     headers = _parse_fields(lines, limits)
     index = headers.index
-    check_target(method, target)
+    if target[0] != 47 or method == b"CONNECT":  # nearly always a path, which needs no further look
+        parse_target(method, target)
     host = index.get(b"host")
     if host is None:
         if version == HTTP_1_1:

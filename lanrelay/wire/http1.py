@@ -58,11 +58,6 @@ class Http1Server(MessageReader):
         """The request was received to its end."""
         return self.request is not None and self._reading in (Reading.COMPLETE, Reading.SWITCHED)
 
-    @property
-    def head_begun(self) -> bool:
-        """Some of a request head has come, but not all."""
-        return self._reading is Reading.HEAD and bool(self._held)
-
     def start_next_cycle(self) -> list[Event]:
         """
         Go on with what came behind the last request; may hold a whole next one.

@@ -70,12 +70,6 @@ def parse_target(method: bytes, target: bytes) -> Target:
     return Target(form="absolute", scheme=scheme, authority=authority, path=path)
 
 
-def check_target(method: bytes, target: bytes) -> None:
-    """As L{parse_target}, and free for the form that nearly every request has."""
-    if target[:1] != b"/" or method == b"CONNECT":
-        parse_target(method, target)
-
-
 def _connect_authority(target: bytes) -> Authority:
     try:
         authority = parse_authority(target)

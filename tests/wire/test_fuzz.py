@@ -72,7 +72,20 @@ FRAGMENTS = [
     b"\xff",
     b"ffffffffffffffffffff",
 ]
-nearly = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=4), max_size=14).map(b"".join)
+# What stands before them, so that they are not all broken in their first line.
+STARTS = [
+    b"",
+    b"GET / HTTP/1.1\r\nHost: a\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+]
+nearly = st.builds(
+    lambda start, rest: start + b"".join(rest),
+    st.sampled_from(STARTS),
+    st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=4), max_size=14),
+)
 cuts = st.lists(st.integers(0, 200), max_size=6)
 
 
