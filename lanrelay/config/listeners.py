@@ -8,7 +8,7 @@ from typing import Literal
 
 from lanrelay.addresses import is_loopback, unmapped
 from lanrelay.config import expand, hosts, model, nodes, reverse_proxy, upstreams, values
-from lanrelay.config.place import Broken, Fields, Key, Place, Table
+from lanrelay.config.place import Broken, Fields, Key, Place, Table, as_it_is
 from lanrelay.config.readers import many, named, off_as, one, optional, path
 from lanrelay.config.values import Unfit
 
@@ -136,7 +136,7 @@ FORWARD_PROXY = Table(
     {
         "allow": Key(many(_RULES)),
         "deny": Key(many(_RULES, can_be_off=True), "none"),
-        "auth": Key(optional(_auth), "none"),
+        "auth": Key(optional(_auth), "none", mask=expand.mask),
         "parent": Key(upstreams.PARENT, "none", mask=expand.mask_url),
         "parent_bypass": Key(many(_RULES, can_be_off=True), "none"),
         "resolve": Key(off_as({}, named(_name, many(one(hosts.ip)))), "none"),
@@ -199,7 +199,7 @@ def _command(place: Place) -> tuple[str, ...]:
 def _variables(place: Place) -> dict[str, str]:
     """Variables by name; what looks like a credential is not shown."""
     for word, child in place.entries():
-        child.mask = expand.mask if expand.is_secret_name(word) else child.mask
+        child.mask = expand.mask if expand.is_secret_name(word) else as_it_is
     return named(values.variable_name, one(values.argument))(place)
 
 
@@ -210,7 +210,7 @@ EXEC = Table(
     {
         "command": Key(_command, required=True),
         "cwd": Key(path, "."),
-        "env": Key(off_as({}, _variables), {}),
+        "env": Key(off_as({}, _variables), {}, mask=expand.mask),
         "protocol": Key(one(values.choice(_PROTOCOLS)), "raw"),
         "max_processes": Key(one(values.number(1, 10_000)), "8"),
         "stop_timeout": Key(_FROM_ZERO, "2s"),

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal, Union
+from typing import Literal
 
-IPAddress = Union[IPv4Address, IPv6Address]
-IPNetwork = Union[IPv4Network, IPv6Network]
-Duration = Union[float, None]
+IPAddress = IPv4Address | IPv6Address
+IPNetwork = IPv4Network | IPv6Network
+Duration = float | None
 
 
 class Secret(str):
@@ -81,7 +81,7 @@ class LaunchdSocket:
         return f"launchd:{self.name}"
 
 
-ListenAddress = Union[TcpAddress, LocalhostAddress, UnixAddress, SystemdSocket, LaunchdSocket]
+ListenAddress = TcpAddress | LocalhostAddress | UnixAddress | SystemdSocket | LaunchdSocket
 
 # --- rules --------------------------------------------------------------------------------------------
 
@@ -147,7 +147,7 @@ class Trust:
     """
     Which certificates an upstream may show, and what we show it.
 
-    @ivar ca: PEM files, folders of them, or the word C{"system"}.
+    @ivar ca: PEM files, folders of them, or the word C{"system"}; empty where C{pin} alone decides.
     @ivar server_name: C{None}: the host of the URL.
     """
 
@@ -464,7 +464,8 @@ class Config:
     A whole configuration file.
 
     @ivar listeners: in the file's order, the disabled ones too.
-    @ivar warnings: what the reader of the log should know (a secret's file that others can read), as sentences.
+    @ivar warnings: what the reader of the log should know (a secret's file that others can read), as
+        sentences.
     """
 
     path: Path

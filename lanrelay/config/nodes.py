@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 
 import yaml
+from yaml.reader import Reader
 
 # Deeper than any configuration (routes, upstream, tls: 6), far from what Python's own recursion bears.
 MAX_DEPTH = 24
 # Nodes once every alias is written out: some hundred listeners need 5,000. Bounds the "billion laughs".
 MAX_NODES = 50_000
 
-# YAML 1.1 section 5.1, without the byte order mark, which is no text inside a file.
-_NOT_TEXT = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+# YAML 1.1 section 5.1. Taken from PyYAML, for it takes 5 ms to compile.
+_NOT_TEXT: re.Pattern[str] = Reader.NON_PRINTABLE
 
 
 class NotYaml(Exception):
@@ -174,11 +175,12 @@ class _Composer:
             raise NotYaml(
                 line,
                 column,
-                f'found the alias "*{name}", expected an anchor "&{name}" before it; '
+                # Not which: an unquoted password may begin with a star.
+                'found an alias, "*NAME", without its anchor, "&NAME", before it; '
                 'a value that begins with "*" needs quotes',
             )
         if node in self._open:
-            raise NotYaml(line, column, f'found the alias "*{name}" inside of what it stands for')
+            raise NotYaml(line, column, 'found an alias, "*NAME", inside of what it stands for')
         self._grow(node.weight, line, column)
         return node
 

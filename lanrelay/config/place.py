@@ -84,7 +84,8 @@ class Key:
     @ivar default: what C{check} prints where the file has nothing; a L{Table} for all of its defaults,
         C{None} where the default depends on other keys (or there is none).
     @ivar field: the field of the record, where it is not called as the key is.
-    @ivar mask: makes a text showable that may hold a secret.
+    @ivar mask: makes a text showable that may hold a secret; where the value has no table of its own, also
+        what is inside of it.
     """
 
     __slots__ = ("default", "field", "mask", "name", "read", "required")
@@ -146,7 +147,7 @@ class Place:
         self.key = key
         self.excused = False
         self.expanded = False
-        self.mask: Callable[[str], str] = _as_it_is
+        self.mask: Callable[[str], str] = as_it_is
         self._shown: Shown | None = None
         self._text: str | None = None
         self._entries: list[tuple[str, Place]] | None = None
@@ -309,8 +310,7 @@ class Fields:
     def _read(self, word: str, key: Key, child: Place) -> None:
         self.given[word] = child
         self.place.context.given.add(key.name)
-        if key.mask is not None:
-            child.mask = key.mask
+        child.mask = key.mask or as_it_is
         try:
             value = child.read(key.read)
         except Broken:
@@ -387,7 +387,8 @@ class Fields:
 # --- helpers ------------------------------------------------------------------------------------------
 
 
-def _as_it_is(text: str) -> str:
+def as_it_is(text: str) -> str:
+    """The mask of what is no secret."""
     return text
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lanrelay.config import expand, nodes
 from lanrelay.config.complaints import excerpt
-from lanrelay.config.place import Broken, Place, Shown
+from lanrelay.config.place import Broken, Place, Shown, as_it_is
 from lanrelay.config.values import Unfit
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def off_as(off: T, read: Callable[[Place], T]) -> Callable[[Place], T]:
     def read_or_off(place: Place) -> T:
         if not place.is_off():
             return read(place)
-        place.mask = str  # the word is no secret
+        place.mask = as_it_is  # the word is no secret
         return off
 
     return read_or_off

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Literal, TypeVar
 
 from lanrelay.config import expand, hosts, model, upstreams, values
-from lanrelay.config.place import Broken, Fields, Key, Place, Table
+from lanrelay.config.place import Broken, Fields, Key, Place, Table, as_it_is
 from lanrelay.config.readers import many, named, off_as, one, optional
 
 T = TypeVar("T")
@@ -16,13 +16,9 @@ T = TypeVar("T")
 
 def _values(place: Place) -> tuple[tuple[str, str], ...]:
     """Names and values; one that looks like a credential is not shown."""
-    if place.is_off():
-        return ()
-    for word, child in place.entries():
-        if expand.is_secret_name(word):
-            child.mask = expand.mask
     seen: set[str] = set()
     for word, child in place.entries():
+        child.mask = expand.mask if expand.is_secret_name(word) else as_it_is
         if word.lower() in seen:
             child.complain_of_key("found the same field again, expected it once")
         seen.add(word.lower())
@@ -38,16 +34,14 @@ def _value(place: Place) -> str:
 HEADER_RULES = Table(
     "headers",
     {
-        "set": Key(_values, {}),
-        "add": Key(_values, {}),
+        "set": Key(off_as((), _values), {}, mask=expand.mask),
+        "add": Key(off_as((), _values), {}, mask=expand.mask),
         "remove": Key(many(one(values.header_name), can_be_off=True), []),
     },
 )
 
 
 def _rules(place: Place) -> model.HeaderRules:
-    if place.is_off():
-        return model.HeaderRules()
     fields = place.fields(HEADER_RULES)
     kept = {name.lower() for word in ("set", "add") for name, _ in fields.get(word, ())}
     for name in fields.get("remove", ()):
@@ -56,7 +50,15 @@ def _rules(place: Place) -> model.HeaderRules:
     return fields.build(model.HeaderRules)
 
 
-HEADERS = Table("both-headers", {"request": Key(_rules, HEADER_RULES), "response": Key(_rules, HEADER_RULES)})
+_RULES = off_as(model.HeaderRules(), _rules)
+
+HEADERS = Table(
+    "both-headers",
+    {
+        "request": Key(_RULES, HEADER_RULES, mask=expand.mask),
+        "response": Key(_RULES, HEADER_RULES, mask=expand.mask),
+    },
+)
 
 Headers = tuple[model.HeaderRules, model.HeaderRules]
 _NO_HEADERS: Headers = (model.HeaderRules(), model.HeaderRules())

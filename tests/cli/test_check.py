@@ -145,6 +145,14 @@ class CheckTests(ConfigCase):
         first = self.examine(text)
         self.assertEqual(self.load(check.render(first.effective)), first.config)
 
+    def test_what_is_off_is_shown_as_off(self) -> None:
+        shown = self.shown(
+            listener_text("headers: {request: off, response: {set: none}}", kind="reverse-proxy")
+        )
+        self.assertIn("      request: off\n      response:\n        set: none\n", shown)
+        self.assertIn("passphrase: none\n", shown)
+        self.assertIn("auth: none\n", self.shown(listener_text("auth: none", kind="connect-proxy")))
+
     def test_warnings_go_to_stderr(self) -> None:
         (self.folder / "level").write_text("info")
         (self.folder / "level").chmod(0o644)

@@ -259,6 +259,13 @@ class ForwardProxyTests(ConfigCase):
             found = self.complaint(listener_text(f"auth: {{users: {{a: {secret}}}}}", kind="connect-proxy"))
             self.assertNotIn("hunter2", found)
             self.assertIn("listeners.one.auth.users.a", found)
+        for body in ("auth: a:hunter2", "auth: {users: a:hunter2}", "auth: {users: {a: *hunter2}}"):
+            self.assertNotIn("hunter2", self.complaint(listener_text(body, kind="connect-proxy")))
+
+    def test_the_file_of_users_is_shown(self) -> None:
+        self.assertIn(
+            'found "~bob/x"', self.complaint(listener_text("auth: {file: ~bob/x}", kind="connect-proxy"))
+        )
 
     def test_an_exposed_proxy_needs_auth(self) -> None:
         for kind in ("connect-proxy", "socks-proxy"):

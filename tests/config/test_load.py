@@ -6,11 +6,14 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lanrelay.cli.check import render
 from lanrelay.config import load as load_module
 from lanrelay.config import model
+from lanrelay.config.listeners import KINDS
 from lanrelay.config.load import Complaint, ConfigErrors, load
 from lanrelay.errors import RelayError
 from tests.config.support import ConfigCase, listener_text
+from tests.config.tables import TABLES
 
 # "A whole example" of the configuration's contract.
 EXAMPLE = """\
@@ -289,7 +292,54 @@ class ReferenceTests(ConfigCase):
         self.assertIn("expected text in UTF-8", found)
 
 
+_WORDS = sorted({word for table in TABLES for word in table.keys} | {"a", "nas.lan", "X-Token"})
+_VALUES = """
+    off none [] true 0 1 8080 5s 1MiB 0600 any private loopback 127.0.0.1:80 0.0.0.0:81 localhost:82 unix:x
+    tcp://nas.lan:22 tls://nas.lan:22 https://lan-host http://h:1/p http+unix:y *.lan:443 10.0.0.0/8 ~/x ${A}
+    [::1]:83 ${NOPE} ${file:x} ${A:-b} $${A} null preserve first 1.2 200-399 /p system v1 a:1 x@y
+""".split()  # noqa: SIM905
+_TREES = st.recursive(
+    st.sampled_from(_VALUES),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@st.composite
+def _files(draw: st.DrawFn) -> dict[str, object]:
+    """A file with listeners of the right shape and a good deal of nonsense in them."""
+    found: dict[str, object] = {}
+    for name in draw(st.lists(st.sampled_from(["a", "b", "c"]), unique=True, min_size=1)):
+        kind = draw(st.sampled_from(list(KINDS)))
+        keys = list(KINDS[kind][0].keys)
+        body = draw(st.dictionaries(st.sampled_from(keys), _TREES, max_size=3))
+        for word in draw(st.lists(st.sampled_from(keys), max_size=3)):
+            default = KINDS[kind][0].keys[word].default
+            if isinstance(default, (str, list)):
+                body[word] = default
+        enabled = draw(st.sampled_from(["true", "false"]))
+        upstream = {"tcp-forward": "tcp://h:1", "reverse-proxy": "http://h", "exec": "x"}
+        if kind in upstream and not body.keys() & {"upstream", "routes", "command"}:
+            body["command" if kind == "exec" else "upstream"] = upstream[kind]
+        found[name] = {"listen": f"unix:{name}", **body, "type": kind, "enabled": enabled}
+    rest = draw(st.dictionaries(st.sampled_from(["log", "admin", "control"]), _TREES, max_size=1))
+    return {**rest, "listeners": found}
+
+
 class FuzzTests(ConfigCase):
+    @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300, deadline=None)
+    @given(_files())
+    def test_right_keys_with_random_values(self, tree: dict[str, object]) -> None:
+        """Refused with complaints; or what C{check} prints of it means the same."""
+        try:
+            loaded = self.examine(render(tree), A="a")
+        except ConfigErrors as errors:
+            self.assertNotEqual(errors.complaints, ())
+            return
+        printed = render(loaded.effective)
+        if "***" not in printed:
+            self.assertEqual(self.load(printed, A="a"), loaded.config)
+
     @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=200, deadline=None)
     @given(st.binary())
     def test_random_bytes(self, content: bytes) -> None:
