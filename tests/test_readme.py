@@ -1,0 +1,130 @@
+"""What the documentation says can be pasted: configurations load, links lead somewhere, commands are real."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.config.load import load
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PAGES = [CHECKOUT / "README.md", CHECKOUT / "NEWS.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return [text for kind, text in _BLOCK.findall(page.read_text()) if kind == language]
+
+
+class ConfigurationTests(SynchronousTestCase):
+    def test_every_configuration_loads(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="lanrelay-docs-"))
+        self.addCleanup(shutil.rmtree, folder)
+        count = 0
+        for page in PAGES:
+            for text in blocks(page, "yaml"):
+                file = folder / f"{page.stem}-{count}.yaml"
+                file.write_text(text)
+                load(file)  # raises with every complaint
+                count += 1
+        self.assertGreater(count, 8)
+
+    def test_every_client_configuration_is_json(self) -> None:
+        for page in PAGES:
+            for text in blocks(page, "json"):
+                json.loads(text)
+
+    def test_there_is_no_block_without_its_end(self) -> None:
+        for page in PAGES:
+            self.assertEqual(page.read_text().count("\n```") % 2, 0, page.name)
+
+
+class LinkTests(SynchronousTestCase):
+    def test_every_link_to_a_file_leads_to_one(self) -> None:
+        for page in PAGES:
+            text = _BLOCK.sub("", page.read_text())
+            for link in _LINK.findall(text):
+                if link.startswith(("https://", "http://")):
+                    continue
+                path, _, anchor = link.partition("#")
+                target = (page.parent / path).resolve() if path else page
+                self.assertTrue(target.is_file(), f"{page.name}: {link}")
+                if anchor:
+                    self.assertIn(anchor, _anchors(target), f"{page.name}: {link}")
+
+
+def _anchors(page: Path) -> set[str]:
+    """The anchors that the headings of a page get."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+class CommandTests(SynchronousTestCase):
+    """The two commands with which a newcomer begins; continuous integration runs the second as it stands."""
+
+    def steps(self, last: str) -> list[list[str]]:
+        found = [text for text in blocks(CHECKOUT / "README.md", "") if text.rstrip().endswith(last)]
+        self.assertEqual(len(found), 1, last)
+        return [shlex.split(step) for step in found[0].replace("\n", " ").split("&&")]
+
+    def test_one_sets_up_and_runs_the_relay(self) -> None:
+        check, *steps = self.steps("twistd -n lanrelay -c conf/relay.yaml")
+        self.assertEqual(check[:2], ["python3", "-c"])
+        self.assertEqual(
+            steps,
+            [
+                ["python3", "-m", "venv", ".venv"],
+                [".venv/bin/pip", "install", "--quiet", "."],
+                [".venv/bin/twistd", "-n", "lanrelay", "-c", "conf/relay.yaml"],
+            ],
+        )
+
+    def test_one_sets_up_and_runs_the_tests(self) -> None:
+        check, *steps = self.steps(".venv/bin/trial tests")
+        self.assertEqual(check[:2], ["python3", "-c"])
+        self.assertEqual(
+            steps,
+            [
+                ["python3", "-m", "venv", ".venv"],
+                [".venv/bin/pip", "install", "--quiet", "-e", ".[dev]"],
+                [".venv/bin/trial", "tests"],
+            ],
+        )
+
+    def test_continuous_integration_runs_the_same(self) -> None:
+        script = (CHECKOUT / ".ci" / "run").read_text()
+        for step in ("-m venv .venv", ".venv/bin/pip install -e '.[dev]'", ".venv/bin/trial tests"):
+            self.assertIn(step, script)
+
+    def test_an_older_python_gets_one_plain_sentence(self) -> None:
+        code = self.steps(".venv/bin/trial tests")[0][2]
+        self.assertIsNone(self.exit_of(code, (3, 10, 0)))
+        self.assertIsNone(self.exit_of(code, (3, 13, 1)))
+        self.assertEqual(
+            self.exit_of(code, (3, 9, 6)), "lanrelay needs Python 3.10 or newer; this is Python 3.9.6"
+        )
+
+    def exit_of(self, code: str, version: tuple[int, ...]) -> object:
+        """What C{sys.exit} is called with under another Python, C{None} for success."""
+
+        class FakeSys:
+            version_info = version
+
+            @staticmethod
+            def exit(status: object) -> None:
+                raise SystemExit(status)
+
+        FakeSys.version = ".".join(map(str, version)) + " (main)"  # type: ignore[attr-defined]
+        try:
+            exec(code.replace("import sys; ", ""), {"sys": FakeSys})
+        except SystemExit as ended:
+            return ended.code or None
+        raise AssertionError("it does not end")
