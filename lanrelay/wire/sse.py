@@ -67,19 +67,12 @@ class EndpointRewriter:
         """Where the fields of the event are in C{_held}, without their line ends."""
         self._passed = 0
         self._started = False
-        self._after_cr = False
-        """What passed ended in CR, and LF would belong to it."""
 
     def feed(self, data: bytes) -> bytes:
         """What can go on now."""
         if self.done or not data:
             return data
         out: list[bytes] = []
-        if self._after_cr:
-            self._after_cr = False
-            if data[:1] == b"\n":
-                out.append(data[:1])
-                data = data[1:]
         self._held += data
         while not self.done and self._next_line(out):
             pass
@@ -103,9 +96,8 @@ class EndpointRewriter:
             self._searched = len(self._held)
             return False
         start, end = self._scanned, match.start()
-        half = match[0] == b"\r" and match.end() == len(self._held)
-        if half and start < end:  # the event is not at its end anyway: wait whether LF follows
-            self._searched = end
+        if start < end and match[0] == b"\r" and match.end() == len(self._held):
+            self._searched = end  # LF may follow; after a blank line it does no harm, for it is another
             return False
         self._scanned = self._searched = match.end()
         if not self._started:
@@ -121,7 +113,6 @@ class EndpointRewriter:
             self._passed += self._scanned
             self._held = self._held[self._scanned :]
             self._scanned = self._searched = 0
-            self._after_cr = half
             self._lines = []
         return True
 

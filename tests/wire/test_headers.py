@@ -117,6 +117,8 @@ class EndToEndTests(SynchronousTestCase):
             (b"X-Two", b"2"),
         )
         self.assertEqual(self.left(*fields, (b"X-Three", b"3")), [b"X-Three"])
+        fields = (b"Connection", b"close"), (b"x-one", b"1"), (b"Connection", b"x-one"), (b"A", b"2")
+        self.assertEqual(self.left(*fields), [b"A"])
 
     def test_connection_cannot_remove_what_guards(self) -> None:
         for name in (

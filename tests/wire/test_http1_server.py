@@ -122,6 +122,15 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(server.send(EndOfMessage()), b"")
         self.assertFalse(server.ready_for_next)
 
+    def test_an_error_within_a_request_can_be_answered(self) -> None:
+        server = Http1Server()
+        server.receive(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        self.assertRaises(RemoteProtocolError, server.receive, b"x\r\n")
+        out = server.send(ResponseHead(status=400, headers=Headers([(b"Content-Length", b"0")])))
+        self.assertIn(b"Connection: close\r\n", out)
+        server.send(EndOfMessage())
+        self.assertFalse(server.ready_for_next)
+
     def test_nothing_asked_can_be_answered(self) -> None:
         """A head that did not come in time: 408."""
         server = Http1Server()

@@ -308,6 +308,11 @@ ACCEPTED: list[tuple[str, bytes, tuple[object, ...]]] = [
             "end",
         ),
     ),
+    (
+        "an expectation of HTTP/1.0 is none",  # RFC 9110 section 10.1.1
+        b"GET / HTTP/1.0\r\nExpect: x\r\n\r\n",
+        ((b"GET", b"/", HTTP_1_0, [(b"Expect", b"x")]), "end"),
+    ),
 ]
 
 
