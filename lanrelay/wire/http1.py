@@ -218,6 +218,7 @@ class Http1Client(MessageReader):
         self._request: RequestHead | None = None
         self._body: BodyWriter | None = None
         self._persistent = True
+        self._interim = 0
         self._reading = Reading.COMPLETE
 
     # sending --------------------------------------------------------------------------------------
@@ -250,6 +251,7 @@ class Http1Client(MessageReader):
         self._request = event
         self._body = BodyWriter(framing)
         self.response = None
+        self._interim = 0
         self._reading = Reading.HEAD
         return data
 
@@ -293,6 +295,10 @@ class Http1Client(MessageReader):
             self._switch(head, events)
             return
         if head.status < 200:
+            # Go bounds them too, by the size of a head: without end they would only be work.
+            self._interim += len(block)
+            if self._interim > self._limits.head:
+                raise RemoteProtocolError("too many interim responses")
             events.append(head)
             return
         if request.method == b"CONNECT" and head.status < 300:

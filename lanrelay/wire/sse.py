@@ -59,12 +59,10 @@ class EndpointRewriter:
         self._rewrite = rewrite
         self._held = b""
         """The beginning of an event."""
-        self._scanned = 0
-        """Up to where C{_held} was taken apart into lines."""
-        self._searched = 0
-        """Up to where it holds no line end."""
+        self._begin = self._scanned = self._searched = 0
+        """In C{_held}: where the event begins, up to where it was taken apart, up to where no line ends."""
         self._lines: list[tuple[int, int]] = []
-        """Where the fields of the event are in C{_held}, without their line ends."""
+        """Where the fields of the event are, without their line ends."""
         self._passed = 0
         self._started = False
 
@@ -72,16 +70,19 @@ class EndpointRewriter:
         """What can go on now."""
         if self.done or not data:
             return data
-        out: list[bytes] = []
         self._held += data
-        while not self.done and self._next_line(out):
-            pass
-        if not self.done and self._passed + len(self._held) > _LOOK_AHEAD:
-            self.done = True
-        if self.done:
-            out.append(self._held)
-            self._held = b""
-        return b"".join(out)
+        while not self.done and self._next_line():
+            self.done = self.done or self._passed + self._begin > _LOOK_AHEAD
+        if self.done or self._passed + len(self._held) > _LOOK_AHEAD:
+            return self.finish()
+        begin = self._begin
+        out, self._held = self._held[:begin], self._held[begin:]
+        self._passed += begin
+        self._begin = 0
+        self._scanned -= begin
+        self._searched -= begin
+        self._lines = [(start - begin, end - begin) for start, end in self._lines]
+        return out
 
     def finish(self) -> bytes:
         """The stream has ended: what was held back. An event without its blank line is never dispatched."""
@@ -89,7 +90,7 @@ class EndpointRewriter:
         held, self._held = self._held, b""
         return held
 
-    def _next_line(self, out: list[bytes]) -> bool:
+    def _next_line(self) -> bool:
         """Take one line; C{False} if none is whole."""
         match = _LINE_END.search(self._held, self._searched)
         if match is None:
@@ -109,10 +110,7 @@ class EndpointRewriter:
         elif start == end or not self._lines:  # the end of an event, or a comment between events
             if start == end:
                 self._rewrite_event()
-            out.append(self._held[: self._scanned])
-            self._passed += self._scanned
-            self._held = self._held[self._scanned :]
-            self._scanned = self._searched = 0
+            self._begin = self._scanned
             self._lines = []
         return True
 

@@ -230,6 +230,12 @@ class ReceivingTests(SynchronousTestCase):
         self.assertRaises(RemoteProtocolError, asked().receive, b"HTTP/1.1 200 " + b"y" * 70000)
         self.assertRaises(RemoteProtocolError, asked().receive, OK + b"X: y\r\n" * 201 + b"\r\n")
 
+    def test_interim_heads_are_bounded(self) -> None:
+        client = asked()
+        self.assertRaises(RemoteProtocolError, client.receive, b"HTTP/1.1 102 Processing\r\n\r\n" * 5000)
+        client = asked()
+        self.assertEqual(len(client.receive(b"HTTP/1.1 102 Processing\r\n\r\n" * 1000)), 1000)
+
 
 class SendingTests(SynchronousTestCase):
     def test_framing(self) -> None:

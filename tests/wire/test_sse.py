@@ -127,6 +127,10 @@ class EndpointRewriterTests(SynchronousTestCase):
             self.assertEqual(rewriter.feed(b"data: hello, world\n\n"), b"data: hello, world\n\n")
         self.assertTrue(rewriter.done)
 
+    def test_many_small_events_at_once_are_no_work(self) -> None:
+        data = b"\n" * 2_000_000
+        self.assertEqual(through([data]), data)
+
     def test_one_long_line_byte_by_byte_is_not_looked_at_again_and_again(self) -> None:
         rewriter = EndpointRewriter(relayed)
         out = b"".join(rewriter.feed(b"x") for _ in range(66000))
