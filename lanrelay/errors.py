@@ -63,6 +63,8 @@ class DialError(RelayError):
     @ivar permanent: another try cannot mend it (a refused certificate, a denied address).
     @ivar errno: what the kernel said, if it was the kernel.
     @ivar others: how the other addresses or upstreams failed that were tried before this one was raised.
+    @ivar parent: the parent proxy on the way, if it is the parent that could not be reached or used; then
+        C{target} and C{address} are the parent's.
     """
 
     proxy_status = "destination_unavailable"
@@ -70,6 +72,7 @@ class DialError(RelayError):
     permanent = False
     errno: int | None = None
     others: tuple[DialError, ...] = ()
+    parent: str = ""
 
     def __init__(
         self, detail: str = "", *, target: str = "", address: str = "", elapsed: float = 0.0
@@ -160,6 +163,33 @@ class CheckFailed(DialError):
     """The upstream can be reached, and answers the health check in another way than C{health} accepts."""
 
     http_status = 503
+
+
+class ParentRefused(DialError):
+    """
+    The parent proxy would not, or could not, open the way to the target.
+
+    @ivar status: of an HTTP parent's answer; 0 for none.
+    @ivar reply: the reply code of a SOCKS parent (RFC 1928 section 6); 0 for none.
+    """
+
+    def __init__(
+        self, detail: str = "", *, status: int = 0, reply: int = 0, permanent: bool = False
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.reply = reply
+        self.permanent = permanent
+
+
+class ParentTimeout(DialTimeout):
+    """The parent proxy took the connection, and opened no way to the target within C{timeouts.connect}."""
+
+
+class ParentMalformed(DialError):
+    """What answers in the place of the parent proxy is no proxy of that kind."""
+
+    proxy_status = "http_protocol_error"
 
 
 class TlsError(DialError):
@@ -335,6 +365,10 @@ class RemoteProtocolError(RelayError):
     def __init__(self, detail: str, http_status: int = 400) -> None:
         super().__init__(detail)
         self.http_status = http_status
+
+
+class GreetingError(RemoteProtocolError):
+    """What a client said first is no proper SOCKS greeting or PROXY header, or did not come in time."""
 
 
 class RequestDenied(RelayError):

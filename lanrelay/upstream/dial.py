@@ -1,4 +1,4 @@
-"""From a target to a connected stream: name, permission, race, TLS."""
+"""From a target to a connected stream: name, permission, race, parent proxy, TLS."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from lanrelay.addresses import IPAddress, host_name, parse_ip
-from lanrelay.errors import AddressDenied, DialError, DialTimeout, NameTimeout
+from lanrelay.errors import AddressDenied, DialError, DialTimeout, NameTimeout, ParentTimeout, PeerClosed
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.race import STAGGER, Connect, Race, SocketAddress, connect_once, most_telling
 from lanrelay.upstream.resolve import Resolver
 
 if TYPE_CHECKING:
     from lanrelay.transport.trust import ClientTls
+    from lanrelay.upstream.parent import Parent
 
 Permit = Callable[[IPAddress], str | None]
 """C{None}: the address may be dialed; else the reason why not, as a phrase."""
@@ -51,7 +52,7 @@ class Dialed:
     A connection that is there.
 
     @ivar stream: Parked and paused; whoever gets this owns it.
-    @ivar address: what was reached, as C{"192.168.1.20:443"}.
+    @ivar address: what was reached, as C{"192.168.1.20:443"}; behind a parent proxy the parent's.
     """
 
     stream: Stream
@@ -75,6 +76,9 @@ class Dialer:
         tls: ClientTls | None = None,
         permit: Permit | None = None,
         fixed: Mapping[str, tuple[IPAddress, ...]] = _NONE,
+        parent: Parent | None = None,
+        tunnel: bool = True,
+        preface: bytes = b"",
     ) -> Dialed:
         """
         Connect to C{target}.
@@ -82,9 +86,17 @@ class Dialer:
         A name is resolved once; what C{permit} lets pass of its addresses is dialed, so that the address
         judged is the address dialed. On failure and when cancelled nothing is left open.
 
-        @param connect_timeout: seconds for name and TCP together.
+        With a parent proxy a name is not resolved here: the parent has its own idea of it, and may be the
+        only one that knows it. So C{permit} is asked about literal addresses and those in C{fixed} alone (and
+        the parent is then sent the address that was permitted); names have to be judged before by who calls.
+        The parent's own address is not judged: the configuration names it.
+
+        @param connect_timeout: seconds for name and TCP together, and for the parent to open the way.
         @param handshake_timeout: seconds for TLS.
         @param fixed: lower-case names that are answered from here instead of DNS.
+        @param parent: the proxy to go through; TLS runs inside of its tunnel.
+        @param tunnel: C{False}: only judge, and connect to the parent; the caller will speak HTTP with it.
+        @param preface: bytes to send before TLS and all else (a PROXY header).
         @raise DialError: the subclass says why; target, address and elapsed are filled in. C{elapsed} of a
             failed connect is counted from the start of that address's own try, so that a slow name server
             does not make an immediate refusal look like a slow one.
@@ -94,35 +106,81 @@ class Dialer:
         address = ""
         racing = False
         try:
-            if target.unix_path is not None:
-                addresses = [SocketAddress(target.unix_path)]
+            if parent is not None:
+                stream, address = await self._through(parent, target, connect_timeout, permit, fixed, tunnel)
             else:
-                found = await self._addresses(target, connect_timeout, fixed)
-                addresses = _permitted([SocketAddress(each, target.port) for each in found], permit)
-            left = started + connect_timeout - self._reactor.seconds()
-            racing = True
-            stream, address = await self._connected(addresses, left, connect_timeout)
-            racing = False
+                if target.unix_path is not None:
+                    addresses = [SocketAddress(target.unix_path)]
+                else:
+                    found = await self._addresses(target, connect_timeout, fixed)
+                    addresses = _permitted([SocketAddress(each, target.port) for each in found], permit)
+                left = started + connect_timeout - self._reactor.seconds()
+                racing = True
+                stream, address = await self._connected(addresses, left, connect_timeout)
+                racing = False
+            if preface:
+                stream.write(preface)
             if tls is not None:
                 # OpenSSL's binding is loaded where the first TLS connection is made, not at start.
                 from lanrelay.transport.tls import secure_client
 
                 stream = await secure_client(self._reactor, stream, tls, timeout=handshake_timeout)
         except DialError as error:
-            error.target = str(target)
-            error.address = error.address or address
-            if not racing:
-                error.elapsed = self._reactor.seconds() - started
+            if not error.parent:
+                error.target = str(target)
+                if parent is None:
+                    error.address = error.address or address
+                if not racing:
+                    error.elapsed = self._reactor.seconds() - started
             raise
         return Dialed(stream, address)
+
+    async def _through(
+        self,
+        parent: Parent,
+        target: Target,
+        timeout: float,
+        permit: Permit | None,
+        fixed: Mapping[str, tuple[IPAddress, ...]],
+        tunnel: bool,
+    ) -> tuple[Stream, str]:
+        """A stream that the parent has joined with the target, and the parent's address."""
+        known = known_addresses(target.host, fixed)
+        host = target.host
+        if known:
+            host = str(_permitted([SocketAddress(each, target.port) for each in known], permit)[0].host)
+        started = self._reactor.seconds()
+        try:
+            dialed = await self.dial(
+                Target(parent.host, parent.port),
+                connect_timeout=timeout,
+                handshake_timeout=timeout,
+                fixed=fixed,
+            )
+        except DialError as error:
+            error.parent = parent.name
+            raise
+        if not tunnel:
+            return dialed.stream, dialed.address
+        left = started + timeout - self._reactor.seconds()
+        opening = self._bounded(
+            parent.open(dialed.stream, host, target.port),
+            left,
+            lambda: ParentTimeout(f"it did not open the way to {target} within {timeout:g} s"),
+        )
+        try:
+            return await opening, dialed.address
+        except DialError as error:
+            error.parent, error.address = parent.name, dialed.address
+            blamed = Target(parent.host, parent.port) if isinstance(error, PeerClosed) else target
+            error.target = str(blamed)
+            error.elapsed = self._reactor.seconds() - started
+            raise
 
     async def _addresses(
         self, target: Target, timeout: float, fixed: Mapping[str, tuple[IPAddress, ...]]
     ) -> tuple[IPAddress, ...]:
-        literal = parse_ip(target.host)
-        if literal is not None:
-            return (literal,)
-        known = fixed.get(host_name(target.host) or target.host) if fixed else None
+        known = known_addresses(target.host, fixed)
         if known:
             return known
         asking = Deferred.fromCoroutine(self._resolver.resolve(target.host))
@@ -154,6 +212,14 @@ class Dialer:
             return result
 
         return waiting.addTimeout(max(seconds, 0.0), self._reactor, timed_out)
+
+
+def known_addresses(host: str, fixed: Mapping[str, tuple[IPAddress, ...]] = _NONE) -> tuple[IPAddress, ...]:
+    """What C{host} is without a look-up: an address in any spelling, or a name in C{fixed}; or nothing."""
+    literal = parse_ip(host)
+    if literal is not None:
+        return (literal,)
+    return fixed.get(host_name(host) or host, ()) if fixed else ()
 
 
 def _permitted(addresses: list[SocketAddress], permit: Permit | None) -> list[SocketAddress]:

@@ -39,6 +39,8 @@ def explain(error: RelayError, *, platform: str = sys.platform) -> Explanation:
         found = TABLE.get(each)
         if found is not None:
             what, remedy = found(error, platform)
+            if isinstance(error, errors.DialError) and error.parent and each not in sentences.OF_PARENTS:
+                what = f"The parent proxy {error.parent} cannot be used: {what}"
             return Explanation(_printable(what), _printable(remedy))
     raise TypeError(f"{type(error).__name__} is no RelayError")
 
@@ -72,6 +74,9 @@ TABLE: dict[type, Callable[[Any, str], Sentences]] = {
     errors.LocalLimit: sentences.local_limit,
     errors.AllDown: _all_down,
     errors.CheckFailed: sentences.check_failed,
+    errors.ParentRefused: sentences.parent_refused,
+    errors.ParentTimeout: sentences.parent_timeout,
+    errors.ParentMalformed: sentences.parent_malformed,
     errors.TlsError: sentences.tls,
     errors.TlsTimeout: sentences.tls_timeout,
     errors.NotTls: sentences.not_tls,
@@ -95,6 +100,7 @@ TABLE: dict[type, Callable[[Any, str], Sentences]] = {
     errors.UpgradeFailed: sentences.upgrade,
     errors.LoopDetected: sentences.loop,
     errors.RemoteProtocolError: sentences.protocol,
+    errors.GreetingError: sentences.greeting,
     errors.RequestDenied: sentences.request_denied,
 }
 """A function for each class of L{lanrelay.errors}; a test sees to it that none is missing."""

@@ -233,6 +233,39 @@ def check_failed(error: DialError, _: str) -> Sentences:
     )
 
 
+OF_PARENTS = (errors.ParentRefused, errors.ParentTimeout, errors.ParentMalformed)
+"""These name the parent proxy by themselves."""
+
+
+def _parent(error: DialError) -> str:
+    return f"The parent proxy {error.parent}" if error.parent else "The parent proxy"
+
+
+def parent_refused(error: errors.ParentRefused, _: str) -> Sentences:
+    if error.status == 407 or (error.permanent and not error.status and not error.reply):
+        remedy = "Put a name and a password that it accepts into its URL: SCHEME://NAME:PASSWORD@HOST:PORT."
+    elif error.permanent:
+        remedy = "Let the parent's own configuration allow that destination and its port, or go without it."
+    else:
+        remedy = "Look at the log over there: most likely the parent could not reach the destination itself."
+    return f"{_parent(error)} does not lead to {error.target or 'the target'}: {phrase(error)}.", remedy
+
+
+def parent_timeout(error: DialError, _: str) -> Sentences:
+    return (
+        f"{_parent(error)} took the connection, but opened no way to {error.target or 'the target'}"
+        f" within {_seconds(error.elapsed)}.",
+        "Check that the destination can be reached from the parent, or raise `timeouts.connect`.",
+    )
+
+
+def parent_malformed(error: DialError, _: str) -> Sentences:
+    return (
+        f"{_parent(error)} does not answer as one: {phrase(error)}.",
+        "Correct its URL: its port, and `http://` or `socks5://` as it speaks.",
+    )
+
+
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -398,6 +431,13 @@ def loop(_: RelayError, __: str) -> Sentences:
 
 def protocol(error: RelayError, _: str) -> Sentences:
     return f"What was sent is not proper HTTP: {phrase(error)}.", "Correct the program that sent it."
+
+
+def greeting(error: RelayError, _: str) -> Sentences:
+    return (
+        f"What the client said first was refused: {phrase(error)}.",
+        "Correct the program that sent it, or the type or `accept_proxy` of the listener.",
+    )
 
 
 def request_denied(error: errors.RequestDenied, _: str) -> Sentences:

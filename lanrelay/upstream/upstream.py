@@ -15,6 +15,8 @@ from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 
 if TYPE_CHECKING:
     from lanrelay.transport.trust import ClientTls
+    from lanrelay.upstream.parent import Parent
+    from lanrelay.wire.proxy_header import Endpoints
 
 HISTORY = 20
 """Changes of state that are kept for the status page."""
@@ -41,6 +43,7 @@ class Upstream:
     @ivar name: its URL.
     @ivar target: what is dialed: C{address} if that is set, else the URL's host and port.
     @ivar tls: its trust, or C{None} without TLS.
+    @ivar parent: the proxy through which it is reached, if any.
     @ivar up: whether it is taken to be there. Only health checks make it C{False}: without them it stays up.
     @ivar open: connections in use; counted by who uses them, read by least-connections.
     @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
@@ -77,6 +80,11 @@ class Upstream:
             from lanrelay.transport.trust import ClientTls
 
             self.tls = ClientTls(config.trust, config.server_name)
+        self.parent: Parent | None = None
+        if config.via is not None:
+            from lanrelay.upstream.parent import Parent
+
+            self.parent = Parent(config.via)
         self.up = True
         self.open = 0
         self.last_error: DialError | None = None
@@ -97,16 +105,22 @@ class Upstream:
         if self.tls is not None:
             self.tls.load()
 
-    async def dial(self, permit: Permit | None = None) -> Dialed:
+    @property
+    def announced(self) -> bool:
+        """It is told of the client in a PROXY header, so a connection is for one client alone."""
+        return self.config.send_proxy is not None
+
+    async def dial(self, permit: Permit | None = None, *, client: Endpoints | None = None) -> Dialed:
         """
         Connect to it; the outcome counts as that of a health check.
 
+        @param client: for whom, where C{send_proxy} says so; C{None} for nobody with an IP address.
         @raise DialError: as L{Dialer.dial}; C{target} is the URL's host and port, also when C{address} is
             dialed.
         @raise CancelledError: the caller cancelled; nothing is counted.
         """
         try:
-            dialed = await self.connect(permit)
+            dialed = await self.connect(permit, client=client)
         except DialError as error:
             self.failed(error)
             raise
@@ -114,12 +128,23 @@ class Upstream:
             self.succeeded()
         return dialed
 
-    async def connect(self, permit: Permit | None = None, *, timeout: float | None = None) -> Dialed:
+    async def connect(
+        self,
+        permit: Permit | None = None,
+        *,
+        timeout: float | None = None,
+        client: Endpoints | None = None,
+    ) -> Dialed:
         """
         As L{dial}, but nothing is counted: a health check judges more than the connection.
 
         @param timeout: seconds for each of connect and handshake, instead of the configured ones.
         """
+        preface = b""
+        if self.config.send_proxy is not None:
+            from lanrelay.wire.proxy_header import build  # few upstreams want one
+
+            preface = build(self.config.send_proxy, client)
         try:
             return await self._dialer.dial(
                 self.target,
@@ -127,9 +152,12 @@ class Upstream:
                 handshake_timeout=self._timeouts.handshake if timeout is None else timeout,
                 tls=self.tls,
                 permit=permit,
+                parent=self.parent,
+                preface=preface,
             )
         except DialError as error:
-            error.target = self._label
+            if error.target == str(self.target):  # else it is the parent that could not be reached
+                error.target = self._label
             raise
 
     def succeeded(self) -> None:
