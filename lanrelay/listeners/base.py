@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lanrelay.addresses import parse_ip
+from lanrelay.addresses import parse_ip, unmapped
 from lanrelay.config import model
 from lanrelay.errors import RelayError, RequestDenied, StartError
 from lanrelay.observe.ledger import Ledger
@@ -24,6 +24,9 @@ from lanrelay.transport.tls import secure_server
 from lanrelay.transport.trust import ServerContext
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.explain import explain
+
+if TYPE_CHECKING:
+    from lanrelay.wire.proxy_header import Endpoints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,18 +47,30 @@ class Environment:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Client:
     """
-    Who connected.
+    Who connected; behind a PROXY header who it says, and where that one connected to.
 
     @ivar name: for logs: C{"127.0.0.1:50123"} or C{"unix"}.
     @ivar address: C{None} for a unix socket.
     @ivar local: the address on which it came in; C{None} for a unix socket.
     @ivar secure: it came over TLS.
+    @ivar port: beside C{address}, and C{local_port} beside C{local}; 0 for a unix socket.
     """
 
     name: str
     address: model.IPAddress | None
     local: model.IPAddress | None
     secure: bool
+    port: int = 0
+    local_port: int = 0
+
+    @property
+    def endpoints(self) -> Endpoints | None:
+        """For a PROXY header to an upstream; C{None} for a unix socket."""
+        if self.address is None or self.local is None:
+            return None
+        from lanrelay.wire.proxy_header import Endpoints  # only what sends one asks
+
+        return Endpoints(self.address, self.port, self.local, self.local_port)
 
 
 class Connection(Protocol):
@@ -87,12 +102,13 @@ class ListenerService(Service):
         self.bound: list[BoundSocket] = []
         self.notes: list[str] = []
         self._clients = ClientRules(config.clients)
+        self._announcers = ClientRules(config.accept_proxy) if config.accept_proxy else None
         self._tls = ServerContext(config.tls) if config.tls is not None else None
         self._gate = Gate(config.max_connections)
         self._ports: list[Port] = []
         self._connections: set[Connection] = set()
         self._gone_early: Connection | None = None
-        self._securing: dict[Deferred[None], Client] = {}
+        self._preparing: set[Deferred[None]] = set()  # PROXY header, TLS
         self._drained: Deferred[None] | None = None
         self._deadline: Any = None
 
@@ -161,8 +177,8 @@ class ListenerService(Service):
         if self._drained is None:
             self._drained = Deferred()
             self._deadline = self.environment.reactor.callLater(self.config.timeouts.drain, self.abort)
-            for handshake in list(self._securing):
-                handshake.cancel()
+            for preparing in list(self._preparing):
+                preparing.cancel()
             for connection in list(self._connections):
                 connection.drain()
             self._check_drained()
@@ -176,15 +192,15 @@ class ListenerService(Service):
 
     def abort(self) -> None:
         """End every connection now."""
-        for handshake in list(self._securing):
-            handshake.cancel()
+        for preparing in list(self._preparing):
+            preparing.cancel()
         for connection in list(self._connections):
             connection.abort()
 
     @property
     def open_connections(self) -> int:
         """How many clients are connected."""
-        return len(self._connections) + len(self._securing)
+        return len(self._connections) + len(self._preparing)
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -208,34 +224,63 @@ class ListenerService(Service):
 
     def _accepted(self, stream: Stream) -> None:
         client = _client(stream, secure=self._tls is not None)
-        if not self._clients.permits(client.address):
-            denied = RequestDenied(f"the client {client.name} is not in this listener's clients")
-            self._refused(client, "accept", denied, by="relay")
+        announced = self._announcers is not None and self._announcers.permits(client.address)
+        if not announced and not self._permitted(client):
             stream.abortConnection()
             self._gate.leave()
-        elif self._tls is None:
+        elif not announced and self._tls is None:
             self._take(stream, client)
         else:
-            securing: Deferred[None] = Deferred.fromCoroutine(self._secure(stream, client, self._tls))
-            self._securing[securing] = client
-            securing.addErrback(self._not_secured, client)
-            securing.addBoth(self._secured, securing)
+            preparing: Deferred[None] = Deferred.fromCoroutine(self._prepare(stream, client, announced))
+            self._preparing.add(preparing)
+            preparing.addErrback(self._not_prepared, client)
+            preparing.addBoth(self._prepared, preparing)
 
-    async def _secure(self, stream: Stream, client: Client, context: ServerContext) -> None:
-        timeout = self.config.timeouts.handshake
-        secured = await secure_server(self.environment.reactor, stream, context, timeout=timeout)
-        self._take(secured, client)
+    def _permitted(self, client: Client) -> bool:
+        if self._clients.permits(client.address):
+            return True
+        denied = RequestDenied(f"the client {client.name} is not in this listener's clients")
+        self._refused(client, "accept", denied, by="relay")
+        return False
 
-    def _not_secured(self, failure: Failure, client: Client) -> None:
+    async def _prepare(self, stream: Stream, client: Client, announced: bool) -> None:
+        """
+        What comes before the listener's own protocol: a PROXY header, then TLS.
+
+        A peer in C{accept_proxy} speaks for others, so it is the client it announces whom C{clients} judges
+        and whom the log names; the peer itself need not be in C{clients}, unless it connects on its own
+        behalf (LOCAL). HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
+        """
+        reactor, timeouts = self.environment.reactor, self.config.timeouts
+        if announced:
+            from lanrelay.transport.announced import read_proxy_header  # few listeners want one
+
+            stream, endpoints = await read_proxy_header(reactor, stream, timeout=timeouts.head)
+            if endpoints is not None:
+                client = _announced(client, endpoints)
+            if not self._permitted(client):
+                stream.abortConnection()
+                self._gate.leave()
+                return
+        if self._tls is not None:
+            try:
+                stream = await secure_server(reactor, stream, self._tls, timeout=timeouts.handshake)
+            except RelayError as error:
+                self._refused(client, "tls", error, by="downstream")
+                self._gate.leave()
+                return
+        self._take(stream, client)
+
+    def _not_prepared(self, failure: Failure, client: Client) -> None:
         self._gate.leave()
         error = failure.value
         if isinstance(error, RelayError):
-            self._refused(client, "tls", error, by="downstream")
+            self._refused(client, "head", error, by="downstream")
         elif not failure.check(CancelledError):
-            self.log.failure("bug while securing a connection from {client}", failure, client=client.name)
+            self.log.failure("bug while preparing a connection from {client}", failure, client=client.name)
 
-    def _secured(self, result: None, securing: Deferred[None]) -> None:
-        self._securing.pop(securing, None)
+    def _prepared(self, result: None, preparing: Deferred[None]) -> None:
+        self._preparing.discard(preparing)
         self._check_drained()
 
     def _take(self, stream: Stream, client: Client) -> None:
@@ -251,7 +296,7 @@ class ListenerService(Service):
         self.environment.ledger.close(session)
 
     def _check_drained(self) -> None:
-        if self._drained is None or self._connections or self._securing or self._drained.called:
+        if self._drained is None or self._connections or self._preparing or self._drained.called:
             return
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -268,6 +313,27 @@ def _client(stream: Stream, *, secure: bool) -> Client:
     peer, local = stream.getPeer(), stream.getHost()
     if not hasattr(peer, "port"):
         return Client(name="unix", address=None, local=None, secure=secure)
-    address = parse_ip(peer.host)
-    shown = f"[{peer.host}]" if ":" in peer.host else peer.host
-    return Client(name=f"{shown}:{peer.port}", address=address, local=parse_ip(local.host), secure=secure)
+    return Client(
+        name=_shown(peer.host, peer.port),
+        address=parse_ip(peer.host),
+        local=parse_ip(local.host),
+        secure=secure,
+        port=peer.port,
+        local_port=local.port,
+    )
+
+
+def _announced(peer: Client, endpoints: Endpoints) -> Client:
+    source, local = unmapped(endpoints.source), unmapped(endpoints.destination)
+    return replace(
+        peer,
+        name=_shown(str(source), endpoints.source_port),
+        address=source,
+        local=local,
+        port=endpoints.source_port,
+        local_port=endpoints.destination_port,
+    )
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from lanrelay.config import model
@@ -15,7 +16,11 @@ from lanrelay.upstream.upstream import Upstream
 
 
 class Origins:
-    """One L{Pool} for each upstream of a group."""
+    """
+    One L{Pool} for each upstream of a group.
+
+    Of an upstream that is told of the client in a PROXY header none is kept: each speaks for one client.
+    """
 
     def __init__(
         self, reactor: Any, group: UpstreamGroup, pool: model.Pool, timeouts: model.Timeouts
@@ -23,7 +28,11 @@ class Origins:
         self.group = group
         self._reactor = reactor
         self._timeouts = timeouts
-        self._pools = {upstream: Pool(reactor, pool, upstream) for upstream in group.members}
+        none = replace(pool, size=0)
+        self._pools = {
+            upstream: Pool(reactor, none if upstream.announced else pool, upstream)
+            for upstream in group.members
+        }
         # Only where there is no choice to be made: `candidates` of round-robin counts how often it is asked.
         self._only = self._pools[group.members[0]] if len(group.members) == 1 else None
 
@@ -50,7 +59,8 @@ class Origins:
                 if idle is not None:
                     return idle
             session.tries += 1
-            dialed = await upstream.dial()
+            client = exchange.connection.client if upstream.announced else None
+            dialed = await upstream.dial(client=None if client is None else client.endpoints)
             session.dialed = reactor.seconds() - started
             origin = OriginConnection(
                 reactor, self._timeouts, address=dialed.address, upstream=upstream, home=pool

@@ -68,6 +68,7 @@ class ForwardedConnection(Protocol):
 
     def __init__(self, service: TcpForwardService, client: Client) -> None:
         self._service = service
+        self._client = client
         self._session = service.open_session(client, "dial")
         self._session.target = service.leads_to()
         self._dialing: Deferred[None] | None = None
@@ -97,7 +98,7 @@ class ForwardedConnection(Protocol):
     async def _attempt(self, upstream: Upstream) -> Dialed:
         self._session.tries += 1
         self._upstream = upstream
-        return await upstream.dial()
+        return await upstream.dial(client=self._client.endpoints if upstream.announced else None)
 
     def _not_connected(self, failure: Failure) -> None:
         self._dialing = None
