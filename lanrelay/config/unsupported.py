@@ -24,14 +24,9 @@ NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {
     "file.control": (_is_set, "the control socket"),
     "admin.listen": (_handed_over, "a socket from systemd or launchd"),
     "listener.listen": (_handed_over, "a socket from systemd or launchd"),
-    "listener.type": (lambda kind: kind in ("socks-proxy", "exec"), "this type of listener"),
-    "listener.accept_proxy": (_is_set, "accept_proxy"),
-    "upstream.via": (_is_set, "via"),
-    "upstream.send_proxy": (_is_set, "send_proxy"),
+    "listener.type": (lambda kind: kind == "exec", "this type of listener"),
     "upstream-tls.pin": (_is_set, "tls.pin"),
     "reverse-proxy.session_recovery": (_is_set, "session_recovery"),
-    "forward-proxy.parent": (_is_set, "parent"),
-    "forward-proxy.parent_bypass": (_is_set, "parent_bypass"),
 }
 
 

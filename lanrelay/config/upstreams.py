@@ -96,6 +96,8 @@ def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
             fields.shown["tls"] = None
             if "tls" in fields.given:
                 fields.complain("tls", f"expected no such key, for {_plain(url)} is not encrypted")
+        if url.unix_path is not None and not fields.absent("via"):
+            fields.complain("via", "expected no such key beside a unix socket, which is on this machine")
         return fields.build(model.Upstream, url=url, address=_address(fields, url))
 
     return read

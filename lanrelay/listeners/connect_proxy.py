@@ -2,63 +2,47 @@
 
 from __future__ import annotations
 
+import time
 from typing import ClassVar, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from lanrelay.addresses import parse_ip
 from lanrelay.config import model
-from lanrelay.errors import (
-    AddressDenied,
-    DialError,
-    NameDenied,
-    RelayError,
-    RemoteProtocolError,
-    RequestDenied,
-    StartError,
-)
+from lanrelay.errors import DialError, RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.listeners import proxy_pac
 from lanrelay.listeners.answers import failed
-from lanrelay.listeners.base import Client, Environment, ListenerService, explained
+from lanrelay.listeners.base import Client, Environment
 from lanrelay.listeners.exchange import Exchange
+from lanrelay.listeners.forward_proxy import ForwardProxyService
 from lanrelay.listeners.http import HttpConnection, RequestSink
 from lanrelay.observe.session import Session, Side
-from lanrelay.policy.credentials import Credentials
-from lanrelay.policy.rules import DestinationRules, Permit
+from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
-from lanrelay.upstream.dial import Dialed, Target
+from lanrelay.upstream.dial import Target
 from lanrelay.upstream.origin import OriginConnection
+from lanrelay.upstream.parent import refused_by_status
+from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import request_to_forward, response_to_forward
+from lanrelay.wire.intermediary import request_to_forward, response_to_forward, with_date
 from lanrelay.wire.target import Target as RequestTarget
 from lanrelay.wire.target import parse_target
 
 CHALLENGE: Final = b'Basic realm="lanrelay"'
+_GUARD: Final = model.BrowserGuard()
 
 
-class ConnectProxyService(ListenerService):
+class ConnectProxyService(ForwardProxyService):
     """C{type: connect-proxy}; the application of its HTTP connections."""
 
     kind: ClassVar[str] = "connect-proxy"
 
     def __init__(self, environment: Environment, config: model.ConnectProxy) -> None:
         super().__init__(environment, config)
-        self._proxy = config
-        self._rules = DestinationRules(config.allow, config.deny)
-        self._credentials = None if config.auth is None else Credentials(config.auth)
         self._way = _OwnWay(self)
-
-    def leads_to(self) -> str:
-        return "whatever its rules permit"
-
-    def load(self) -> None:
-        super().load()
-        if self._credentials is not None:
-            try:
-                self._credentials.load()
-            except StartError as error:
-                raise self.start_error(error) from error
 
     def connected(self, stream: Stream, client: Client) -> HttpConnection:
         connection = HttpConnection(
@@ -72,13 +56,16 @@ class ConnectProxyService(ListenerService):
     def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
         target = parse_target(head.method, head.target)
         session = self._open_session(connection, head, target)
-        denied = self._denied(head, target)
+        denied = self._denied(connection, head, target)
         if denied is not None:
             self.refuse(connection, head, session, denied, by="relay")
             return _ANSWERED
+        if target.form == "origin":
+            self._serve_pac(connection, head, session)
+            return _ANSWERED
         if head.method == b"CONNECT":
             return _Tunnel(self, connection, head, session, dial_target(target)).start()
-        return Exchange(connection, head, session, self._way).start()
+        return _OwnExchange(connection, head, session, self._way).start()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
         assert connection.client is not None
@@ -101,58 +88,15 @@ class ConnectProxyService(ListenerService):
         self.environment.ledger.close(session)
         connection.answer(answer.status, headers, answer.body)
 
-    # --- what a request may -----------------------------------------------------------------------------
-
-    async def dial(self, target: Target, session: Session) -> Dialed:
-        """
-        Connect to where a client wants to go: the name is judged, then each address as it is dialed.
-
-        @raise DialError: no connection, or no permission; a denial is noted in the session as ours.
-        @raise CancelledError: the client has gone.
-        """
-        session.tries = 1
-        timeouts = self.config.timeouts
-        try:
-            reason = self._rules.judge_name(target.host, target.port)
-            if reason is not None:
-                raise NameDenied(reason, target=str(target))
-            dialed = await self.environment.dialer.dial(
-                target,
-                connect_timeout=timeouts.connect,
-                handshake_timeout=timeouts.handshake,
-                permit=self._permit(target),
-                fixed=self._proxy.resolve,
-            )
-        except AddressDenied as error:
-            session.phase = "policy"
-            session.failed(error, by="relay", detail=explained(error))
-            raise
-        session.address = dialed.address
-        session.dialed = self.environment.reactor.seconds() - session.opened
-        return dialed
-
-    def _permit(self, target: Target) -> Permit:
-        """The rules, and before them what no rule can permit: the relay's own pages and proxies."""
-        judge, forbidden = self._rules.permit_for(target.host, target.port), self.environment.forbidden
-
-        def permit(address: model.IPAddress) -> str | None:
-            return forbidden(address, target.port) or judge(address)
-
-        return permit
-
-    def _denied(self, head: RequestHead, target: RequestTarget) -> RequestDenied | None:
+    def _denied(
+        self, connection: HttpConnection, head: RequestHead, target: RequestTarget
+    ) -> RequestDenied | None:
         """Why a request is not even looked at."""
         if target.form in ("origin", "asterisk"):
-            # A page in a browser can send such requests to any port; it is told nothing but this.
-            where = self.bound[0].name if self.bound else "127.0.0.1:PORT"
-            return RequestDenied(
-                "this is a forward proxy, not a web server",
-                http_status=400,
-                remedy=f"Set HTTP_PROXY and HTTPS_PROXY to http://{where} in the environment of a program.",
-            )
-        if self._credentials is not None:
+            return self._no_page(connection, head, target)
+        if self.credentials is not None:
             given = head.headers.get(b"proxy-authorization")
-            if self._credentials.check_basic(given) is None:
+            if self.credentials.check_basic(given) is None:
                 return RequestDenied(
                     "the credentials are wrong" if given else "this proxy asks for a name and a password",
                     http_status=407,
@@ -165,6 +109,63 @@ class ConnectProxyService(ListenerService):
                 remedy="Ask for a tunnel with CONNECT, as HTTPS_PROXY makes clients do.",
             )
         return None
+
+    def _no_page(
+        self, connection: HttpConnection, head: RequestHead, target: RequestTarget
+    ) -> RequestDenied | None:
+        """
+        Why a request for the relay itself is refused; C{None} for the one page that there is.
+
+        A page in a browser can send such requests to any port, under a name of its own for our address: it
+        is told nothing.
+        """
+        assert connection.client is not None
+        where = self.bound[0].name if self.bound else "127.0.0.1:PORT"
+        try:
+            check_browser(
+                head,
+                _GUARD,
+                connection.client.local,
+                place=f"listeners.{self.config.name}",
+                secure=self.config.tls is not None,
+            )
+        except RequestDenied as error:
+            error.remedy = f"Ask for http://{where}/proxy.pac, by the address of the relay and by no name."
+            return error
+        if target.path.partition(b"?")[0] == proxy_pac.PATH and head.method in (b"GET", b"HEAD"):
+            return None
+        return RequestDenied(
+            "this is a forward proxy, not a web server",
+            http_status=400,
+            remedy=f"Set HTTP_PROXY and HTTPS_PROXY to http://{where} in the environment of a program.",
+        )
+
+    def _serve_pac(self, connection: HttpConnection, head: RequestHead, session: Session) -> None:
+        """C{GET /proxy.pac}; the guard has seen to it that the Host is an address, or localhost."""
+        client = connection.client
+        assert client is not None
+        host = head.headers.get(b"host")
+        if host is not None:
+            authority = str(parse_authority(host, 443 if self.config.tls is not None else 80))
+        else:
+            authority = format_authority(str(client.local or "localhost"), client.local_port)
+        body = proxy_pac.script(
+            authority,
+            secure=self.config.tls is not None,
+            allow=self._proxy.allow,
+            fixed=self._proxy.resolve,
+        )
+        headers = Headers(
+            [
+                (b"Content-Type", proxy_pac.CONTENT_TYPE),
+                (b"Cache-Control", b"no-cache"),
+                (b"X-Content-Type-Options", b"nosniff"),
+            ]
+        )
+        session.status, session.phase, session.ended_by = 200, "done", "relay"
+        session.sent = 0 if head.method == b"HEAD" else len(body)
+        self.environment.ledger.close(session)
+        connection.answer(200, with_date(headers, time.time()), body)
 
     def _open_session(self, connection: HttpConnection, head: RequestHead, target: RequestTarget) -> Session:
         assert connection.client is not None
@@ -252,11 +253,30 @@ class _Tunnel:
             service.refuse(self._connection, self._head, self._session, fault, by="relay")
 
 
+class _OwnExchange(Exchange):
+    """An exchange whose origin may be a parent proxy."""
+
+    __slots__ = ()
+
+    def response_head_received(self, head: ResponseHead) -> None:
+        parent = None if self.origin is None else self.origin.upstream
+        if parent is None or head.status != 407:
+            super().response_head_received(head)
+            return
+        # The client must not think that its own credentials are wanted, or be asked for the parent's.
+        error = refused_by_status(head.status, head.reason)
+        error.parent, error.target = parent.name, self.session.target
+        self.refuse_response(error)
+
+
 class _OwnWay:
     """
     How C{http://} requests travel: each on a connection of its own to where its target says.
 
-    One client connection may ask for another host with each request; there is no pool.
+    One client connection may ask for another host with each request; there is no pool. A parent that speaks
+    HTTP is asked in the same words, since many refuse a CONNECT to port 80; but it is asked for a tunnel
+    where the connection may change its protocol, and where C{resolve} has an address that the parent would
+    not use.
     """
 
     max_body: int | None = None
@@ -271,20 +291,37 @@ class _OwnWay:
         return None
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
-        head = exchange.head
-        dialed = await self._service.dial(
-            dial_target(parse_target(head.method, head.target)), exchange.session
-        )
-        origin = OriginConnection(self.reactor, self.timeouts, address=dialed.address)
+        head, service = exchange.head, self._service
+        target = dial_target(parse_target(head.method, head.target))
+        parent = service.parent_for(target)
+        if parent is not None and (not parent.http or exchange.upgrade or service.is_fixed(target.host)):
+            parent = None  # not in the same words
+        dialed = await service.dial(target, exchange.session, tunnel=parent is None)
+        origin = OriginConnection(self.reactor, self.timeouts, address=dialed.address, upstream=parent)
         hand_over(dialed.stream, origin)
         return origin
 
     def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
-        """As it came, but in origin-form, with the Host of the target (RFC 9112 section 3.2.2)."""
-        head = exchange.head
+        """
+        As it came, with the Host of the target (RFC 9112 section 3.2.2): to its origin in origin-form, to a
+        parent in absolute-form (section 3.2.4: without a path where C{OPTIONS} has none).
+        """
+        head, parent = exchange.head, origin.upstream
         target = parse_target(head.method, head.target)
-        headers = request_to_forward(head).replaced(b"Host", str(target.authority).encode("ascii"))
-        return RequestHead(method=head.method, target=target.path, headers=headers)
+        authority = str(target.authority).encode("ascii")
+        headers = request_to_forward(head)
+        if parent is None:
+            return RequestHead(
+                method=head.method, target=target.path, headers=headers.replaced(b"Host", authority)
+            )
+        literal = parse_ip(target.authority.host) if target.authority is not None else None
+        if literal is not None:  # as it was judged, whatever its spelling
+            authority = format_authority(str(literal), target.port).encode("ascii")
+        headers = headers.replaced(b"Host", authority)
+        if parent.authorization is not None:
+            headers = headers.added(b"Proxy-Authorization", parent.authorization)
+        path = b"" if target.path == b"*" else target.path
+        return RequestHead(method=head.method, target=b"http://" + authority + path, headers=headers)
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
         """As it came; the wire frames it anew."""

@@ -160,6 +160,13 @@ class Exchange:
         """For a subclass: the fields of an answer that the relay makes itself."""
         return headers
 
+    def refuse_response(self, error: RelayError) -> None:
+        """For a subclass: what the origin answered is not for the client; C{error} is."""
+        origin, self.origin = self.origin, None
+        if origin is not None:
+            origin.abort()
+        self._fail(error)
+
     # --- the request, from the client's connection ------------------------------------------------
 
     def body_received(self, data: bytes) -> None:
@@ -341,9 +348,7 @@ class Exchange:
         origin = self.origin
         assert origin is not None
         if not self.upgrade:
-            self.origin = None
-            origin.abort()
-            self._fail(UpgradeFailed("the upstream switched protocols without being asked"))
+            self.refuse_response(UpgradeFailed("the upstream switched protocols without being asked"))
             return
         session, timeouts = self.session, self._way.timeouts
         session.status = 101

@@ -24,4 +24,8 @@ def build(environment: Environment, config: model.Listener) -> ListenerService:
         from lanrelay.listeners.connect_proxy import ConnectProxyService
 
         return ConnectProxyService(environment, config)
+    if isinstance(config, model.SocksProxy):
+        from lanrelay.listeners.socks_proxy import SocksProxyService
+
+        return SocksProxyService(environment, config)
     raise ValueError(f"no listener serves a {type(config).__name__}")

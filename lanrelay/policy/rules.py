@@ -84,9 +84,50 @@ class DestinationRules:
                 return f"{subject} is {sort}, and no rule in `allow` permits it on port {port}"
         return None
 
+    def judge_unresolved(self, host: str, port: int) -> str | None:
+        """
+        The reason for refusing a name whose addresses are not looked up here, because a parent proxy does
+        that; C{None} permits it.
+
+        Rules for names hold as ever. Where the name leads is for the parent to judge, so it counts as
+        C{public}: that word and C{any} permit or deny it, and C{private} or a network does neither.
+        """
+        name = _name(host)
+        for rule in self._deny:
+            if rule.has_port(port) and (rule.has_name(name) or rule.somewhere):
+                return f"{host} is denied by `{rule}` in `deny`"
+        for rule in self._allow:
+            if rule.has_port(port) and (rule.has_name(name) or rule.somewhere):
+                return None
+        return (
+            f"no rule in `allow` permits {host} on port {port}, which the parent proxy looks up:"
+            " only its name, `public` or `any` would"
+        )
+
     def permit_for(self, host: str, port: int) -> Permit:
         """L{judge_address} for one destination, as the dialer wants it."""
         return lambda address: self.judge_address(host, port, address)
+
+
+class Destinations:
+    """C{parent_bypass}: a set of destinations, of which no rule weighs more than another."""
+
+    def __init__(self, rules: Iterable[DestinationRule]) -> None:
+        self._rules = tuple(_Rule(rule) for rule in rules)
+
+    def hold(self, host: str, port: int, addresses: Iterable[IPAddress] = ()) -> bool:
+        """
+        Whether C{host} is one of them, by its name or by one of its addresses.
+
+        @param addresses: those that are known without a look-up.
+        """
+        name = _name(host)
+        forms = [unmapped(_without_zone(address)) for address in addresses]
+        return any(
+            rule.has_port(port)
+            and (rule.has_name(name) or rule.everything or any(rule.has_address(form) for form in forms))
+            for rule in self._rules
+        )
 
 
 class ClientRules:
@@ -120,6 +161,7 @@ class _Rule:
         self._name = None if rule.name is None else _name(rule.name) or rule.name
         self._network = None if rule.network is None else unmapped_network(rule.network)
         self.everything = rule.word == "any"
+        self.somewhere = rule.word in ("any", "public")
         self.by_address = rule.name is None
 
     def has_port(self, port: int) -> bool:

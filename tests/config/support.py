@@ -26,7 +26,7 @@ def listener_text(body: str, *, kind: str = "tcp-forward") -> str:
         lines.append("command: [cat]")
     if "listen" not in keys:
         lines.append("listen: localhost:8080")
-    if kind in ("socks-proxy", "exec") and "enabled" not in keys:
+    if kind == "exec" and "enabled" not in keys:
         lines.append("enabled: false")
     indented = "".join(f"    {line}\n" for line in lines)
     return f"listeners:\n  one:\n    type: {kind}\n{indented}"

@@ -10,28 +10,14 @@ PIN = "sha256:" + "00" * 32
 class UnsupportedTests(ConfigCase):
     def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
         for text, place, what in (
-            (listener_text("enabled: true", kind="socks-proxy"), "3:11: listeners.one.type", '"socks-proxy"'),
             (listener_text("enabled: true", kind="exec"), "3:11: listeners.one.type", '"exec"'),
-            (listener_text("accept_proxy: 10.0.0.0/8"), "4:19: listeners.one.accept_proxy", "accept_proxy"),
             (listener_text("listen: systemd:x\nclients: any"), "4:13: listeners.one.listen", "systemd"),
             (listener_text("listen: [1, launchd:x]\nclients: any"), "4:13: listeners.one.listen", "launchd"),
-            (
-                listener_text("upstream: {url: 'tcp://h:1', via: 'http://p:1'}"),
-                "listeners.one.upstream.via",
-                "via",
-            ),
-            (
-                listener_text("upstream: {url: 'tcp://h:1', send_proxy: v2}"),
-                "one.upstream.send_proxy",
-                "send_proxy",
-            ),
             (
                 listener_text(f"upstream: {{url: 'tls://h:1', tls: {{pin: {PIN}}}}}"),
                 "upstream.tls.pin",
                 "tls.pin",
             ),
-            (listener_text("parent: http://p:1", kind="connect-proxy"), "listeners.one.parent", "parent"),
-            (listener_text("parent_bypass: any", kind="connect-proxy"), "one.parent_bypass", "parent_bypass"),
             (
                 listener_text("session_recovery: true", kind="reverse-proxy"),
                 "session_recovery",
@@ -54,9 +40,7 @@ class UnsupportedTests(ConfigCase):
 
     def test_what_switches_it_off_or_is_the_default_is_not(self) -> None:
         for text in (
-            listener_text("accept_proxy: off"),
-            listener_text("upstream: {url: 'tls://h:1', via: none, send_proxy: off, tls: {pin: []}}"),
-            listener_text("parent: none\nparent_bypass: off", kind="connect-proxy"),
+            listener_text("upstream: {url: 'tls://h:1', tls: {pin: []}}"),
             listener_text("session_recovery: false", kind="reverse-proxy"),
             f"log: {{file: off, rotate: never, keep: 5}}\ncontrol: none\n{listener_text('')}",
         ):
@@ -64,26 +48,22 @@ class UnsupportedTests(ConfigCase):
 
     def test_a_listener_that_is_not_enabled_is_never_refused_for_it(self) -> None:
         for text in (
-            listener_text("", kind="socks-proxy"),
             listener_text("", kind="exec"),
-            listener_text("accept_proxy: any\nlisten: systemd:x\nclients: any\nenabled: false"),
-            listener_text(
-                f"upstream: {{url: 'tls://h:1', via: 'http://p:1', tls: {{pin: {PIN}}}}}\nenabled: off"
-            ),
-            listener_text("parent: http://p:1\nenabled: ${NO:-never}", kind="connect-proxy"),
+            listener_text("listen: systemd:x\nclients: any\nenabled: false"),
+            listener_text(f"upstream: {{url: 'tls://h:1', tls: {{pin: {PIN}}}}}\nenabled: off"),
+            listener_text("session_recovery: true\nenabled: ${NO:-never}", kind="reverse-proxy"),
         ):
             self.load(text)
 
     def test_but_it_is_validated(self) -> None:
         for text in (
-            listener_text("allow: [x y]", kind="socks-proxy"),
             listener_text("command: []", kind="exec"),
-            listener_text("accept_proxy: x\nenabled: false"),
+            listener_text("max_processes: 0", kind="exec"),
         ):
             self.assertNotIn("not supported yet", self.complaint(text))
 
     def test_everything_that_is_wrong_is_said_beside_it(self) -> None:
-        found = self.complaints(listener_text("enabled: true\nallow: [x y]", kind="socks-proxy"))
+        found = self.complaints(listener_text("enabled: true\nmax_processes: 0", kind="exec"))
         self.assertEqual(len(found), 2)
 
     def test_the_table_names_keys_that_there_are(self) -> None:

@@ -1,0 +1,140 @@
+"""What the forward proxies share: who may use them, where they lead, and how they get there."""
+
+from __future__ import annotations
+
+from lanrelay.addresses import host_name, is_loopback, parse_ip
+from lanrelay.config import model
+from lanrelay.errors import AddressDenied, NameDenied, StartError
+from lanrelay.listeners.base import Environment, ListenerService, explained
+from lanrelay.observe.session import Session
+from lanrelay.policy.credentials import Credentials
+from lanrelay.policy.rules import DestinationRules, Destinations, Permit
+from lanrelay.upstream.dial import Dialed, Target, known_addresses
+from lanrelay.upstream.parent import Parent
+from lanrelay.upstream.resolve import LOCALHOST
+
+
+class ForwardProxyService(ListenerService):
+    """
+    A listener whose clients say where they want to go.
+
+    @ivar credentials: C{None} where anybody may use it.
+    @ivar parent: the proxy to go through, if any.
+    """
+
+    def __init__(self, environment: Environment, config: model.ForwardProxy) -> None:
+        super().__init__(environment, config)
+        self._proxy = config
+        self._rules = DestinationRules(config.allow, config.deny)
+        self._bypass = Destinations(config.parent_bypass)
+        self.credentials = None if config.auth is None else Credentials(config.auth)
+        self.parent = None if config.parent is None else Parent(config.parent)
+
+    def leads_to(self) -> str:
+        through = "" if self.parent is None else f" through {self.parent.name}"
+        return f"whatever its rules permit{through}"
+
+    def load(self) -> None:
+        super().load()
+        if self.credentials is not None:
+            try:
+                self.credentials.load()
+            except StartError as error:
+                raise self.start_error(error) from error
+
+    def bind(self) -> None:
+        super().bind()
+        parent = self.parent
+        if parent is not None and any(self._is_here(parent, name) for name in self._bound_names()):
+            self.unbind()
+            raise self.start_error(
+                StartError("its parent is this listener itself", remedy="name another proxy in `parent`")
+            )
+
+    async def dial(self, target: Target, session: Session, *, tunnel: bool = True) -> Dialed:
+        """
+        Connect to where a client wants to go.
+
+        Directly: the name is judged, then each address as it is dialed. Through the parent: the same for
+        literal addresses and for names in C{resolve}, whose address the parent is sent; any other name is
+        for the parent to resolve, so only its name can be judged here
+        (L{DestinationRules.judge_unresolved}), and where it leads is for the parent's own rules. Resolving it
+        here, too, would judge an address that is not the one the parent connects to, and would fail where
+        only the parent knows the name.
+
+        @param tunnel: C{False}: with a parent, only connect to that.
+        @raise DialError: no connection, or no permission; a denial is noted in the session as ours.
+        @raise CancelledError: the client has gone.
+        """
+        session.tries = 1
+        timeouts = self.config.timeouts
+        parent = self.parent_for(target)
+        try:
+            reason = self._rules.judge_name(target.host, target.port)
+            if reason is None and parent is not None and not self._known(target.host):
+                reason = self._rules.judge_unresolved(target.host, target.port)
+            if reason is not None:
+                raise NameDenied(reason, target=str(target))
+            dialed = await self.environment.dialer.dial(
+                target,
+                connect_timeout=timeouts.connect,
+                handshake_timeout=timeouts.handshake,
+                permit=self._permit(target),
+                fixed=self._proxy.resolve,
+                parent=parent,
+                tunnel=tunnel,
+            )
+        except AddressDenied as error:
+            session.phase = "policy"
+            session.failed(error, by="relay", detail=explained(error))
+            raise
+        session.address = dialed.address
+        session.dialed = self.environment.reactor.seconds() - session.opened
+        return dialed
+
+    def parent_for(self, target: Target) -> Parent | None:
+        """
+        The proxy to go through to C{target}, or C{None} to go there directly.
+
+        Directly goes what C{parent_bypass} holds: names by their name, addresses where one is given or fixed
+        by C{resolve}, for nothing is looked up to decide this. So does loopback: clients that say
+        C{127.0.0.1} mean this machine, and not the parent's.
+        """
+        if self.parent is None:
+            return None
+        known = self._known(target.host)
+        if known and all(is_loopback(address) for address in known):
+            return None
+        return None if self._bypass.hold(target.host, target.port, known) else self.parent
+
+    def is_fixed(self, host: str) -> bool:
+        """Whether C{host} is a name whose addresses C{resolve} says."""
+        return parse_ip(host) is None and bool(known_addresses(host, self._proxy.resolve))
+
+    def _known(self, host: str) -> tuple[model.IPAddress, ...]:
+        """The addresses of a host that need no look-up."""
+        known = known_addresses(host, self._proxy.resolve)
+        name = host_name(host)
+        if not known and name is not None and (name == "localhost" or name.endswith(".localhost")):
+            return LOCALHOST  # as the resolver answers, RFC 6761 section 6.3
+        return known
+
+    def _permit(self, target: Target) -> Permit:
+        """The rules, and before them what no rule can permit: the relay's own pages and proxies."""
+        judge, forbidden = self._rules.permit_for(target.host, target.port), self.environment.forbidden
+
+        def permit(address: model.IPAddress) -> str | None:
+            return forbidden(address, target.port) or judge(address)
+
+        return permit
+
+    def _bound_names(self) -> list[tuple[str, int]]:
+        names = [bound.socket.getsockname() for bound in self.bound]
+        return [(name[0], name[1]) for name in names if isinstance(name, tuple)]
+
+    def _is_here(self, parent: Parent, bound: tuple[str, int]) -> bool:
+        host, port = bound
+        return parent.port == port and any(
+            str(address) == host or (host in ("0.0.0.0", "::") and is_loopback(address))
+            for address in self._known(parent.host)
+        )

@@ -1,0 +1,268 @@
+"""The forward proxy for programs that speak SOCKS 5."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any, ClassVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lanrelay.errors import (
+    AddressDenied,
+    ConnectionRefused,
+    DialError,
+    DialTimeout,
+    GreetingError,
+    NameServerFailed,
+    NameTimeout,
+    NoSuchName,
+    ParentRefused,
+    RelayError,
+    RequestDenied,
+    Unroutable,
+)
+from lanrelay.listeners.base import Client, explained
+from lanrelay.listeners.forward_proxy import ForwardProxyService
+from lanrelay.observe.session import Phase, Session, Side
+from lanrelay.transport.pump import Pump, join
+from lanrelay.transport.stream import Stream, hand_over
+from lanrelay.upstream.dial import Target
+from lanrelay.wire.authority import format_authority
+from lanrelay.wire.socks5 import PHRASES, Login, Reply, Request, Socks5Server, SocksError, reply
+
+EARLY_MAX = 64 * 1024
+"""Bytes of a client that does not wait for its reply; over it the client is paused. As for a CONNECT."""
+
+_GREETING, _DIALING, _TUNNEL, _CLOSING, _GONE = range(5)
+
+
+class SocksProxyService(ForwardProxyService):
+    """C{type: socks-proxy}."""
+
+    kind: ClassVar[str] = "socks-proxy"
+
+    def connected(self, stream: Stream, client: Client) -> SocksConnection:
+        connection = SocksConnection(self, client)
+        hand_over(stream, connection)
+        return connection
+
+
+class SocksConnection(Protocol):
+    """
+    A client: its greeting, perhaps its login, its request and the dial; then the pump has its stream.
+
+    C{timeouts.head} is the time from the accept to the end of the request. The client is read during the
+    dial, so that one that leaves is noticed and cancels it.
+    """
+
+    log = Logger()
+
+    def __init__(self, service: SocksProxyService, client: Client) -> None:
+        self._service = service
+        self._client = client
+        self._wire = Socks5Server(login=service.credentials is not None)
+        self._state = _GREETING
+        self._stream: Stream
+        self._session: Session | None = None
+        self._dialing: Deferred[None] | None = None
+        self._early = b""
+        self._pump: Pump | None = None
+        self._aborted = False
+        self._timer: Any = None
+
+    # --- from the stream --------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._stream = self.transport  # type: ignore[assignment]
+        timeout = self._service.config.timeouts.head
+        if timeout is not None:
+            self._timer = self._service.environment.reactor.callLater(timeout, self._too_late, timeout)
+        self._stream.resumeProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._state == _GREETING:
+            try:
+                self._listen(data)
+            except SocksError as error:
+                self._refuse(error, error.answer, phase="head", by="downstream")
+        elif self._state == _DIALING:
+            self._early += data
+            if len(self._early) >= EARLY_MAX:
+                self._stream.pauseProducing()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        state, self._state = self._state, _GONE
+        self._stop_timer()
+        if state == _GREETING and self._wire.begun:
+            self._note(GreetingError("the client left before its request was whole"), "head", by="downstream")
+        elif state == _DIALING:
+            session, dialing = self._session, self._dialing
+            assert session is not None
+            session.ended_by = "relay" if self._aborted else "downstream"
+            if dialing is not None:
+                dialing.cancel()  # ends in _not_connected
+        self._service.gone(self)
+
+    # --- what is said -------------------------------------------------------------------------------
+
+    def _listen(self, data: bytes) -> None:
+        while self._state == _GREETING:
+            output, said = self._wire.receive(data)
+            if output:
+                self._stream.write(output)
+            if isinstance(said, Request):
+                self._requested(Target(said.host, said.port))
+            elif said is None or not self._let_in(said):
+                return
+            data = b""
+
+    def _let_in(self, login: Login) -> bool:
+        credentials = self._service.credentials
+        good = credentials is None or credentials.check(login.username, login.password)
+        answer = self._wire.login_answer(good=good)
+        if good:
+            self._stream.write(answer)
+        else:
+            denied = RequestDenied(
+                "the credentials are wrong",
+                http_status=407,
+                remedy="Use a name and a password from auth of this listener.",
+            )
+            self._refuse(denied, answer, phase="policy", by="relay")
+        return good
+
+    def _requested(self, target: Target) -> None:
+        self._stop_timer()
+        self._state = _DIALING
+        self._early = self._wire.take_unread()
+        session = self._session = self._open_session("dial")
+        session.method = "CONNECT"
+        session.target = format_authority(target.host, target.port)
+        self._dialing = Deferred.fromCoroutine(self._dial(target, session))
+        self._dialing.addErrback(self._not_connected, session)
+
+    async def _dial(self, target: Target, session: Session) -> None:
+        service = self._service
+        dialed = await service.dial(target, session)
+        self._dialing = None
+        self._state = _TUNNEL
+        stream = self._stream
+        stream.pauseProducing()
+        stream.write(reply(Reply.SUCCEEDED))
+        early, self._early = self._early, b""
+        self._pump = join(
+            service.environment.reactor,
+            stream,
+            dialed.stream,
+            session=session,
+            limits=service.pump_limits(),
+            to_upstream=early,
+        )
+        self._pump.done.addCallback(self._pumped, session)
+
+    def _not_connected(self, failure: Failure, session: Session) -> None:
+        self._dialing = None
+        error = failure.value
+        if failure.check(CancelledError):
+            self._service.environment.ledger.close(session)
+            return
+        if not isinstance(error, DialError):
+            self.log.failure("bug in a tunnel of {listener}", failure, listener=session.listener)
+            error = RelayError("a fault in the relay itself; its log has more")
+        by: Side = "upstream" if isinstance(error, DialError) else "relay"
+        session.failed(error, by=by, detail=explained(error))
+        self._service.environment.ledger.close(session)
+        self._answer_and_close(reply(reply_to(error)))
+
+    def _pumped(self, result: None, session: Session) -> None:
+        self._state = _GONE
+        self._service.environment.ledger.close(session)
+        self._service.gone(self)
+
+    # --- ends -----------------------------------------------------------------------------------------
+
+    def _refuse(self, error: RelayError, answer: bytes, *, phase: Phase, by: Side) -> None:
+        self._note(error, phase, by=by)
+        self._answer_and_close(answer)
+
+    def _note(self, error: RelayError, phase: Phase, *, by: Side) -> None:
+        session = self._open_session(phase)
+        session.failed(error, by=by, detail=explained(error))
+        self._service.environment.ledger.close(session)
+
+    def _open_session(self, phase: Phase) -> Session:
+        return self._service.open_session(self._client, phase)
+
+    def _answer_and_close(self, answer: bytes) -> None:
+        """
+        Send the last bytes, and let the client read them: closing while it still sends would make its kernel
+        throw them away. RFC 1928 section 6 allows ten seconds.
+        """
+        self._stop_timer()
+        self._state = _CLOSING
+        if not answer:
+            self._stream.loseConnection()
+            return
+        self._stream.write(answer)
+        close = self._service.config.timeouts.close
+        self._timer = self._service.environment.reactor.callLater(close, self._not_closed)
+        self._stream.loseWriteConnection()
+        if self._state == _CLOSING:
+            self._stream.resumeProducing()
+
+    def _too_late(self, timeout: float) -> None:
+        self._timer = None
+        if self._wire.begun:
+            error = GreetingError(f"the request did not come within {timeout:g} s", 408)
+            self._note(error, "head", by="downstream")
+        self._state = _CLOSING
+        self._stream.abortConnection()
+
+    def _not_closed(self) -> None:
+        self._timer = None
+        self._stream.abortConnection()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    # --- Connection -----------------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        if self._state == _GREETING:
+            self.abort()
+
+    def abort(self) -> None:
+        self._aborted = True
+        if self._pump is not None:
+            self._pump.abort()
+        else:
+            if self._state == _GREETING:
+                self._state = _CLOSING  # it is not the client that leaves
+            self._stream.abortConnection()
+
+
+def reply_to(error: RelayError) -> Reply:
+    """The reply code for a dial that failed."""
+    if isinstance(error, ParentRefused):
+        if error.reply in PHRASES:
+            return Reply(error.reply)
+        return Reply.NOT_ALLOWED if error.status == 403 else Reply.GENERAL_FAILURE
+    if isinstance(error, DialError) and error.parent:
+        return Reply.GENERAL_FAILURE  # of the destination itself nothing is known
+    if isinstance(error, AddressDenied):
+        return Reply.NOT_ALLOWED
+    if isinstance(error, ConnectionRefused):
+        return Reply.REFUSED
+    if isinstance(error, Unroutable):
+        unreachable = error.errno in (errno.ENETUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL)
+        return Reply.NETWORK_UNREACHABLE if unreachable else Reply.HOST_UNREACHABLE
+    if isinstance(error, (NoSuchName, NameServerFailed, NameTimeout)):
+        return Reply.HOST_UNREACHABLE
+    if isinstance(error, DialTimeout):
+        return Reply.TTL_EXPIRED  # there is no nearer one; microsocks says the same
+    return Reply.GENERAL_FAILURE
