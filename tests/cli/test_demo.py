@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.cli import demo
 from lanrelay.cli.demo import Signals, Stopped, free_ports
 from lanrelay.cli.demo_host import answer, counting
 
@@ -145,6 +147,20 @@ class DemonstrationTests(SynchronousTestCase):
         self.assertEqual(run.wait(), 1, run.output)
         self.assertNotIn("Traceback", run.output)
         self.assertEqual(run.traces(), [])
+
+    def test_a_relay_that_does_not_start_says_why(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="lanrelay-demo-test-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        self.patch(tempfile, "tempdir", str(folder))
+        self.patch(demo, "_CONFIGURATION", "listeners: {{lan-host: {{type: teleport}}}}\n")
+        output = io.StringIO()
+        self.patch(sys, "stdout", output)
+        status = demo.run(["--once"])
+        said = output.getvalue()
+        self.assertEqual(status, 1, said)
+        self.assertIn("the relay did not start. It said:", said)
+        self.assertIn('listeners.lan-host.type: found "teleport"', said)
+        self.assertEqual(list(folder.iterdir()), [])
 
 
 class HostTests(SynchronousTestCase):
