@@ -62,7 +62,9 @@ class Pump:
     Two joined streams. Made by L{join}.
 
     An end of file that comes from one side goes on to the other as a half-close, after all bytes before
-    it. When both directions have ended both streams are closed. A side that breaks resets the other.
+    it. When both directions have ended both streams are closed. A side that breaks resets the other; of a
+    client that had ended its side before that is no error, for it has all that it wants: curl closes after
+    its FIN, and its kernel resets when more comes.
 
     @ivar done: fires once, with C{None}, when both streams are gone; never fails by itself. Cancelling it
         resets both.
@@ -157,7 +159,11 @@ class Pump:
                     other.stream.unregisterProducer()
                     other.stream.loseConnection()
             else:
-                self._session.failed(_explain(reason, end), by=end.side)
+                if end is self._downstream and end.read_ended and not isinstance(reason.value, RelayError):
+                    self._session.phase = "done"
+                    self._session.ended_by = self._session.ended_by or self._first_end
+                else:
+                    self._session.failed(_explain(reason, end), by=end.side)
                 self._reset()
         if end.lost is not None and other.lost is not None:
             self._set_timer(None)

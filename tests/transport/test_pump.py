@@ -186,11 +186,27 @@ class LossTests(PumpTestCase):
         self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
         self.assertEqual(self.session.detail, "cut")
 
-    def test_an_end_and_then_a_reset_is_a_reset(self) -> None:
+    def test_a_client_that_ended_its_side_and_then_resets_has_left_in_order(self) -> None:
+        """curl closes after its FIN, so that its kernel resets when the origin's close_notify comes."""
         self.join()
         self.client.receive_eof()
+        self.server.receive(b"bye")
         self.client.lose()
         self.assertTrue(self.server.aborted)
+        self.assertOver(phase="done", by="downstream")
+
+    def test_an_upstream_that_ended_its_side_and_then_resets_has_broken(self) -> None:
+        """What it sent last may be lost with the reset."""
+        self.join()
+        self.server.receive_eof()
+        self.server.lose()
+        self.assertTrue(self.client.aborted)
+        self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
+
+    def test_a_client_whose_tls_breaks_after_its_end_has_not_left_in_order(self) -> None:
+        self.join()
+        self.client.receive_eof()
+        self.client.lose(TlsTruncated("cut"))
         self.assertOver(phase="tunnel", by="downstream", error="connection_terminated")
 
     def test_a_loss_while_paused(self) -> None:
