@@ -17,7 +17,7 @@ from lanrelay.listeners.answers import failed, reason_phrase
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
-from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
+from lanrelay.wire.events import HTTP_1_0, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Server
 
@@ -159,10 +159,11 @@ class HttpConnection(Protocol):
         self.uncork()  # before a next request is looked at: only a client that reads is given more
         self._sending = False
         self._sink = None
+        outermost, self._dispatching = not self._dispatching, True
         if self._paused:
             self._paused = False
-            self._resume()
-        if not self._dispatching:
+            self._resume()  # what comes from within waits in `_late`
+        if outermost:
             self._dispatch(())
 
     def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
@@ -213,7 +214,8 @@ class HttpConnection(Protocol):
         self._deadline.stop()
         self._stream.unregisterProducer()
         self._stream.pauseProducing()
-        return self._stream, self._wire.take_unread()
+        late, self._late = self._late, b""
+        return self._stream, self._wire.take_unread() + late
 
     def join(
         self, upstream: Stream, *, session: Session, limits: PumpLimits, to_downstream: bytes = b""
@@ -233,7 +235,7 @@ class HttpConnection(Protocol):
             to_upstream=unread,
             to_downstream=to_downstream,
         )
-        self._pump.done.addCallback(self._pumped)
+        self._pump.done.addCallback(lambda _: self.released())
         return self._pump
 
     def released(self) -> None:
@@ -334,7 +336,7 @@ class HttpConnection(Protocol):
         """Tell the sink what came, then go on with the next request if this one is over."""
         self._dispatching = True
         try:
-            while True:
+            while self._state == _OPEN:
                 for event in events:
                     kind = type(event)
                     if kind is RequestHead:
@@ -374,7 +376,7 @@ class HttpConnection(Protocol):
         self._head_sent = False
         self._waiting = ""
         self._deadline.clear()
-        self._expecting = not whole and b"expect" in head.headers
+        self._expecting = not whole and head.version != HTTP_1_0 and b"expect" in head.headers
         sink = self._application.request_received(self, head)
         if self._sending and self._state == _OPEN:
             self._sink = sink
@@ -403,6 +405,8 @@ class HttpConnection(Protocol):
                 self._stream.pauseProducing()
             else:
                 self._resume()
+        if self._state != _OPEN:
+            return  # by what came from within
         if self._sending:
             if self._receiving and not self._paused and not self._expecting:
                 self._wait("body", self._timeouts.body)
@@ -433,6 +437,9 @@ class HttpConnection(Protocol):
             if self._head_sent:
                 self._reset()
                 return
+        elif self._wire.response_begun:
+            self._linger()  # the request was answered before it broke off
+            return
         else:
             self._application.request_refused(self, error)
         if self._state != _OPEN:
@@ -481,9 +488,6 @@ class HttpConnection(Protocol):
         self._corked = None
         self._deadline.stop()
         self._stream.abortConnection()
-
-    def _pumped(self, result: None) -> None:
-        self.released()
 
     def _wait(self, waiting: str, timeout: Duration) -> None:
         self._waiting = waiting
