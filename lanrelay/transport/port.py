@@ -139,12 +139,16 @@ class Port:
             self._arrived(sock, address)
 
     def _arrived(self, sock: socket.socket, address: Any) -> None:
-        stream = adopt(self._reactor, sock, address)
+        stream: Stream | None = None
         try:
+            stream = adopt(self._reactor, sock, address)
             self._accepted(stream)
-        except Exception:
+        except Exception:  # else the reactor would take the port away, not the one connection
             self.log.failure("bug while accepting on {name}", name=self.bound.name)
-            stream.abortConnection()
+            if stream is None:
+                sock.close()
+            else:
+                stream.abortConnection()
             self.gate.leave()
 
     def _out_of_something(self, error: OSError) -> None:

@@ -153,6 +153,24 @@ class AcceptTests(PortTestCase):
         self.reactor.advance(0)
         self.assertTrue(self.streams[0].disconnected)  # type: ignore[attr-defined]
 
+    def test_a_connection_that_the_reactor_cannot_watch_costs_no_more_than_itself(self) -> None:
+        """epoll has a limit of its own (fs.epoll.max_user_watches), and says ENOSPC."""
+        port = self.port()
+        port.start()
+        self.connect(2)
+        watch, faults = self.reactor.addReader, [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))]
+
+        def add_reader(reader: Any) -> None:
+            if faults:
+                raise faults.pop()
+            watch(reader)
+
+        self.reactor.addReader = add_reader  # type: ignore[method-assign]
+        port.doRead()
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+        self.assertEqual((len(self.streams), self.gate.open), (1, 1))
+        self.assertTrue(self.reads(port))
+
     def test_clients_that_left_the_queue_are_skipped(self) -> None:
         listener = self.bound.socket = FaultyListener(self.bound.socket)  # type: ignore[assignment]
         listener.faults = [errno.ECONNABORTED, errno.EPERM, errno.EINTR]
