@@ -275,7 +275,7 @@ class ListenerService(Service):
         self._gate.leave()
         error = failure.value
         if isinstance(error, RelayError):
-            self._refused(client, "head", error, by="downstream")
+            self._refused(client, "head", error, by="downstream", detail=explained(error))
         elif not failure.check(CancelledError):
             self.log.failure("bug while preparing a connection from {client}", failure, client=client.name)
 
@@ -290,9 +290,11 @@ class ListenerService(Service):
         else:
             self._connections.add(connection)
 
-    def _refused(self, client: Client, phase: Phase, error: RelayError, *, by: Side) -> None:
+    def _refused(
+        self, client: Client, phase: Phase, error: RelayError, *, by: Side, detail: str = ""
+    ) -> None:
         session = self.open_session(client, phase)
-        session.failed(error, by=by)
+        session.failed(error, by=by, detail=detail)
         self.environment.ledger.close(session)
 
     def _check_drained(self) -> None:

@@ -249,7 +249,7 @@ class SocksConnection(Protocol):
 def reply_to(error: RelayError) -> Reply:
     """The reply code for a dial that failed."""
     if isinstance(error, ParentRefused):
-        if error.reply in PHRASES:
+        if error.reply and error.reply in PHRASES:  # 0 is none, and would mean success
             return Reply(error.reply)
         return Reply.NOT_ALLOWED if error.status == 403 else Reply.GENERAL_FAILURE
     if isinstance(error, DialError) and error.parent:
