@@ -285,6 +285,18 @@ class WrongName(CertificateError):
         self.found = found
 
 
+class PinMismatch(CertificateError):
+    """
+    The certificates do not fit C{tls.pin}.
+
+    @ivar found: the pin that the server's own certificate has, as one would write it.
+    """
+
+    def __init__(self, detail: str = "", *, found: str = "") -> None:
+        super().__init__(detail)
+        self.found = found
+
+
 # --- a connection that was there ended badly ---------------------------------------------------------
 
 

@@ -25,7 +25,6 @@ NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {
     "admin.listen": (_handed_over, "a socket from systemd or launchd"),
     "listener.listen": (_handed_over, "a socket from systemd or launchd"),
     "listener.type": (lambda kind: kind == "exec", "this type of listener"),
-    "upstream-tls.pin": (_is_set, "tls.pin"),
     "reverse-proxy.session_recovery": (_is_set, "session_recovery"),
 }
 

@@ -40,6 +40,8 @@ def trust(place: Place) -> model.Trust:
     both_or_none(fields)
     if not fields.absent("passphrase") and fields.absent("key"):
         fields.complain("passphrase", 'expected a "key" beside it, which the passphrase is for')
+    if fields.get("pin", ()) and not fields.get("verify", True):
+        fields.complain("verify", 'expected no such value beside "pin", which is verified')
     if fields.get("pin", ()) and "ca" not in fields.given:
         # Pins alone: they replace the system's roots, which a default of "system" would bring back.
         fields.shown["ca"] = None

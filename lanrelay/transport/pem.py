@@ -54,7 +54,7 @@ def read_authorities(path: Path, what: str) -> list[x509.Certificate]:
     if not path.is_dir():
         return read_certificates(path, what)
     try:
-        files = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES and file.is_file())
+        files = sorted(file for file in path.iterdir() if is_certificate_file(file) and file.is_file())
     except OSError as error:
         raise StartError(f"{what}: {path} cannot be read: {error.strerror}") from error
     found = [
@@ -66,6 +66,16 @@ def read_authorities(path: Path, what: str) -> list[x509.Certificate]:
             remedy="put PEM files there whose names end in .pem, .crt or .cer",
         )
     return found
+
+
+def blocks(content: bytes) -> list[bytes]:
+    """The PEM blocks of certificates in C{content}."""
+    return _CERTIFICATE.findall(content)
+
+
+def is_certificate_file(path: Path) -> bool:
+    """Whether a file in a folder of CAs is looked at, going by its name."""
+    return path.suffix.lower() in _SUFFIXES
 
 
 def read_key(path: Path, what: str, passphrase: str | None = None) -> PrivateKeyTypes:
@@ -125,7 +135,7 @@ def _certificates(path: Path, content: bytes, what: str) -> list[x509.Certificat
             " (`openssl pkcs12` a .p12 or .pfx)",
         )
     found = []
-    for block in _CERTIFICATE.findall(content):
+    for block in blocks(content):
         try:
             found.append(load_pem_x509_certificate(block))
         except ValueError as error:

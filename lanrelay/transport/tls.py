@@ -35,6 +35,7 @@ async def secure_client(
     @raise PeerClosed: the server left in the middle of it.
     """
     try:
+        await tls.prepare(reactor)
         connection = tls.connection(alpn)
     except BaseException:
         stream.abortConnection()

@@ -1,37 +1,57 @@
-"""Turns the configuration's certificates, keys and trusted roots into OpenSSL contexts."""
+"""Turns the configuration's certificates, keys and trusted roots into OpenSSL connections."""
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
-from lanrelay.config.model import ServerTls, TlsVersion, Trust
-from lanrelay.errors import StartError
-from lanrelay.transport.pem import read_authorities, read_certificates, read_key
+from lanrelay.config.model import ServerTls, Trust
+from lanrelay.transport.contexts import new_context, show, trust_authorities
+from lanrelay.transport.files import Reloaded
 from lanrelay.transport.verify import Judgement, check_name, is_address, note_finding
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
+
+    from lanrelay.transport.keychain import Keychains
+    from lanrelay.transport.pins import Pins
 
 
 class ClientTls:
     """
     How to secure connections to one upstream: whom to trust, under which name, and what to show.
 
-    With C{system} roots alone nothing is read before the first connection.
+    With C{system} roots alone nothing is read before the first connection. Files that change are read again.
 
     @ivar server_name: the name or address that the certificate must bear.
+    @param platform: as C{sys.platform}; on macOS C{system} means the keychains too.
+    @param keychains: of this machine.
     """
 
     log = Logger()
 
-    def __init__(self, trust: Trust, server_name: str) -> None:
+    def __init__(
+        self,
+        trust: Trust,
+        server_name: str,
+        *,
+        platform: str = sys.platform,
+        keychains: Keychains | None = None,
+    ) -> None:
         self.trust = trust
         self.server_name = server_name
-        self._context: SSL.Context | None = None
+        self._keychains: Keychains | None = None
+        self._pins: Pins | None = None
+        if trust.verify and "system" in trust.ca and platform == "darwin":
+            from lanrelay.transport.keychain import shared  # only where there are any
+
+            self._keychains = keychains or shared()
+        self._reloaded: Reloaded[SSL.Context] = Reloaded(
+            f"what tls names for {server_name}", self._files, self._make
+        )
 
     def load(self) -> None:
         """
@@ -42,6 +62,11 @@ class ClientTls:
         trust = self.trust
         if trust.cert is not None or (trust.verify and any(isinstance(one, Path) for one in trust.ca)):
             self._ready()
+
+    async def prepare(self, reactor: Any) -> None:
+        """Wait for what must be known before a connection: on macOS, for the keychains, seconds at most."""
+        if self._keychains is not None:
+            await self._keychains.read(reactor)
 
     def connection(self, alpn: tuple[str, ...] = ()) -> SSL.Connection:
         """
@@ -62,41 +87,81 @@ class ClientTls:
 
     def judge(self, connection: SSL.Connection) -> None:
         """
-        The last word, when OpenSSL has found the chain good: whose certificate is it?
+        The last word, when OpenSSL is content: whose certificate is it, and does it fit the pins?
+
+        Without C{tls.ca} the pins alone decide, and OpenSSL has judged nothing.
 
         @raise CertificateError: somebody else's.
         """
-        if self.trust.verify:
-            certificate: Any = connection.get_peer_certificate()
-            check_name(certificate.to_cryptography(), self.server_name)
+        trust = self.trust
+        if not trust.verify:
+            return
+        shown: Any = connection.get_peer_certificate()
+        leaf = shown.to_cryptography()
+        if not trust.ca:
+            sent: Any = connection.get_peer_cert_chain() or []
+            self._pinned().judge_alone(leaf, [one.to_cryptography() for one in sent])
+            return
+        check_name(leaf, self.server_name)
+        if trust.pin:
+            verified: Any = connection.get_verified_chain() or [shown]
+            self._pinned().judge_verified([one.to_cryptography() for one in verified])
+
+    def _pinned(self) -> Pins:
+        if self._pins is None:
+            from lanrelay.transport.pins import Pins  # few upstreams have any
+
+            self._pins = Pins(self.trust.pin, self.server_name)
+        return self._pins
 
     def _ready(self) -> SSL.Context:
-        if self._context is None:
-            self._context = self._make()
-        return self._context
+        return self._reloaded.get()
+
+    def _files(self) -> list[object]:
+        """What the context is made of."""
+        trust = self.trust
+        found: list[object] = [one for one in (trust.cert, trust.key) if one is not None]
+        if trust.verify:
+            found += [one for one in trust.ca if isinstance(one, Path)]
+            if "system" in trust.ca:
+                from lanrelay.transport.system_roots import bundle
+
+                found.append(bundle())
+        if self._keychains is not None:
+            found.append(self._keychains.generation)
+        return found
 
     def _make(self) -> SSL.Context:
         from OpenSSL import SSL  # late: 80 ms
 
         trust = self.trust
-        context = _new_context(SSL.TLS_CLIENT_METHOD, trust.min_version)
+        context = new_context(SSL.TLS_CLIENT_METHOD, trust.min_version)
         if trust.cert is not None:
-            _show(context, trust.cert, trust.key or trust.cert, passphrase=trust.passphrase)
-        if not trust.verify:
-            context.set_verify(SSL.VERIFY_NONE, lambda *_: True)
+            show(context, trust.cert, trust.key or trust.cert, passphrase=trust.passphrase)
+        if not trust.verify or not trust.ca:
+            context.set_verify(SSL.VERIFY_NONE, lambda *_: True)  # `judge` looks at pins
             return context
         for one in trust.ca:
             if isinstance(one, Path):
-                _trust(context, one, "tls.ca")
+                trust_authorities(context, one, "tls.ca")
             else:
                 self._trust_system(context)
         context.set_verify(SSL.VERIFY_PEER, note_finding)
         return context
 
     def _trust_system(self, context: SSL.Context) -> None:
-        # pyOpenSSL knows where distributions keep their roots, and minds SSL_CERT_FILE and SSL_CERT_DIR.
-        context.set_default_verify_paths()
-        if not _has_system_roots():
+        from lanrelay.transport.system_roots import trust_system
+
+        found = trust_system(context)
+        if self._keychains is not None:
+            from OpenSSL import crypto  # late: 80 ms
+
+            store = context.get_cert_store()
+            assert store is not None
+            for certificate in self._keychains.certificates:
+                store.add_cert(crypto.X509.from_cryptography(certificate))
+                found = True
+        if not found:
             self.log.warn(
                 "no trusted roots of this system were found, so no public certificate for {name} will be"
                 " trusted; install the package ca-certificates, set SSL_CERT_FILE, or name a file in tls.ca",
@@ -105,11 +170,13 @@ class ClientTls:
 
 
 class ServerContext:
-    """How a listener shows itself, and whether clients must."""
+    """How a listener shows itself, and whether clients must; files that change are read again."""
 
     def __init__(self, tls: ServerTls) -> None:
         self.tls = tls
-        self._context: SSL.Context | None = None
+        self._reloaded: Reloaded[SSL.Context] = Reloaded(
+            f"the certificate {tls.cert}", lambda: [tls.cert, tls.key, *tls.client_ca], self._make
+        )
 
     def load(self) -> None:
         """
@@ -117,101 +184,35 @@ class ServerContext:
 
         @raise StartError: with file and remedy.
         """
-        if self._context is None:
-            self._context = self._make()
+        self._ready()
 
     def connection(self) -> SSL.Connection:
         """An OpenSSL connection in memory, for one handshake."""
         from OpenSSL import SSL  # late: 80 ms
 
-        self.load()
-        assert self._context is not None
-        connection = SSL.Connection(self._context, None)
+        connection = SSL.Connection(self._ready(), None)
         connection.set_accept_state()
         connection.set_app_data(Judgement())
         return connection
 
+    def _ready(self) -> SSL.Context:
+        return self._reloaded.get()
+
     def _make(self) -> SSL.Context:
         from OpenSSL import SSL  # late: 80 ms
 
-        context = _new_context(SSL.TLS_SERVER_METHOD, self.tls.min_version)
+        context = new_context(SSL.TLS_SERVER_METHOD, self.tls.min_version)
         # No resumption: a client that was once let in would come again without showing its certificate, and
         # tickets written after the handshake meet clients that never read.
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        _show(context, self.tls.cert, self.tls.key)
+        show(context, self.tls.cert, self.tls.key)
         if self.tls.client_ca:
             for path in self.tls.client_ca:
-                for authority in _trust(context, path, "tls.client_ca"):
+                for authority in trust_authorities(context, path, "tls.client_ca"):
                     context.add_client_ca(authority)  # their names help browsers to choose
             context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_finding)
         return context
-
-
-def _new_context(method: int, min_version: TlsVersion) -> SSL.Context:
-    from OpenSSL import SSL  # late: 80 ms
-
-    context = SSL.Context(method)
-    versions = {
-        "1.0": SSL.TLS1_VERSION,
-        "1.1": SSL.TLS1_1_VERSION,
-        "1.2": SSL.TLS1_2_VERSION,
-        "1.3": SSL.TLS1_3_VERSION,
-    }
-    context.set_min_proto_version(versions[min_version])
-    no_renegotiation: int = SSL.OP_NO_RENEGOTIATION  # type: ignore[attr-defined, unused-ignore]
-    # A peer that asks for a renegotiation is told no; compression leaks (CRIME).
-    context.set_options(SSL.OP_NO_COMPRESSION | no_renegotiation)
-    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 34 KB less for each idle connection
-    if min_version in ("1.0", "1.1"):
-        # OpenSSL 3 takes the SHA-1 signatures of these versions at security level 0 only. Whoever sets such a
-        # min_version has a device that knows nothing better.
-        context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
-    return context
-
-
-def _trust(context: SSL.Context, path: Path, what: str) -> list[Any]:
-    from OpenSSL import crypto  # late: 80 ms
-
-    store = context.get_cert_store()
-    assert store is not None
-    found = read_authorities(path, what)
-    for certificate in found:
-        store.add_cert(crypto.X509.from_cryptography(certificate))
-    # People put the server's own certificate there, or an intermediate: what they name is trusted as it is.
-    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
-    return found
-
-
-def _show(context: Any, cert: Path, key: Path, passphrase: str | None = None) -> None:
-    """Certificate, chain and key of our own."""
-    from OpenSSL import SSL  # late: 80 ms
-
-    leaf, *chain = read_certificates(cert, "tls.cert")
-    private = read_key(key, "tls.key", passphrase)
-    try:
-        context.use_certificate(leaf)
-        for certificate in chain:
-            context.add_extra_chain_cert(certificate)
-    except SSL.Error as error:
-        raise StartError(
-            f"tls.cert: OpenSSL does not take the certificate {cert}: {_said(error)}",
-            remedy="make a new one with a stronger key",
-        ) from error
-    try:
-        context.use_privatekey(private)
-        context.check_privatekey()
-    except (SSL.Error, TypeError) as error:
-        raise StartError(
-            f"tls.key: the key {key} does not fit the certificate {cert}",
-            remedy=f"`openssl pkey -in {key} -pubout` and `openssl x509 -in {cert} -pubkey -noout`"
-            " must print the same",
-        ) from error
-
-
-def _said(error: Exception) -> str:
-    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return ", ".join(str(reason[-1]) for reason in reasons) or "no reason given"
 
 
 def _dns_name(name: str) -> bytes:
@@ -222,20 +223,3 @@ def _dns_name(name: str) -> bytes:
         import idna  # late, and rarely needed
 
         return idna.encode(name)
-
-
-def _has_system_roots() -> bool:
-    """Whether there is any file in the places where OpenSSL and pyOpenSSL look."""
-    from OpenSSL import SSL  # late: 80 ms
-
-    file, folder = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-    if file is not None or folder is not None:
-        return any(os.path.exists(one) for one in [file or "", *(folder or "").split(os.pathsep)] if one)
-    places: list[str] = getattr(SSL, "_CERTIFICATE_FILE_LOCATIONS", [])
-    folders: list[str] = getattr(SSL, "_CERTIFICATE_PATH_LOCATIONS", [])
-    from ssl import get_default_verify_paths  # late: for what this Python's OpenSSL was built with
-
-    default = get_default_verify_paths()
-    return any(os.path.isfile(one) for one in [*places, default.openssl_cafile]) or any(
-        os.path.isdir(one) and os.listdir(one) for one in [*folders, default.openssl_capath]
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
@@ -134,6 +135,62 @@ def check_name(certificate: x509.Certificate, wanted: str) -> None:
         ) from None
 
 
+def check_chain(
+    leaf: x509.Certificate, others: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
+) -> bool:
+    """
+    Whether C{anchors}, and nothing else, vouch for C{leaf} as a server's certificate.
+
+    For certificates that OpenSSL did not judge in the handshake itself, so what a handshake looks at beside
+    signatures, dates and the right to issue (purpose, digests) is looked at here.
+
+    @param others: what may lie between them.
+    @return: C{False}: C{leaf} does not come from any of them.
+    @raise CertificateError: it does, but the chain is not good.
+    """
+    # late: 80 ms, and only pins need it
+    from cryptography.hazmat.primitives.hashes import MD5, SHA1
+    from OpenSSL import crypto
+
+    store = crypto.X509Store()
+    for anchor in anchors:
+        store.add_cert(crypto.X509.from_cryptography(anchor))
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor need not be a root
+    context = crypto.X509StoreContext(
+        store, crypto.X509.from_cryptography(leaf), [crypto.X509.from_cryptography(one) for one in others]
+    )
+    try:
+        verified = [one.to_cryptography() for one in context.get_verified_chain()]
+    except crypto.X509StoreContextError as error:
+        code, depth = error.errors[0], error.errors[1]
+        if code in _NO_ISSUER or code in (_SELF_SIGNED_LEAF, _BAD_SIGNATURE):
+            return False
+        raise _finding(error.certificate.to_cryptography(), code, depth) from None
+    _check_purpose(leaf)
+    for depth, certificate in enumerate(verified[:-1]):  # nobody relies on the signature on the anchor
+        if isinstance(certificate.signature_hash_algorithm, (MD5, SHA1)):
+            raise _finding(certificate, _WEAK_DIGEST, depth)
+    return True
+
+
+def _check_purpose(leaf: x509.Certificate) -> None:
+    # late: 30 ms
+    from cryptography import x509
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    try:
+        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return
+    except ValueError as error:
+        raise CertificateError("the purpose in the certificate does not parse") from error
+    if (
+        ExtendedKeyUsageOID.SERVER_AUTH not in usage
+        and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usage
+    ):
+        raise _finding(leaf, _WRONG_PURPOSE, 0)
+
+
 def is_address(host: str) -> bool:
     """Whether C{host} is a literal address, which SNI must not carry (RFC 6066 section 3)."""
     try:
@@ -148,6 +205,8 @@ _NOT_YET_VALID = 9
 _EXPIRED = 10
 _SELF_SIGNED_LEAF = 18
 _BAD_SIGNATURE = 7
+_WRONG_PURPOSE = 26
+_WEAK_DIGEST = 68
 _NO_ISSUER = {2, 19, 20, 21, 27, 33}
 _PHRASES = {
     23: "has been revoked",

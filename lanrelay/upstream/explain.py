@@ -89,6 +89,7 @@ TABLE: dict[type, Callable[[Any, str], Sentences]] = {
     errors.CertificateExpired: sentences.expired,
     errors.CertificateNotYetValid: sentences.not_yet,
     errors.WrongName: sentences.wrong_name,
+    errors.PinMismatch: sentences.pin_mismatch,
     errors.StreamError: sentences.stream,
     errors.StreamTimeout: sentences.silence,
     errors.TlsTruncated: sentences.truncated,

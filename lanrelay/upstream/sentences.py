@@ -365,6 +365,17 @@ def wrong_name(error: errors.WrongName, _: str) -> Sentences:
     )
 
 
+def pin_mismatch(error: errors.PinMismatch, _: str) -> Sentences:
+    what = f"{_where(error)} does not show what `tls.pin` names: {phrase(error)}"
+    if not error.found:
+        return f"{what}.", "Find out whether the server has a new certificate before you change the pin."
+    return (
+        f"{what}; the pin of its own would be {error.found}.",
+        "If its owner tells you that this is the server's new one, write that under `tls.pin`; otherwise"
+        " somebody may be in the way.",
+    )
+
+
 def stream(error: RelayError, _: str) -> Sentences:
     return f"The connection broke: {phrase(error)}.", "Look at the log of the other side, and try again."
 

@@ -54,7 +54,8 @@ listeners:
     upstream:
       - {url: "tls://h:1", address: "a:2", via: "http://u:p@h:1", send_proxy: v1,
          tls: {ca: a, pin: ["sha256:PIN", "sha256//KEY="], server_name: b, cert: c, key: d, passphrase: e,
-               min_version: 1.3, verify: false}}
+               min_version: 1.3}}
+      - {url: "tls://h:2", tls: {verify: false}}
       - unix:x
     balance: round-robin
     health: {path: /, status: 200, interval: 1, down_interval: 1, timeout: 1, rise: 2, fall: 3}

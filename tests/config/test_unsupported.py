@@ -4,8 +4,6 @@ from lanrelay.config.unsupported import NOT_YET
 from tests.config.support import ConfigCase, listener_text
 from tests.config.tables import TABLES
 
-PIN = "sha256:" + "00" * 32
-
 
 class UnsupportedTests(ConfigCase):
     def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
@@ -13,11 +11,6 @@ class UnsupportedTests(ConfigCase):
             (listener_text("enabled: true", kind="exec"), "3:11: listeners.one.type", '"exec"'),
             (listener_text("listen: systemd:x\nclients: any"), "4:13: listeners.one.listen", "systemd"),
             (listener_text("listen: [1, launchd:x]\nclients: any"), "4:13: listeners.one.listen", "launchd"),
-            (
-                listener_text(f"upstream: {{url: 'tls://h:1', tls: {{pin: {PIN}}}}}"),
-                "upstream.tls.pin",
-                "tls.pin",
-            ),
             (
                 listener_text("session_recovery: true", kind="reverse-proxy"),
                 "session_recovery",
@@ -50,7 +43,7 @@ class UnsupportedTests(ConfigCase):
         for text in (
             listener_text("", kind="exec"),
             listener_text("listen: systemd:x\nclients: any\nenabled: false"),
-            listener_text(f"upstream: {{url: 'tls://h:1', tls: {{pin: {PIN}}}}}\nenabled: off"),
+            listener_text("session_recovery: true\nenabled: off", kind="reverse-proxy"),
             listener_text("session_recovery: true\nenabled: ${NO:-never}", kind="reverse-proxy"),
         ):
             self.load(text)

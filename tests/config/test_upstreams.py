@@ -51,9 +51,7 @@ class UpstreamTests(ConfigCase):
         self.assertEqual(upstream.url.unix_path, self.folder / "app.sock")
 
     def test_pins_without_ca_leave_no_roots(self) -> None:
-        body = f"enabled: false\nupstream: {{url: https://h, tls: {{pin: '{KEY_PIN}'%s}}}}"
-        text = listener_text(body.replace("enabled: false\n", "") % "", kind="reverse-proxy")
-        self.assertIn("tls.pin is not supported yet", self.complaint(text))
+        body = f"upstream: {{url: https://h, tls: {{pin: '{KEY_PIN}'%s}}}}"
         for extra, ca in (("", ()), (", ca: system", ("system",))):
             (upstream,) = self.one(model.ReverseProxy, body % extra).routes[0].upstreams.members
             self.assertEqual(upstream.trust.ca, ca)
@@ -79,6 +77,7 @@ class UpstreamTests(ConfigCase):
             ("{url: https://h, tls: {min_version: 1.4}}", "upstream.tls.min_version", "expected 1.2"),
             ("{url: https://h, tls: {verify: no}}", "upstream.tls.verify", "expected true or false"),
             ("{url: https://h, tls: {pin: sha256//x}}", "upstream.tls.pin", "44 characters"),
+            (f"{{url: https://h, tls: {{pin: '{KEY_PIN}', verify: off}}}}", "upstream.tls.verify", '"pin"'),
             ("{url: http://h, tls: {}}", "upstream.tls", "http:// is not encrypted"),
             ("{url: http+unix:/x, tls: {}}", "upstream.tls", "a unix socket is not encrypted"),
             ("{url: http+unix:/x, address: a:1}", "upstream.address", "unix socket"),

@@ -43,7 +43,7 @@ Peer = Callable[[SSL.Connection], Any]
 def server_side(peer: socket.socket, context: ServerContext | None = None) -> SSL.Connection:
     """The peer as a blocking TLS server, after its handshake."""
     peer.settimeout(None)  # pyOpenSSL wants blocking sockets
-    inner: Any = (context or server_context())._context
+    inner: Any = (context or server_context())._ready()
     connection = SSL.Connection(inner, peer)
     connection.set_app_data(type("Judgement", (), {"error": None})())
     connection.set_accept_state()

@@ -71,8 +71,7 @@ def only(context: Any, version: str) -> Any:
     """Hold a L{ClientTls} or L{ServerContext} to one version of TLS at most."""
     from OpenSSL import SSL
 
-    inner = context._ready() if isinstance(context, ClientTls) else context._context
-    inner.set_max_proto_version({"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}[version])
+    context._ready().set_max_proto_version({"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}[version])
     return context
 
 

@@ -265,7 +265,7 @@ class VersionTests(HandshakeTestCase):
 
     def test_no_common_cipher(self) -> None:
         context: Any = only(server_context(), "1.2")
-        context._context.set_cipher_list(b"AES256-SHA256")
+        context._ready().set_cipher_list(b"AES256-SHA256")
         shake = Shake(client_tls(), context)
         self.refused(NoCommonVersion, shake)
         self.server_refused(NoCommonVersion, shake)
@@ -274,14 +274,14 @@ class VersionTests(HandshakeTestCase):
         from OpenSSL import SSL
 
         context: Any = server_context(min_version="1.0")
-        context._context.set_max_proto_version(SSL.TLS1_VERSION)
+        context._ready().set_max_proto_version(SSL.TLS1_VERSION)
         self.refused(NoCommonVersion, Shake(client_tls(), context))
         client, _ = Shake(client_tls(min_version="1.0"), context).streams()
         self.assertEqual(client.version, "TLSv1")
 
     def test_alpn_is_offered_when_asked(self) -> None:
         context: Any = server_context()
-        context._context.set_alpn_select_callback(lambda _, offered: offered[0])
+        context._ready().set_alpn_select_callback(lambda _, offered: offered[0])
         for offer, agreed in (((), ""), (("http/1.1",), "http/1.1")):
             clock, shake = Clock(), Shake(client_tls(), context, run=False)
             shake.client_done.cancel()

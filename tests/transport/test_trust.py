@@ -10,12 +10,14 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from lanrelay.cli.authority import Authority
 from lanrelay.config.model import Secret, ServerTls, Trust
 from lanrelay.errors import StartError, UnknownIssuer
+from lanrelay.transport.files import EVERY
 from lanrelay.transport.trust import ClientTls, ServerContext
 from tests.support.tls import Shake, authority, client_certificate, server_certificate, server_context
 
@@ -195,3 +197,72 @@ class OwnCertificateTests(FileTestCase):
         tls.load()
         issued.key.unlink()
         tls.load()
+
+
+class ReloadTests(FileTestCase):
+    """Files that change, on both sides."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.moment = 0.0
+        self.old = Authority(self.folder, "Old CA")
+        self.new = Authority(self.folder, "New CA")
+        self.root = self.file("root.crt", self.old.root.read_bytes())
+        issued = self.old.issue("nas.lan", file_name="old")
+        self.cert = self.file("server.crt", issued.cert.read_bytes())
+        self.key = self.file("server.key", issued.key.read_bytes())
+
+    def put(self, source: Path, target: Path) -> None:
+        other = target.with_suffix(".other")
+        other.write_bytes(source.read_bytes())
+        other.replace(target)
+        self.moment += EVERY
+
+    def client(self, **trust: Any) -> ClientTls:
+        tls = ClientTls(Trust(ca=(self.root,), **trust), "nas.lan")
+        tls._reloaded._seconds = lambda: self.moment
+        tls.load()
+        return tls
+
+    def server(self, **more: Any) -> ServerContext:
+        context = ServerContext(ServerTls(cert=self.cert, key=self.key, **more))
+        context._reloaded._seconds = lambda: self.moment
+        context.load()
+        return context
+
+    def agree(self, client: ClientTls, server: ServerContext) -> bool:
+        shake = Shake(client, server)
+        return not isinstance(shake.client, Failure) and not isinstance(shake.server, Failure)
+
+    def test_a_server_shows_its_new_certificate_when_the_key_has_come_too(self) -> None:
+        server = self.server()
+        before, after = self.client(), ClientTls(Trust(ca=(self.new.root,)), "nas.lan")
+        self.assertTrue(self.agree(before, server))
+        issued = self.new.issue("nas.lan", file_name="new")
+        self.put(issued.cert, self.cert)
+        self.assertTrue(self.agree(before, server))  # the old pair still
+        self.put(issued.key, self.key)
+        self.assertFalse(self.agree(before, server))
+        self.assertTrue(self.agree(after, server))
+
+    def test_a_client_trusts_its_new_ca(self) -> None:
+        client, server = self.client(), server_context(self.new.issue("nas.lan", file_name="new"))
+        self.assertFalse(self.agree(client, server))
+        self.put(self.new.root, self.root)
+        self.assertTrue(self.agree(client, server))
+        self.root.write_bytes(b"half of a")
+        self.moment += EVERY
+        self.assertTrue(self.agree(client, server))
+
+    def test_client_certificates_on_both_sides(self) -> None:
+        server = self.server(client_ca=(self.file("clients.crt", self.old.root.read_bytes()),))
+        mine = self.old.issue("me.lan", client=True, file_name="mine")
+        cert, key = self.file("me.crt", mine.cert.read_bytes()), self.file("me.key", mine.key.read_bytes())
+        client = self.client(cert=cert, key=key)
+        self.assertTrue(self.agree(client, server))
+        self.put(self.new.root, self.folder / "clients.crt")
+        self.assertFalse(self.agree(client, server))
+        mine = self.new.issue("me.lan", client=True, file_name="mine")
+        self.put(mine.cert, cert)
+        self.put(mine.key, key)
+        self.assertTrue(self.agree(client, server))

@@ -1,0 +1,91 @@
+"""Makes OpenSSL contexts: protocol versions, trusted certificates, and what we show of ourselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lanrelay.config.model import TlsVersion
+from lanrelay.errors import StartError
+from lanrelay.transport.pem import read_authorities, read_certificates, read_key
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+
+def new_context(method: int, min_version: TlsVersion) -> SSL.Context:
+    """With our defaults for one side; C{method} is one of OpenSSL's."""
+    from OpenSSL import SSL  # late: 80 ms
+
+    context = SSL.Context(method)
+    versions = {
+        "1.0": SSL.TLS1_VERSION,
+        "1.1": SSL.TLS1_1_VERSION,
+        "1.2": SSL.TLS1_2_VERSION,
+        "1.3": SSL.TLS1_3_VERSION,
+    }
+    context.set_min_proto_version(versions[min_version])
+    no_renegotiation: int = SSL.OP_NO_RENEGOTIATION  # type: ignore[attr-defined, unused-ignore]
+    # A peer that asks for a renegotiation is told no; compression leaks (CRIME).
+    context.set_options(SSL.OP_NO_COMPRESSION | no_renegotiation)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 34 KB less for each idle connection
+    if min_version in ("1.0", "1.1"):
+        # OpenSSL 3 takes the SHA-1 signatures of these versions at security level 0 only. Whoever sets such a
+        # min_version has a device that knows nothing better.
+        context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
+    return context
+
+
+def trust_authorities(context: SSL.Context, path: Path, what: str) -> list[Any]:
+    """
+    Trust what is in a file or a folder.
+
+    @param what: the key of the configuration, for the complaint.
+    @return: the certificates.
+    @raise StartError: with file and remedy.
+    """
+    from OpenSSL import crypto  # late: 80 ms
+
+    store = context.get_cert_store()
+    assert store is not None
+    found = read_authorities(path, what)
+    for certificate in found:
+        store.add_cert(crypto.X509.from_cryptography(certificate))
+    # People put the server's own certificate there, or an intermediate: what they name is trusted as it is.
+    store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+    return found
+
+
+def show(context: Any, cert: Path, key: Path, passphrase: str | None = None) -> None:
+    """
+    Certificate, chain and key of our own.
+
+    @raise StartError: with file and remedy.
+    """
+    from OpenSSL import SSL  # late: 80 ms
+
+    leaf, *chain = read_certificates(cert, "tls.cert")
+    private = read_key(key, "tls.key", passphrase)
+    try:
+        context.use_certificate(leaf)
+        for certificate in chain:
+            context.add_extra_chain_cert(certificate)
+    except SSL.Error as error:
+        raise StartError(
+            f"tls.cert: OpenSSL does not take the certificate {cert}: {_said(error)}",
+            remedy="make a new one with a stronger key",
+        ) from error
+    try:
+        context.use_privatekey(private)
+        context.check_privatekey()
+    except (SSL.Error, TypeError) as error:
+        raise StartError(
+            f"tls.key: the key {key} does not fit the certificate {cert}",
+            remedy=f"`openssl pkey -in {key} -pubout` and `openssl x509 -in {cert} -pubkey -noout`"
+            " must print the same",
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    reasons = error.args[0] if error.args and isinstance(error.args[0], list) else []
+    return ", ".join(str(reason[-1]) for reason in reasons) or "no reason given"

@@ -1,0 +1,133 @@
+"""Judges a server's certificates by C{tls.pin}, alone and beside a verified chain."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import timedelta
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from lanrelay.config.model import CertificatePin, PublicKeyPin
+from lanrelay.errors import PinMismatch
+from lanrelay.transport.verify import check_chain, check_name
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+Pin = PublicKeyPin | CertificatePin
+
+SHORT_LIVED = timedelta(days=30)
+"""A leaf that lives shorter is replaced by a program, most likely with a new key: Caddy's live 12 hours."""
+
+
+class Pins:
+    """
+    The pins of one upstream.
+
+    @param name: the name or address that a certificate must bear where a CA is pinned.
+    """
+
+    log = Logger()
+
+    def __init__(self, pins: Sequence[Pin], name: str) -> None:
+        self._pins = pins
+        self._name = name
+        self._warned = False
+
+    def judge_alone(self, leaf: x509.Certificate, sent: Sequence[x509.Certificate]) -> None:
+        """
+        Without C{tls.ca}: a pinned leaf is good as it is; a pinned CA that was sent is the only anchor.
+
+        @param leaf: whose key the handshake has proved.
+        @param sent: everything that the server sent; nothing of it is proved.
+        @raise PinMismatch: no pin fits, or the one that fits has not issued the leaf.
+        @raise CertificateError: what is wrong with the chain up to the pinned CA, its dates or its name.
+        """
+        if self._fits(leaf):
+            self._warn_if_short_lived(leaf)
+            return
+        others = [certificate for certificate in sent if certificate != leaf]
+        anchors = [certificate for certificate in others if self._fits(certificate)]
+        if not anchors:
+            raise self._mismatch(leaf, "the certificate fits none of the pins")
+        if not check_chain(leaf, others, anchors):
+            raise self._mismatch(leaf, "the server sent the pinned certificate, which has not issued its own")
+        check_name(leaf, self._name)
+
+    def judge_verified(self, chain: Sequence[x509.Certificate]) -> None:
+        """
+        With C{tls.ca}: a pin must lie in the chain that was verified.
+
+        @param chain: the leaf first.
+        @raise PinMismatch: none does.
+        """
+        fitting = [certificate for certificate in chain if self._fits(certificate)]
+        if not fitting:
+            raise self._mismatch(chain[0], "no certificate of the verified chain fits any of the pins")
+        if fitting == [chain[0]]:
+            self._warn_if_short_lived(chain[0])
+
+    def _fits(self, certificate: x509.Certificate) -> bool:
+        key, whole = _key_digest(certificate), _digest(certificate)
+        return any(pin.digest == (key if isinstance(pin, PublicKeyPin) else whole) for pin in self._pins)
+
+    def _mismatch(self, leaf: x509.Certificate, detail: str) -> PinMismatch:
+        by_key = any(isinstance(pin, PublicKeyPin) for pin in self._pins)
+        return PinMismatch(detail, found=public_key_pin(leaf) if by_key else certificate_pin(leaf))
+
+    def _warn_if_short_lived(self, leaf: x509.Certificate) -> None:
+        lives = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+        if lives < SHORT_LIVED and not self._warned:
+            self._warned = True
+            days = lives.total_seconds() / 86400
+            self.log.warn(
+                "the certificate of {name} that tls.pin names lives {lifetime} only, and the next one will not fit"
+                " if it has a new key; pin the CA that issues it, or name that CA in tls.ca",
+                name=self._name,
+                lifetime=f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours",
+            )
+
+
+def public_key_pin(certificate: x509.Certificate) -> str:
+    """The pin of a certificate's public key, as one writes it."""
+    return f"sha256//{b64encode(_key_digest(certificate)).decode('ascii')}"
+
+
+def certificate_pin(certificate: x509.Certificate) -> str:
+    """The pin of a whole certificate, as one writes it."""
+    return f"sha256:{_digest(certificate).hex()}"
+
+
+def _digest(certificate: x509.Certificate) -> bytes:
+    # late: cryptography takes 30 ms; by now it is there
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    return sha256(certificate.public_bytes(Encoding.DER)).digest()
+
+
+def _key_digest(certificate: x509.Certificate) -> bytes:
+    """
+    Of the SubjectPublicKeyInfo as it stands in the certificate, which is what curl takes.
+
+    Read from the DER itself (RFC 5280 section 4.1): cryptography would encode the key anew, and does not know
+    every kind of key.
+    """
+    data = certificate.tbs_certificate_bytes
+    _, at, _ = _element(data, 0)
+    if data[at] == 0xA0:  # the version, which version 1 leaves out
+        at = _element(data, at)[2]
+    for _ in ("serial number", "signature", "issuer", "validity", "subject"):
+        at = _element(data, at)[2]
+    return sha256(data[at : _element(data, at)[2]]).digest()
+
+
+def _element(data: bytes, at: int) -> tuple[int, int, int]:
+    """Tag, begin of the content and end of the DER element at C{at}."""
+    length, begin = data[at + 1], at + 2
+    if length & 0x80:
+        size = length & 0x7F
+        length, begin = int.from_bytes(data[begin : begin + size], "big"), begin + size
+    return data[at], begin, begin + length
