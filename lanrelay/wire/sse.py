@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 _BOM = b"\xef\xbb\xbf"
-_LINE_END = re.compile(rb"\r\n|\n|\r")
+_ANY_LINE_END = re.compile(rb"[\r\n]")
 _LOOK_AHEAD = 65536
 
 
@@ -43,94 +43,149 @@ class EventBoundary:
         return tail[-1:] in (b"\n", b"\r") and tail[-2:-1] in (b"\n", b"\r")
 
 
+def messages(content: bytes) -> list[bytes]:
+    """The data of each event in C{content} that is whole; events without data are none."""
+    found: list[bytes] = []
+    data: list[bytes] = []
+    for line in re.split(rb"\r\n|\n|\r", content.removeprefix(_BOM))[:-1]:
+        name, _, value = line.partition(b":")
+        if not line and data:
+            found.append(b"\n".join(data))
+            data = []
+        elif name == b"data":
+            data.append(value.removeprefix(b" "))
+    return found
+
+
 class EndpointRewriter:
     """
     Rewrites the data of the first C{endpoint} event of an HTTP+SSE stream (MCP of 2024-11-05, transports).
 
-    Events pass whole, the moment their blank line has come; a client can do nothing with less. Comments
-    between events pass line by line. After the endpoint event, or when the first 64 KiB held none,
-    everything passes as it comes.
+    Everything passes the moment it comes, but the data of what is, or may still turn out to be, that event:
+    they wait for the blank line, with which alone a client can do something. Data that begin as JSON do are
+    a message, and wait for nothing. After the event, or when the first 64 KiB held none, nothing is looked
+    at any more.
 
-    @ivar done: nothing is looked at any more.
+    @ivar done: so it is.
     """
 
     def __init__(self, rewrite: Callable[[bytes], bytes]) -> None:
         self.done = False
         self._rewrite = rewrite
-        self._held = b""
-        """The beginning of an event."""
-        self._begin = self._scanned = self._searched = 0
-        """In C{_held}: where the event begins, up to where it was taken apart, up to where no line ends."""
-        self._lines: list[tuple[int, int]] = []
-        """Where the fields of the event are, without their line ends."""
-        self._passed = 0
-        self._started = False
+        self._seen = 0
+        self._first = True
+        """The first line, which may begin with a byte order mark."""
+        self._after_cr = False
+        """The last line ended in CR, and LF would belong to it."""
+        self._line = bytearray()
+        """The line under way, as far as it has come."""
+        self._held = bytearray()
+        """What waits: data of the event under way, and what came behind them."""
+        self._holding = False
+        self._kind = b""
+        self._data: list[tuple[int, int]] = []
+        """Where in C{_held} the data of the event are; its data lines that passed are empty places."""
 
     def feed(self, data: bytes) -> bytes:
         """What can go on now."""
         if self.done or not data:
             return data
-        self._held += data
-        while not self.done and self._next_line():
-            self.done = self.done or self._passed + self._begin > _LOOK_AHEAD
-        if self.done or self._passed + len(self._held) > _LOOK_AHEAD:
-            return self.finish()
-        begin = self._begin
-        out, self._held = self._held[:begin], self._held[begin:]
-        self._passed += begin
-        self._begin = 0
-        self._scanned -= begin
-        self._searched -= begin
-        self._lines = [(start - begin, end - begin) for start, end in self._lines]
-        return out
+        out = bytearray()
+        position = 0
+        left = _LOOK_AHEAD - self._seen
+        self._seen += len(data)
+        while position < len(data) and not self.done:
+            if position > left:
+                break
+            if self._after_cr and data[position] == 10:
+                self._pass(data[position : position + 1], out)
+                self._after_cr = False
+                position += 1
+                continue
+            self._after_cr = False
+            match = _ANY_LINE_END.search(data, position)
+            end = len(data) if match is None else match.start()
+            if end > position:
+                self._part_came(data[position:end], out)
+            if match is not None:
+                self._after_cr = match[0] == b"\r"
+                self._line_came(match[0], out)
+                end = match.end()
+            position = end
+        if not self.done and self._seen > _LOOK_AHEAD:
+            self.done = True
+        if self.done:
+            out += self._release()
+            out += data[position:]
+        return bytes(out)
 
     def finish(self) -> bytes:
         """The stream has ended: what was held back. An event without its blank line is never dispatched."""
         self.done = True
-        held, self._held = self._held, b""
+        return self._release()
+
+    def _pass(self, data: bytes, out: bytearray) -> None:
+        if self._holding:
+            self._held += data
+        else:
+            out += data
+
+    def _release(self) -> bytes:
+        held = bytes(self._held)
+        self._held.clear()
+        self._holding = False
         return held
 
-    def _next_line(self) -> bool:
-        """Take one line; C{False} if none is whole."""
-        match = _LINE_END.search(self._held, self._searched)
-        if match is None:
-            self._searched = len(self._held)
-            return False
-        start, end = self._scanned, match.start()
-        if start < end and match[0] == b"\r" and match.end() == len(self._held):
-            self._searched = end  # LF may follow; after a blank line it does no harm, for it is another
-            return False
-        self._scanned = self._searched = match.end()
-        if not self._started:
-            self._started = True
-            if self._held.startswith(_BOM):
-                start += len(_BOM)
-        if start < end and self._held[start] != 58:
-            self._lines.append((start, end))
-        elif start == end or not self._lines:  # the end of an event, or a comment between events
-            if start == end:
-                self._rewrite_event()
-            self._begin = self._scanned
-            self._lines = []
-        return True
+    def _part_came(self, part: bytes, out: bytearray) -> None:
+        """A piece of a line; may be the one with which a value begins that has to wait."""
+        before = len(self._line)
+        self._line += part
+        if not self._holding and not self._data and self._kind in (b"", b"endpoint"):
+            start = self._value_start()
+            if before <= start < len(self._line) and self._line[start] not in b"{[":
+                out += part[: start - before]
+                part = part[start - before :]
+                self._holding = True
+        self._pass(part, out)
 
-    def _rewrite_event(self) -> None:
-        kind = b""
-        data: list[tuple[int, int]] = []
-        for start, end in self._lines:
-            name, colon, value = self._held[start:end].partition(b":")
-            value_start = end - len(value) if colon else end
-            if value[:1] == b" ":
-                value_start += 1
-            if name == b"event":
-                kind = self._held[value_start:end]
-            elif name == b"data":
-                data.append((value_start, end))
-        if kind != b"endpoint":
+    def _value_start(self) -> int:
+        """Where the value of a data line begins; -1 if it is none, or cannot be told yet."""
+        line = self._line
+        name = len(_BOM) if self._first and line.startswith(_BOM) else 0
+        if not line.startswith(b"data:", name):
+            return -1
+        return name + (6 if line[name + 5 : name + 6] == b" " else 5)
+
+    def _line_came(self, line_end: bytes, out: bytearray) -> None:
+        line = bytes(self._line)
+        start = self._value_start()
+        self._line.clear()
+        if self._first:
+            self._first = False
+            line = line.removeprefix(_BOM)
+        if not line:
+            self._event_came()
+            out += self._release()
+            out += line_end
             return
-        self.done = True
-        if len(data) == 1:
-            start, end = data[0]
-            new = self._rewrite(self._held[start:end])
-            self._held = self._held[:start] + new + self._held[end:]
-            self._scanned += len(new) - (end - start)
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            # What is held ends where this line does, if its value had to wait at all.
+            length = len(value.removeprefix(b" ")) if start >= 0 and self._holding else 0
+            self._data.append((len(self._held) - length, len(self._held)))
+        elif name == b"event":
+            self._kind = value.removeprefix(b" ")
+            if self._kind != b"endpoint":
+                out += self._release()
+                self._data = [(0, 0)] * len(self._data)
+        self._pass(line_end, out)
+
+    def _event_came(self) -> None:
+        """A blank line: now is known what the event is."""
+        if self._kind == b"endpoint" and self._data:
+            self.done = True
+            start, end = self._data[0]
+            if len(self._data) == 1 and start < end:
+                self._held[start:end] = self._rewrite(bytes(self._held[start:end]))
+        self._kind = b""
+        self._data = []

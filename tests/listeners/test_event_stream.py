@@ -64,16 +64,16 @@ class EventStreamTests(SynchronousTestCase):
 
     def test_the_endpoint_is_rewritten(self) -> None:
         stream = EventStream(self.clock, None, self.sent.append, lambda url: b"/nas" + url)
-        self.assertEqual(stream.feed(b"event: endpoint\nda"), b"")
+        self.assertEqual(stream.feed(b"event: endpoint\nda"), b"event: endpoint\nda")
         self.assertEqual(
             stream.feed(b"ta: /messages?id=1\n\nevent: endpoint\n"),
-            b"event: endpoint\ndata: /nas/messages?id=1\n\nevent: endpoint\n",
+            b"ta: /nas/messages?id=1\n\nevent: endpoint\n",
         )
         self.assertEqual(stream.feed(b"data: /x\n\n"), b"data: /x\n\n")
         self.stream.stop()
 
     def test_what_was_held_back_comes_at_the_end(self) -> None:
         stream = EventStream(self.clock, None, self.sent.append, lambda url: url)
-        stream.feed(b"data: unfin")
-        self.assertEqual(stream.finish(), b"data: unfin")
+        self.assertEqual(stream.feed(b"data: unfin"), b"data: ")
+        self.assertEqual(stream.finish(), b"unfin")
         self.stream.stop()

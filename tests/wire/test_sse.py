@@ -103,10 +103,30 @@ class EndpointRewriterTests(SynchronousTestCase):
     def test_events_are_not_delayed(self) -> None:
         rewriter = EndpointRewriter(relayed)
         self.assertEqual(rewriter.feed(b": ping\n"), b": ping\n")
-        self.assertEqual(rewriter.feed(b"data: x\n"), b"")
-        self.assertEqual(rewriter.feed(b"\ndata"), b"data: x\n\n")
-        self.assertEqual(rewriter.feed(b": y\r\n\r"), b"data: y\r\n\r")
+        self.assertEqual(rewriter.feed(b"data: x\n"), b"data: ")  # it may still be called an endpoint
+        self.assertEqual(rewriter.feed(b"\ndata"), b"x\n\ndata")
+        self.assertEqual(rewriter.feed(b": y\r\n\r"), b": y\r\n\r")
         self.assertEqual(rewriter.feed(b"\n"), b"\n")
+        self.assertFalse(rewriter.done)
+
+    def test_no_byte_of_a_message_is_delayed(self) -> None:
+        """The GET stream of Streamable HTTP has messages only."""
+        for stream in (
+            b'id: 1\nretry: 3\ndata: \n\nevent: message\ndata: {"jsonrpc": "2.0"}\nid: 2\n\n: ping\n\n',
+            b'\xef\xbb\xbfdata:{"jsonrpc":\r\ndata: "2.0"}\r\n\r\ndata: [1]\r\revent: endpoints\ndata: x\n\n',
+            b"event: message\ndata: plain\n\n",
+        ):
+            rewriter = EndpointRewriter(relayed)
+            for at in range(len(stream)):
+                byte = stream[at : at + 1]
+                self.assertEqual(rewriter.feed(byte), byte, stream[: at + 1])
+
+    def test_the_type_may_come_behind_the_data(self) -> None:
+        rewriter = EndpointRewriter(relayed)
+        self.assertEqual(
+            rewriter.feed(b"data: /m\nid: 1\nevent: message\n"), b"data: /m\nid: 1\nevent: message\n"
+        )
+        self.assertEqual(rewriter.feed(b"event: endpoint\ndata: /m\n"), b"event: endpoint\ndata: /m\n"[:22])
         self.assertFalse(rewriter.done)
 
     def test_after_it_everything_passes_as_it_comes(self) -> None:
