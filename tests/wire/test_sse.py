@@ -123,11 +123,11 @@ class EndpointRewriterTests(SynchronousTestCase):
 
     def test_the_type_may_come_behind_the_data(self) -> None:
         rewriter = EndpointRewriter(relayed)
-        self.assertEqual(
-            rewriter.feed(b"data: /m\nid: 1\nevent: message\n"), b"data: /m\nid: 1\nevent: message\n"
-        )
-        self.assertEqual(rewriter.feed(b"event: endpoint\ndata: /m\n"), b"event: endpoint\ndata: /m\n"[:22])
-        self.assertFalse(rewriter.done)
+        message = b"data: /m\nid: 1\nevent: message\n\n"
+        self.assertEqual(rewriter.feed(message), message)
+        self.assertEqual(rewriter.feed(b"data: /m\nevent: endpoint\n"), b"data: ")
+        self.assertEqual(rewriter.feed(b"\n"), relayed(b"/m\nevent: endpoint\n\n"))
+        self.assertTrue(rewriter.done)
 
     def test_after_it_everything_passes_as_it_comes(self) -> None:
         rewriter = EndpointRewriter(relayed)
