@@ -12,7 +12,15 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from lanrelay.addresses import IPAddress, host_name, parse_ip
-from lanrelay.errors import AddressDenied, DialError, DialTimeout, NameTimeout, ParentTimeout, PeerClosed
+from lanrelay.errors import (
+    AddressDenied,
+    DialError,
+    DialTimeout,
+    NameTimeout,
+    NoSuchName,
+    ParentTimeout,
+    PeerClosed,
+)
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.race import STAGGER, Connect, Race, SocketAddress, connect_once, most_telling
 from lanrelay.upstream.resolve import Resolver
@@ -146,9 +154,16 @@ class Dialer:
     ) -> tuple[Stream, str]:
         """A stream that the parent has joined with the target, and the parent's address."""
         known = known_addresses(target.host, fixed)
-        host = target.host
         if known:
-            host = str(_permitted([SocketAddress(each, target.port) for each in known], permit)[0].host)
+            host: str | None = str(
+                _permitted([SocketAddress(each, target.port) for each in known], permit)[0].host
+            )
+        else:
+            # What is no name to us might be an address to the parent (in full-width digits, with a zone), and
+            # nobody would have judged it.
+            host = host_name(target.host)
+        if host is None:
+            raise NoSuchName(f"{target.host[:80]!r} is not a valid host name")
         started = self._reactor.seconds()
         try:
             dialed = await self.dial(

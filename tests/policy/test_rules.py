@@ -8,7 +8,7 @@ from typing import get_args
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.model import AddressWord, ClientRule, DestinationRule
-from lanrelay.policy.rules import ClientRules, DestinationRules
+from lanrelay.policy.rules import ClientRules, DestinationRules, Destinations
 
 
 def rule(text: str, ports: tuple[int, int] | None = None) -> DestinationRule:
@@ -202,6 +202,57 @@ class NameTests(SynchronousTestCase):
 
     def test_deny_any_decides_for_names_too(self) -> None:
         self.assertEqual(self.judge("any", "any", "nas.lan"), "nas.lan is denied by `any` in `deny`")
+
+
+class UnresolvedTests(SynchronousTestCase):
+    """Names that a parent proxy looks up."""
+
+    def test_they_count_as_public(self) -> None:
+        for allow, deny, permitted in (
+            ("private public", "", True),
+            ("public", "private", True),
+            ("any", "", True),
+            ("nas.lan", "", True),
+            ("*.lan", "", True),
+            ("private", "", False),
+            ("0.0.0.0/0 ::/0", "", False),
+            ("other.lan", "", False),
+            ("any", "public", False),
+            ("any", "any", False),
+            ("any", "nas.lan", False),
+            ("any", "*.lan", False),
+            ("any", "10.0.0.0/8", True),
+        ):
+            reason = rules(allow, deny).judge_unresolved("NAS.lan.", 443)
+            self.assertEqual(reason is None, permitted, (allow, deny, reason))
+
+    def test_ports(self) -> None:
+        allowed = DestinationRules([rule("public", (443, 443))], [rule("nas.lan", (22, 22))])
+        self.assertIsNone(allowed.judge_unresolved("nas.lan", 443))
+        self.assertIsNotNone(allowed.judge_unresolved("nas.lan", 80))
+        self.assertIsNotNone(allowed.judge_unresolved("nas.lan", 22))
+
+
+class DestinationsTests(SynchronousTestCase):
+    def test_names_and_known_addresses(self) -> None:
+        set_of = Destinations([rule("nas.lan"), rule("*.home.lan", (22, 22)), rule("10.0.0.0/8")])
+        for host, port, addresses, held in (
+            ("NAS.LAN.", 80, (), True),
+            ("a.nas.lan", 80, (), False),
+            ("a.home.lan", 22, (), True),
+            ("a.home.lan", 23, (), False),
+            ("10.1.2.3", 80, ("10.1.2.3",), True),
+            ("11.1.2.3", 80, ("11.1.2.3",), False),
+            ("fixed.lan", 80, ("192.0.2.1", "10.1.2.3"), True),
+            ("::ffff:10.1.2.3", 80, ("::ffff:10.1.2.3",), True),
+        ):
+            found = set_of.hold(host, port, [ip_address(each) for each in addresses])
+            self.assertEqual(found, held, host)
+
+    def test_any_holds_what_is_not_looked_up(self) -> None:
+        self.assertTrue(Destinations([rule("any")]).hold("nas.lan", 80))
+        self.assertFalse(Destinations([rule("public"), rule("private")]).hold("nas.lan", 80))
+        self.assertFalse(Destinations([]).hold("nas.lan", 80))
 
 
 class ClientTests(SynchronousTestCase):

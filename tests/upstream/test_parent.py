@@ -126,8 +126,8 @@ class HttpTests(ParentCase):
             self.assertTrue(stream.aborted)
 
     def test_a_name_that_http_cannot_say(self) -> None:
-        result, stream = self.through(host="a/b c")
-        self.assertTrue(self.failed(result, ParentRefused).permanent)
+        opening = parent().open(stream := MemoryStream(), "a/b c", 443)
+        self.assertTrue(self.failureResultOf(opening, ParentRefused).value.permanent)
         self.assertEqual((stream.take(), stream.aborted), (b"", True))
 
 
@@ -235,6 +235,23 @@ class PermitTests(ParentCase):
     def test_the_parent_itself_and_names_are_not_judged(self) -> None:
         _, stream = self.through(permit=lambda address: "never")
         self.assertEqual(stream.take(), CONNECT)
+
+    def test_what_is_no_name_here_might_be_an_address_there(self) -> None:
+        for host in (
+            "\uff11\uff16\uff19.254.169.254",
+            "fe80::1%eth0",
+            "%31%32%37.0.0.1",
+            "[::1]",
+            "1.2.3.4.5",
+            "",
+        ):
+            for tunnel in (True, False):
+                self.failed(self.dial(host, parent=parent(), tunnel=tunnel), NoSuchName)
+        self.assertEqual(self.connect.asked, [])
+
+    def test_names_are_sent_as_they_are_judged(self) -> None:
+        _, stream = self.through(host="B\xfccher.LAN.")
+        self.assertTrue(stream.take().startswith(b"CONNECT xn--bcher-kva.lan:443 "))
 
     def test_without_a_tunnel_only_the_connection_is_made(self) -> None:
         result, stream = self.through(tunnel=False)
