@@ -17,7 +17,7 @@ from lanrelay.listeners.answers import failed, reason_phrase
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
-from lanrelay.wire.events import HTTP_1_0, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
+from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Server
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 NO_TRAILERS: Final = Headers()
 _END: Final = EndOfMessage()
 
-# What a client may send ahead of its turn (pipelined requests) before its reading is paused: one read of
-# the transport, as HAProxy and nginx keep one buffer.
+# What a client may pipeline before its reading is paused: one read, as HAProxy and nginx keep one buffer.
 PIPELINED_MAX: Final = 64 * 1024
 # What is read and thrown away of an upload that was answered early; over it the client is paused until it
 # has read the answer or C{timeouts.close} has passed.
@@ -103,8 +102,7 @@ class HttpConnection(Protocol):
         self.client = client
         self.head: RequestHead | None = None
         self.aborted = False
-        self._reactor = reactor
-        self._timeouts = timeouts
+        self._reactor, self._timeouts = reactor, timeouts
         self._application = application
         self._gone = gone
         self._wire = wire or Http1Server()
@@ -214,8 +212,7 @@ class HttpConnection(Protocol):
         self._deadline.stop()
         self._stream.unregisterProducer()
         self._stream.pauseProducing()
-        late, self._late = self._late, b""
-        return self._stream, self._wire.take_unread() + late
+        return self._stream, self._wire.take_unread() + self._late
 
     def join(
         self, upstream: Stream, *, session: Session, limits: PumpLimits, to_downstream: bytes = b""
@@ -376,7 +373,7 @@ class HttpConnection(Protocol):
         self._head_sent = False
         self._waiting = ""
         self._deadline.clear()
-        self._expecting = not whole and head.version != HTTP_1_0 and b"expect" in head.headers
+        self._expecting = not whole and b"expect" in head.headers
         sink = self._application.request_received(self, head)
         if self._sending and self._state == _OPEN:
             self._sink = sink
@@ -439,7 +436,6 @@ class HttpConnection(Protocol):
                 return
         elif self._wire.response_begun:
             self._linger()  # the request was answered before it broke off
-            return
         else:
             self._application.request_refused(self, error)
         if self._state != _OPEN:

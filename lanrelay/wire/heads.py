@@ -100,8 +100,11 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
             raise RemoteProtocolError("several Host fields")
         if host[2] not in _hosts:
             _judge_host(host[2])
-    if b"expect" in index and version == HTTP_1_1 and set(headers.tokens(b"expect")) != {b"100-continue"}:
-        raise RemoteProtocolError("an expectation other than 100-continue", 417)
+    if b"expect" in index:
+        if version == HTTP_1_0:
+            headers = headers.without({b"expect"})  # RFC 9110 section 10.1.1: ignored, so it does not go on
+        elif set(headers.tokens(b"expect")) != {b"100-continue"}:
+            raise RemoteProtocolError("an expectation other than 100-continue", 417)
     return RequestHead(method=method, target=target, headers=headers, version=version)
 
 
@@ -109,8 +112,9 @@ def parse_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, Versi
     """
     Method, target and version.
 
-    @raise RemoteProtocolError: 400, 414 or 505.
+    @raise RemoteProtocolError: 400, 414, 501 or 505.
     """
+    refuse_long_method(line, limits)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
         raise RemoteProtocolError("no valid request line")
@@ -120,6 +124,16 @@ def parse_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, Versi
     if major != b"1":
         raise RemoteProtocolError(f"HTTP/{major.decode()}.{minor.decode()}", 505)
     return method, target, HTTP_1_0 if minor == b"0" else HTTP_1_1
+
+
+def refuse_long_method(line: bytes | bytearray, limits: Limits) -> None:
+    """
+    Judge the method at the beginning of a request line, whether or not more of it has come.
+
+    @raise RemoteProtocolError: 501 (RFC 9112 section 3).
+    """
+    if len(line) > limits.method and TOKEN_BYTES.issuperset(line[: limits.method + 1]):
+        raise RemoteProtocolError(f"a method of more than {limits.method} bytes", 501)
 
 
 def parse_response_head(block: bytes, limits: Limits) -> ResponseHead:

@@ -20,7 +20,13 @@ from lanrelay.wire.framing import (
     request_framing,
     response_framing,
 )
-from lanrelay.wire.heads import TOKEN_BYTES, parse_request_head, parse_request_line, parse_response_head
+from lanrelay.wire.heads import (
+    TOKEN_BYTES,
+    parse_request_head,
+    parse_request_line,
+    parse_response_head,
+    refuse_long_method,
+)
 from lanrelay.wire.limits import LIMITS, Limits
 from lanrelay.wire.reader import MessageReader, Reading
 from lanrelay.wire.writer import BodyWriter, encode_request_head, encode_response_head
@@ -96,8 +102,10 @@ class Http1Server(MessageReader):
             if end >= 0:
                 parse_request_line(bytes(held[:end]), self._limits)
                 self._line_judged = True
-            elif len(held) > self._limits.target + _LINE_SLACK:
-                raise self._too_long(len(held))
+            else:
+                refuse_long_method(held, self._limits)
+                if len(held) > self._limits.target + _LINE_SLACK:
+                    raise self._too_long(len(held))
         return True
 
     def _too_long(self, first_line: int) -> RemoteProtocolError:

@@ -14,6 +14,7 @@ class Limits:
         h11 and uvicorn 64 KiB.
     @ivar fields: how many. Apache allows 100, hyper 100, HAProxy 101; browsers with many cookies need
         some 40.
+    @ivar method: the request method. The longest registered one has 17.
     @ivar target: the request target. nginx and Apache allow 8 KiB for the whole request line, Node 16 KiB for
         the head; OAuth redirects reach 8 KiB and more.
     @ivar chunk_line: one chunk-size line with its extensions. Go allows 4 KiB.
@@ -23,6 +24,7 @@ class Limits:
 
     head: int = 65536
     fields: int = 200
+    method: int = 64
     target: int = 16384
     chunk_line: int = 4096
     extensions: int = 16384
