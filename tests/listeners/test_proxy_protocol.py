@@ -244,6 +244,31 @@ class ReverseTests(SendCase):
                 self.assertTrue(client.take().endswith(b"ok"))
                 self.assertTrue(origin.closed)
 
+    def test_header_and_request_in_one_piece(self) -> None:
+        url = model.UpstreamUrl(scheme="http", host="10.0.0.9", port=5432)
+        config = model.ReverseProxy(
+            name="web",
+            listen=(model.LocalhostAddress(port=0),),
+            clients=client_rules("any"),
+            accept_proxy=client_rules("10.0.0.5"),
+            forwarded="x-forwarded",
+            routes=(model.Route(upstreams=model.Upstreams(members=(model.Upstream(url=url),))),),
+        )
+        service = ReverseProxyService(self.environment, config)
+        client = accept(service, self.client())
+        client.receive(V1 + self.REQUEST)
+        origin = self.connect.answer("10.0.0.9:5432")
+        self.assertIn(b"\r\nX-Forwarded-For: 203.0.113.7\r\n", origin.take())
+        origin.receive(self.ANSWER)
+        self.assertTrue(client.take().endswith(b"ok"))
+        client.receive_eof()
+        self.assertEqual(service.open_connections, 0)
+        # One that is refused, and gone, before the listener has even taken it.
+        rude = accept(service, self.client())
+        rude.receive(V1 + b"\x00\x01\x02")
+        rude.receive_eof()
+        self.assertEqual((rude.closed, service.open_connections, service._gate.open), (True, 0, 0))
+
     def test_without_it_the_connection_is_kept(self) -> None:
         client = accept(self.reverse(None), self.client())
         client.receive(self.REQUEST)

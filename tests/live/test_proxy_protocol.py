@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import ssl
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import skipUnless
@@ -27,6 +30,13 @@ def from_client(*arguments: str) -> str:
     if done.returncode:
         raise AssertionError(f"curl: {done.returncode}: {done.stderr.decode()}")
     return done.stdout.decode()
+
+
+def everything(read: Callable[[int], bytes]) -> bytes:
+    data = b""
+    while more := read(65536):
+        data += more
+    return data
 
 
 class ProxyCase(PeerTestCase):
@@ -88,6 +98,56 @@ class AcceptTests(ProxyCase):
             ),
             CLIENT,
         )
+
+    async def test_header_and_what_follows_in_one_piece(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        authority = Authority(Path(folder.name))
+        issued = authority.issue("localhost")
+        self.start()
+        secure = self.relay(
+            f"""
+            listeners:
+              web:
+                type: reverse-proxy
+                listen: 127.0.0.1:0
+                accept_proxy: loopback
+                clients: any
+                forwarded: x-forwarded
+                tls: {{cert: {issued.cert}, key: {issued.key}}}
+                upstream: {self.origin.url}
+            """
+        )
+        context = ssl.create_default_context(cafile=str(authority.root))
+        header = b"PROXY TCP4 127.0.0.77 127.0.0.1 50000 443\r\n"
+        request = b"GET /seen HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+        def plain() -> bytes:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as peer:
+                peer.sendall(header + request)
+                return everything(peer.recv)
+
+        def tls() -> bytes:
+            incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+            client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
+            with socket.create_connection(("127.0.0.1", secure.port("web")), timeout=10) as peer:
+                first = header
+                while True:
+                    try:
+                        client.do_handshake()
+                        break
+                    except ssl.SSLWantReadError:
+                        peer.sendall(first + outgoing.read())
+                        first = b""
+                        incoming.write(peer.recv(65536))
+                client.write(request)
+                peer.sendall(outgoing.read())
+                incoming.write(everything(peer.recv))
+                return everything(client.read)
+
+        for ask in (plain, tls):
+            answer = await deferToThread(ask)
+            self.assertIn(b"127.0.0.77", answer)
 
     async def test_haproxy(self) -> None:
         for option in ("send-proxy", "send-proxy-v2", "send-proxy-v2-ssl-cn"):
