@@ -10,7 +10,7 @@ from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.upstream.explain import explain
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import with_date
+from lanrelay.wire.intermediary import hops_left, with_date
 
 PROXY_NAME: Final = b"lanrelay"
 
@@ -40,6 +40,11 @@ _REASONS: Final = {
 _RPC_CODES: Final = {502: -32012, 503: -32013, 504: -32014}
 _RPC_OTHER: Final = -32010
 
+METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
+# What a TRACE should not send back (RFC 9110 section 9.3.8).
+_NOT_TRACED: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
+
 RETRY_AFTER: Final = b"2"
 """Seconds: how often an upstream that is down is looked at (C{health.down_interval})."""
 
@@ -65,16 +70,17 @@ def reason_phrase(status: int) -> bytes:
     return _REASONS.get(status, b"")
 
 
-def failed(error: RelayError, head: RequestHead | None = None) -> Answer:
+def failed(error: RelayError, head: RequestHead | None = None, content: bytes | None = None) -> Answer:
     """
     The answer to a request that came to nothing.
 
     @param head: the request, C{None} when what came was none; it decides between JSON-RPC, HTML and text.
+    @param content: of the request, where all of it is at hand: then a JSON-RPC error bears its C{id}.
     """
     what, remedy = sentences(error)
     status = error.http_status
     if head is not None and _is_rpc(head):
-        content_type, body = b"application/json", _as_rpc(error, what, remedy)
+        content_type, body = b"application/json", _as_rpc(error, what, remedy, content)
     elif head is not None and _is_navigation(head):
         content_type, body = b"text/html; charset=utf-8", _as_html(error, what, remedy)
     else:
@@ -90,6 +96,20 @@ def failed(error: RelayError, head: RequestHead | None = None) -> Answer:
         fields.append((b"Retry-After", RETRY_AFTER))
     headers = with_date(Headers(fields), time.time())
     return Answer(status=status, headers=headers, body=body, explanation=f"{what} {remedy}".strip())
+
+
+def from_here(head: RequestHead) -> Answer | None:
+    """The answer to a TRACE or OPTIONS that may go no further; C{None} if it may (RFC 9110 section 7.6.2)."""
+    if hops_left(head) != 0:
+        return None
+    if head.method == b"OPTIONS":
+        headers, body = Headers([(b"Allow", METHODS)]), b""
+    else:
+        line = b"%b %b HTTP/%d.%d\r\n" % (head.method, head.target, *head.version)
+        body = line + head.headers.without(_NOT_TRACED).encode() + b"\r\n"
+        headers = Headers([(b"Content-Type", b"message/http")])
+    headers = with_date(headers.added(b"Content-Length", b"%d" % len(body)), time.time())
+    return Answer(status=200, headers=headers, body=body, explanation="")
 
 
 def sentences(error: RelayError) -> tuple[str, str]:
@@ -134,14 +154,32 @@ def _as_text(error: RelayError, what: str, remedy: str) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _as_rpc(error: RelayError, what: str, remedy: str) -> bytes:
+def _as_rpc(error: RelayError, what: str, remedy: str, content: bytes | None) -> bytes:
     import json  # only here; a relay without JSON-RPC needs none
 
     code = _RPC_CODES.get(error.http_status, _RPC_OTHER)
     message = f"{what} {remedy}".strip()
     data = {"status": error.http_status, "error": error.proxy_status, "from": PROXY_NAME.decode()}
-    reply = {"jsonrpc": "2.0", "id": None, "error": {"code": code, "message": message, "data": data}}
+    reply = {
+        "jsonrpc": "2.0",
+        "id": _rpc_id(content),
+        "error": {"code": code, "message": message, "data": data},
+    }
     return json.dumps(reply).encode() + b"\n"
+
+
+def _rpc_id(content: bytes | None) -> str | int | None:
+    """The C{id} of a JSON-RPC request (JSON-RPC 2.0 section 5: null where it is not known)."""
+    import json
+
+    try:
+        request = json.loads(content or b"")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict) or not isinstance(request.get("method"), str):
+        return None
+    given = request.get("id")
+    return given if isinstance(given, (str, int)) and not isinstance(given, bool) else None
 
 
 def _as_html(error: RelayError, what: str, remedy: str) -> bytes:

@@ -13,7 +13,7 @@ from lanrelay.addresses import parse_ip
 from lanrelay.config import model
 from lanrelay.errors import DialError, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.listeners import proxy_pac
-from lanrelay.listeners.answers import failed
+from lanrelay.listeners.answers import failed, from_here
 from lanrelay.listeners.base import Client, Environment
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.forward_proxy import ForwardProxyService
@@ -62,6 +62,13 @@ class ConnectProxyService(ForwardProxyService):
             return _ANSWERED
         if target.form == "origin":
             self._serve_pac(connection, head, session)
+            return _ANSWERED
+        own = from_here(head)
+        if own is not None:
+            session.status, session.phase, session.ended_by = own.status, "done", "relay"
+            session.sent = len(own.body)
+            self.environment.ledger.close(session)
+            connection.answer(own.status, own.headers, own.body)
             return _ANSWERED
         if head.method == b"CONNECT":
             return _Tunnel(self, connection, head, session, dial_target(target)).start()

@@ -175,7 +175,12 @@ class Exchange:
         limit = self._way.max_body
         if limit is not None and session.received > limit:
             self._too_large(limit)
-        elif self._dialing is None and self.origin is not None:
+        else:
+            self.send_up(data)
+
+    def send_up(self, data: bytes) -> None:
+        """Content for the origin, as soon as there is one."""
+        if self._dialing is None and self.origin is not None:
             self.origin.send_body(data)
         elif not self._over:
             self._held.append(data)
@@ -232,8 +237,7 @@ class Exchange:
             session.phase = "body"
             head = way.response_head(self, head)
             self._filter = way.body_filter(self, head)
-            self._head_sent = True
-            self.connection.send_head(head)
+            self.send_final(head)
 
     def response_body_received(self, data: bytes) -> None:
         session = self.session
@@ -272,6 +276,11 @@ class Exchange:
     def resume_upload(self) -> None:
         self.connection.resume_reading()
 
+    def send_final(self, head: ResponseHead) -> None:
+        """The answer's head, for the client; it cannot be taken back. A subclass may wait with it."""
+        self._head_sent = True
+        self.connection.send_head(head)
+
     def send_down(self, data: bytes) -> None:
         """Content for the client that did not come from the origin; for a L{BodyFilter}."""
         self.session.sent += len(data)
@@ -307,7 +316,9 @@ class Exchange:
             self._fail(error)
         else:
             self.log.failure("bug in an exchange of {listener}", failure, listener=self.session.listener)
-            self._fail(RelayError("a fault in the relay itself; its log has more"), by="relay")
+            fault = RelayError("a fault in the relay itself; its log has more")
+            fault.http_status = 502  # what a gateway may say of itself; 500 is the origin's word
+            self._fail(fault, by="relay")
 
     def _begin(self, origin: OriginConnection) -> None:
         self.origin = origin
@@ -372,7 +383,7 @@ class Exchange:
     def _fail(self, error: RelayError, *, by: Side = "upstream") -> None:
         """Say what failed if no answer has begun; else cut it, so that it does not look complete."""
         session, connection = self.session, self.connection
-        answer = failed(error, self.head)
+        answer = failed(error, self.head, self.body_in_hand())
         session.failed(error, by=by, detail=answer.explanation)
         if self._head_sent:
             self._finish()
@@ -382,6 +393,10 @@ class Exchange:
         session.sent += len(answer.body)
         self._finish()
         connection.answer(answer.status, self.answer_headers(answer.headers), answer.body)
+
+    def body_in_hand(self) -> bytes | None:
+        """The whole content of the request, if it is still here."""
+        return b"".join(self._held) if self._whole and self._held else None
 
     def _finish(self) -> None:
         """Nothing more is done for this exchange; its session is closed."""

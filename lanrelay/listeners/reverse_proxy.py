@@ -9,12 +9,13 @@ from twisted.internet.defer import Deferred
 
 from lanrelay.config import model
 from lanrelay.errors import LoopDetected, RelayError, RemoteProtocolError, RequestDenied, StartError
-from lanrelay.listeners.answers import failed
+from lanrelay.listeners.answers import METHODS, failed, from_here
 from lanrelay.listeners.base import Client, Environment, ListenerService
 from lanrelay.listeners.http import HttpConnection, RequestSink
-from lanrelay.listeners.route import ProxyRoute, RoutedExchange
+from lanrelay.listeners.route import ProxyRoute, find_route
+from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.observe.session import Session, Side
-from lanrelay.policy.browser import check_browser, is_own_origin, preflight_response
+from lanrelay.policy.browser import check_browser, is_own_origin, preflight_response, with_cors
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.wire.events import RequestHead
@@ -24,7 +25,6 @@ from lanrelay.wire.target import parse_target
 
 # Names by which clients know one relay: a handful; a client may invent any number of *.localhost.
 _KNOWN_HOSTS_MAX: Final = 64
-_METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 
 class NoRoute(RequestDenied):
@@ -44,7 +44,9 @@ class ReverseProxyService(ListenerService):
         self._place = f"listeners.{config.name}"
         self._via = _pseudonym(config.name)
         self._known_hosts: set[tuple[bytes | None, model.IPAddress | None]] = set()
-        self.routes = [ProxyRoute(environment, config, route, self._via) for route in config.routes]
+        self.routes: list[ProxyRoute] = []
+        for route in config.routes:
+            self.routes.append(ProxyRoute(environment, config, route, self._via, self.routes))
 
     @property
     def groups(self) -> list[UpstreamGroup]:
@@ -74,7 +76,7 @@ class ReverseProxyService(ListenerService):
     def stopService(self) -> Deferred[None]:
         for route in self.routes:
             route.group.stop()
-            route.origins.close()
+            route.close()
         return super().stopService()
 
     def connected(self, stream: Stream, client: Client) -> HttpConnection:
@@ -109,9 +111,15 @@ class ReverseProxyService(ListenerService):
                         self._answered(session, preflight.status)
                         connection.answer(preflight.status, preflight.headers)
                         return LOCAL
+            own = from_here(head)
+            if own is not None:
+                session.sent = len(own.body)
+                self._answered(session, own.status)
+                connection.answer(own.status, own.headers, own.body)
+                return LOCAL
             route = self._route(path)
         except RelayError as error:
-            self._refuse(connection, head, session, error)
+            self._refuse(connection, head, session, error, page)
             return LOCAL
         session.target = route.target
         return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
@@ -152,9 +160,9 @@ class ReverseProxyService(ListenerService):
         return head.headers.get(b"origin")
 
     def _route(self, path: bytes) -> ProxyRoute:
-        for route in self.routes:
-            if route.matches(path):
-                return route
+        route = find_route(self.routes, path)
+        if route is not None:
+            return route
         # A 404 would tell an MCP client that its session is gone; where it looks for metadata it means that
         # there is none.
         raise NoRoute(
@@ -164,12 +172,19 @@ class ReverseProxyService(ListenerService):
         )
 
     def _refuse(
-        self, connection: HttpConnection, head: RequestHead, session: Session, error: RelayError
+        self,
+        connection: HttpConnection,
+        head: RequestHead,
+        session: Session,
+        error: RelayError,
+        page: bytes | None,
     ) -> None:
         answer = failed(error, head)
         headers = answer.headers
         if answer.status == 405:
-            headers = headers.added(b"Allow", _METHODS)
+            headers = headers.added(b"Allow", METHODS)
+        if page is not None:
+            headers = with_cors(headers, page)
         session.sent = len(answer.body)
         by: Side = "downstream" if isinstance(error, RemoteProtocolError) else "relay"
         self._answered(session, answer.status, error, by=by, detail=answer.explanation)

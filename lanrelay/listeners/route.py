@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from lanrelay.config import model
 from lanrelay.listeners.base import Environment
 from lanrelay.listeners.event_stream import EventStream
 from lanrelay.listeners.exchange import Exchange
-from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.origins import Origins
-from lanrelay.observe.session import Session
+from lanrelay.listeners.recovery import McpSessions
+from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.policy.browser import with_cors
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.origin import OriginConnection
@@ -27,6 +29,18 @@ from lanrelay.wire.intermediary import (
     via,
     with_date,
 )
+from lanrelay.wire.oauth import (
+    DOCUMENT_MAX,
+    Rewrite,
+    authorize_target,
+    document_kind,
+    document_to_relay,
+    response_to_relay,
+    split_well_known,
+    url_path,
+    url_to_upstream,
+    with_parameter,
+)
 from lanrelay.wire.rewrite import Places, Site, rewrite_request, rewrite_response
 
 # Fields of a request that do not go on as they came.
@@ -41,41 +55,11 @@ _NAMING: Final = frozenset(
         b"alt-svc",
         b"referer",
         b"destination",
+        b"www-authenticate",
     }
 )
 _IDENTITY: Final = make_field(b"Accept-Encoding", b"identity")
 _NO_RULES: Final = model.HeaderRules()
-
-
-class RoutedExchange(Exchange):
-    """
-    An exchange of a reverse proxy.
-
-    @ivar target: what the client asked for in origin-form, whatever form it sent.
-    @ivar host: the Host that the client named the relay by; empty if none.
-    @ivar page: the Origin of a page that may read the answer although it is not the relay's own.
-    """
-
-    __slots__ = ("host", "page", "target")
-
-    def __init__(
-        self,
-        connection: HttpConnection,
-        head: RequestHead,
-        session: Session,
-        way: ProxyRoute,
-        *,
-        target: bytes,
-        host: bytes,
-        page: bytes | None,
-    ) -> None:
-        super().__init__(connection, head, session, way)
-        self.target = target
-        self.host = host
-        self.page = page
-
-    def answer_headers(self, headers: Headers) -> Headers:
-        return headers if self.page is None else with_cors(headers, self.page)
 
 
 class ProxyRoute:
@@ -83,11 +67,19 @@ class ProxyRoute:
     A L{Way<lanrelay.listeners.exchange.Way>}: one entry of C{routes}.
 
     @ivar path: the prefix, without its trailing slash; empty for all.
+    @ivar sessions: MCP sessions that may have to be initialised anew; C{None} where none is.
+    @ivar rewrites_oauth: what belongs to a login is made to name the relay.
     @param name: by which Via knows this listener.
+    @param siblings: all routes of the listener, in the order of matching.
     """
 
     def __init__(
-        self, environment: Environment, listener: model.ReverseProxy, config: model.Route, name: str
+        self,
+        environment: Environment,
+        listener: model.ReverseProxy,
+        config: model.Route,
+        name: str,
+        siblings: Iterable[ProxyRoute],
     ) -> None:
         self.reactor: Any = environment.reactor
         self.ledger = environment.ledger
@@ -98,6 +90,9 @@ class ProxyRoute:
         self.group = UpstreamGroup(self.reactor, environment.dialer, config.upstreams, listener.timeouts)
         self.origins = Origins(self.reactor, self.group, listener.pool, listener.timeouts)
         self.target = self.group.members[0].name
+        self.sessions = McpSessions(self.reactor) if listener.session_recovery else None
+        self.rewrites_oauth = "oauth" in listener.rewrite
+        self._siblings = siblings
         self._listener = listener
         self._secure = listener.tls is not None
         self._via = make_field(b"Via", via((1, 1), name))
@@ -109,6 +104,12 @@ class ProxyRoute:
         """Whether C{path}, without its query, lies under the prefix, judged at segment borders."""
         prefix = self.path
         return not prefix or (path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/"))
+
+    def close(self) -> None:
+        """Close what is idle, and begin nothing anew."""
+        self.origins.close()
+        if self.sessions is not None:
+            self.sessions.close()
 
     # --- Way ---------------------------------------------------------------------------------------------
 
@@ -145,11 +146,17 @@ class ProxyRoute:
             places = self._places_for(origin.upstream, exchange.host)
             if places is not None:
                 headers = rewrite_request(headers, places, listener.rewrite)
-        if b"accept-encoding" in index and self._may_be_rewritten(head):
+        if b"accept-encoding" in index and (
+            self._may_be_event_stream(head) or self._asks_for_document(exchange)
+        ):
             headers = headers.without({b"accept-encoding"}).appended([_IDENTITY])
         if self.config.request_headers != _NO_RULES:
             headers = apply_rules(headers, self.config.request_headers)
-        return RequestHead(method=head.method, target=self._target(exchange.target, side), headers=headers)
+        headers = exchange.in_session(headers)
+        target = self._target(exchange.target, side)
+        if self.rewrites_oauth and b"resource=" in target:
+            target = authorize_target(target, partial(self._resource_to_upstream, exchange.host))
+        return RequestHead(method=head.method, target=target, headers=headers)
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
         assert isinstance(exchange, RoutedExchange)
@@ -160,7 +167,10 @@ class ProxyRoute:
         if not _NAMING.isdisjoint(headers.index) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             if places is not None:
+                if self.rewrites_oauth:
+                    headers = response_to_relay(headers, places)
                 headers = rewrite_response(headers, places, self._listener.rewrite)
+        headers = exchange.for_client(headers)
         if exchange.page is not None:
             headers = with_cors(headers, exchange.page)
         headers = with_date(headers.appended([via_field]), time.time())
@@ -180,7 +190,7 @@ class ProxyRoute:
         if any(coding != b"identity" for coding in headers.tokens(b"content-encoding")):
             return None
         rewrite = None
-        if self._may_be_rewritten(exchange.head) and exchange.origin is not None:
+        if self._may_be_event_stream(exchange.head) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             rewrite = None if places is None else places.to_relay
         silence = self._listener.sse_keepalive
@@ -188,9 +198,49 @@ class ProxyRoute:
             return None
         return EventStream(self.reactor, silence, exchange.send_down, rewrite)
 
+    # --- OAuth -------------------------------------------------------------------------------------------
+
+    def form_to_upstream(self, content: bytes, host: bytes) -> bytes:
+        """A form whose C{resource} (RFC 8707 section 2) names what the upstream calls itself."""
+        return with_parameter(content, b"resource", partial(self._resource_to_upstream, host))
+
+    def document_rewriter(self, exchange: RoutedExchange, head: ResponseHead) -> Rewrite | None:
+        """For the content that follows C{head}, if it is a metadata document that can be read."""
+        if head.status != 200 or not self._asks_for_document(exchange) or exchange.origin is None:
+            return None
+        headers = head.headers
+        kind, length = headers.get(b"content-type"), headers.get(b"content-length")
+        if kind is None or kind.partition(b";")[0].strip().lower() != b"application/json":
+            return None
+        if b"content-encoding" in headers or (length is not None and int(length) > DOCUMENT_MAX):
+            return None
+        places = self._places_for(exchange.origin.upstream, exchange.host)
+        if places is None:
+            return None
+        name = document_kind(exchange.target.partition(b"?")[0])
+        return partial(document_to_relay, kind=name, places=places)
+
+    def _asks_for_document(self, exchange: RoutedExchange) -> bool:
+        return (
+            self.rewrites_oauth
+            and exchange.head.method in (b"GET", b"HEAD")
+            and b"/.well-known/" in exchange.target
+            and bool(document_kind(exchange.target.partition(b"?")[0]))
+        )
+
+    def _resource_to_upstream(self, host: bytes, url: bytes) -> bytes:
+        """A resource may lie on another route than the server that is asked for a token for it."""
+        route = find_route(self._siblings, url_path(url))
+        if route is None:
+            return url
+        members = route.group.members
+        upstream = next((each for each in members if each.up), members[0])
+        places = route._places_for(upstream, host)
+        return url if places is None else url_to_upstream(url, places)
+
     # ---------------------------------------------------------------------------------------------------
 
-    def _may_be_rewritten(self, head: RequestHead) -> bool:
+    def _may_be_event_stream(self, head: RequestHead) -> bool:
         """Whether the answer may be an MCP event stream with an endpoint, which an encoding would hide."""
         return (
             "endpoint" in self._listener.rewrite
@@ -201,6 +251,14 @@ class ProxyRoute:
     def _target(self, target: bytes, side: _Side) -> bytes:
         if target[:1] != b"/":
             return target  # OPTIONS *
+        if target.startswith(b"/.well-known/"):
+            path, question_mark, query = target.partition(b"?")
+            found = split_well_known(path)
+            if found is not None and self.matches(found[1] or b"/"):
+                name, rest = found
+                if self.config.strip_prefix:
+                    rest = rest[len(self.path) :]
+                return name + side.path + rest + question_mark + query
         if self.config.strip_prefix and self.path:
             target = target[len(self.path) :]
             if target[:1] != b"/" and not (side.path and target[:1] in (b"", b"?")):
@@ -219,15 +277,35 @@ class ProxyRoute:
     def _make_places(self, upstream: Upstream, host: bytes) -> Places | None:
         url = upstream.config.url
         prefix = self.path if self.config.strip_prefix else b""
+        there = Site.at(url.scheme, url.authority, url.path.encode())
         try:
             relay = Site.at("https" if self._secure else "http", host, prefix)
-            aliases: tuple[Site, ...] = ()
-            if self.config.host not in ("upstream", "preserve"):
-                aliases = (Site.at(url.scheme, self.config.host),)
+            if self.config.host == "upstream":
+                return Places(upstream=there, relay=relay)
+            # It knows itself by the Host that it is sent.
+            named = host if self.config.host == "preserve" else self.config.host
+            told = Site.at(url.scheme, named, there.prefix)
         except ValueError:
             return None  # an HTTP/1.0 client that named no host
-        there = Site.at(url.scheme, url.authority, url.path.encode())
-        return Places(upstream=there, relay=relay, aliases=aliases)
+        return Places(upstream=told, relay=relay, aliases=(there,))
+
+
+def find_route(routes: Iterable[ProxyRoute], path: bytes) -> ProxyRoute | None:
+    """
+    The first route to which C{path}, without its query, leads; they are sorted, the longest prefix first.
+
+    Where metadata of a resource or a server are kept (L{split_well_known}), the path of that decides.
+    """
+    found = split_well_known(path)
+    if found is not None:
+        rest = found[1] or b"/"
+        for route in routes:
+            if route.path and route.matches(rest):
+                return route
+    for route in routes:
+        if route.matches(path):
+            return route
+    return None
 
 
 class _Side:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
@@ -47,14 +48,34 @@ def wanted_upgrade(head: RequestHead) -> bytes:
     return b", ".join(offer for offer in offers if offer and offer.partition(b"/")[0].lower() != b"h2c")
 
 
+_COUNTED = frozenset({b"TRACE", b"OPTIONS"})
+_DIGITS = re.compile(rb"[0-9]{1,18}")
+
+
+def hops_left(head: RequestHead) -> int | None:
+    """
+    How often a TRACE or OPTIONS may still be passed on (RFC 9110 section 7.6.2); at 0 we are asked ourselves.
+
+    C{None}: without end, or another method, where the field has no meaning.
+    """
+    if head.method not in _COUNTED:
+        return None
+    value = head.headers.get(b"max-forwards")
+    return None if value is None or _DIGITS.fullmatch(value) is None else int(value)
+
+
 def request_to_forward(head: RequestHead) -> Headers:
     """
     The end-to-end fields of a request, with what the next connection needs of the others: Transfer-Encoding
     for content of unknown length, Upgrade as L{wanted_upgrade} says, and C{TE: trailers} (the one value that
-    may pass, RFC 9110 section 10.1.4).
+    may pass, RFC 9110 section 10.1.4); Max-Forwards is counted down.
     """
     headers = head.headers
     index = headers.index
+    if b"max-forwards" in index:
+        left = hops_left(head)
+        if left:
+            headers = headers.replaced(b"Max-Forwards", b"%d" % (left - 1))
     forwarded = end_to_end(headers)
     if forwarded is headers:
         return headers

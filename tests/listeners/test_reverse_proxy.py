@@ -110,8 +110,8 @@ class GuardTests(ReverseProxyTestCase):
         self.service.routes[0].request_head = fault  # type: ignore[method-assign, assignment]
         self.client.receive(get())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertIn(b"500 Internal Server Error", self.client.take())
-        self.assertEqual((self.session.status, self.session.ended_by), (500, "relay"))
+        self.assertIn(b"502 Bad Gateway", self.client.take())
+        self.assertEqual((self.session.status, self.session.ended_by), (502, "relay"))
         self.assertEqual(len(self.around.ledger), 0)
         self.assertFalse(self.origin.connected)
 
@@ -172,7 +172,7 @@ class CorsTests(ReverseProxyTestCase):
         self.around.dialer.fail(ValueError("a bug"))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         answer = self.client.take()
-        self.assertIn(b"500 Internal Server Error", answer)
+        self.assertIn(b"502 Bad Gateway", answer)
         self.assertIn(b"Access-Control-Allow-Origin: http://localhost:6274\r\n", answer)
 
     def test_the_relays_own_page_needs_none_of_it(self) -> None:

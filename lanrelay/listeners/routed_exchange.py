@@ -1,0 +1,328 @@
+"""An exchange of a reverse proxy: what of its request and its answer has to be whole before it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+
+from lanrelay.listeners.exchange import Exchange
+from lanrelay.listeners.http import HttpConnection
+from lanrelay.listeners.recovery import ANSWER_MAX, BODY_MAX, McpSession
+from lanrelay.observe.session import Session
+from lanrelay.policy.browser import with_cors
+from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers
+from lanrelay.wire.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_document
+
+if TYPE_CHECKING:
+    from lanrelay.listeners.route import ProxyRoute
+
+_FORM: Final = b"application/x-www-form-urlencoded"
+_CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
+
+
+class _Whole:
+    """Content that is collected, up to a limit."""
+
+    __slots__ = ("parts", "room")
+
+    def __init__(self, limit: int) -> None:
+        self.parts: list[bytes] = []
+        self.room = limit
+
+    def add(self, data: bytes) -> bool:
+        """C{False}: this was too much."""
+        self.parts.append(data)
+        self.room -= len(data)
+        return self.room >= 0
+
+    @property
+    def content(self) -> bytes:
+        return b"".join(self.parts)
+
+
+class _HeldAnswer(_Whole):
+    """
+    An answer that is held back.
+
+    @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
+    """
+
+    __slots__ = ("head", "rewrite", "trailers")
+
+    def __init__(self, head: ResponseHead, rewrite: Rewrite | None) -> None:
+        super().__init__(ANSWER_MAX if rewrite is None else DOCUMENT_MAX)
+        self.head = head
+        self.rewrite = rewrite
+        self.trailers = NO_FIELDS
+
+
+class RoutedExchange(Exchange):
+    """
+    An exchange of a reverse proxy.
+
+    Three things are held back until they are whole, and pass unchanged over their bounds: a form, whose
+    C{resource} may have to be rewritten, the metadata document of an OAuth server, and the 404 to an MCP
+    session that may be initialised anew. What would be repeated after such a 404 is copied as it passes.
+
+    @ivar route: by which it travels.
+    @ivar target: what the client asked for in origin-form, whatever form it sent.
+    @ivar host: the Host that the client named the relay by; empty if none.
+    @ivar page: the Origin of a page that may read the answer although it is not the relay's own.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_copy",
+        "_form",
+        "_mcp",
+        "_mcp_id",
+        "_recovered",
+        "_recovering",
+        "host",
+        "page",
+        "route",
+        "target",
+    )
+
+    def __init__(
+        self,
+        connection: HttpConnection,
+        head: RequestHead,
+        session: Session,
+        route: ProxyRoute,
+        *,
+        target: bytes,
+        host: bytes,
+        page: bytes | None,
+    ) -> None:
+        super().__init__(connection, head, session, route)
+        self.route = route
+        self.target = target
+        self.host = host
+        self.page = page
+        self._form: _Whole | None = None
+        self._answer: _HeldAnswer | None = None
+        self._mcp: McpSession | None = None
+        self._mcp_id = b""  # by which the upstream was told of the session
+        self._copy: _Whole | None = None
+        self._recovered = False
+        self._recovering: Deferred[bool] | None = None
+
+    def start(self) -> Exchange:
+        if self.route.sessions is not None:
+            self._find_session()
+        if self._bodyless or not self._is_form():
+            return super().start()
+        self._form = _Whole(FORM_MAX)
+        self.session.phase = "request"
+        if b"expect" in self.head.headers:
+            # Its content is waited for here, so it is asked for here (RFC 9110 section 10.1.1).
+            self.head = replace(self.head, headers=self.head.headers.without({b"expect"}))
+            self.connection.send_head(_CONTINUE)
+        return self
+
+    def answer_headers(self, headers: Headers) -> Headers:
+        return headers if self.page is None else with_cors(headers, self.page)
+
+    # --- the request --------------------------------------------------------------------------------
+
+    def send_up(self, data: bytes) -> None:
+        form = self._form
+        if form is not None:
+            if not form.add(data):
+                self._form_is(form.content)
+            return
+        if self._copy is not None and not self._copy.add(data):
+            self._copy = None
+        super().send_up(data)
+
+    def body_ended(self, trailers: Headers) -> None:
+        if self._form is not None:
+            came = self._form.content
+            content = self.route.form_to_upstream(came, self.host)
+            if content != came and b"content-length" in self.head.headers:
+                length = b"%d" % len(content)
+                self.head = replace(self.head, headers=self.head.headers.replaced(b"Content-Length", length))
+            self._form_is(content)
+        super().body_ended(trailers)
+
+    def body_in_hand(self) -> bytes | None:
+        if self._copy is not None and self._whole:
+            return self._copy.content
+        return super().body_in_hand()
+
+    def _is_form(self) -> bool:
+        """Whether the content may hold a C{resource} that has to be rewritten."""
+        headers = self.head.headers
+        kind = headers.get(b"content-type")
+        if kind is None or kind.partition(b";")[0].strip().lower() != _FORM:
+            return False
+        if not self.route.rewrites_oauth or b"content-encoding" in headers:
+            return False
+        length = headers.get(b"content-length")
+        return length is None or int(length) <= FORM_MAX
+
+    def _form_is(self, content: bytes) -> None:
+        """Begin at last, with what was held back."""
+        self._form = None
+        super().start()
+        if content:
+            super().send_up(content)
+
+    # --- the answer ---------------------------------------------------------------------------------
+
+    def send_final(self, head: ResponseHead) -> None:
+        if self._may_recover(head):
+            self._answer = _HeldAnswer(head, None)
+            return
+        if self.route.sessions is not None:
+            self._note_session(head)
+        rewrite = self.route.document_rewriter(self, head)
+        if rewrite is None:
+            super().send_final(head)
+        elif self.head.method == b"HEAD":  # nobody knows how long it would be
+            super().send_final(replace(head, headers=head.headers.without({b"content-length"})))
+        else:
+            self._answer = _HeldAnswer(head, rewrite)
+
+    def response_body_received(self, data: bytes) -> None:
+        answer = self._answer
+        if answer is None:
+            super().response_body_received(data)
+        elif not answer.add(data):
+            self._let_go(answer)
+
+    def response_ended(self, trailers: Headers) -> None:
+        answer = self._answer
+        if answer is None:
+            super().response_ended(trailers)
+            return
+        self.origin = None  # it has found its way to the pool
+        answer.trailers = trailers
+        if answer.rewrite is None:
+            self._recover()
+            return
+        came = answer.content
+        content = answer.rewrite(came)
+        if content != came:
+            answer.head = replace(answer.head, headers=changed_document(answer.head.headers, len(content)))
+            answer.parts = [content]
+        self._let_go(answer)
+        super().response_ended(trailers)
+
+    def _let_go(self, answer: _HeldAnswer) -> None:
+        """The client is sent what was held back."""
+        self._answer = None
+        self.session.last_active = self.route.reactor.seconds()
+        super().send_final(answer.head)
+        content = answer.content
+        if content:
+            self.send_down(content)
+
+    # --- MCP sessions -------------------------------------------------------------------------------
+
+    def in_session(self, headers: Headers) -> Headers:
+        """The request's fields with the session's id as the upstream knows it."""
+        mcp = self._mcp
+        if mcp is None:
+            return headers
+        self._mcp_id = mcp.upstream_id
+        if self._recovered:
+            headers = headers.without({b"last-event-id"})  # it names an event of the forgotten session
+        if mcp.upstream_id == mcp.client_id:
+            return headers
+        return headers.replaced(b"Mcp-Session-Id", mcp.upstream_id)
+
+    def for_client(self, headers: Headers) -> Headers:
+        """The answer's fields with the session's id as the client knows it."""
+        mcp = self._mcp
+        if mcp is None or mcp.upstream_id == mcp.client_id:
+            return headers
+        if headers.get(b"mcp-session-id") != mcp.upstream_id:
+            return headers
+        return headers.replaced(b"Mcp-Session-Id", mcp.client_id)
+
+    def _find_session(self) -> None:
+        sessions, headers = self.route.sessions, self.head.headers
+        assert sessions is not None
+        given = headers.get(b"mcp-session-id")
+        if given is not None:
+            self._mcp = sessions.find(given)
+        # A request of a session that may have to be repeated, or the one with which a session begins.
+        if self.head.method == b"POST" and (given is None or self._mcp is not None):
+            self._copy = _Whole(BODY_MAX)
+
+    def _note_session(self, head: ResponseHead) -> None:
+        """What the answer means for the session; the copy is not needed any more."""
+        sessions, copy = self.route.sessions, self._copy
+        assert sessions is not None
+        self._copy = None
+        done = 200 <= head.status < 300
+        if self._mcp is None:
+            begun = head.headers.get(b"mcp-session-id")
+            if done and begun is not None and copy is not None and self._whole:
+                sessions.began(begun, copy.content)
+        elif self.head.method == b"DELETE" and (done or head.status == 404):
+            sessions.ended(self._mcp)
+
+    def _may_recover(self, head: ResponseHead) -> bool:
+        """Once for each request, and only if all of it is at hand."""
+        return (
+            head.status == 404
+            and self._mcp is not None
+            and not self._recovered
+            and self.head.method != b"DELETE"
+            and not self.upgrade
+            and self._filter is None
+            and (self._bodyless or (self._whole and self._copy is not None))
+        )
+
+    def _recover(self) -> None:
+        mcp, sessions = self._mcp, self.route.sessions
+        assert mcp is not None
+        assert sessions is not None
+        if mcp.upstream_id != self._mcp_id:
+            self._repeat()  # another request has found it forgotten before
+            return
+        self.session.phase = "dial"
+        recovering = self._recovering = sessions.recover(mcp, self)
+        recovering.addCallback(self._was_recovered)
+        recovering.addErrback(self._not_recovered)
+
+    def _was_recovered(self, success: bool) -> None:
+        self._recovering = None
+        if success:
+            self._repeat()
+            return
+        answer = self._answer
+        assert answer is not None
+        self._note_session(answer.head)
+        self._let_go(answer)
+        super().response_ended(answer.trailers)
+
+    def _not_recovered(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._not_connected(failure)  # a bug
+
+    def _repeat(self) -> None:
+        """Send the request anew, in the session that was initialised anew."""
+        session, copy = self.session, self._copy
+        self._answer = None
+        self._recovered = True
+        session.status, session.first_byte = 0, None
+        if copy is not None:
+            self._held = [copy.content]
+            self._held_size = len(self._held[0])
+        self.repeats += 1
+        self._dial()
+
+    def _finish(self) -> None:
+        recovering, self._recovering = self._recovering, None
+        super()._finish()
+        self._answer = self._copy = self._form = None
+        if recovering is not None:
+            recovering.cancel()

@@ -1,0 +1,292 @@
+"""The URLs of an OAuth login: what names the upstream names the relay, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from lanrelay.wire.headers import Field, Headers, make_field
+from lanrelay.wire.rewrite import Places
+
+DOCUMENT_MAX = 256 * 1024
+"""Bytes of a metadata document that are looked at; real ones have a few KiB (MCP's SDKs read 64 KiB)."""
+
+FORM_MAX = 64 * 1024
+"""Bytes of a form that are looked at; a token request with a signed assertion has some 4 KiB."""
+
+Rewrite = Callable[[bytes], bytes]
+
+# RFC 9728 section 3, RFC 8414 section 3, OpenID Connect Discovery section 4.
+_WELL_KNOWN = re.compile(
+    rb"/\.well-known/(oauth-protected-resource|oauth-authorization-server|openid-configuration)(?=/|\Z)"
+)
+_HTTP_URL = re.compile(rb"(https?://[^/?#]*)([^?#]*)(.*)", re.DOTALL | re.IGNORECASE)
+_HAS_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:")
+
+
+# --- where the documents are --------------------------------------------------------------------------
+
+
+def split_well_known(path: bytes) -> tuple[bytes, bytes] | None:
+    """
+    C{/.well-known/NAME} and the REST behind it, which is empty or begins with a slash.
+
+    REST is the path of the resource, or of the issuer, that the document is about (RFC 8414 section 3.1).
+    """
+    match = _WELL_KNOWN.match(path)
+    return None if match is None else (path[: match.end()], path[match.end() :])
+
+
+def document_kind(path: bytes) -> bytes:
+    """
+    Which of the documents a path asks for, as C{b"openid-configuration"}; empty for none.
+
+    The name may stand behind the issuer's path, too (OpenID Connect Discovery section 4).
+    """
+    match = _WELL_KNOWN.search(path)
+    return b"" if match is None else match[1]
+
+
+def url_path(url: bytes) -> bytes:
+    """The path of a whole URL; C{/} if it has none."""
+    match = _HTTP_URL.fullmatch(url)
+    return b"/" if match is None else match[2] or b"/"
+
+
+def url_to_relay(url: bytes, places: Places) -> bytes:
+    """
+    A whole URL as the client reaches it; where a document is kept, the path behind its name is what moves.
+
+    What is not on the upstream stays as it is.
+    """
+    match = _HTTP_URL.fullmatch(url)
+    if match is None:
+        return url
+    origin, path, query = match.groups()
+    found = split_well_known(path)
+    if found is None:
+        return places.to_relay(url)
+    name, rest = found
+    moved = places.to_relay(origin + rest)
+    there = _HTTP_URL.fullmatch(moved)
+    if moved == origin + rest or there is None:
+        return url
+    path = b"" if there[2] == b"/" != rest else there[2]
+    return there[1] + name + path + query
+
+
+def url_to_upstream(url: bytes, places: Places) -> bytes:
+    """
+    A whole URL that begins with the relay's, as the upstream knows it.
+
+    Clients write the root with a slash (RFC 3986 section 6.2.3), the path of a resource is written without.
+    """
+    match = _HTTP_URL.fullmatch(url)
+    if match is None:
+        return url
+    if match[2] == b"/" and places.upstream.prefix and not places.relay.prefix:
+        url = match[1] + match[3]
+    return places.to_upstream(url)
+
+
+# --- fields -------------------------------------------------------------------------------------------
+
+# The parameter outside of quoted strings, and quoted strings, in which nothing is looked for.
+_CHALLENGE = re.compile(
+    rb"(?i:(?<![!#$%&'*+\-.^_`|~0-9A-Za-z])(resource_metadata[ \t]*=[ \t]*))"
+    rb'(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))|"(?:[^"\\]|\\.)*"?'
+)
+
+
+def challenge_to_relay(value: bytes, places: Places) -> bytes:
+    """One WWW-Authenticate value with its C{resource_metadata} (RFC 9728 section 5.1) at the relay."""
+
+    def moved(match: re.Match[bytes]) -> bytes:
+        name, quoted, token = match.groups()
+        url = token if quoted is None else quoted
+        if name is None or not url:
+            return match[0]
+        new = url_to_relay(url, places)
+        if new == url:
+            return match[0]
+        return name + new if quoted is None else name + b'"' + new + b'"'
+
+    return _CHALLENGE.sub(moved, value)
+
+
+# What an answer to an authorization request has beside the issuer (RFC 6749 sections 4.1.2 and 4.2.2, OpenID
+# Connect Core section 3.3.2.5).
+_ANSWERS = frozenset({b"code", b"error", b"access_token", b"id_token"})
+
+
+def callback_to_relay(location: bytes, places: Places) -> bytes:
+    """
+    A redirect to the client's callback, whose C{iss} (RFC 9207) follows the issuer of the metadata.
+
+    A redirect to the upstream itself stays: there it is the upstream who compares.
+    """
+    if b"iss=" not in location or _HAS_SCHEME.match(location) is None:
+        return location
+    if places.to_relay(location) != location:
+        return location
+    base, hash_sign, fragment = location.partition(b"#")
+    base, question_mark, query = base.partition(b"?")
+
+    def moved(parameters: bytes) -> bytes:
+        names = {part.partition(b"=")[0] for part in parameters.split(b"&")}
+        if names.isdisjoint(_ANSWERS):
+            return parameters
+        return with_parameter(parameters, b"iss", lambda issuer: url_to_relay(issuer, places))
+
+    return base + question_mark + moved(query) + hash_sign + moved(fragment)
+
+
+def response_to_relay(headers: Headers, places: Places) -> Headers:
+    """
+    The fields of a response; to be asked before L{rewrite_response<lanrelay.wire.rewrite.rewrite_response>},
+    which hides where a Location led.
+    """
+    index = headers.index
+    if b"www-authenticate" not in index and b"location" not in index:
+        return headers
+    fields: list[Field] = []
+    for field in headers.fields:
+        new = field[2]
+        if field[0] == b"www-authenticate":
+            new = challenge_to_relay(new, places)
+        elif field[0] == b"location":
+            new = callback_to_relay(new, places)
+        fields.append(field if new == field[2] else make_field(field[1], new))
+    return Headers.of(fields)
+
+
+# --- parameters of a query or a form ------------------------------------------------------------------
+
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+_RESERVED = re.compile(rb"[^A-Za-z0-9\-._~]")
+
+
+def with_parameter(parameters: bytes, name: bytes, rewrite: Rewrite) -> bytes:
+    """
+    C{application/x-www-form-urlencoded} with each value of one parameter rewritten.
+
+    What C{rewrite} gives back as it was keeps its bytes, and so does all else.
+    """
+    if name + b"=" not in parameters:
+        return parameters
+    parts = parameters.split(b"&")
+    for position, part in enumerate(parts):
+        key, equals, value = part.partition(b"=")
+        if key != name or not equals:
+            continue
+        plain = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), value.replace(b"+", b" "))
+        new = rewrite(plain)
+        if new != plain:
+            parts[position] = key + b"=" + _RESERVED.sub(lambda match: b"%%%02X" % match[0][0], new)
+    return b"&".join(parts)
+
+
+def authorize_target(target: bytes, rewrite: Rewrite) -> bytes:
+    """
+    A request target whose C{resource} (RFC 8707 section 2.1) is rewritten if it is an authorization request.
+
+    Such a request names its client (RFC 6749 section 4.1.1); where it is sent is the server's affair.
+    """
+    path, question_mark, query = target.partition(b"?")
+    if b"resource=" not in query or b"client_id=" not in query:
+        return target
+    return path + question_mark + with_parameter(query, b"resource", rewrite)
+
+
+# --- documents ----------------------------------------------------------------------------------------
+
+# Of a text that is known to be JSON: strings, punctuation, and the rest.
+_TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
+
+
+class _Container:
+    """An object or an array that is open at some place of a document."""
+
+    __slots__ = ("at_key", "is_object", "key")
+
+    def __init__(self, is_object: bool) -> None:
+        self.is_object = is_object
+        self.at_key = is_object
+        self.key = ""
+
+
+def document_to_relay(body: bytes, kind: bytes, places: Places) -> bytes:
+    """
+    A metadata document with its URLs at the relay: C{resource} and C{authorization_servers} of a protected
+    resource (RFC 9728 section 2), C{issuer}, the endpoints and C{jwks_uri} of a server (RFC 8414 section 2).
+
+    Only those values change their bytes. What is no JSON object in UTF-8 stays as it is.
+
+    @param kind: as L{document_kind} says.
+    """
+    import json  # only here; most relays never see such a document
+
+    try:
+        if not isinstance(json.loads(body.decode("utf-8")), dict):
+            return body
+    except (ValueError, RecursionError):
+        return body
+    named = _of_resource if kind == b"oauth-protected-resource" else _of_server
+    out: list[bytes] = []
+    done = 0
+    open_: list[_Container] = []
+    for match in _TOKEN.finditer(body):
+        token = match[0]
+        if token in (b"{", b"["):
+            open_.append(_Container(token == b"{"))
+        elif token in (b"}", b"]"):
+            open_.pop()
+        elif token == b",":
+            open_[-1].at_key = open_[-1].is_object
+        elif token[:1] == b'"':
+            inner = open_[-1]
+            if inner.at_key:
+                inner.key, inner.at_key = json.loads(token), False
+            elif named(open_):
+                url = json.loads(token).encode("utf-8", "surrogatepass")
+                new = url_to_relay(url, places)
+                if new != url:
+                    text = json.dumps(new.decode("utf-8", "surrogatepass"))
+                    out += [body[done : match.start()], text.encode("ascii")]
+                    done = match.end()
+    return b"".join([*out, body[done:]]) if out else body
+
+
+# What was said of the bytes as they were (RFC 9530, RFC 1864).
+_DIGESTS = frozenset({b"content-digest", b"repr-digest", b"digest", b"content-md5"})
+
+
+def changed_document(headers: Headers, length: int) -> Headers:
+    """
+    The fields of a document whose bytes were changed. Its ETag still tells whether the document is the same,
+    if not byte for byte: it is made a weak one (RFC 9110 section 8.8.1).
+    """
+    headers = headers.without(_DIGESTS)
+    if b"content-length" in headers:
+        headers = headers.replaced(b"Content-Length", b"%d" % length)
+    etag = headers.get(b"etag")
+    if etag is not None and not etag.startswith(b"W/"):
+        headers = headers.replaced(b"ETag", b"W/" + etag)
+    return headers
+
+
+def _of_resource(open_: list[_Container]) -> bool:
+    if len(open_) == 1:
+        return open_[0].key == "resource"
+    return len(open_) == 2 and open_[0].key == "authorization_servers" and not open_[1].is_object
+
+
+def _of_server(open_: list[_Container]) -> bool:
+    if len(open_) == 1:
+        return open_[0].key in ("issuer", "jwks_uri") or open_[0].key.endswith("_endpoint")
+    return (
+        len(open_) == 2
+        and open_[0].key == "mtls_endpoint_aliases"  # RFC 8705 section 5
+        and open_[1].is_object
+        and open_[1].key.endswith("_endpoint")
+    )
