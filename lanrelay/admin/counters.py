@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lanrelay.admin.failures import Failures
+from lanrelay.observe.metrics import Histogram
 from lanrelay.observe.session import Session
+
+# Seconds. From a LAN host that answers from memory to a model that thinks; what streams lies above.
+REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+# From a neighbour to the limits of `timeouts.connect` (5 s) and `retry`.
+DIAL_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def _requests() -> Histogram:
+    return Histogram(REQUEST_BOUNDS)
+
+
+def _dials() -> Histogram:
+    return Histogram(DIAL_BOUNDS)
 
 
 @dataclass(slots=True)
@@ -14,6 +29,11 @@ class Count:
 
     @ivar failed: those of C{sessions} that ended with an error.
     @ivar errors: how often each of RFC 9209's words was the reason.
+    @ivar dial_failures: the same for those that came to no connection.
+    @ivar codes: HTTP requests by the status of their answer; 0 for none.
+    @ivar duration: of HTTP requests to the end of their answer, without tunnels.
+    @ivar answered: of the same to the head of their answer.
+    @ivar dialed: of the dials that succeeded.
     """
 
     sessions: int = 0
@@ -21,17 +41,24 @@ class Count:
     received: int = 0
     sent: int = 0
     errors: dict[str, int] = field(default_factory=dict)
+    dial_failures: dict[str, int] = field(default_factory=dict)
+    codes: dict[int, int] = field(default_factory=dict)
+    duration: Histogram = field(default_factory=_requests)
+    answered: Histogram = field(default_factory=_requests)
+    dialed: Histogram = field(default_factory=_dials)
 
 
 class Counters:
     """
-    One of the ledger's observers.
+    One of the ledger's observers: a few additions for each session.
 
     @ivar listeners: by listener name; only those that have closed a session.
+    @ivar failures: the latest that failed.
     """
 
     def __init__(self) -> None:
         self.listeners: dict[str, Count] = {}
+        self.failures = Failures()
 
     def __call__(self, session: Session, duration: float) -> None:
         count = self.listeners.get(session.listener)
@@ -40,6 +67,22 @@ class Counters:
         count.sessions += 1
         count.received += session.received
         count.sent += session.sent
+        if session.dialed is not None:
+            count.dialed.observe(session.dialed)
+        if session.method:
+            status = session.status
+            count.codes[status] = count.codes.get(status, 0) + 1
+            if status != 101 and session.method != "CONNECT":
+                count.duration.observe(duration)
+                if session.first_byte is not None:
+                    count.answered.observe(session.first_byte)
         if session.error:
             count.failed += 1
-            count.errors[session.error] = count.errors.get(session.error, 0) + 1
+            _increment(count.errors, session.error)
+            if session.phase == "dial":
+                _increment(count.dial_failures, session.error)
+            self.failures.note(session)
+
+
+def _increment(counts: dict[str, int], word: str) -> None:
+    counts[word] = counts.get(word, 0) + 1

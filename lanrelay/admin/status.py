@@ -1,29 +1,92 @@
-"""What the status endpoints say, as plain data made for JSON."""
+"""What the relay is doing, as plain data made for JSON; C{docs/monitoring.md} has it field by field."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
-from lanrelay.admin.counters import Counters
+from lanrelay.admin.certificates import OwnCertificates
+from lanrelay.admin.counters import Count, Counters
+from lanrelay.admin.failures import Failed
 from lanrelay.config import model
+from lanrelay.errors import DialError
 from lanrelay.listeners.base import ListenerService
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.logformat import moment
 from lanrelay.observe.session import Session
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.explain import explain
-from lanrelay.upstream.upstream import Upstream
+from lanrelay.upstream.upstream import Transition, Upstream
+
+if TYPE_CHECKING:
+    from lanrelay.transport.verify import CertificateInfo
+
+Json = dict[str, Any]
+
+SESSIONS = 1000
+"""How many open sessions the document holds at most; a session is 500 bytes of it."""
+
+RELOADS = 10
+"""How many reloads are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """
+    One attempt to put a changed configuration into force.
+
+    @ivar at: wall-clock seconds since the epoch.
+    @ivar by: who asked: C{"SIGHUP"}, C{"lanrelay reload"}, C{"--watch"}.
+    @ivar errors: why everything stayed as it was, as sentences; none if it is in force.
+    @ivar changes: what has become different, as sentences.
+    """
+
+    at: float
+    by: str
+    errors: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the new configuration is in force."""
+        return not self.errors
+
+
+class WallClock:
+    """
+    Turns the reactor's seconds into wall-clock moments.
+
+    The two drift apart when the machine sleeps or its clock is set. Otherwise the same second gives the same
+    moment, to the millisecond, so that what has not changed looks unchanged.
+    """
+
+    def __init__(self, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:
+        self._seconds = seconds
+        self._now = now
+        self._offset = now() - seconds()
+
+    def at(self, seconds: float) -> float:
+        """Seconds since the epoch."""
+        offset = self._now() - self._seconds()
+        if abs(offset - self._offset) > 0.5:
+            self._offset = offset
+        return seconds + self._offset
+
+
+@dataclass(slots=True, kw_only=True)
 class Watched:
     """
-    The parts of the running relay that the endpoints look at.
+    The parts of the running relay that the endpoints look at; the service keeps it up to date.
 
     @ivar started: wall-clock seconds since the epoch.
+    @ivar config: the one in force.
     @ivar listeners: those that were started; the service keeps the list.
+    @ivar reloads: the latest last.
     """
 
     version: str
@@ -33,6 +96,41 @@ class Watched:
     ledger: Ledger
     counters: Counters
     listeners: Sequence[ListenerService]
+    reloads: deque[Reload] = field(default_factory=lambda: deque(maxlen=RELOADS))
+    own_certificates: OwnCertificates = field(default_factory=OwnCertificates)
+    wall: WallClock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wall = WallClock(self.reactor.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """
+    An upstream of a listener.
+
+    @ivar route: the path prefix of its route; empty for a listener without routes.
+    @ivar checked: it is looked at in the background.
+    @ivar idle: how many connections to it wait for a request.
+    """
+
+    listener: str
+    route: str
+    upstream: Upstream
+    checked: bool
+    idle: int
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What tells it from others; C{address} only where the URL does not say what is dialed."""
+        upstream = self.upstream
+        address = "" if upstream.config.address is None else str(upstream.target)
+        return {
+            "listener": self.listener,
+            "route": self.route,
+            "upstream": upstream.name,
+            "address": address,
+        }
 
 
 def groups(listener: ListenerService) -> Sequence[UpstreamGroup]:
@@ -41,12 +139,31 @@ def groups(listener: ListenerService) -> Sequence[UpstreamGroup]:
     return found
 
 
+def leads(listeners: Iterable[ListenerService]) -> Iterator[Lead]:
+    """All upstreams, in the order of the configuration."""
+    for listener in listeners:
+        routes: Sequence[Any] = getattr(listener, "routes", ())
+        for index, group in enumerate(groups(listener)):
+            route = routes[index] if routes else None
+            for upstream in group.members:
+                yield Lead(
+                    listener=listener.config.name,
+                    route="" if route is None else route.path.decode("utf-8", "replace"),
+                    upstream=upstream,
+                    checked=group.config.health is not None,
+                    idle=0 if route is None else route.origins.idle(upstream),
+                )
+
+
+# --- readiness ---
+
+
 def unready(watched: Watched) -> list[str]:
     """Why the relay cannot do all that it is configured to do, as sentences; empty when it can."""
     return list(_unready(watched.listeners))
 
 
-def _unready(listeners: Sequence[ListenerService]) -> Iterator[str]:
+def _unready(listeners: Iterable[ListenerService]) -> Iterator[str]:
     for listener in listeners:
         name = listener.config.name
         if not listener.running or not listener.bound:
@@ -63,60 +180,86 @@ def _because(upstream: Upstream) -> str:
     return f" ({upstream.last_error.proxy_status}): {explain(upstream.last_error).what}"
 
 
-def status(watched: Watched) -> dict[str, object]:
-    """The whole of C{/status.json}."""
-    now = watched.reactor.seconds()
+# --- the document ---
+
+
+def status(watched: Watched, *, sessions: int = SESSIONS) -> Json:
+    """
+    The whole of C{/status.json}.
+
+    @param sessions: how many of those that are open it holds at most, the oldest first.
+    """
+    now = time.time()
     reasons = unready(watched)
+    found = list(leads(watched.listeners))
+    reloads = [_reload(one) for one in reversed(watched.reloads)]
     return {
         "version": watched.version,
         "config": str(watched.config.path),
         "started": moment(watched.started),
+        "now": moment(now),
+        "uptime": round(max(now - watched.started, 0.0), 3),
         "ready": not reasons,
         "unready": reasons,
         "warnings": list(watched.config.warnings),
         "listeners": [_listener(listener) for listener in watched.listeners],
-        "upstreams": [
-            _upstream(listener, upstream)
-            for listener in watched.listeners
-            for group in groups(listener)
-            for upstream in group.members
-        ],
-        "sessions": [_session(session, now) for session in watched.ledger],
-        "counters": {name: asdict(count) for name, count in sorted(watched.counters.listeners.items())},
+        "upstreams": [_upstream(lead, watched.wall) for lead in found],
+        "certificates": list(_certificates(watched, found, now)),
+        "sessions_open": len(watched.ledger),
+        "sessions": [_session(one, watched) for one in islice(watched.ledger, sessions)],
+        "failures": [_failed(one) for one in watched.counters.failures],
+        "last_reload": reloads[0] if reloads else None,
+        "reloads": reloads,
+        "counters": {name: _count(one) for name, one in sorted(watched.counters.listeners.items())},
     }
 
 
-def _listener(listener: ListenerService) -> dict[str, object]:
+def _listener(listener: ListenerService) -> Json:
     return {
         "name": listener.config.name,
         "kind": listener.kind,
         "addresses": [bound.name for bound in listener.bound],
+        "listening": bool(listener.running and listener.bound),
+        "tls": listener.config.tls is not None,
         "leads_to": listener.leads_to(),
         "open_connections": listener.open_connections,
+        "max_connections": listener.config.max_connections,
     }
 
 
-def _upstream(listener: ListenerService, upstream: Upstream) -> dict[str, object]:
-    error = upstream.last_error
-    last_error: dict[str, str] | None = None
-    if error is not None:
-        explanation = explain(error)
-        last_error = {
-            "error": error.proxy_status,
-            "what": explanation.what,
-            "remedy": explanation.remedy,
-        }
+def _upstream(lead: Lead, wall: WallClock) -> Json:
+    upstream = lead.upstream
+    labels = lead.labels
     return {
-        "listener": listener.config.name,
+        "listener": lead.listener,
+        "route": lead.route,
         "url": upstream.name,
+        "address": labels["address"],
         "up": upstream.up,
+        "checked": lead.checked,
         "open": upstream.open,
+        "idle": lead.idle,
         "insecure": upstream.insecure,
-        "last_error": last_error,
+        "last_error": None if upstream.last_error is None else _error(upstream.last_error),
+        "history": [_transition(one, wall) for one in reversed(upstream.history)],
     }
 
 
-def _session(session: Session, now: float) -> dict[str, object]:
+def _transition(transition: Transition, wall: WallClock) -> Json:
+    return {
+        "at": moment(wall.at(transition.at)),
+        "up": transition.up,
+        "error": None if transition.error is None else _error(transition.error),
+    }
+
+
+def _error(error: DialError) -> Json:
+    explanation = explain(error)
+    return {"error": error.proxy_status, "what": explanation.what, "remedy": explanation.remedy}
+
+
+def _session(session: Session, watched: Watched) -> Json:
+    now = watched.reactor.seconds()
     return {
         "id": session.id,
         "listener": session.listener,
@@ -127,9 +270,85 @@ def _session(session: Session, now: float) -> dict[str, object]:
         "target": session.target,
         "address": session.address,
         "phase": session.phase,
+        "status": session.status,
         "started": moment(session.started),
         "age": round(now - session.opened, 3),
+        "last_active": moment(watched.wall.at(session.last_active)),
         "silent_for": round(now - session.last_active, 3),
         "received": session.received,
         "sent": session.sent,
     }
+
+
+def _failed(failed: Failed) -> Json:
+    session = failed.session
+    return {
+        "listener": session.listener,
+        "kind": session.kind,
+        "client": session.client,
+        "method": session.method,
+        "path": session.path.partition("?")[0],
+        "target": session.target,
+        "address": session.address,
+        "phase": session.phase,
+        "status": session.status,
+        "error": session.error,
+        "detail": session.detail,
+        "ended_by": session.ended_by,
+        "count": failed.count,
+        "first": moment(failed.first),
+        "last": moment(failed.last),
+    }
+
+
+def _reload(reload: Reload) -> Json:
+    return {
+        "at": moment(reload.at),
+        "by": reload.by,
+        "ok": reload.ok,
+        "errors": list(reload.errors),
+        "changes": list(reload.changes),
+    }
+
+
+def _count(count: Count) -> Json:
+    return {
+        "sessions": count.sessions,
+        "failed": count.failed,
+        "received": count.received,
+        "sent": count.sent,
+        "errors": dict(count.errors),
+        "requests": {str(code): number for code, number in sorted(count.codes.items())},
+    }
+
+
+# --- certificates ---
+
+
+def certificates(watched: Watched, found: Iterable[Lead]) -> Iterator[tuple[dict[str, str], CertificateInfo]]:
+    """Those that listeners show, then those that upstreams showed last; with what tells whose each is."""
+    for listener in watched.listeners:
+        own = watched.own_certificates.of(listener)
+        if own is not None:
+            yield {"listener": listener.config.name}, own
+    for lead in found:
+        info = lead.upstream.certificate
+        if info is not None:
+            yield lead.labels, info
+
+
+def _certificates(watched: Watched, found: Iterable[Lead], now: float) -> Iterator[Json]:
+    for labels, info in certificates(watched, found):
+        left = info.not_after - datetime.fromtimestamp(now, timezone.utc)
+        yield {
+            "listener": labels["listener"],
+            "route": labels.get("route", ""),
+            "upstream": labels.get("upstream") or None,
+            "address": labels.get("address", ""),
+            "subject": info.subject,
+            "issuer": info.issuer,
+            "names": list(info.names),
+            "not_before": info.not_before.isoformat(),
+            "not_after": info.not_after.isoformat(),
+            "days_left": left.days,
+        }

@@ -71,6 +71,10 @@ class Origins:
 
         return await try_each(reactor, self.group, attempt)
 
+    def idle(self, upstream: Upstream) -> int:
+        """How many connections to it wait for a request."""
+        return len(self._pools[upstream])
+
     def close(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
         for pool in self._pools.values():

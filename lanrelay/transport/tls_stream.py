@@ -82,8 +82,13 @@ class TlsStream:
         """What the peer showed; C{None} if nothing."""
         from lanrelay.transport.verify import certificate_info
 
-        certificate = self._ssl.get_peer_certificate()
+        certificate = self.shown
         return None if certificate is None else certificate_info(certificate.to_cryptography())
+
+    @property
+    def shown(self) -> Any:
+        """The same as pyOpenSSL's C{X509}, not parsed."""
+        return self._ssl.get_peer_certificate()
 
     @property
     def version(self) -> str:

@@ -15,6 +15,7 @@ from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 
 if TYPE_CHECKING:
     from lanrelay.transport.trust import ClientTls
+    from lanrelay.transport.verify import CertificateInfo
     from lanrelay.upstream.parent import Parent
     from lanrelay.wire.proxy_header import Endpoints
 
@@ -90,11 +91,30 @@ class Upstream:
         self.last_error: DialError | None = None
         self.history: deque[Transition] = deque(maxlen=HISTORY)
         self.observers: list[Callable[[], None]] = []
+        self._shown: Any = None  # the certificate of the latest connection, as OpenSSL has it
+        self._certificate: tuple[Any, CertificateInfo | None] = (None, None)  # what was made of which
 
     @property
     def insecure(self) -> bool:
         """C{verify: false}: whoever answers is believed."""
         return self.tls is not None and not self.config.trust.verify
+
+    @property
+    def certificate(self) -> CertificateInfo | None:
+        """What it showed when it was connected to last; C{None} for nothing, or nothing that parses."""
+        shown, (known, info) = self._shown, self._certificate
+        if shown is None:
+            return None
+        if shown is known:
+            return info
+        from lanrelay.transport.verify import certificate_info  # there was TLS, so it is loaded
+
+        try:
+            info = certificate_info(shown.to_cryptography())
+        except ValueError:
+            info = None
+        self._certificate = (shown, info)
+        return info
 
     def load(self) -> None:
         """
@@ -146,7 +166,7 @@ class Upstream:
 
             preface = build(self.config.send_proxy, client)
         try:
-            return await self._dialer.dial(
+            dialed = await self._dialer.dial(
                 self.target,
                 connect_timeout=self._timeouts.connect if timeout is None else timeout,
                 handshake_timeout=self._timeouts.handshake if timeout is None else timeout,
@@ -159,6 +179,10 @@ class Upstream:
             if error.target == str(self.target):  # else it is the parent that could not be reached
                 error.target = self._label
             raise
+        if self.tls is not None:
+            # Parsed when somebody asks: that costs more than all else here.
+            self._shown = getattr(dialed.stream, "shown", None)
+        return dialed
 
     def succeeded(self) -> None:
         """A dial or a check was good."""

@@ -124,8 +124,11 @@ class AdminTests(SynchronousTestCase):
                 "name": "to-nas.lan",
                 "kind": "tcp-forward",
                 "addresses": ["127.0.0.1:5432"],
+                "listening": True,
+                "tls": False,
                 "leads_to": "tcp://nas.lan:5432",
                 "open_connections": 0,
+                "max_connections": 4096,
             },
         )
         self.assertEqual(content["listeners"][1]["name"], "admin")

@@ -1,0 +1,49 @@
+"""The certificates that listeners show, as their files have them now."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lanrelay.errors import StartError
+from lanrelay.listeners.base import ListenerService
+
+if TYPE_CHECKING:
+    from lanrelay.transport.verify import CertificateInfo
+
+Stamp = tuple[int, int, int]
+
+
+class OwnCertificates:
+    """Reads a file when it has changed; one that cannot be read any more leaves what it held before."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, tuple[Stamp, CertificateInfo | None]] = {}
+
+    def of(self, listener: ListenerService) -> CertificateInfo | None:
+        """What C{listener} shows to its clients; C{None} without TLS."""
+        if listener.config.tls is None:
+            return None
+        path = listener.config.tls.cert
+        stamp, info = self._known.get(path, ((0, 0, 0), None))
+        try:
+            state = os.stat(path)
+            found = (state.st_ino, state.st_size, state.st_mtime_ns)
+            if found != stamp:
+                info = _read(path) or info
+                self._known[path] = (found, info)
+        except OSError:
+            pass
+        return info
+
+
+def _read(path: Path) -> CertificateInfo | None:
+    # late: 30 ms, and only where there is TLS, which has imported it
+    from lanrelay.transport.pem import read_certificates
+    from lanrelay.transport.verify import certificate_info
+
+    try:
+        return certificate_info(read_certificates(path, "tls.cert")[0])
+    except (StartError, ValueError):  # ValueError: a name in it does not parse
+        return None
