@@ -173,9 +173,7 @@ class ParentRefused(DialError):
     @ivar reply: the reply code of a SOCKS parent (RFC 1928 section 6); 0 for none.
     """
 
-    def __init__(
-        self, detail: str = "", *, status: int = 0, reply: int = 0, permanent: bool = False
-    ) -> None:
+    def __init__(self, detail: str = "", *, status: int = 0, reply: int = 0, permanent: bool = False) -> None:
         super().__init__(detail)
         self.status = status
         self.reply = reply
