@@ -23,6 +23,7 @@ from lanrelay.observe.ledger import Ledger
 from lanrelay.process import OwnPorts, Signals, raise_descriptor_limit
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.resolve import Resolver
+from lanrelay.upstream.wakeup import Wakeup
 
 VERSION = "0.1.0"
 
@@ -53,6 +54,7 @@ class RelayService(Service):
         self._begun = time.monotonic() if begun is None else begun
         self._own_ports = OwnPorts()
         self._resolver = Resolver(reactor)
+        self._wakeup = Wakeup(reactor, self._woken)
         self._stopped: Deferred[None] | None = None
         self._ending_now = False
         self._build()
@@ -157,6 +159,7 @@ class RelayService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop listening at once; what is under way has its listener's C{timeouts.drain}."""
         super().stopService()
+        self._wakeup.stop()
         if self._stopped is None:
             self._stopped = Deferred()
             ends = [maybeDeferred(listener.stopService) for listener in self.listeners]
@@ -245,5 +248,14 @@ class RelayService(Service):
                 needed=needed,
             )
 
+    def _woken(self, seconds: float) -> None:
+        """The machine slept so long; the network may be another one."""
+        self._resolver.renew()
+        for listener in self.listeners:
+            for group in groups(listener):
+                group.woken()
+
     def _ready(self) -> None:
+        if self._stopped is None:
+            self._wakeup.start()
         self.log.info("ready in {ms} ms", ms=round((time.monotonic() - self._begun) * 1000))

@@ -13,6 +13,7 @@ from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.pool import Pool
 from lanrelay.upstream.retry import try_each
 from lanrelay.upstream.upstream import Upstream
+from lanrelay.upstream.wakeup import slept
 
 
 class Origins:
@@ -30,9 +31,13 @@ class Origins:
         self._timeouts = timeouts
         none = replace(pool, size=0)
         self._pools = {
-            upstream: Pool(reactor, none if upstream.announced else pool, upstream)
+            upstream: Pool(reactor, none if upstream.announced else pool, upstream, slept=slept)
             for upstream in group.members
         }
+        self._down: set[Upstream] = set()
+        for upstream in group.members:
+            upstream.observers.append(self._drop_what_went_down)
+        group.sleepers.append(self.drop_idle)
         # Only where there is no choice to be made: `candidates` of round-robin counts how often it is asked.
         self._only = self._pools[group.members[0]] if len(group.members) == 1 else None
 
@@ -74,6 +79,19 @@ class Origins:
     def idle(self, upstream: Upstream) -> int:
         """How many connections to it wait for a request."""
         return len(self._pools[upstream])
+
+    def drop_idle(self) -> None:
+        """Close what is idle, but go on keeping what comes back."""
+        for pool in self._pools.values():
+            pool.drop_idle()
+
+    def _drop_what_went_down(self) -> None:
+        for upstream, pool in self._pools.items():
+            if upstream.up:
+                self._down.discard(upstream)
+            elif upstream not in self._down:
+                self._down.add(upstream)
+                pool.drop_idle()  # they lead to what was there before
 
     def close(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""

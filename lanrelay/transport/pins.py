@@ -84,8 +84,8 @@ class Pins:
             self._warned = True
             days = lives.total_seconds() / 86400
             self.log.warn(
-                "the certificate of {name} that tls.pin names lives {lifetime} only, and the next one will not fit"
-                " if it has a new key; pin the CA that issues it, or name that CA in tls.ca",
+                "the certificate of {name} that tls.pin names lives {lifetime} only, and the next will not"
+                " fit if it has a new key; pin the CA that issues it, or name that CA in tls.ca",
                 name=self._name,
                 lifetime=f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours",
             )

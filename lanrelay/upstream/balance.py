@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from lanrelay.config import model
@@ -15,6 +16,7 @@ class UpstreamGroup:
     The upstreams of one listener or route.
 
     @ivar members: in the order of the configuration.
+    @ivar sleepers: called after the machine has slept, before upstreams are checked.
     """
 
     def __init__(
@@ -24,6 +26,7 @@ class UpstreamGroup:
         self.members = [
             Upstream(reactor, dialer, member, timeouts, config.health) for member in config.members
         ]
+        self.sleepers: list[Callable[[], None]] = []
         self._turn = 0
         self._checks: list[HealthCheck] = []
         if config.health is not None:
@@ -47,6 +50,13 @@ class UpstreamGroup:
         """End the health checks."""
         for check in self._checks:
             check.stop()
+
+    def woken(self) -> None:
+        """The machine has slept: check at once what is still there."""
+        for sleeper in self.sleepers:
+            sleeper()
+        for check in self._checks:
+            check.check_soon()
 
     def candidates(self) -> list[Upstream]:
         """

@@ -20,6 +20,9 @@ from lanrelay.upstream.upstream import Upstream
 FIRST = 0.5
 """Seconds at most from the start to the first check: the listeners come first."""
 
+SOON = 0.2
+"""Seconds at most to a check that is wanted at once; they should not all go out in the same moment."""
+
 JITTER = 0.2
 """The part of an interval by which it may be shorter, so that checks do not march in step."""
 
@@ -72,6 +75,21 @@ class HealthCheck:
         running, self._running = self._running, None
         if running is not None:
             running.cancel()
+
+    def check_soon(self) -> None:
+        """
+        Do not wait for the next time: what is known is old. A check under way began in another world.
+
+        Nothing happens if it was not started.
+        """
+        running, self._running = self._running, None
+        if running is not None:
+            running.cancel()
+        elif self._timer is None:
+            return
+        else:
+            self._timer.cancel()
+        self._timer = self._reactor.callLater(SOON * self._rng(), self._begin)
 
     def _begin(self) -> None:
         self._timer = None

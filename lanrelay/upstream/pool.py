@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 from typing import Protocol as Shape
 
@@ -21,10 +22,20 @@ class Pool:
     Keeps connections that could serve another request, and counts those in use.
 
     The one used last is taken first, so that the others grow old and close.
+
+    @param slept: seconds of sleep that the reactor's clock does not count.
     """
 
-    def __init__(self, reactor: Any, config: model.Pool, upstream: Counted) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: model.Pool,
+        upstream: Counted,
+        *,
+        slept: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._reactor = reactor
+        self._slept = slept
         self._config = config
         self._upstream = upstream
         self._idle: deque[tuple[OriginConnection, float]] = deque()  # the oldest first, with when it came
@@ -41,10 +52,10 @@ class Pool:
         if not self._idle:
             return None
         connection, since = self._idle.pop()
-        if self._reactor.seconds() - since >= self._config.idle:
+        if self._now() - since >= self._config.idle:
             # This process was held up, or the machine slept: the rest are older still.
             self._idle.append((connection, since))
-            self._drop_idle()
+            self.drop_idle()
             return None
         self.adopt(connection)
         return connection
@@ -59,7 +70,7 @@ class Pool:
         if self._closed or self._config.size == 0:
             return False
         self._release(connection)
-        self._idle.append((connection, self._reactor.seconds()))
+        self._idle.append((connection, self._now()))
         if len(self._idle) > self._config.size:
             self._idle[0][0].close()  # ends in `ended`
         if self._timer is None:
@@ -79,22 +90,27 @@ class Pool:
     def close(self) -> None:
         """Close what is idle now, and what is in use when it comes back."""
         self._closed = True
-        self._drop_idle()
+        self.drop_idle()
 
-    def _release(self, connection: OriginConnection) -> None:
-        self._in_use.discard(connection)
-        self._upstream.open -= 1
-
-    def _drop_idle(self) -> None:
+    def drop_idle(self) -> None:
+        """Close what is idle: the network is another one, or the upstream has gone."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
         for connection, _ in list(self._idle):
             connection.close()
 
+    def _now(self) -> float:
+        seconds: float = self._reactor.seconds()
+        return seconds + self._slept()
+
+    def _release(self, connection: OriginConnection) -> None:
+        self._in_use.discard(connection)
+        self._upstream.open -= 1
+
     def _expire(self) -> None:
         self._timer = None
-        now = self._reactor.seconds()
+        now = self._now()
         while self._idle and now - self._idle[0][1] >= self._config.idle:
             self._idle[0][0].close()
         if self._idle:

@@ -79,6 +79,24 @@ class Resolver:
             return LOCALHOST
         return await self._wait_for(name)
 
+    def renew(self) -> None:
+        """
+        Ask anew for all that is being looked up: the network may be another one.
+
+        Who waits goes on waiting, for the new answer.
+        """
+        lookups, self._lookups = self._lookups, {}
+        for name, running in lookups.items():
+            waiters = [waiter for lookup in running for waiter in lookup.waiters]
+            for lookup in running:
+                lookup.waiters = []
+            if not waiters:
+                continue
+            try:
+                self._look_up(name, self._reactor.seconds()).waiters += waiters
+            except DialError as error:
+                _tell(waiters, error)
+
     def stop(self) -> None:
         """Answer nobody any more; threads that hang are left to the end of the process."""
         self._stopped = True
@@ -100,9 +118,15 @@ class Resolver:
         lookup = running[-1] if running else None
         if lookup is None or (now - lookup.started > FRESH and len(running) < PER_NAME):
             lookup = self._look_up(name, now)
-        waiter: Deferred[tuple[IPAddress, ...]] = Deferred(lookup.leave)
+        waiter: Deferred[tuple[IPAddress, ...]] = Deferred(self._leave)
         lookup.waiters.append(waiter)
         return waiter
+
+    def _leave(self, waiter: Deferred[tuple[IPAddress, ...]]) -> None:
+        for running in self._lookups.values():
+            for lookup in running:
+                if waiter in lookup.waiters:
+                    lookup.waiters.remove(waiter)
 
     def _look_up(self, name: str, now: float) -> _Lookup:
         if self._running >= self._limit:
@@ -136,13 +160,7 @@ class Resolver:
             if not running:
                 del self._lookups[name]
         waiters, lookup.waiters = lookup.waiters, []
-        for waiter in waiters:
-            if isinstance(answer, tuple):
-                waiter.callback(answer)
-            elif isinstance(answer, DialError):
-                waiter.errback(type(answer)(answer.detail))  # each its own: the dialer writes into it
-            else:
-                waiter.errback(answer)
+        _tell(waiters, answer)
 
 
 class _Lookup:
@@ -150,9 +168,15 @@ class _Lookup:
         self.started = started
         self.waiters: list[Deferred[tuple[IPAddress, ...]]] = []
 
-    def leave(self, waiter: Deferred[tuple[IPAddress, ...]]) -> None:
-        if waiter in self.waiters:
-            self.waiters.remove(waiter)
+
+def _tell(waiters: list[Deferred[tuple[IPAddress, ...]]], answer: Answer | Exception) -> None:
+    for waiter in waiters:
+        if isinstance(answer, tuple):
+            waiter.callback(answer)
+        elif isinstance(answer, DialError):
+            waiter.errback(type(answer)(answer.detail))  # each its own: the dialer writes into it
+        else:
+            waiter.errback(answer)
 
 
 def _start_daemon(run: Callable[[], None]) -> None:

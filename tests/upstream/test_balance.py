@@ -20,7 +20,8 @@ class BalanceTests(SynchronousTestCase):
         settings.setdefault("health", HEALTH)
         self.clock = Clock()
         config = upstreams(*(urls or ("tcp://a:1", "tcp://b:1", "tcp://c:1")), **settings)
-        return UpstreamGroup(self.clock, FakeDialer(), config, model.Timeouts())  # type: ignore[arg-type]
+        self.dialer = FakeDialer()
+        return UpstreamGroup(self.clock, self.dialer, config, model.Timeouts())  # type: ignore[arg-type]
 
     def order(self, group: UpstreamGroup) -> str:
         return "".join(upstream.config.url.host for upstream in group.candidates())
@@ -77,3 +78,27 @@ class BalanceTests(SynchronousTestCase):
 
     def test_load_loads_all(self) -> None:
         self.group().load()
+
+    def test_after_sleep_all_are_checked_at_once_and_pools_hear_of_it_before(self) -> None:
+        group = self.group()
+        heard: list[int] = []
+        group.sleepers.append(lambda: heard.append(len(self.dialer.asked)))
+        group.woken()
+        self.assertEqual(self.clock.getDelayedCalls(), [])  # it was not started
+        group.start()
+        self.clock.advance(1)
+        for _ in range(3):
+            self.dialer.answer()
+        self.assertEqual(len(self.dialer.asked), 3)
+        self.clock.advance(1)
+        group.woken()
+        self.clock.advance(1)
+        self.assertEqual(len(self.dialer.asked), 6)
+        self.assertEqual(heard, [0, 3])
+        group.woken()  # while checks are under way
+        self.assertEqual(self.dialer.cancelled, 3)
+        self.clock.advance(1)
+        self.assertEqual(len(self.dialer.asked), 9)
+        self.assertTrue(all(member.up for member in group.members))
+        group.stop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -110,3 +110,21 @@ class PoolTests(SynchronousTestCase):
         in_use.close()
         self.assertEqual(self.upstream.open, 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_sleep_counts_although_the_clock_stands_still(self) -> None:
+        asleep = 0.0
+        self.pool = Pool(self.clock, model.Pool(size=2, idle=4.0), self.upstream, slept=lambda: asleep)
+        _, stream = self.idle()
+        asleep = 3600.0
+        self.assertIsNone(self.pool.take())
+        self.assertTrue(stream.closed)
+
+    def test_idle_ones_can_be_dropped_and_later_ones_are_kept(self) -> None:
+        _, stream = self.idle()
+        used, other = self.adopted()
+        self.pool.drop_idle()
+        self.assertTrue(stream.closed)
+        self.assertFalse(other.closed)
+        self.assertEqual(len(self.pool), 0)
+        self.assertTrue(self.pool.put(used))
+        self.assertIs(self.pool.take(), used)

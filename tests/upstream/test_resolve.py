@@ -208,3 +208,26 @@ class ResolverTests(SynchronousTestCase):
         self.resolve("nas.lan")
         self.patch(self.clock, "callFromThread", closed)
         self.run_threads()
+
+    def test_after_a_change_of_network_everything_is_asked_anew_and_who_waits_goes_on_waiting(self) -> None:
+        first, second, gone = self.resolve("nas.lan"), self.resolve("nas.lan"), self.resolve("old.lan")
+        gone.cancel()
+        self.failureResultOf(gone, CancelledError)
+        old, self.threads[:] = list(self.threads), []
+        self.resolver.renew()
+        self.assertEqual(len(self.threads), 1)  # nobody waits for the other
+        second.cancel()
+        self.failureResultOf(second, CancelledError)
+        self.answer = [row("10.9.9.9")]
+        for thread in old:
+            thread()
+        self.assertNoResult(first)  # that was yesterday's answer
+        self.run_threads()
+        self.assertEqual(self.successResultOf(first), (ip_address("10.9.9.9"),))
+        self.assertEqual(self.resolver.running, 0)
+
+    def test_no_look_up_is_left_to_ask_anew_with(self) -> None:
+        waiting = [self.resolve(f"{number}.lan") for number in range(4)]
+        self.resolver.renew()
+        for each in waiting:
+            self.failureResultOf(each, LocalLimit)
