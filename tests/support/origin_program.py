@@ -13,6 +13,7 @@ C{/events/N}               N server-sent events, each after the first only when 
 C{/next}                   lets one more event go, of the stream that waits
 C{/cut/N}                  promises 2 N bytes, sends N and ends the connection; C{?chunked} too
 C{/reset/N}                the same with a reset
+C{/late/MS}                its answer begins after so many milliseconds
 C{/never}                  no answer
 C{/counters}               requests, connections, and how many clients went before their answer was whole
 =========================  ===========================================================================
@@ -265,6 +266,11 @@ class Talk:
         for piece in pieces(length):
             await self.send(h11.Data(data=piece))
         self.http.send_failed()
+
+    async def get_late(self, argument: str, query: str) -> None:
+        await self.read_all()
+        await asyncio.sleep(int(argument) / 1000)
+        await self.say({"late": int(argument)})
 
     async def get_never(self, argument: str, query: str) -> None:
         await self.read_all()
