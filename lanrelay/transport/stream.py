@@ -92,6 +92,25 @@ def tune(transport: Any) -> None:
         pass  # macOS: EINVAL on a socket that the peer has reset already; its loss comes with the first read
 
 
+def has_unread(stream: Any) -> bool:
+    """
+    Whether something waits in the kernel that the reactor has not delivered yet: bytes, or an end.
+
+    C{False} for a stream without a socket.
+    """
+    handle = getattr(stream, "getHandle", None)
+    sock = None if handle is None else handle()
+    if sock is None:
+        return False
+    try:
+        sock.recv(1, socket.MSG_PEEK)  # all our sockets are non-blocking
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
+
+
 _KEEPALIVE = [
     (getattr(socket, name), value)
     for name, value in (

@@ -176,6 +176,11 @@ class TlsStream:
     def getHost(self) -> Any:
         return self._raw.getHost()
 
+    def getHandle(self) -> Any:
+        """The socket beneath; C{None} where there is none."""
+        handle = getattr(self._raw, "getHandle", None)
+        return None if handle is None else handle()
+
     # as the protocol of the raw stream --------------------------------------------------------------------
 
     def makeConnection(self, transport: Stream) -> None:

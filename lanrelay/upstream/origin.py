@@ -22,7 +22,7 @@ from lanrelay.errors import (
     StreamTimeout,
 )
 from lanrelay.transport.deadline import Deadline
-from lanrelay.transport.stream import Stream
+from lanrelay.transport.stream import Stream, has_unread
 from lanrelay.wire.events import BodyPart, EndOfMessage, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Client
@@ -112,6 +112,14 @@ class OriginConnection(Protocol):
         self._paused = False
         self._waiting = ""
         self._deadline = Deadline(reactor, self._too_late)
+
+    @property
+    def quiet(self) -> bool:
+        """
+        Nothing has come since the last answer that the reactor has not told of yet: it would be read as the
+        answer to the next request.
+        """
+        return not has_unread(self._stream)
 
     # --- for the receiver -------------------------------------------------------------------------
 

@@ -51,14 +51,17 @@ class Pool:
         """An idle connection, which is in use from now on."""
         if not self._idle:
             return None
-        connection, since = self._idle.pop()
-        if self._now() - since >= self._config.idle:
+        if self._now() - self._idle[-1][1] >= self._config.idle:
             # This process was held up, or the machine slept: the rest are older still.
-            self._idle.append((connection, since))
             self.drop_idle()
             return None
-        self.adopt(connection)
-        return connection
+        for position in range(len(self._idle) - 1, -1, -1):
+            connection = self._idle[position][0]
+            if connection.quiet:  # else the reactor is about to end it
+                del self._idle[position]
+                self.adopt(connection)
+                return connection
+        return None
 
     def adopt(self, connection: OriginConnection) -> None:
         """A connection is in use; its C{home} is this pool."""

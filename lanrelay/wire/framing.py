@@ -94,6 +94,13 @@ def response_framing(method: bytes, head: ResponseHead) -> Framing:
     return UNTIL_CLOSE if framing is None else framing
 
 
+def declares_content(headers: Headers) -> bool:
+    """Whether there would be content if this were not an answer without: to HEAD, or a 204 or 304."""
+    index = headers.index
+    length = index.get(b"content-length")
+    return b"transfer-encoding" in index or (length is not None and length[2].strip(b"0") != b"")
+
+
 def _declared(version: Version, headers: Headers) -> Framing | None:
     index = headers.index
     length = index.get(b"content-length")

@@ -17,6 +17,7 @@ from lanrelay.wire.framing import (
     CHUNKED,
     UNTIL_CLOSE,
     Framing,
+    declares_content,
     request_framing,
     response_framing,
 )
@@ -313,7 +314,14 @@ class Http1Client(MessageReader):
             self._switch(head, events)
             return
         framing = response_framing(request.method, head)
-        if framing == UNTIL_CLOSE or not _persists(head) or b"close" in request.headers.tokens(b"connection"):
+        if (
+            framing == UNTIL_CLOSE
+            or not _persists(head)
+            or b"close" in request.headers.tokens(b"connection")
+            # Origins that send content where there can be none exist. It may come only when the next request
+            # was sent, and must not be its answer.
+            or (framing == 0 and declares_content(head.headers))
+        ):
             self._persistent = False
         self.response = head
         events.append(head)

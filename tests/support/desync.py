@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import socket
 import struct
 import threading
@@ -65,6 +64,7 @@ class Recorder:
     @ivar broken: what h11 refused, or what was no request: there must never be any.
     @ivar partial: how many requests broke off, as they do when a client is refused in the middle.
     @ivar reply: for C{/r}.
+    @ivar said: the reply was sent.
     @ivar go_on: set by the client's side when the second part of a reply may come.
     """
 
@@ -74,6 +74,7 @@ class Recorder:
         self.partial = 0
         self.reply = Reply(())
         self.go_on = threading.Event()
+        self.said = threading.Event()
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port: int = self._listening.getsockname()[1]
         self._count = 0
@@ -87,6 +88,7 @@ class Recorder:
         self.broken.clear()
         self.partial = 0
         self.go_on.clear()
+        self.said.clear()
 
     def close(self) -> None:
         self.go_on.set()
@@ -176,6 +178,7 @@ class Recorder:
             if number:
                 self.go_on.wait(PATIENCE)
             peer.sendall(part)
+        self.said.set()
         if reply.then == "keep":
             return behind
         if reply.then == "reset":
@@ -191,7 +194,7 @@ class Heard:
     What a client was told.
 
     @ivar answers: status and content of each whole response.
-    @ivar heads: their fields.
+    @ivar heads: their fields, with the status as C{:status}; also of the one that was cut.
     @ivar interim: the statuses of interim responses.
     @ivar cut: the last response broke off: its end did not come, or a reset.
     @ivar closed: the connection was ended by the other side.
@@ -226,10 +229,10 @@ class Client:
                 break  # the answer to what it said first has come already
         return self
 
-    def hear(self, methods: Iterable[bytes], *, after_first_bytes: threading.Event | None = None) -> Heard:
+    def hear(self, methods: Iterable[bytes], *, event: threading.Event | None = None) -> Heard:
         """Read one answer for each of C{methods}, or until the end."""
         for method in methods:
-            if not self._answer(method, after_first_bytes):
+            if not self._answer(method, event):
                 break
         return self.heard
 
@@ -283,7 +286,7 @@ class Client:
                     return False
             elif isinstance(event, h11.Response):
                 status = event.status_code
-                fields: dict[bytes, list[bytes]] = {}
+                fields: dict[bytes, list[bytes]] = {b":status": [b"%d" % status]}
                 for name, value in event.headers:
                     fields.setdefault(bytes(name), []).append(bytes(value))
                 self.heard.heads.append(fields)
@@ -295,8 +298,3 @@ class Client:
                 return not self.heard.closed
             else:
                 return False
-
-
-def split_requests(data: bytes) -> list[bytes]:
-    """The methods of what looks like requests in C{data}."""
-    return [match[1] for match in re.finditer(rb"(?:\A|\n)([A-Z]+) \S+ HTTP/1", data)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -90,6 +92,27 @@ class PoolTests(SynchronousTestCase):
         self.assertEqual(len(self.pool), 0)
         self.assertIsNone(self.pool.take())
         self.assertEqual(self.upstream.open, 0)
+
+    def test_one_that_has_said_something_unread_is_passed_over(self) -> None:
+        """The reactor may tell of the next request first; what came would be read as its answer."""
+        _, quiet = self.idle()
+        connection, stream = self.idle()
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        ours.setblocking(False)
+        stream.getHandle = lambda: ours  # type: ignore[attr-defined]
+        theirs.send(b"HTTP/1.1 200 OK\r\n")
+        self.assertIsNot(self.pool.take(), connection)
+        self.assertIsNone(self.pool.take())
+        self.assertTrue(quiet.connected)
+        ours.recv(100)
+        self.assertIs(self.pool.take(), connection)
+        self.pool.put(connection)
+        theirs.close()
+        self.assertIsNone(self.pool.take())
+        connection.close()
+        self.assertEqual(self.upstream.open, 1)
+        self.pool.close()
 
     def test_one_in_use_that_breaks_is_counted_out(self) -> None:
         _, stream = self.adopted()
