@@ -7,15 +7,15 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lanrelay.config.model import (
     IPAddress,
-    LaunchdSocket,
     ListenAddress,
     LocalhostAddress,
     SystemdSocket,
@@ -23,6 +23,9 @@ from lanrelay.config.model import (
     UnixAddress,
 )
 from lanrelay.errors import StartError
+
+if TYPE_CHECKING:
+    from lanrelay.transport.handed import Handed, LaunchdSockets, SystemdSockets
 
 _BACKLOG = 1024  # the kernel caps it (Linux 4096, macOS 128); nginx asks for 511, HAProxy for its maxconn
 
@@ -44,9 +47,14 @@ class BoundSocket:
     address: ListenAddress
     name: str
     _inode: tuple[int, int] | None = field(default=None, repr=False)
+    _closed: Callable[[], None] | None = field(default=None, repr=False)
 
     def close(self) -> None:
-        """Close it; a unix socket's path goes too, if it is still ours."""
+        """
+        Close it; a unix socket's path goes too, if it is still ours.
+
+        What a service manager handed over is a duplicate: its own stays open, and so does its path.
+        """
         inode, self._inode = self._inode, None
         if inode is not None and isinstance(self.address, UnixAddress):
             with suppress(OSError):
@@ -54,6 +62,9 @@ class BoundSocket:
                 if (found.st_dev, found.st_ino) == inode:
                     os.unlink(self.address.path)
         self.socket.close()  # last: while it is open nobody else is given its inode
+        closed, self._closed = self._closed, None
+        if closed is not None:
+            closed()
 
 
 def bind_all(
@@ -97,8 +108,9 @@ def bind(address: ListenAddress, *, mode: int = 0o600, notes: list[str] | None =
         return _bind_localhost(address, [] if notes is None else notes)
     if isinstance(address, UnixAddress):
         return [_bind_unix(address, mode)]
-    assert isinstance(address, (SystemdSocket, LaunchdSocket))
-    raise StartError(f"{address} is not supported yet", remedy="listen on a port or on unix:PATH")
+    if isinstance(address, SystemdSocket):
+        return _take(address, _systemd_sockets().find(address.name))
+    return _take(address, _launchd_sockets().find(address.name))
 
 
 def _bind_localhost(address: LocalhostAddress, notes: list[str]) -> list[BoundSocket]:
@@ -264,3 +276,56 @@ def _unix_refused(error: OSError, address: UnixAddress) -> StartError:
             f"the path of {address} is too long for a socket", remedy="choose one below 100 characters"
         )
     return StartError(f"{address} cannot be opened: {error.strerror or error}")
+
+
+# --- handed over by a service manager -----------------------------------------------------------------
+
+# What the process was started with: there is one of each, and it cannot be had twice.
+_systemd: SystemdSockets | None = None
+_launchd: LaunchdSockets | None = None
+
+
+def unused_sockets() -> Iterator[str]:
+    """A sentence for each socket of systemd's that nobody listens on."""
+    if _systemd is not None or "LISTEN_FDS" in os.environ:
+        yield from _systemd_sockets().unused()
+
+
+def _systemd_sockets() -> SystemdSockets:
+    global _systemd
+    if _systemd is None:
+        from lanrelay.transport.handed import SystemdSockets  # few relays are handed any
+
+        _systemd = SystemdSockets(os.environ, os.getpid())
+    return _systemd
+
+
+def _launchd_sockets() -> LaunchdSockets:
+    global _launchd
+    if _launchd is None:
+        from lanrelay.transport.handed import LaunchdSockets, launch_activate_socket
+
+        _launchd = LaunchdSockets(launch_activate_socket)
+    return _launchd
+
+
+def _take(address: ListenAddress, sockets: Sequence[Handed]) -> list[BoundSocket]:
+    bound: list[BoundSocket] = []
+    try:
+        for one in sockets:
+            copy = one.duplicate()
+            bound.append(BoundSocket(socket=copy, address=address, name=_name_of(copy), _closed=one.release))
+    except BaseException:
+        for taken in bound:
+            taken.close()
+        raise
+    return bound
+
+
+def _name_of(sock: socket.socket) -> str:
+    """As the names of sockets that we open ourselves."""
+    where = sock.getsockname()
+    if isinstance(where, tuple):
+        return str(TcpAddress(host=ip_address(where[0].partition("%")[0]), port=where[1]))
+    path = os.fsdecode(where)
+    return "unix:" + (f"@{path[1:]}" if path.startswith("\0") else path)

@@ -15,10 +15,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.model import (
-    LaunchdSocket,
     ListenAddress,
     LocalhostAddress,
-    SystemdSocket,
     TcpAddress,
     UnixAddress,
 )
@@ -109,10 +107,6 @@ class TcpTests(BindTestCase):
 
     def test_an_address_of_another_machine(self) -> None:
         self.fails(TcpAddress(host=ip_address("192.0.2.1"), port=0), "no address of this machine")
-
-    def test_sockets_of_service_managers_are_not_supported_yet(self) -> None:
-        self.fails(SystemdSocket(name="0"), "systemd:0 is not supported yet")
-        self.fails(LaunchdSocket(name="x"), "launchd:x is not supported yet")
 
 
 class LocalhostTests(BindTestCase):
