@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from twisted.python import usage
 
@@ -57,7 +57,8 @@ def makeService(options: Options) -> IService:
         service.log_observer = choose_log(options.parent, config.log)
     except OSError as error:
         service.close()
-        _fail([f"the log {error.filename} cannot be opened: {error.strerror}; choose another with --logfile"])
+        remedy = "change log.file" if str(error.filename) == str(config.log.file) else "choose another with --logfile"
+        _fail([f"the log {error.filename} cannot be opened: {error.strerror}; {remedy}"])
     service.handle_signals()
     return service
 
@@ -103,7 +104,8 @@ def _install_reactor() -> None:
 
 def choose_log(command_line: MutableMapping[str, Any] | None, log: Log) -> ILogObserver | None:
     """
-    Have the log written in our format and at our level, to where Twisted's command line puts it.
+    Have the log written in our format and at our level: to C{log.file}, or to where Twisted's command line
+    puts it, which wins where it names a place itself.
 
     @param command_line: the options of C{twistd} or C{python -m twisted}; the latter's are changed, for they
         are read later.
@@ -119,12 +121,30 @@ def choose_log(command_line: MutableMapping[str, Any] | None, log: Log) -> ILogO
 
         given = command_line["logLevel"].name  # where --log-level says something, it wins
         level = log.level if given == "info" else {"critical": "error"}.get(given, given)
-        command_line["fileLogObserverFactory"] = partial(LineObserver, format=log.format, level=level)
+        make = partial(LineObserver, format=log.format, level=level)
+        command_line["fileLogObserverFactory"] = make
         command_line["logLevel"] = LogLevel.debug  # ours decides
+        if log.file is not None and command_line.get("logFile") in (None, sys.stdout, sys.__stdout__):
+            own = _own_file(log)
+            command_line["fileLogObserverFactory"] = lambda theirs: make(own)
         return None
     if command_line.get("logger") or command_line.get("syslog"):
         return None
+    if log.file is not None and not command_line.get("logfile"):
+        return LineObserver(_own_file(log), format=log.format, level=log.level)
     return _twistd_file(command_line, log)
+
+
+def _own_file(log: Log) -> IO[str]:
+    """C{log.file}, which SIGUSR1 opens anew."""
+    import signal
+
+    from lanrelay.observe.logfile import LogFile
+
+    assert log.file is not None
+    file = LogFile(log.file, rotate=log.rotate, keep=log.keep)
+    signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(file.reopen))
+    return file  # type: ignore[return-value]
 
 
 def _twistd_file(command_line: MutableMapping[str, Any], log: Log) -> ILogObserver | None:
