@@ -38,6 +38,13 @@ ADMIN = Table(
 )
 
 
+def _log(place: Place) -> model.Log:
+    fields = place.fields(LOG)
+    if fields.get("rotate", None) is not None and fields.absent("file"):
+        fields.complain("rotate", 'expected "file" to be set as well, for only that is rotated')
+    return fields.build(model.Log)
+
+
 def _admin(place: Place) -> model.Admin:
     fields = place.fields(ADMIN)
     listeners.clients_are_stated(fields)
@@ -66,7 +73,7 @@ def _here(place: Place) -> Place:
 FILE = Table(
     "file",
     {
-        "log": Key(lambda place: place.fields(LOG).build(model.Log), LOG),
+        "log": Key(_log, LOG),
         "admin": Key(optional(_admin)),
         "control": Key(optional(_control)),
         "listeners": Key(_here, required=True),

@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lanrelay.config import model
-
 
 def _is_set(value: object) -> bool:
     return bool(value)
 
 
-def _handed_over(listen: tuple[model.ListenAddress, ...]) -> bool:
-    return any(isinstance(address, (model.SystemdSocket, model.LaunchdSocket)) for address in listen)
-
-
 # By the name of the key: when a value asks for the feature, and what the complaint calls it.
 NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "log.file": (_is_set, "a log file of our own"),
-    "log.rotate": (_is_set, "the rotation of a log file"),
-    "log.keep": (lambda keep: keep != model.Log().keep, "the rotation of a log file"),
     "file.control": (_is_set, "the control socket"),
-    "admin.listen": (_handed_over, "a socket from systemd or launchd"),
-    "listener.listen": (_handed_over, "a socket from systemd or launchd"),
     "listener.type": (lambda kind: kind == "exec", "this type of listener"),
     "reverse-proxy.session_recovery": (_is_set, "session_recovery"),
 }

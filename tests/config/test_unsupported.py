@@ -9,22 +9,12 @@ class UnsupportedTests(ConfigCase):
     def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
         for text, place, what in (
             (listener_text("enabled: true", kind="exec"), "3:11: listeners.one.type", '"exec"'),
-            (listener_text("listen: systemd:x\nclients: any"), "4:13: listeners.one.listen", "systemd"),
-            (listener_text("listen: [1, launchd:x]\nclients: any"), "4:13: listeners.one.listen", "launchd"),
             (
                 listener_text("session_recovery: true", kind="reverse-proxy"),
                 "session_recovery",
                 "session_recovery",
             ),
-            (f"log: {{file: x}}\n{listener_text('')}", "1:13: log.file", "a log file"),
-            (f"log: {{rotate: 1MiB}}\n{listener_text('')}", "1:15: log.rotate", "rotation"),
-            (f"log: {{keep: 6}}\n{listener_text('')}", "1:13: log.keep", "rotation"),
             (f"control: unix:/run/x\n{listener_text('')}", "1:10: control", "the control socket"),
-            (
-                f"admin: {{listen: 'systemd:x', clients: any}}\n{listener_text('')}",
-                "1:17: admin.listen",
-                "systemd",
-            ),
         ):
             found = self.complaint(text)
             self.assertIn("is not supported yet", found)
@@ -35,14 +25,13 @@ class UnsupportedTests(ConfigCase):
         for text in (
             listener_text("upstream: {url: 'tls://h:1', tls: {pin: []}}"),
             listener_text("session_recovery: false", kind="reverse-proxy"),
-            f"log: {{file: off, rotate: never, keep: 5}}\ncontrol: none\n{listener_text('')}",
+            f"control: none\n{listener_text('')}",
         ):
             self.load(text)
 
     def test_a_listener_that_is_not_enabled_is_never_refused_for_it(self) -> None:
         for text in (
             listener_text("", kind="exec"),
-            listener_text("listen: systemd:x\nclients: any\nenabled: false"),
             listener_text("session_recovery: true\nenabled: off", kind="reverse-proxy"),
             listener_text("session_recovery: true\nenabled: ${NO:-never}", kind="reverse-proxy"),
         ):
