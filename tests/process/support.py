@@ -50,6 +50,10 @@ class Relay:
 
     @ivar folder: its working folder, with C{relay.yaml}; removed after the test.
     @ivar process: what was started; for a daemon it ends when the daemon runs.
+    @ivar before: words of a command that ends by becoming the relay.
+    @ivar variables: more of the environment.
+    @ivar descriptors: those of ours that it gets, too.
+    @ivar prepare: called in the new process.
     """
 
     def __init__(
@@ -68,6 +72,10 @@ class Relay:
         self.configuration.write_text(configuration)
         self._test = test
         self.process: subprocess.Popen[bytes] | None = None
+        self.before: list[str] = []
+        self.variables: dict[str, str] = {}
+        self.descriptors: tuple[int, ...] = ()
+        self.prepare: Callable[[], None] = _default_signals
 
     def start(self, *extra: str, stdin: int | IO[bytes] = subprocess.DEVNULL, wait: bool = True) -> Relay:
         """
@@ -110,15 +118,16 @@ class Relay:
     def _spawn(self, command: list[str], stdin: int | IO[bytes]) -> None:
         with (self.folder / "stdout").open("wb") as out, (self.folder / "stderr").open("wb") as err:
             self.process = subprocess.Popen(
-                command,
+                [*self.before, *command],
                 cwd=self.folder,
-                env=self.install.variables(),
+                env={**self.install.variables(), **self.variables},
                 stdin=stdin,
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
                 # A shell that runs the tests in the background has SIGINT and SIGHUP ignored.
-                preexec_fn=_default_signals,
+                preexec_fn=self.prepare,
+                pass_fds=self.descriptors,
             )
         self._test.addCleanup(self._kill)
 
