@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.http import HttpConnection
-from lanrelay.listeners.recovery import ANSWER_MAX, BODY_MAX, McpSession
+from lanrelay.listeners.recovery import ANSWER_MAX, BODY_MAX, INITIALIZE_MAX, McpSession
 from lanrelay.observe.session import Session
 from lanrelay.policy.browser import with_cors
 from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
@@ -252,9 +252,11 @@ class RoutedExchange(Exchange):
         given = headers.get(b"mcp-session-id")
         if given is not None:
             self._mcp = sessions.find(given)
-        # A request of a session that may have to be repeated, or the one with which a session begins.
-        if self.head.method == b"POST" and (given is None or self._mcp is not None):
-            self._copy = _Whole(BODY_MAX)
+        if self.head.method == b"POST":
+            if self._mcp is not None:
+                self._copy = _Whole(BODY_MAX)
+            elif given is None:  # a session may begin with it
+                self._copy = _Whole(INITIALIZE_MAX)
 
     def _note_session(self, head: ResponseHead) -> None:
         """What the answer means for the session; the copy is not needed any more."""
