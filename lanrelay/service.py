@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -20,7 +21,9 @@ from lanrelay.listeners import kinds
 from lanrelay.listeners.base import Environment, ListenerService
 from lanrelay.observe.accesslog import AccessLog
 from lanrelay.observe.ledger import Ledger
+from lanrelay.notify import Notifier
 from lanrelay.process import OwnPorts, Signals, raise_descriptor_limit
+from lanrelay.transport.bind import unused_sockets
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.resolve import Resolver
 from lanrelay.upstream.wakeup import Wakeup
@@ -54,6 +57,7 @@ class RelayService(Service):
         self._begun = time.monotonic() if begun is None else begun
         self._own_ports = OwnPorts()
         self._resolver = Resolver(reactor)
+        self.notifier = Notifier(reactor, os.environ, describe=self._in_brief)
         self._wakeup = Wakeup(reactor, self._woken)
         self._stopped: Deferred[None] | None = None
         self._ending_now = False
@@ -168,6 +172,8 @@ class RelayService(Service):
             waiting = sum(listener.open_connections for listener in self.listeners)
             if waiting:
                 self.log.info("stopped listening; connections given time to end: {n}", n=waiting)
+            longest = max((listener.config.timeouts.drain for listener in self.listeners), default=0.0)
+            self.notifier.stopping(f"stopping; {waiting} connections have time to end", longest + 5)
             DeferredList(ends).addCallback(self._all_ended)
             if self._ending_now:
                 self._end()
@@ -199,6 +205,7 @@ class RelayService(Service):
         assert self._stopped is not None
         if not self._stopped.called:
             self._resolver.stop()
+            self.notifier.close()
             self.log.info("stopped")
             self._stopped.callback(None)
 
@@ -226,6 +233,7 @@ class RelayService(Service):
     def warnings(self) -> Iterator[str]:
         """What the reader of the log should know about this configuration, as sentences."""
         yield from self.config.warnings
+        yield from unused_sockets()
         for listener in self.listeners:
             yield from (f"{listener.config.name}: {note}" for note in listener.notes)
             for group in groups(listener):
@@ -259,3 +267,9 @@ class RelayService(Service):
         if self._stopped is None:
             self._wakeup.start()
         self.log.info("ready in {ms} ms", ms=round((time.monotonic() - self._begun) * 1000))
+        if self._stopped is None:
+            self.notifier.ready(self._in_brief())
+
+    def _in_brief(self) -> str:
+        connections = sum(listener.open_connections for listener in self.listeners)
+        return f"listeners: {len(self.listeners)}; open connections: {connections}"

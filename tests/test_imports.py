@@ -24,6 +24,7 @@ STEPS = {
     "upstream": 4,
     "listeners": 5,
     "admin": 6,
+    "notify": 7,
     "process": 7,
     "service": 8,
     "tap": 9,
