@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -17,7 +17,7 @@ from lanrelay.errors import RelayError, RequestDenied, StartError
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Phase, Session, Side
 from lanrelay.policy.rules import ClientRules
-from lanrelay.transport.port import BoundSocket, Gate, Port, bind
+from lanrelay.transport.port import BoundSocket, FamilyMissing, Gate, Port, bind
 from lanrelay.transport.pump import PumpLimits
 from lanrelay.transport.stream import Stream
 from lanrelay.transport.tls import secure_server
@@ -26,6 +26,7 @@ from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.explain import explain
 
 if TYPE_CHECKING:
+    from lanrelay.upstream.inheritance import Inheritance
     from lanrelay.wire.proxy_header import Endpoints
 
 
@@ -36,12 +37,28 @@ class Environment:
 
     @ivar forbidden: for an address and a port: why no proxy may dial them (the relay's own admin page and
         forward proxies), or C{None}.
+    @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
     """
 
     reactor: Any
     dialer: Dialer
     ledger: Ledger
     forbidden: Callable[[model.IPAddress, int], str | None]
+    inheritance: Inheritance | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """
+    What a listener is to listen with, when it stands for others.
+
+    @ivar sockets: theirs, each with the entry of C{listen} that it is for; they stay theirs until
+        L{ListenerService.succeed}.
+    @ivar missing: entries, or one address of an entry, that are still to be opened, with the entry.
+    """
+
+    sockets: Sequence[tuple[BoundSocket, model.ListenAddress]]
+    missing: Sequence[tuple[model.ListenAddress, model.ListenAddress]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,15 +99,22 @@ class Connection(Protocol):
     def abort(self) -> None:
         """End now, resetting whatever is open."""
 
+    # One that serves request after request may have `retire()`, too: do not outlive the answer by much, for
+    # there are newer settings; but lose no request that is on its way.
+
 
 class ListenerService(Service):
     """
     One listener. The order of life is C{load}, C{bind}, C{startService}, C{stopService}.
 
-    A subclass says what becomes of a connection in L{connected}.
+    A subclass says what becomes of a connection in L{connected}. On a reload a new listener stands for one
+    that has changed. It opens what is C{missing}; then in one turn of the reactor come C{give_away} of the
+    old one, C{succeed} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
 
     @ivar bound: the sockets that listen; empty before C{bind}.
     @ivar notes: what C{bind} passed over, as sentences for the log.
+    @ivar given: set before C{bind} where this listener replaces others.
+    @ivar draining: another one stands for it now, or it was removed: it only lets its connections end.
     """
 
     kind: ClassVar[str] = ""
@@ -101,6 +125,8 @@ class ListenerService(Service):
         self.config = config
         self.bound: list[BoundSocket] = []
         self.notes: list[str] = []
+        self.given: Given | None = None
+        self.draining = False
         self._clients = ClientRules(config.clients)
         self._announcers = ClientRules(config.accept_proxy) if config.accept_proxy else None
         self._tls = ServerContext(config.tls) if config.tls is not None else None
@@ -109,6 +135,7 @@ class ListenerService(Service):
         self._connections: set[Connection] = set()
         self._gone_early: Connection | None = None
         self._preparing: set[Deferred[None]] = set()  # PROXY header, TLS
+        self._retired: Deferred[None] | None = None
         self._drained: Deferred[None] | None = None
         self._deadline: Any = None
 
@@ -147,16 +174,39 @@ class ListenerService(Service):
         @raise StartError: one cannot be opened; then none is.
         """
         try:
-            for address in self.config.listen:
-                self.bound += bind(address, mode=self.config.listen_mode, notes=self.notes)
+            if self.given is None:
+                for address in self.config.listen:
+                    self.bound += bind(address, mode=self.config.listen_mode, notes=self.notes)
+            else:
+                self.bound += [bound for bound, _ in self.given.sockets]
+                for address, listed in self.given.missing:
+                    self.open(address, listed)
         except StartError as error:
             self.unbind()
             raise self.start_error(error) from error
 
+    def open(self, address: model.ListenAddress, listed: model.ListenAddress) -> None:
+        """
+        Open one more socket, for an entry of C{listen}.
+
+        @raise StartError: it cannot be opened.
+        """
+        try:
+            opened = bind(address, mode=self.config.listen_mode, notes=self.notes)
+        except FamilyMissing:
+            if address == listed:
+                raise
+            return  # the other loopback is there
+        for bound in opened:
+            bound.address = listed
+        self.bound += opened
+
     def unbind(self) -> None:
-        """Close sockets that no port has taken yet."""
+        """Close sockets that no port has taken yet; those of another listener stay that one's."""
+        others = [bound for bound, _ in self.given.sockets] if self.given is not None else []
         for bound in self.bound:
-            bound.close()
+            if not _is_in(bound, others):
+                bound.close()
         self.bound.clear()
 
     def start_error(self, error: StartError) -> StartError:
@@ -183,6 +233,47 @@ class ListenerService(Service):
                 connection.drain()
             self._check_drained()
         return self._drained
+
+    def stale(self) -> bool:
+        """Whether files have changed that L{load} read, and that decide who may do what."""
+        return False
+
+    def give_away(self, sockets: Collection[BoundSocket]) -> None:
+        """Let go of listening sockets, which stay open for their next owner."""
+        for port in self._ports[:]:
+            if _is_in(port.bound, sockets):
+                port.release()
+                self._ports.remove(port)
+        self.bound = [bound for bound in self.bound if not _is_in(bound, sockets)]
+
+    def succeed(self, predecessor: ListenerService | None) -> None:
+        """
+        Own what was given; to be called after L{give_away} and before C{startService}.
+
+        @param predecessor: whose open connections count for C{max_connections}, as those of this one.
+        """
+        given, self.given = self.given, None
+        if given is not None:
+            for bound, listed in given.sockets:
+                bound.serve(listed, mode=self.config.listen_mode)
+        if predecessor is not None:
+            self._gate = predecessor._gate
+            self._gate.resize(self.config.max_connections)
+
+    def retire(self) -> Deferred[None]:
+        """
+        Accept nothing more, and live on for the open connections, under the settings that they know.
+
+        @return: fires when the last one has ended.
+        """
+        self.stop_listening()
+        self.draining = True
+        if self._retired is None:
+            self._retired = Deferred()
+            for connection in list(self._connections):
+                _retire(connection)
+            self._check_drained()
+        return self._retired
 
     def stop_listening(self) -> None:
         """Close the listening sockets; open connections stay."""
@@ -289,6 +380,8 @@ class ListenerService(Service):
             self._gone_early = None
         else:
             self._connections.add(connection)
+            if self._retired is not None:
+                _retire(connection)
 
     def _refused(
         self, client: Client, phase: Phase, error: RelayError, *, by: Side, detail: str = ""
@@ -298,11 +391,25 @@ class ListenerService(Service):
         self.environment.ledger.close(session)
 
     def _check_drained(self) -> None:
-        if self._drained is None or self._connections or self._preparing or self._drained.called:
+        if self._connections or self._preparing:
             return
-        if self._deadline is not None and self._deadline.active():
-            self._deadline.cancel()
-        self._drained.callback(None)
+        if self._drained is not None and not self._drained.called:
+            if self._deadline is not None and self._deadline.active():
+                self._deadline.cancel()
+            self._drained.callback(None)
+        if self._retired is not None and not self._retired.called:
+            self._retired.callback(None)
+            self.stopService()
+
+
+def _retire(connection: Connection) -> None:
+    retire = getattr(connection, "retire", None)
+    if retire is not None:
+        retire()
+
+
+def _is_in(bound: BoundSocket, sockets: Collection[BoundSocket]) -> bool:
+    return any(bound is one for one in sockets)  # they compare by value
 
 
 def explained(error: RelayError) -> str:

@@ -114,6 +114,7 @@ class HttpConnection(Protocol):
         self._head_sent = False
         self._expecting = False  # the client waits for a 100, so its silence is none
         self._draining = False
+        self._retired = False
         self._dispatching = False
         self._paused = False  # reading, by the sink
         self._stuffed = False  # reading, by too much that was pipelined
@@ -138,7 +139,7 @@ class HttpConnection(Protocol):
             self._write(self._wire.send(head))
             self._settle()
             return
-        if self._receiving or self._draining:
+        if self._receiving or self._draining or self._retired:
             self._wire.close_after_response()
         self._expecting = False
         self._head_sent = True
@@ -248,6 +249,13 @@ class HttpConnection(Protocol):
         self._draining = True
         if self._state == _OPEN and not self._sending:
             self._close()
+
+    def retire(self) -> None:
+        """
+        End with the next answer that begins, and say so in it: the client's next connection has the settings
+        that are in force. Closing an idle connection could lose a request that is on its way.
+        """
+        self._retired = True
 
     def abort(self) -> None:
         """Reset the connection: whatever was sent looks cut."""

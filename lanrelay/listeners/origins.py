@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
 from lanrelay.listeners.exchange import Exchange
@@ -15,25 +15,39 @@ from lanrelay.upstream.retry import try_each
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.upstream.wakeup import slept
 
+if TYPE_CHECKING:
+    from lanrelay.upstream.inheritance import Inheritance
+
 
 class Origins:
     """
     One L{Pool} for each upstream of a group.
 
     Of an upstream that is told of the client in a PROXY header none is kept: each speaks for one client.
+
+    @param inheritance: pools of the upstreams that C{group} has taken over.
     """
 
     def __init__(
-        self, reactor: Any, group: UpstreamGroup, pool: model.Pool, timeouts: model.Timeouts
+        self,
+        reactor: Any,
+        group: UpstreamGroup,
+        pool: model.Pool,
+        timeouts: model.Timeouts,
+        *,
+        inheritance: Inheritance | None = None,
     ) -> None:
         self.group = group
         self._reactor = reactor
         self._timeouts = timeouts
         none = replace(pool, size=0)
-        self._pools = {
-            upstream: Pool(reactor, none if upstream.announced else pool, upstream, slept=slept)
-            for upstream in group.members
-        }
+        self._pools: dict[Upstream, Pool] = {}
+        for upstream in group.members:
+            wanted = none if upstream.announced else pool
+            known = None if inheritance is None else inheritance.pool(upstream, wanted)
+            self._pools[upstream] = known or Pool(reactor, wanted, upstream, slept=slept)
+            self._pools[upstream].share()
+        self._closed = False
         self._down: set[Upstream] = set()
         for upstream in group.members:
             upstream.observers.append(self._drop_what_went_down)
@@ -93,7 +107,17 @@ class Origins:
                 self._down.add(upstream)
                 pool.drop_idle()  # they lead to what was there before
 
+    @property
+    def pools(self) -> list[Pool]:
+        """For who takes the upstreams over."""
+        return list(self._pools.values())
+
     def close(self) -> None:
-        """Close what is idle now, and what is in use when it comes back."""
+        """Close what is idle now, and what is in use when it comes back, unless others use it too."""
+        if self._closed:
+            return
+        self._closed = True
+        for upstream in self._pools:
+            upstream.observers.remove(self._drop_what_went_down)
         for pool in self._pools.values():
             pool.close()

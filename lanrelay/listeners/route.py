@@ -87,8 +87,13 @@ class ProxyRoute:
         self.max_body = listener.max_body
         self.config = config
         self.path = config.path.rstrip("/").encode()
-        self.group = UpstreamGroup(self.reactor, environment.dialer, config.upstreams, listener.timeouts)
-        self.origins = Origins(self.reactor, self.group, listener.pool, listener.timeouts)
+        inheritance = environment.inheritance
+        self.group = UpstreamGroup(
+            self.reactor, environment.dialer, config.upstreams, listener.timeouts, inheritance=inheritance
+        )
+        self.origins = Origins(
+            self.reactor, self.group, listener.pool, listener.timeouts, inheritance=inheritance
+        )
         self.target = self.group.members[0].name
         self.sessions = McpSessions(self.reactor) if listener.session_recovery else None
         self.rewrites_oauth = "oauth" in listener.rewrite

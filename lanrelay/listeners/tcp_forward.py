@@ -26,7 +26,13 @@ class TcpForwardService(ListenerService):
 
     def __init__(self, environment: Environment, config: model.TcpForward) -> None:
         super().__init__(environment, config)
-        self.group = UpstreamGroup(environment.reactor, environment.dialer, config.upstreams, config.timeouts)
+        self.group = UpstreamGroup(
+            environment.reactor,
+            environment.dialer,
+            config.upstreams,
+            config.timeouts,
+            inheritance=environment.inheritance,
+        )
 
     @property
     def groups(self) -> list[UpstreamGroup]:

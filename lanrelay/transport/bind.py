@@ -49,6 +49,14 @@ class BoundSocket:
     _inode: tuple[int, int] | None = field(default=None, repr=False)
     _closed: Callable[[], None] | None = field(default=None, repr=False)
 
+    def serve(self, address: ListenAddress, *, mode: int) -> None:
+        """Go on for another entry of C{listen}, or with another mode of a unix socket."""
+        self.address = address
+        if self._inode is not None and isinstance(address, UnixAddress):
+            with suppress(OSError):  # somebody took it away
+                if stat.S_IMODE(os.lstat(address.path).st_mode) != mode:
+                    os.chmod(address.path, mode)
+
     def close(self) -> None:
         """
         Close it; a unix socket's path goes too, if it is still ours.

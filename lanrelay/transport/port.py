@@ -51,10 +51,12 @@ class Gate:
     def leave(self) -> None:
         """Give a place back."""
         self.open -= 1
-        if not self.full:
-            waiting, self._waiting = self._waiting, []
-            for go_on in waiting:
-                go_on()
+        self._let_in()
+
+    def resize(self, limit: int) -> None:
+        """Another limit; those who entered stay."""
+        self.limit = limit
+        self._let_in()
 
     def when_free(self, go_on: Callable[[], None]) -> None:
         """Call C{go_on} once, as soon as there is a place."""
@@ -65,6 +67,12 @@ class Gate:
         """Take L{when_free} back."""
         if go_on in self._waiting:
             self._waiting.remove(go_on)
+
+    def _let_in(self) -> None:
+        if not self.full:
+            waiting, self._waiting = self._waiting, []
+            for go_on in waiting:
+                go_on()
 
 
 @implementer(IReadDescriptor)
@@ -103,8 +111,8 @@ class Port:
             self._listening = True
             self._reactor.addReader(self)
 
-    def stop(self) -> None:
-        """Close the socket at once; a second call does nothing."""
+    def release(self) -> BoundSocket:
+        """Stop accepting, and give the socket back as it is; what comes waits in its queue."""
         self._listening = False
         self.gate.forget(self._go_on)
         pause, self._pause = self._pause, None
@@ -112,7 +120,11 @@ class Port:
             pause.cancel()
         if self.fileno() != -1:
             self._reactor.removeReader(self)
-        self.bound.close()
+        return self.bound
+
+    def stop(self) -> None:
+        """Close the socket at once; a second call does nothing."""
+        self.release().close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The reactor drops all descriptors at its end."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.health import HealthCheck
 from lanrelay.upstream.upstream import Upstream
+
+if TYPE_CHECKING:
+    from lanrelay.upstream.inheritance import Inheritance
 
 
 class UpstreamGroup:
@@ -16,21 +19,32 @@ class UpstreamGroup:
     The upstreams of one listener or route.
 
     @ivar members: in the order of the configuration.
+    @ivar checks: of each member, where there are health checks.
     @ivar sleepers: called after the machine has slept, before upstreams are checked.
+    @param inheritance: members that run already; those that are equal to ours are taken over.
     """
 
     def __init__(
-        self, reactor: Any, dialer: Dialer, config: model.Upstreams, timeouts: model.Timeouts
+        self,
+        reactor: Any,
+        dialer: Dialer,
+        config: model.Upstreams,
+        timeouts: model.Timeouts,
+        *,
+        inheritance: Inheritance | None = None,
     ) -> None:
         self.config = config
-        self.members = [
-            Upstream(reactor, dialer, member, timeouts, config.health) for member in config.members
-        ]
+        self.members: list[Upstream] = []
+        self.checks: dict[Upstream, HealthCheck] = {}
+        for one in config.members:
+            known = None if inheritance is None else inheritance.upstream(one, timeouts, config.health)
+            member, check = known or (Upstream(reactor, dialer, one, timeouts, config.health), None)
+            self.members.append(member)
+            if config.health is not None:
+                self.checks[member] = check or HealthCheck(reactor, member, config.health)
         self.sleepers: list[Callable[[], None]] = []
         self._turn = 0
-        self._checks: list[HealthCheck] = []
-        if config.health is not None:
-            self._checks = [HealthCheck(reactor, member, config.health) for member in self.members]
+        self._started = False
 
     def load(self) -> None:
         """
@@ -43,19 +57,23 @@ class UpstreamGroup:
 
     def start(self) -> None:
         """Begin the health checks, in the background."""
-        for check in self._checks:
-            check.start()
+        if not self._started:
+            self._started = True
+            for check in self.checks.values():
+                check.start()
 
     def stop(self) -> None:
         """End the health checks."""
-        for check in self._checks:
-            check.stop()
+        if self._started:
+            self._started = False
+            for check in self.checks.values():
+                check.stop()
 
     def woken(self) -> None:
         """The machine has slept: check at once what is still there."""
         for sleeper in self.sleepers:
             sleeper()
-        for check in self._checks:
+        for check in self.checks.values():
             check.check_soon()
 
     def candidates(self) -> list[Upstream]:

@@ -58,15 +58,20 @@ class HealthCheck:
         self._rng = rng
         self._timer: Any = None
         self._running: Deferred[None] | None = None
+        self._users = 0
 
     def start(self) -> None:
-        """Begin; the first check comes a moment later."""
+        """Begin; the first check comes a moment later. Who starts what runs already shares it."""
+        self._users += 1
         if self._timer is None and self._running is None:
             self._upstream.observers.append(self._hurry)
             self._timer = self._reactor.callLater(FIRST * self._rng(), self._begin)
 
     def stop(self) -> None:
-        """End; a check under way is given up and counts for nothing."""
+        """End, with the last who started it; a check under way is given up and counts for nothing."""
+        self._users = max(self._users - 1, 0)
+        if self._users:
+            return
         if self._hurry in self._upstream.observers:
             self._upstream.observers.remove(self._hurry)
         timer, self._timer = self._timer, None

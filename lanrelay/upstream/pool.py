@@ -23,6 +23,8 @@ class Pool:
 
     The one used last is taken first, so that the others grow old and close.
 
+    @ivar config: how many, and for how long.
+    @ivar upstream: where they lead.
     @param slept: seconds of sleep that the reactor's clock does not count.
     """
 
@@ -36,11 +38,12 @@ class Pool:
     ) -> None:
         self._reactor = reactor
         self._slept = slept
-        self._config = config
-        self._upstream = upstream
+        self.config = config
+        self.upstream = upstream
         self._idle: deque[tuple[OriginConnection, float]] = deque()  # the oldest first, with when it came
         self._in_use: set[OriginConnection] = set()
         self._timer: Any = None
+        self._users = 0
         self._closed = False
 
     def __len__(self) -> int:
@@ -51,7 +54,7 @@ class Pool:
         """An idle connection, which is in use from now on."""
         if not self._idle:
             return None
-        if self._now() - self._idle[-1][1] >= self._config.idle:
+        if self._now() - self._idle[-1][1] >= self.config.idle:
             # This process was held up, or the machine slept: the rest are older still.
             self.drop_idle()
             return None
@@ -66,18 +69,18 @@ class Pool:
     def adopt(self, connection: OriginConnection) -> None:
         """A connection is in use; its C{home} is this pool."""
         self._in_use.add(connection)
-        self._upstream.open += 1
+        self.upstream.open += 1
 
     def put(self, connection: OriginConnection) -> bool:
         """A connection is idle from now on; C{False} if it is not kept."""
-        if self._closed or self._config.size == 0:
+        if self._closed or self.config.size == 0:
             return False
         self._release(connection)
         self._idle.append((connection, self._now()))
-        if len(self._idle) > self._config.size:
+        if len(self._idle) > self.config.size:
             self._idle[0][0].close()  # ends in `ended`
         if self._timer is None:
-            self._timer = self._reactor.callLater(self._config.idle, self._expire)
+            self._timer = self._reactor.callLater(self.config.idle, self._expire)
         return True
 
     def ended(self, connection: OriginConnection) -> None:
@@ -90,8 +93,15 @@ class Pool:
                 self._idle.remove(entry)
                 break
 
+    def share(self) -> None:
+        """One more uses it, who owes a L{close}."""
+        self._users += 1
+
     def close(self) -> None:
-        """Close what is idle now, and what is in use when it comes back."""
+        """The last who uses it says so: close what is idle now, and what is in use when it comes back."""
+        self._users -= 1
+        if self._users > 0:
+            return
         self._closed = True
         self.drop_idle()
 
@@ -109,13 +119,13 @@ class Pool:
 
     def _release(self, connection: OriginConnection) -> None:
         self._in_use.discard(connection)
-        self._upstream.open -= 1
+        self.upstream.open -= 1
 
     def _expire(self) -> None:
         self._timer = None
         now = self._now()
-        while self._idle and now - self._idle[0][1] >= self._config.idle:
+        while self._idle and now - self._idle[0][1] >= self.config.idle:
             self._idle[0][0].close()
         if self._idle:
-            left = self._idle[0][1] + self._config.idle - now
+            left = self._idle[0][1] + self.config.idle - now
             self._timer = self._reactor.callLater(max(left, 0.0), self._expire)

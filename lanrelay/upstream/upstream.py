@@ -94,6 +94,12 @@ class Upstream:
         self._shown: Any = None  # the certificate of the latest connection, as OpenSSL has it
         self._certificate: tuple[Any, CertificateInfo | None] = (None, None)  # what was made of which
 
+    def is_made_of(
+        self, config: model.Upstream, timeouts: model.Timeouts, health: model.Health | None
+    ) -> bool:
+        """Whether another one of these records would be no different."""
+        return (self.config, self._timeouts, self._health) == (config, timeouts, health)
+
     @property
     def insecure(self) -> bool:
         """C{verify: false}: whoever answers is believed."""

@@ -1,0 +1,1 @@
+"""From one configuration to the next without losing a connection."""

@@ -1,0 +1,43 @@
+"""What the upstreams of a new configuration take over from those of the old one that they are equal to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from lanrelay.config import model
+
+if TYPE_CHECKING:
+    from lanrelay.upstream.balance import UpstreamGroup
+    from lanrelay.upstream.health import HealthCheck
+    from lanrelay.upstream.pool import Pool
+    from lanrelay.upstream.upstream import Upstream
+
+
+class Inheritance:
+    """
+    Upstreams that run, with their state, their health checks and their idle connections.
+
+    Whoever takes one shares it with who had it before: a check runs, and a pool keeps connections, until the
+    last of them has let go.
+    """
+
+    def __init__(self, groups: Iterable[UpstreamGroup] = (), pools: Iterable[Pool] = ()) -> None:
+        self._members = [(member, group.checks.get(member)) for group in groups for member in group.members]
+        self._pools = list(pools)
+
+    def upstream(
+        self, config: model.Upstream, timeouts: model.Timeouts, health: model.Health | None
+    ) -> tuple[Upstream, HealthCheck | None] | None:
+        """One that is made of equal records, and its check."""
+        for member, check in self._members:
+            if member.is_made_of(config, timeouts, health):
+                return member, check
+        return None
+
+    def pool(self, upstream: Upstream, config: model.Pool) -> Pool | None:
+        """The idle connections of an upstream that was taken over."""
+        for pool in self._pools:
+            if pool.upstream is upstream and pool.config == config:
+                return pool
+        return None
