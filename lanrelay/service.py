@@ -19,9 +19,9 @@ from lanrelay.config import model
 from lanrelay.errors import StartError
 from lanrelay.listeners import kinds
 from lanrelay.listeners.base import Environment, ListenerService
+from lanrelay.notify import Notifier
 from lanrelay.observe.accesslog import AccessLog
 from lanrelay.observe.ledger import Ledger
-from lanrelay.notify import Notifier
 from lanrelay.process import OwnPorts, Signals, raise_descriptor_limit
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.upstream.dial import Dialer
