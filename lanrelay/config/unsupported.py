@@ -14,7 +14,6 @@ def _is_set(value: object) -> bool:
 NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {
     "file.control": (_is_set, "the control socket"),
     "listener.type": (lambda kind: kind == "exec", "this type of listener"),
-    "reverse-proxy.session_recovery": (_is_set, "session_recovery"),
 }
 
 

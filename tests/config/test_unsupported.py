@@ -9,11 +9,6 @@ class UnsupportedTests(ConfigCase):
     def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
         for text, place, what in (
             (listener_text("enabled: true", kind="exec"), "3:11: listeners.one.type", '"exec"'),
-            (
-                listener_text("session_recovery: true", kind="reverse-proxy"),
-                "session_recovery",
-                "session_recovery",
-            ),
             (f"control: unix:/run/x\n{listener_text('')}", "1:10: control", "the control socket"),
         ):
             found = self.complaint(text)
@@ -24,7 +19,6 @@ class UnsupportedTests(ConfigCase):
     def test_what_switches_it_off_or_is_the_default_is_not(self) -> None:
         for text in (
             listener_text("upstream: {url: 'tls://h:1', tls: {pin: []}}"),
-            listener_text("session_recovery: false", kind="reverse-proxy"),
             f"control: none\n{listener_text('')}",
         ):
             self.load(text)
@@ -32,8 +26,8 @@ class UnsupportedTests(ConfigCase):
     def test_a_listener_that_is_not_enabled_is_never_refused_for_it(self) -> None:
         for text in (
             listener_text("", kind="exec"),
-            listener_text("session_recovery: true\nenabled: off", kind="reverse-proxy"),
-            listener_text("session_recovery: true\nenabled: ${NO:-never}", kind="reverse-proxy"),
+            listener_text("enabled: off", kind="exec"),
+            listener_text("enabled: ${NO:-never}", kind="exec"),
         ):
             self.load(text)
 
