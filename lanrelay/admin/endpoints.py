@@ -1,18 +1,22 @@
-"""The admin listener: C{/healthz}, C{/readyz} and C{/status.json}."""
+"""The admin listener: the status page and what programs ask of it."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
+from twisted.internet.defer import Deferred
+
 from lanrelay.admin.status import Watched, status, unready
+from lanrelay.admin.viewers import Parts, Viewers
 from lanrelay.config import model
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
 from lanrelay.listeners.answers import failed
 from lanrelay.listeners.base import Client, Environment, ListenerService
-from lanrelay.listeners.http import HttpConnection
+from lanrelay.listeners.http import HttpConnection, RequestSink
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.wire.events import RequestHead
@@ -20,15 +24,29 @@ from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import with_date
 from lanrelay.wire.target import parse_target
 
-Answer = tuple[int, dict[str, object]]
-
-_HEADERS = Headers(
+# Of all answers. Nothing that is told here is for other pages, or for any cache.
+_COMMON = Headers(
     [
-        (b"Content-Type", b"application/json"),
         (b"Cache-Control", b"no-store"),
         (b"X-Content-Type-Options", b"nosniff"),
+        (b"Cross-Origin-Resource-Policy", b"same-origin"),
+        (b"Referrer-Policy", b"no-referrer"),
     ]
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """
+    A whole answer.
+
+    @ivar more: further fields.
+    """
+
+    status: int
+    content_type: bytes
+    body: bytes
+    more: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class AdminService(ListenerService):
@@ -53,14 +71,21 @@ class AdminService(ListenerService):
         super().__init__(environment, listener)
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
+        self._viewers = Viewers(environment.reactor, self._look)
         self._pages: Mapping[str, Callable[[], Answer]] = {
+            "/": self._page,
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/status.json": self._status,
+            "/metrics": self._metrics,
         }
 
     def leads_to(self) -> str:
         return ", ".join(self._pages)
+
+    def stopService(self) -> Deferred[None]:
+        self._viewers.close()  # they would not end by themselves
+        return super().stopService()
 
     def start_error(self, error: StartError) -> StartError:
         """It is no entry of C{listeners}, so the place is said in the text."""
@@ -75,7 +100,7 @@ class AdminService(ListenerService):
 
     # --- Application ---
 
-    def request_received(self, connection: HttpConnection, head: RequestHead) -> Unheard:
+    def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
         try:
             local = connection.client.local if connection.client else None
             check_browser(head, self._guard, local, place="admin")
@@ -85,41 +110,71 @@ class AdminService(ListenerService):
                 error.remedy = "Web pages may not look at this; open it by its own address."
             refusal = failed(error, head)
             connection.answer(refusal.status, refusal.headers, refusal.body)
-        else:
-            code, content = self._answer(head)
-            headers = with_date(_HEADERS, time.time())
-            if code == 405:
-                headers = headers.added(b"Allow", b"GET, HEAD")
-            connection.answer(code, headers, json.dumps(content, indent=2).encode() + b"\n")
+            return Unheard()
+        path = parse_target(head.method, head.target).path.partition(b"?")[0].decode("latin-1")
+        if path == "/events" and head.method == b"GET" and not self._viewers.full:
+            headers = with_date(_COMMON.added(b"Content-Type", b"text/event-stream"), time.time())
+            return self._viewers.add(connection, headers)
+        answer = self._answer(head.method, path)
+        headers = _COMMON.added(b"Content-Type", answer.content_type)
+        for name, value in answer.more:
+            headers = headers.added(name, value)
+        connection.answer(answer.status, with_date(headers, time.time()), answer.body)
         return Unheard()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
         self.log.debug("admin: no request: {reason}", reason=str(error))
 
-    def _answer(self, head: RequestHead) -> Answer:
-        path = parse_target(head.method, head.target).path.partition(b"?")[0].decode("latin-1")
-        page = self._pages.get(path)
-        if page is None:
-            return 404, {"error": "there is nothing here", "paths": list(self._pages)}
-        if head.method not in (b"GET", b"HEAD"):
-            return 405, {"error": "only GET and HEAD are answered here"}
-        return page()
+    def _answer(self, method: bytes, path: str) -> Answer:
+        if path != "/events" and path not in self._pages:
+            return _json(404, {"error": "there is nothing here", "paths": [*self._pages, "/events"]})
+        if method not in (b"GET", b"HEAD"):
+            return _json(405, {"error": "only GET and HEAD are answered here"}, (b"Allow", b"GET, HEAD"))
+        if path == "/events":
+            if method == b"HEAD":
+                return Answer(200, b"text/event-stream", b"")
+            return _json(503, {"error": "too many look at this already"}, (b"Retry-After", b"10"))
+        return self._pages[path]()
 
     # --- pages ---
 
+    def _page(self) -> Answer:
+        """For people."""
+        from lanrelay.admin.page import SESSIONS, page  # late: nobody may ever look
+
+        body, policy = page(status(self._watched, sessions=SESSIONS))
+        return Answer(200, b"text/html; charset=utf-8", body, ((b"Content-Security-Policy", policy),))
+
+    def _look(self) -> tuple[str, Parts]:
+        """What those who have the page open should see."""
+        from lanrelay.admin.page import SESSIONS, render, title
+
+        document = status(self._watched, sessions=SESSIONS)
+        return title(document), render(document, moving=False)
+
     def _health(self) -> Answer:
         """The process is alive: it answers."""
-        return 200, {"status": "ok", "version": self._watched.version}
+        return _json(200, {"status": "ok", "version": self._watched.version})
 
     def _readiness(self) -> Answer:
         """Every listener listens, and has an upstream that is not known to be down."""
         reasons = unready(self._watched)
         if reasons:
-            return 503, {"status": "not ready", "reasons": reasons}
-        return 200, {"status": "ready"}
+            return _json(503, {"status": "not ready", "reasons": reasons})
+        return _json(200, {"status": "ready"})
 
     def _status(self) -> Answer:
-        return 200, status(self._watched)
+        return _json(200, status(self._watched))
+
+    def _metrics(self) -> Answer:
+        from lanrelay.admin.exposition import figures  # late: few have a Prometheus
+        from lanrelay.observe.metrics import CONTENT_TYPE
+
+        return Answer(200, CONTENT_TYPE, figures(self._watched))
+
+
+def _json(status: int, content: dict[str, object], *more: tuple[bytes, bytes]) -> Answer:
+    return Answer(status, b"application/json", json.dumps(content, indent=2).encode() + b"\n", more)
 
 
 class Unheard:

@@ -85,8 +85,9 @@ class Watched:
 
     @ivar started: wall-clock seconds since the epoch.
     @ivar config: the one in force.
+    @ivar configured: since when it is, in wall-clock seconds.
     @ivar listeners: those that were started; the service keeps the list.
-    @ivar reloads: the latest last.
+    @ivar reloads: the latest last; see L{reloaded}.
     """
 
     version: str
@@ -99,9 +100,17 @@ class Watched:
     reloads: deque[Reload] = field(default_factory=lambda: deque(maxlen=RELOADS))
     own_certificates: OwnCertificates = field(default_factory=OwnCertificates)
     wall: WallClock = field(init=False)
+    configured: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.wall = WallClock(self.reactor.seconds)
+        self.configured = self.started
+
+    def reloaded(self, reload: Reload) -> None:
+        """Note how an attempt to reload came out; a new C{config} is for the caller to set."""
+        self.reloads.append(reload)
+        if reload.ok:
+            self.configured = reload.at
 
 
 @dataclass(frozen=True, slots=True)

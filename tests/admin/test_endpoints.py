@@ -168,10 +168,12 @@ class AdminTests(SynchronousTestCase):
             self.assertEqual((status, fields["allow"]), (405, "get, head"))
 
     def test_elsewhere_is_404_with_what_there_is(self) -> None:
-        for path in ("/", "/status", "/healthz/", "/HEALTHZ"):
+        for path in ("/status", "/healthz/", "/HEALTHZ", "/index.html"):
             status, content = self.get(path)
             self.assertEqual(status, 404)
-            self.assertEqual(content["paths"], ["/healthz", "/readyz", "/status.json"])
+            self.assertEqual(
+                content["paths"], ["/", "/healthz", "/readyz", "/status.json", "/metrics", "/events"]
+            )
 
     def test_a_query_and_an_absolute_target_change_nothing(self) -> None:
         self.assertEqual(self.get("/healthz?verbose")[0], 200)

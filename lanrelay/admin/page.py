@@ -1,0 +1,458 @@
+"""The status page as HTML, made of the status document alone; whole, or in parts for what has changed."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from datetime import datetime
+from functools import lru_cache
+from hashlib import sha256
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+Json = dict[str, Any]
+
+SESSIONS = 100
+"""How many open sessions the page shows; people do not read more, and C{/status.json} has them."""
+
+SOON = 14
+"""Days before its end from which on a certificate is a problem: half of what ACME leaves when it renews."""
+
+
+class Html(str):
+    """What is HTML already. Any other string is escaped before it gets into the page."""
+
+    __slots__ = ()
+
+
+def html(value: object) -> Html:
+    """C{value} as HTML; C{Html} stays as it is."""
+    return value if isinstance(value, Html) else Html(escape(str(value)))
+
+
+def tag(name: str, *content: object, **attributes: str) -> Html:
+    """An element; C{class_} is C{class}, and C{data_x} is C{data-x}."""
+    given = "".join(
+        f' {key.strip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items()
+    )
+    return Html(f"<{name}{given}>{''.join(html(each) for each in content)}</{name}>")
+
+
+# --- the page ---
+
+
+def page(document: Json) -> tuple[bytes, bytes]:
+    """
+    The whole page, readable without its script.
+
+    @return: the page, and its C{Content-Security-Policy}: nothing but its own style and script may run.
+    """
+    frame, style, script, policy = _files()
+    parts = render(document, moving=True)
+    sections = "\n".join(
+        f'<section data-part="{name}" aria-labelledby="{name}-title">{parts[name]}</section>'
+        for name in SECTIONS
+    )
+    text = frame.substitute(
+        parts,
+        title=html(title(document)),
+        now=_clock(document["now"]),
+        sections=sections,
+        style=style,
+        script=script,
+    )
+    return text.encode("utf-8", "replace"), policy
+
+
+@lru_cache(maxsize=1)
+def _files() -> tuple[Template, str, str, bytes]:
+    folder = Path(__file__).parent
+    frame, style, script = (
+        (folder / name).read_text("utf-8") for name in ("page.html", "page.css", "page.js")
+    )
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return Template(frame), style, script, policy.encode()
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
+
+
+def title(document: Json) -> str:
+    """For the browser's tab."""
+    count = len(_problems(document))
+    return f"{'ready' if document['ready'] else 'not ready'}{f' ({count})' if count else ''} · lanrelay"
+
+
+# --- its parts ---
+
+SECTIONS = ("listeners", "upstreams", "sessions", "failures", "certificates", "reloads")
+
+
+def render(document: Json, *, moving: bool) -> dict[str, Html]:
+    """
+    The parts that the script replaces, by name.
+
+    @param moving: with the texts that change with time alone; without them, equal parts say that nothing has
+        happened, and the script fills them in.
+    """
+    show = _Times(document["now"] if moving else None)
+    return {
+        "state": _state(document),
+        "about": _about(document, show),
+        "problems": _problem_list(document),
+        "listeners": _listeners(document),
+        "upstreams": _upstreams(document, show),
+        "sessions": _sessions(document, show),
+        "failures": _failures(document, show),
+        "certificates": _certificates(document),
+        "reloads": _reloads(document, show),
+    }
+
+
+def _state(document: Json) -> Html:
+    if not document["ready"]:
+        return _badge("bad", "Not ready")
+    return _badge("good", "Ready")
+
+
+def _about(document: Json, show: _Times) -> Html:
+    version, path = html(document["version"]), tag("code", document["config"])
+    return Html(f"Version {version} with {path}, running for {show.age(document['started'])}.")
+
+
+def _problems(document: Json) -> list[tuple[str, str]]:
+    """How bad, and a sentence; without those that say the same twice."""
+    found = [("bad", reason) for reason in document["unready"]]
+    found += [
+        ("bad", f"{one['listener']}: the certificate of {one['url']} is NOT verified (tls.verify: false)")
+        for one in document["upstreams"]
+        if one["insecure"]
+    ]
+    for one in document["certificates"]:
+        days = one["days_left"]
+        whose = one["upstream"] or "this listener"
+        if days < 0:
+            found.append(("bad", f"{one['listener']}: the certificate of {whose} has expired"))
+        elif days < SOON:
+            found.append(("poor", f"{one['listener']}: the certificate of {whose} ends in {_days(days)}"))
+    last = document["last_reload"]
+    if last is not None and not last["ok"]:
+        found.append(("bad", "The last reload was refused: the configuration from before is in force"))
+    found += [("poor", sentence) for sentence in document["warnings"]]
+    return list(dict.fromkeys(found))
+
+
+def _problem_list(document: Json) -> Html:
+    found = _problems(document)
+    if not found:
+        return Html("")
+    words = {"bad": "Problem", "poor": "Note"}
+    items = [tag("li", _badge(kind, words[kind]), " ", sentence) for kind, sentence in found]
+    return tag("ul", *items, class_="problems")
+
+
+def _listeners(document: Json) -> Html:
+    rows = [
+        [
+            tag("strong", one["name"]),
+            one["kind"] + (" with TLS" if one["tls"] else ""),
+            _lines(one["addresses"]) if one["listening"] else _badge("bad", "does not listen"),
+            one["leads_to"],
+            f"{one['open_connections']:,}",
+        ]
+        for one in document["listeners"]
+    ]
+    return _section("listeners", "Listeners", ["Name", "Kind", "Listens on", "Leads to", "#Open"], rows)
+
+
+def _upstreams(document: Json, show: _Times) -> Html:
+    rows = [
+        [
+            _listener_of(one),
+            _upstream_name(one),
+            _upstream_state(one, show),
+            f"{one['open']:,}",
+            f"{one['idle']:,}",
+            _upstream_notes(one, show),
+        ]
+        for one in document["upstreams"]
+    ]
+    columns = ["Listener", "Upstream", "State", "#In use", "#Idle", "Last error and history"]
+    return _section("upstreams", "Upstreams", columns, rows, empty="No listener has an upstream of its own.")
+
+
+def _listener_of(one: Json) -> Html:
+    route = one.get("route")
+    return (
+        tag("strong", one["listener"])
+        if not route
+        else Html(f"{tag('strong', one['listener'])} {html(route)}")
+    )
+
+
+def _upstream_name(one: Json) -> Html:
+    name = html(one["url"])
+    if one["address"]:
+        name = Html(f"{name} {tag('span', 'at ' + one['address'], class_='aside')}")
+    if one["insecure"]:
+        name = Html(f"{name} {_badge('bad', 'certificate not verified')}")
+    return name
+
+
+def _upstream_state(one: Json, show: _Times) -> Html:
+    if not one["checked"]:
+        state = _badge("none", "not checked")
+    elif one["up"]:
+        state = _badge("good", "up")
+    else:
+        state = _badge("bad", "down")
+    if one["history"]:
+        state = Html(f"{state} for {show.age(one['history'][0]['at'])}")
+    return state
+
+
+def _upstream_notes(one: Json, show: _Times) -> Html:
+    error = one["last_error"]
+    text = Html("") if error is None else _explained(error["error"], error["what"], error["remedy"])
+    changes = one["history"]
+    if changes:
+        items = [
+            tag("li", _clock(each["at"]), " ", "up" if each["up"] else "down", _because(each["error"]))
+            for each in changes
+        ]
+        count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} of state"
+        text = Html(f"{text}{tag('details', tag('summary', count), tag('ol', *items))}")
+    return text or html("none")
+
+
+def _because(error: Json | None) -> str:
+    return "" if error is None else f" ({error['error']}): {error['what']}"
+
+
+def _sessions(document: Json, show: _Times) -> Html:
+    shown = document["sessions"][:SESSIONS]
+    rows = [
+        [
+            tag("strong", one["listener"]),
+            one["client"],
+            _asked(one),
+            _reached(one),
+            one["phase"],
+            show.age(one["started"]),
+            show.age(one["last_active"]),
+            size(one["received"]),
+            size(one["sent"]),
+        ]
+        for one in shown
+    ]
+    columns = ["Listener", "Client", "Request", "Leads to", "Phase", "#Age", "#Silent for", "#In", "#Out"]
+    more = document["sessions_open"] - len(rows)
+    note = f"and {more:,} more, which are younger; status.json has up to a thousand." if more else ""
+    return _section(
+        "sessions",
+        f"Open sessions ({document['sessions_open']:,})",
+        columns,
+        rows,
+        keys=[f"session-{one['id']}" for one in shown],
+        note=note,
+        empty="Nothing is open.",
+    )
+
+
+def _asked(one: Json) -> str:
+    asked = f"{one['method']} {one['path']}".strip() if one["method"] else one["kind"]
+    return f"{asked} {one['status']}" if one["status"] else asked
+
+
+def _reached(one: Json) -> Html:
+    if not one["address"] or one["address"] in one["target"]:
+        return html(one["target"])
+    return Html(f"{html(one['target'])} {tag('span', 'at ' + one['address'], class_='aside')}")
+
+
+def _failures(document: Json, show: _Times) -> Html:
+    rows = [
+        [
+            Html(f"{show.ago(one['last'])}"),
+            f"{one['count']:,}",
+            tag("strong", one["listener"]),
+            _asked(one),
+            _explained(one["error"], one["detail"], ""),
+            f"{one['client']}, in {one['phase']}",
+        ]
+        for one in document["failures"]
+    ]
+    columns = ["Latest", "#Times", "Listener", "Request", "Error, and what to do", "Client"]
+    return _section("failures", "Last errors", columns, rows, empty="No session has failed since the start.")
+
+
+def _explained(word: str, what: str, remedy: str) -> Html:
+    return Html(f"{tag('code', word)} {html(f'{what} {remedy}'.strip())}")
+
+
+def _certificates(document: Json) -> Html:
+    rows = [
+        [
+            _listener_of(one),
+            one["upstream"] or "its own",
+            _lines([", ".join(one["names"]) or "no name", one["subject"]]),
+            one["issuer"],
+            one["not_after"][:10],
+            _left(one["days_left"]),
+        ]
+        for one in document["certificates"]
+    ]
+    columns = ["Listener", "Whose", "For", "Issued by", "Ends", "#Left"]
+    empty = "No listener has one, and no upstream has shown one yet."
+    return _section("certificates", "Certificates", columns, rows, empty=empty)
+
+
+def _left(days: int) -> Html:
+    if days < 0:
+        return _badge("bad", "expired")
+    if days < SOON:
+        return _badge("poor", _days(days))
+    return html(_days(days))
+
+
+def _days(days: int) -> str:
+    return "less than a day" if days < 1 else f"{days:,} day{'s' if days > 1 else ''}"
+
+
+def _reloads(document: Json, show: _Times) -> Html:
+    rows = [
+        [
+            show.ago(one["at"]),
+            one["by"],
+            _badge("good", "in force") if one["ok"] else _badge("bad", "refused"),
+            _lines(one["errors"] or one["changes"]),
+        ]
+        for one in document["reloads"]
+    ]
+    columns = ["When", "Asked by", "Outcome", "Details"]
+    empty = "None since the start."
+    return _section("reloads", "Reloads", columns, rows, empty=empty)
+
+
+# --- pieces ---
+
+
+def _section(
+    name: str,
+    heading: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    keys: Sequence[str] = (),
+    note: str = "",
+    empty: str = "None.",
+) -> Html:
+    """
+    A heading and a table, whose rows are cards on a narrow screen.
+
+    @param columns: C{#} before a name makes a column of numbers.
+    @param keys: ids by which the script knows a row again.
+    """
+    text = [tag("h2", heading, id=f"{name}-title")]
+    if not rows:
+        return Html(f"{text[0]}{tag('p', empty, class_='empty')}")
+    # The roles are those that elements of tables have by themselves, until a style makes cards of them.
+    head = [
+        tag("th", each.strip("#"), scope="col", role="columnheader", class_=_numeric(each))
+        for each in columns
+    ]
+    body = []
+    for index, row in enumerate(rows):
+        cells = [
+            tag("td", tag("div", cell), role="cell", class_=_numeric(column), data_label=column.strip("#"))
+            for column, cell in zip(columns, row, strict=True)
+        ]
+        attributes = {"id": keys[index]} if keys else {}
+        body.append(tag("tr", *cells, role="row", **attributes))
+    text.append(
+        tag(
+            "table",
+            tag("thead", tag("tr", *head, role="row"), role="rowgroup"),
+            tag("tbody", *body, role="rowgroup"),
+            role="table",
+            aria_labelledby=f"{name}-title",
+        )
+    )
+    if note:
+        text.append(tag("p", note, class_="empty"))
+    return Html("".join(text))
+
+
+def _numeric(column: str) -> str:
+    return "number" if column.startswith("#") else "text"
+
+
+def _badge(kind: str, text: str) -> Html:
+    """A word with a colour and a sign; neither says more than the word."""
+    return tag("span", text, class_=f"badge {kind}")
+
+
+def _lines(texts: Sequence[str]) -> Html:
+    return Html("<br>".join(html(each) for each in texts))
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    if count < 1024:
+        return f"{count} B"
+    value = float(count)
+    for unit in ("KiB", "MiB", "GiB", "TiB"):
+        value /= 1024
+        if value < 1023.95 or unit == "TiB":
+            break
+    return f"{value:,.1f} {unit}"
+
+
+def duration(seconds: float) -> str:
+    """As long as one wants to read it; the script says the same."""
+    whole = max(int(seconds), 0)
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if days:
+        return f"{days} d {hours % 24} h"
+    if hours:
+        return f"{hours} h {minutes % 60} min"
+    if minutes:
+        return f"{minutes} min {whole % 60} s"
+    return f"{whole} s"
+
+
+def _clock(moment: str) -> Html:
+    return tag("time", moment[:19].replace("T", " "), datetime=moment)
+
+
+class _Times:
+    """
+    How long ago something was; the script has these texts go on.
+
+    @param now: a moment; C{None} to leave the texts to the script.
+    """
+
+    def __init__(self, now: str | None) -> None:
+        self.now = now
+
+    def age(self, moment: str) -> Html:
+        return tag("time", self._text(moment, ""), datetime=moment, data_form="age", title=_plain(moment))
+
+    def ago(self, moment: str) -> Html:
+        return tag("time", self._text(moment, " ago"), datetime=moment, data_form="ago", title=_plain(moment))
+
+    def _text(self, moment: str, after: str) -> str:
+        if self.now is None:
+            return ""
+        passed = datetime.fromisoformat(self.now) - datetime.fromisoformat(moment)
+        return duration(passed.total_seconds()) + after
+
+
+def _plain(moment: str) -> str:
+    return moment[:19].replace("T", " ")

@@ -1,0 +1,135 @@
+"""C{/events}: what has changed on the status page, told once a second to those who look at it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from lanrelay.errors import RelayError
+from lanrelay.listeners.http import HttpConnection
+from lanrelay.wire.events import ResponseHead
+from lanrelay.wire.headers import Headers
+
+LIMIT: Final = 16
+"""Of the 64 connections that the admin page takes; the others are for those who ask once."""
+
+INTERVAL: Final = 1.0
+HEARTBEAT: Final = 15
+"""Intervals without news after which a comment shows whoever is between us that there is somebody."""
+
+PATIENCE: Final = 60
+"""Intervals that a viewer may be behind before it has to make room for others."""
+
+Parts = Mapping[str, str]
+
+
+class Viewers:
+    """
+    The open streams. The relay is looked at only while there are any, and once for all of them.
+
+    @param look: gives the page's title and its parts.
+    """
+
+    def __init__(self, reactor: Any, look: Callable[[], tuple[str, Parts]]) -> None:
+        self._reactor = reactor
+        self._look = look
+        self._open: set[Viewer] = set()
+        self._timer: Any = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    @property
+    def full(self) -> bool:
+        """There is no room for another one."""
+        return len(self._open) >= LIMIT
+
+    def add(self, connection: HttpConnection, headers: Headers) -> Viewer:
+        """Answer a request by a stream; the sink of that request."""
+        viewer = Viewer(connection, self._open.discard)
+        self._open.add(viewer)
+        connection.send_head(ResponseHead(status=200, reason=b"OK", headers=headers))
+        viewer.show(*self._look())
+        if self._timer is None:
+            self._timer = self._reactor.callLater(INTERVAL, self._tick)
+        return viewer
+
+    def close(self) -> None:
+        """End all streams."""
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        opened, self._open = self._open, set()
+        for viewer in opened:
+            viewer.end()
+
+    def _tick(self) -> None:
+        self._timer = None
+        if not self._open:
+            return
+        self._timer = self._reactor.callLater(INTERVAL, self._tick)
+        title, parts = self._look()
+        for viewer in list(self._open):
+            viewer.show(title, parts)
+
+
+class Viewer:
+    """
+    One stream; the sink of its request.
+
+    It keeps the parts that it was sent last, which viewers share, and never has more than one piece of news
+    on its way: one that does not read is told what has changed when it reads again.
+    """
+
+    def __init__(self, connection: HttpConnection, gone: Callable[[Viewer], None]) -> None:
+        self._connection = connection
+        self._gone = gone
+        self._title = ""
+        self._parts: Parts = {}
+        self._paused = False
+        self._behind = 0
+        self._quiet = 0
+
+    def show(self, title: str, parts: Parts) -> None:
+        """Send what is not as it was."""
+        if self._paused:
+            self._behind += 1
+            if self._behind >= PATIENCE:
+                self._connection.abort()  # ends in client_gone
+            return
+        known = self._parts
+        news = {name: text for name, text in parts.items() if known.get(name) != text}
+        if news or title != self._title:
+            self._title, self._parts = title, parts
+            data = json.dumps({"now": round(time.time(), 3), "title": title, "parts": news})
+            self._send(f"data: {data}\n\n")
+        else:
+            self._quiet += 1
+            if self._quiet >= HEARTBEAT:
+                self._send(":\n\n")
+
+    def end(self) -> None:
+        """The relay stops, or the page moves."""
+        self._connection.end()
+
+    def _send(self, text: str) -> None:
+        self._quiet = 0
+        self._connection.send_body(text.encode())
+
+    # --- RequestSink ---
+
+    def body_received(self, data: bytes) -> None: ...
+
+    def body_ended(self, trailers: Headers) -> None: ...
+
+    def client_gone(self, error: RelayError | None) -> None:
+        self._gone(self)
+
+    def pause_sending(self) -> None:
+        self._paused = True
+
+    def resume_sending(self) -> None:
+        self._paused = False
+        self._behind = 0
