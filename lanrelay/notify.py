@@ -15,6 +15,8 @@ from typing import Any
 
 from twisted.logger import Logger
 
+_PATIENCE = 0.5  # seconds for which a message that must arrive may hold the relay up
+
 
 class Notifier:
     """
@@ -104,7 +106,8 @@ class Notifier:
         try:
             if self._socket is None:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._socket.setblocking(False)
+            # systemd's queue is hardly ever full; a unit whose READY=1 is lost is killed, though.
+            self._socket.settimeout(0.0 if lines[0].startswith(("STATUS", "WATCHDOG")) else _PATIENCE)
             self._socket.sendto(message, self._address)
         except OSError as error:
             if not self._complained:  # it would be said at every turn of the watchdog

@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import tempfile
+import threading
 import time
 
 from twisted.internet.task import Clock
@@ -145,6 +146,20 @@ class NotifierTests(SynchronousTestCase):
         notifier = self.notifier(NOTIFY_SOCKET=self.path)
         for number in range(2000):
             notifier.status(str(number))
+
+    def test_what_must_arrive_waits_a_moment(self) -> None:
+        listening = self.supervisor(self.path)
+        notifier = self.notifier(NOTIFY_SOCKET=self.path)
+        for number in range(2000):
+            notifier.status(str(number))
+        seen: list[list[str]] = []
+        reading = threading.Timer(0.05, lambda: seen.extend(self.heard(listening)))
+        reading.start()
+        self.addCleanup(reading.join)
+        notifier.ready("yes")
+        reading.join()
+        seen += self.heard(listening)
+        self.assertEqual(seen[-1], ["READY=1", "STATUS=yes"])
 
 
 class WatchdogIntervalTests(SynchronousTestCase):
