@@ -158,6 +158,16 @@ class McpServer(Server):
         super().__init__(tls=tls, port=port, allowed_hosts=[LAN_NAME, f"{LAN_NAME}:*"])
 
 
+class LoginServer(Server):
+    """An MCP server that wants an OAuth login; see C{login_program}."""
+
+    module = "login_program"
+    scheme = "http"
+
+    def __init__(self, *, tls: Issued) -> None:
+        super().__init__(tls=tls, name=LAN_NAME)
+
+
 def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
     """The first line of its standard output, or what came of it until it ended."""
     assert process.stdout is not None
