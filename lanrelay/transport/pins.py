@@ -82,13 +82,17 @@ class Pins:
         lives = leaf.not_valid_after_utc - leaf.not_valid_before_utc
         if lives < SHORT_LIVED and not self._warned:
             self._warned = True
-            days = lives.total_seconds() / 86400
             self.log.warn(
                 "the certificate of {name} that tls.pin names lives {lifetime} only, and the next will not"
                 " fit if it has a new key; pin the CA that issues it, or name that CA in tls.ca",
                 name=self._name,
-                lifetime=f"{days:.0f} days" if days >= 2 else f"{days * 24:.0f} hours",
+                lifetime=_lifetime(lives),
             )
+
+
+def _lifetime(lives: timedelta) -> str:
+    hours = lives.total_seconds() / 3600
+    return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours" if hours >= 2 else "minutes"
 
 
 def public_key_pin(certificate: x509.Certificate) -> str:
