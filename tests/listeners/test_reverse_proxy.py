@@ -343,6 +343,21 @@ class FieldTests(ReverseProxyTestCase):
         self.assertIn(b"Location: http://nas.lan/x\r\n", answer)
         self.assertIn(b"Set-Cookie: a=1; Secure\r\n", answer)
 
+    def test_what_the_upstream_is_called_is_the_host_that_it_is_sent(self) -> None:
+        here = "http://localhost:8080/x"
+        for host, there in (
+            ("virtual.lan", "https://virtual.lan/x"),
+            ("preserve", "https://localhost:8080/x"),
+        ):
+            for name in (there, "https://192.0.2.7:9000/x"):
+                self.serve(routes=(self.route("https://192.0.2.7:9000", host=host),))
+                sent = self.sent(get("/", f"Referer: {here}", f"Destination: {here}", method="COPY"))
+                self.assertIn(f"Referer: {there}\r\nDestination: {there}\r\n".encode(), sent)
+                self.origin.receive(
+                    f"HTTP/1.1 302 F\r\nLocation: {name}\r\nContent-Length: 0\r\n\r\n".encode()
+                )
+                self.assertIn(f"Location: {here}\r\n".encode(), self.client.take())
+
     def test_referer_is_rewritten_the_other_way(self) -> None:
         sent = self.sent(get("/", "Referer: http://localhost:8080/page"))
         self.assertIn(b"Referer: http://nas.lan/page\r\n", sent)
