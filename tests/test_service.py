@@ -243,6 +243,25 @@ class ServiceTests(SynchronousTestCase):
         relay = self.started(forward())
         self.assertIs(relay.stopService(), relay.stopService())
 
+    # --- sleep ---
+
+    def test_after_sleep_names_are_asked_anew_and_upstreams_checked_until_it_stops(self) -> None:
+        relay = self.started(forward())
+        self.reactor.running = True
+        relay._ready()
+        woken: list[str] = []
+        (group,) = relay.listeners[0].groups  # type: ignore[attr-defined]
+        group.sleepers.append(lambda: woken.append("group"))
+        self.patch(relay._resolver, "renew", lambda: woken.append("resolver"))
+        self.reactor.advance(2)
+        self.assertEqual(woken, [])
+        self.reactor.advance(60)
+        self.assertEqual(woken, ["resolver", "group"])
+        relay.stopService()
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        relay._ready()  # the reactor had it in its queue
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
 
 class VersionTests(SynchronousTestCase):
     def test_it_is_that_of_the_package(self) -> None:

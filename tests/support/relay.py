@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
 
@@ -26,15 +26,19 @@ class Relay:
     Ports are best left to it (C{127.0.0.1:0}); L{port} says which it took. Whoever starts it adds C{stop} as
     a cleanup.
 
+    @param within: a command that runs it, with its arguments.
     @ivar folder: where its configuration is; relative paths in it begin here.
     """
 
-    def __init__(self, text: str, *, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, text: str, *, environ: Mapping[str, str] | None = None, within: Sequence[str] = ()
+    ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="lanrelay-test-")
         self.folder = Path(self._temporary.name)
         self.config = self.folder / "relay.yaml"
         self.config.write_text(dedent(text))
         self._environ = environ or {}
+        self._within = within
         self._log = self.folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -62,7 +66,7 @@ class Relay:
         command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "lanrelay", "-c", str(self.config)]
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
-                command,
+                [*self._within, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
