@@ -168,7 +168,7 @@ def _listeners(document: Json) -> Html:
         ]
         for one in document["listeners"]
     ]
-    return _section("listeners", "Listeners", ["Name", "Kind", "Listens on", "Leads to", "#Open"], rows)
+    return _section("listeners", "Listeners", ["=Name", "=Kind", "=Listens on", "Leads to", "#Open"], rows)
 
 
 def _upstreams(document: Json, show: _Times) -> Html:
@@ -183,7 +183,7 @@ def _upstreams(document: Json, show: _Times) -> Html:
         ]
         for one in document["upstreams"]
     ]
-    columns = ["Listener", "Upstream", "State", "#In use", "#Idle", "Last error and history"]
+    columns = ["=Listener", "Upstream", "=State", "#In use", "#Idle", "Last error and history"]
     return _section("upstreams", "Upstreams", columns, rows, empty="No listener has an upstream of its own.")
 
 
@@ -201,7 +201,7 @@ def _upstream_name(one: Json) -> Html:
     if one["address"]:
         name = Html(f"{name} {tag('span', 'at ' + one['address'], class_='aside')}")
     if one["insecure"]:
-        name = Html(f"{name} {_badge('bad', 'certificate not verified')}")
+        name = Html(f"{name} {_badge('bad', 'not verified')}")
     return name
 
 
@@ -251,7 +251,7 @@ def _sessions(document: Json, show: _Times) -> Html:
         ]
         for one in shown
     ]
-    columns = ["Listener", "Client", "Request", "Leads to", "Phase", "#Age", "#Silent for", "#In", "#Out"]
+    columns = ["=Listener", "=Client", "Request", "Leads to", "Phase", "#Age", "#Silent for", "#In", "#Out"]
     more = document["sessions_open"] - len(rows)
     note = f"and {more:,} more, which are younger; status.json has up to a thousand." if more else ""
     return _section(
@@ -279,21 +279,25 @@ def _reached(one: Json) -> Html:
 def _failures(document: Json, show: _Times) -> Html:
     rows = [
         [
-            Html(f"{show.ago(one['last'])}"),
+            show.ago(one["last"]),
             f"{one['count']:,}",
             tag("strong", one["listener"]),
             _asked(one),
             _explained(one["error"], one["detail"], ""),
-            f"{one['client']}, in {one['phase']}",
+            _lines([one["client"], f"in {one['phase']}"]),
         ]
         for one in document["failures"]
     ]
-    columns = ["Latest", "#Times", "Listener", "Request", "Error, and what to do", "Client"]
+    columns = ["=Latest", "#Times", "=Listener", "Request", "Error, and what to do", "=Client"]
     return _section("failures", "Last errors", columns, rows, empty="No session has failed since the start.")
 
 
 def _explained(word: str, what: str, remedy: str) -> Html:
-    return Html(f"{tag('code', word)} {html(f'{what} {remedy}'.strip())}")
+    # The sentences have keys and commands between backticks.
+    pieces = f"{what} {remedy}".strip().split("`")
+    text = [tag("code", piece) if index % 2 else html(piece) for index, piece in enumerate(pieces)]
+    broken = Html(html(word).replace("_", "_<wbr>"))  # the words are longer than a telephone is wide
+    return Html(f"{tag('code', broken)} {''.join(text)}")
 
 
 def _certificates(document: Json) -> Html:
@@ -308,7 +312,7 @@ def _certificates(document: Json) -> Html:
         ]
         for one in document["certificates"]
     ]
-    columns = ["Listener", "Whose", "For", "Issued by", "Ends", "#Left"]
+    columns = ["=Listener", "Whose", "For", "Issued by", "=Ends", "#Left"]
     empty = "No listener has one, and no upstream has shown one yet."
     return _section("certificates", "Certificates", columns, rows, empty=empty)
 
@@ -335,7 +339,7 @@ def _reloads(document: Json, show: _Times) -> Html:
         ]
         for one in document["reloads"]
     ]
-    columns = ["When", "Asked by", "Outcome", "Details"]
+    columns = ["=When", "=Asked by", "=Outcome", "Details"]
     empty = "None since the start."
     return _section("reloads", "Reloads", columns, rows, empty=empty)
 
@@ -356,7 +360,7 @@ def _section(
     """
     A heading and a table, whose rows are cards on a narrow screen.
 
-    @param columns: C{#} before a name makes a column of numbers.
+    @param columns: C{#} before a name makes a column of numbers, C{=} one that is not narrowed for others.
     @param keys: ids by which the script knows a row again.
     """
     text = [tag("h2", heading, id=f"{name}-title")]
@@ -364,13 +368,12 @@ def _section(
         return Html(f"{text[0]}{tag('p', empty, class_='empty')}")
     # The roles are those that elements of tables have by themselves, until a style makes cards of them.
     head = [
-        tag("th", each.strip("#"), scope="col", role="columnheader", class_=_numeric(each))
-        for each in columns
+        tag("th", _label(each), scope="col", role="columnheader", class_=_class(each)) for each in columns
     ]
     body = []
     for index, row in enumerate(rows):
         cells = [
-            tag("td", tag("div", cell), role="cell", class_=_numeric(column), data_label=column.strip("#"))
+            tag("td", tag("div", cell), role="cell", class_=_class(column), data_label=_label(column))
             for column, cell in zip(columns, row, strict=True)
         ]
         attributes = {"id": keys[index]} if keys else {}
@@ -389,8 +392,12 @@ def _section(
     return Html("".join(text))
 
 
-def _numeric(column: str) -> str:
-    return "number" if column.startswith("#") else "text"
+def _label(column: str) -> str:
+    return column.lstrip("#=")
+
+
+def _class(column: str) -> str:
+    return {"#": "number", "=": "name"}.get(column[0], "text")
 
 
 def _badge(kind: str, text: str) -> Html:

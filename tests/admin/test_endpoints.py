@@ -1,63 +1,26 @@
 from __future__ import annotations
 
 import json
-import socket
-from ipaddress import ip_address
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address
-from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.counters import Counters
 from lanrelay.admin.endpoints import AdminService
-from lanrelay.admin.status import Watched
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused, StartError
-from lanrelay.listeners.base import ListenerService
-from lanrelay.listeners.tcp_forward import TcpForwardService
-from lanrelay.transport.port import BoundSocket
-from tests.support.listening import Surroundings, accept, tcp_upstreams
+from tests.admin.support import ANY_PORT, WatchedTestCase
+from tests.support.listening import accept
 from tests.support.memory import MemoryStream
 
-ANY_PORT = model.TcpAddress(host=ip_address("127.0.0.1"), port=0)
 
-
-class AdminTests(SynchronousTestCase):
+class AdminTests(WatchedTestCase):
     def setUp(self) -> None:
-        self.around = Surroundings()
-        self.listeners: list[ListenerService] = []
-        self.counters = Counters()
-        self.around.ledger.observers.append(self.counters)
-        self.watched = Watched(
-            version="1.2.3",
-            config=model.Config(path=Path("/etc/relay.yaml"), listeners=(), warnings=("mind the gap",)),
-            started=1_800_000_000.0,
-            reactor=self.around.clock,
-            ledger=self.around.ledger,
-            counters=self.counters,
-            listeners=self.listeners,
-        )
+        super().setUp()
         self.admin = self.build()
 
     def build(self, **keys: Any) -> AdminService:
         config = model.Admin(listen=(ANY_PORT,), **keys)
         return AdminService(self.around.environment, config, self.watched)
-
-    def forward(self, *hosts: str) -> TcpForwardService:
-        """A forward that counts as bound and started, without a port."""
-        config = model.TcpForward(
-            name=f"to-{hosts[0]}",
-            listen=(ANY_PORT,),
-            upstreams=tcp_upstreams(*((host, 5432) for host in hosts)),
-        )
-        service = TcpForwardService(self.around.environment, config)
-        sock = socket.socket()
-        self.addCleanup(sock.close)
-        service.startService()
-        service.bound.append(BoundSocket(socket=sock, address=ANY_PORT, name="127.0.0.1:5432"))
-        self.listeners.append(service)
-        return service
 
     def ask(self, request: str, *, stream: MemoryStream | None = None) -> tuple[int, dict[str, str], bytes]:
         """Status, fields and body of the answer to a request whose lines C{request} holds."""
