@@ -108,7 +108,70 @@ class AdminTests(WatchedTestCase):
         self.assertEqual(content["counters"]["to-nas.lan"]["sessions"], 1)
         self.assertNotIn("s3cret", json.dumps(content))
 
+    def test_the_page_is_html_under_a_strict_policy(self) -> None:
+        self.forward("nas.lan")
+        status, fields, body = self.ask("GET / HTTP/1.1\nHost: localhost:28081")
+        self.assertEqual((status, fields["content-type"]), (200, "text/html; charset=utf-8"))
+        self.assertTrue(fields["content-security-policy"].startswith("default-src 'none'; "))
+        self.assertIn(b"<strong>to-nas.lan</strong>", body)
+
+    def test_metrics_are_text_for_prometheus(self) -> None:
+        status, fields, body = self.ask("GET /metrics HTTP/1.1\nHost: localhost")
+        self.assertEqual((status, fields["content-type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
+        self.assertIn(b"\nlanrelay_build_info{", body)
+
+    # --- events ---
+
+    def test_events_go_on_until_the_client_leaves(self) -> None:
+        self.forward("nas.lan")
+        stream = accept(self.admin)
+        stream.receive(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        head, _, body = stream.take().partition(b"\r\n\r\n")
+        self.assertIn(b"Content-Type: text/event-stream", head)
+        self.assertIn(b"Cache-Control: no-store", head)
+        self.assertIn(b"data: {", body)
+        self.around.clock.advance(1)
+        self.assertEqual(stream.take(), b"")
+        self.around.ledger.open("to-nas.lan", "tcp-forward", "unix")
+        self.around.clock.advance(1)
+        self.assertIn(b'"sessions": ', stream.take())
+        stream.lose()
+        self.around.clock.advance(1)
+        self.assertEqual(self.around.clock.getDelayedCalls(), [])
+        self.assertEqual(self.admin.open_connections, 0)
+
+    def test_a_stop_ends_them_at_once(self) -> None:
+        stream = accept(self.admin)
+        stream.receive(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.admin.startService()
+        stopped = self.admin.stopService()
+        self.successResultOf(stopped)
+        self.assertTrue(stream.closed)
+        self.assertFalse(stream.aborted)
+        self.assertTrue(stream.take().endswith(b"0\r\n\r\n"))
+        self.assertEqual(self.around.clock.getDelayedCalls(), [])
+
+    def test_one_too_many_is_503(self) -> None:
+        for _ in range(16):
+            accept(self.admin).receive(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        status, fields, _ = self.ask("GET /events HTTP/1.1\nHost: localhost")
+        self.assertEqual((status, fields["retry-after"]), (503, "10"))
+        self.assertEqual(self.get("/healthz")[0], 200)
+
+    def test_head_of_events_is_no_stream(self) -> None:
+        status, fields, body = self.ask("HEAD /events HTTP/1.1\nHost: localhost")
+        self.assertEqual((status, fields["content-type"], body), (200, "text/event-stream", b""))
+        self.assertEqual(len(self.around.clock.getDelayedCalls()), 1)  # the client's keep-alive
+
     # --- how ---
+
+    def test_nothing_is_for_caches_or_other_pages(self) -> None:
+        for path in ("/", "/healthz", "/readyz", "/status.json", "/metrics", "/nowhere"):
+            _, fields, body = self.ask(f"GET {path} HTTP/1.1\nHost: localhost")
+            self.assertEqual(fields["cache-control"], "no-store")
+            self.assertEqual(fields["cross-origin-resource-policy"], "same-origin")
+            self.assertEqual(fields["x-content-type-options"], "nosniff")
+            self.assertEqual(fields["content-length"], str(len(body)))
 
     def test_answers_are_json_that_nobody_keeps(self) -> None:
         for path in ("/healthz", "/nowhere"):
@@ -129,6 +192,8 @@ class AdminTests(WatchedTestCase):
                 f"{method} /status.json HTTP/1.1\nHost: localhost\nContent-Length: 0"
             )
             self.assertEqual((status, fields["allow"]), (405, "get, head"))
+            status, _, _ = self.ask(f"{method} /events HTTP/1.1\nHost: localhost\nContent-Length: 0")
+            self.assertEqual(status, 405)
 
     def test_elsewhere_is_404_with_what_there_is(self) -> None:
         for path in ("/status", "/healthz/", "/HEALTHZ", "/index.html"):
@@ -156,14 +221,17 @@ class AdminTests(WatchedTestCase):
     # --- who ---
 
     def test_a_foreign_host_is_421(self) -> None:
-        status, _, body = self.ask("GET /status.json HTTP/1.1\nHost: evil.example")
-        self.assertEqual(status, 421)
-        self.assertIn(b"admin.hosts", body)
+        for path in ("/", "/events", "/healthz", "/metrics", "/status.json"):
+            status, _, body = self.ask(f"GET {path} HTTP/1.1\nHost: evil.example")
+            self.assertEqual(status, 421)
+            self.assertIn(b"admin.hosts", body)
 
     def test_a_page_from_elsewhere_is_403(self) -> None:
-        status, _, body = self.ask("GET /status.json HTTP/1.1\nHost: localhost\nOrigin: https://evil.example")
-        self.assertEqual(status, 403)
-        self.assertNotIn(b"admin.origins", body)
+        for path in ("/", "/events", "/healthz", "/metrics", "/status.json"):
+            for origin in ("https://evil.example", "null"):
+                status, _, body = self.ask(f"GET {path} HTTP/1.1\nHost: localhost\nOrigin: {origin}")
+                self.assertEqual(status, 403)
+                self.assertNotIn(b"admin.origins", body)
 
     def test_hosts_lets_further_names_in(self) -> None:
         self.admin = self.build(hosts=("relay.lan",))

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from types import SimpleNamespace
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.admin.status import Reload, WallClock, leads, status, unready
+from lanrelay.config import model
+from lanrelay.errors import CheckFailed, ConnectionRefused
+from lanrelay.listeners.tcp_forward import TcpForwardService
+from lanrelay.upstream.dial import Dialed
+from tests.admin.support import ANY_PORT, WatchedTestCase, https
+from tests.support.listening import tcp_upstreams
+from tests.support.memory import MemoryStream
+from tests.support.tls import authority, server_certificate
+
+
+class StatusTests(WatchedTestCase):
+    def test_it_is_plain_data(self) -> None:
+        self.forward("nas.lan")
+        self.proxy(("/", https()))
+        self.watched.reloaded(Reload(at=1.0, by="SIGHUP"))
+        document = status(self.watched)
+        self.assertEqual(json.loads(json.dumps(document)), document)
+
+    def test_upstreams_say_by_which_route_and_where_they_are(self) -> None:
+        address = model.TargetAddress(host="192.168.1.20", port=8443)
+        self.proxy(("/mcp/", https(address=address)), ("/", https()))
+        found = status(self.watched)["upstreams"]
+        self.assertEqual(
+            [(one["route"], one["url"], one["address"]) for one in found],
+            [("/mcp", "https://nas.lan", "192.168.1.20:8443"), ("", "https://nas.lan", "")],
+        )
+
+    def test_history_has_the_latest_first(self) -> None:
+        service = self.forward("nas.lan", health=model.Health(fall=1, rise=1))
+        (upstream,) = service.group.members
+        upstream.failed(ConnectionRefused(target="nas.lan:5432"))
+        self.around.clock.advance(60)
+        upstream.succeeded()
+        self.around.clock.advance(60)
+        upstream.failed(CheckFailed("status 500", target="nas.lan:5432"))
+        (one,) = status(self.watched)["upstreams"]
+        self.assertEqual((one["up"], one["checked"]), (False, True))
+        self.assertEqual([each["up"] for each in one["history"]], [False, True, False])
+        moments = [datetime.fromisoformat(each["at"]) for each in one["history"]]
+        self.assertEqual(moments[0] - moments[1], timedelta(seconds=60))
+        self.assertIsNone(one["history"][1]["error"])
+        self.assertEqual(one["history"][2]["error"]["error"], "connection_refused")
+        self.assertTrue(one["history"][2]["error"]["remedy"])
+
+    def test_without_health_checks_it_is_not_checked(self) -> None:
+        self.forward("nas.lan")
+        self.assertFalse(status(self.watched)["upstreams"][0]["checked"])
+
+    def test_idle_connections_are_those_of_the_pool(self) -> None:
+        service = self.proxy(("/", https()))
+        (lead,) = leads(self.listeners)
+        self.assertEqual((lead.idle, lead.upstream), (0, service.groups[0].members[0]))
+
+    def test_sessions_are_the_oldest_and_not_without_end(self) -> None:
+        for _ in range(5):
+            self.around.ledger.open("db", "tcp-forward", "unix")
+        document = status(self.watched, sessions=3)
+        self.assertEqual([one["id"] for one in document["sessions"]], [1, 2, 3])
+        self.assertEqual(document["sessions_open"], 5)
+
+    def test_when_a_session_was_last_active(self) -> None:
+        session = self.around.ledger.open("db", "tcp-forward", "unix")
+        self.around.clock.advance(10)
+        session.last_active = self.around.clock.seconds()
+        self.around.clock.advance(5)
+        (one,) = status(self.watched)["sessions"]
+        self.assertEqual((one["age"], one["silent_for"]), (15.0, 5.0))
+        passed = datetime.fromisoformat(one["last_active"]).timestamp() - self.watched.wall.at(0.0)
+        self.assertAlmostEqual(passed, 10.0, places=2)
+
+    def test_failures_have_what_happened_and_what_to_do(self) -> None:
+        for client in ("127.0.0.1:1", "127.0.0.1:2"):
+            session = self.around.ledger.open("db", "reverse-proxy", client, phase="dial")
+            session.method, session.path, session.status = "GET", "/x?token=s3cret", 502
+            session.failed(ConnectionRefused(), by="upstream", detail="Nobody is there. Start it.")
+            self.around.ledger.close(session)
+        (one,) = status(self.watched)["failures"]
+        self.assertEqual(
+            {key: one[key] for key in ("count", "client", "path", "status", "error", "detail", "phase")},
+            {
+                "count": 2,
+                "client": "127.0.0.1:2",
+                "path": "/x",
+                "status": 502,
+                "error": "connection_refused",
+                "detail": "Nobody is there. Start it.",
+                "phase": "dial",
+            },
+        )
+        self.assertLessEqual(one["first"], one["last"])
+
+    def test_reloads(self) -> None:
+        document = status(self.watched)
+        self.assertEqual((document["last_reload"], document["reloads"]), (None, []))
+        self.watched.reloaded(Reload(at=1_800_000_100.0, by="SIGHUP", changes=("db is new",)))
+        self.watched.reloaded(Reload(at=1_800_000_200.0, by="--watch", errors=("line 3", "line 4")))
+        document = status(self.watched)
+        self.assertEqual(document["last_reload"], document["reloads"][0])
+        self.assertEqual(
+            [(one["ok"], one["by"], one["errors"], one["changes"]) for one in document["reloads"]],
+            [(False, "--watch", ["line 3", "line 4"], []), (True, "SIGHUP", [], ["db is new"])],
+        )
+        self.assertEqual(self.watched.configured, 1_800_000_100.0)
+        for _ in range(100):
+            self.watched.reloaded(Reload(at=1_800_000_300.0, by="SIGHUP"))
+        self.assertEqual(len(status(self.watched)["reloads"]), 10)
+
+    def test_unready_names_each_upstream_that_is_down(self) -> None:
+        service = self.forward("nas.lan", "nas.vpn")
+        for member in service.group.members:
+            member.up = False
+        self.assertEqual(
+            unready(self.watched),
+            ["to-nas.lan: tcp://nas.lan:5432 is down", "to-nas.lan: tcp://nas.vpn:5432 is down"],
+        )
+
+
+class CertificateTests(WatchedTestCase):
+    def test_what_an_upstream_showed_last(self) -> None:
+        service = self.proxy(("/", https()))
+        self.assertEqual(status(self.watched)["certificates"], [])
+        (upstream,) = service.groups[0].members
+        connecting = Deferred.fromCoroutine(upstream.connect())
+        stream = MemoryStream()
+        issued = authority().issue(
+            "nas.lan", "192.0.2.9", not_after=datetime.now(timezone.utc) + timedelta(days=3, hours=1)
+        )
+        stream.shown = _Shown(issued.cert.read_bytes())  # type: ignore[attr-defined]
+        self.around.dialer.pending.pop(0).callback(Dialed(stream=stream, address="192.0.2.9:443"))
+        self.successResultOf(connecting)
+        (one,) = status(self.watched)["certificates"]
+        self.assertEqual(
+            {key: one[key] for key in ("listener", "upstream", "names", "issuer", "days_left")},
+            {
+                "listener": "web",
+                "upstream": "https://nas.lan",
+                "names": ["nas.lan", "192.0.2.9"],
+                "issuer": "CN=Home CA",
+                "days_left": 3,
+            },
+        )
+        self.assertIs(upstream.certificate, upstream.certificate)  # parsed once
+
+    def test_an_unreadable_one_is_none(self) -> None:
+        service = self.proxy(("/", https()))
+        (upstream,) = service.groups[0].members
+        upstream._shown = _Shown(b"")
+        self.assertIsNone(upstream.certificate)
+        self.assertEqual(status(self.watched)["certificates"], [])
+
+    def test_a_listeners_own_is_read_again_when_it_changes(self) -> None:
+        first, second = server_certificate(), authority().issue("other.lan", "192.0.2.6")
+        file = Path(self.mktemp())
+        config = model.TcpForward(
+            name="db",
+            listen=(ANY_PORT,),
+            tls=model.ServerTls(cert=file, key=first.key),
+            upstreams=tcp_upstreams(("nas.lan", 1)),
+        )
+        file.write_bytes(first.cert.read_bytes())
+        self._started(TcpForwardService(self.around.environment, config))
+        (one,) = status(self.watched)["certificates"]
+        self.assertEqual((one["listener"], one["upstream"]), ("db", None))
+        self.assertEqual(one["names"], ["nas.lan", "192.0.2.5"])
+        file.write_bytes(b"half of")
+        self.assertEqual(status(self.watched)["certificates"], [one])  # what is in force is not gone
+        file.unlink()
+        self.assertEqual(status(self.watched)["certificates"], [one])
+        file.write_bytes(second.cert.read_bytes())
+        self.assertEqual(status(self.watched)["certificates"][0]["names"], ["other.lan", "192.0.2.6"])
+
+
+class _Shown:
+    """As pyOpenSSL's C{X509}."""
+
+    def __init__(self, pem: bytes) -> None:
+        self._pem = pem
+
+    def to_cryptography(self) -> object:
+        from cryptography.x509 import load_pem_x509_certificate
+
+        return load_pem_x509_certificate(self._pem)
+
+
+class WallClockTests(SynchronousTestCase):
+    def test_the_same_second_is_the_same_moment_until_the_machine_sleeps(self) -> None:
+        clock, wall = Clock(), SimpleNamespace(now=1_800_000_000.0)
+        moments = WallClock(clock.seconds, lambda: wall.now)
+        self.assertEqual(moments.at(10.0), 1_800_000_010.0)
+        clock.advance(5)
+        wall.now += 5.0004  # never quite the same
+        self.assertEqual(moments.at(10.0), 1_800_000_010.0)
+        wall.now += 3600
+        self.assertAlmostEqual(moments.at(clock.seconds()), wall.now)
