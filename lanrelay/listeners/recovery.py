@@ -86,6 +86,12 @@ class McpSession:
         self.initialize = initialize
         self.waiting: list[Deferred[bool]] = []
 
+    def for_client(self, headers: Headers) -> Headers:
+        """An answer's fields with the id that the client knows."""
+        if self.upstream_id == self.client_id or headers.get(b"mcp-session-id") != self.upstream_id:
+            return headers
+        return headers.replaced(b"Mcp-Session-Id", self.client_id)
+
 
 class McpSessions:
     """

@@ -111,7 +111,7 @@ class ReverseProxyService(ListenerService):
                         self._answered(session, preflight.status)
                         connection.answer(preflight.status, preflight.headers)
                         return LOCAL
-            own = from_here(head)
+            own = from_here(head) if b"max-forwards" in head.headers else None
             if own is not None:
                 session.sent = len(own.body)
                 self._answered(session, own.status)

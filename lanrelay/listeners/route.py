@@ -152,12 +152,14 @@ class ProxyRoute:
             if places is not None:
                 headers = rewrite_request(headers, places, listener.rewrite)
         if b"accept-encoding" in index and (
-            self._may_be_event_stream(head) or self._asks_for_document(exchange)
+            self._may_be_event_stream(head)
+            or (b"/.well-known/" in exchange.target and self._asks_for_document(exchange))
         ):
             headers = headers.without({b"accept-encoding"}).appended([_IDENTITY])
         if self.config.request_headers != _NO_RULES:
             headers = apply_rules(headers, self.config.request_headers)
-        headers = exchange.in_session(headers)
+        if exchange.mcp is not None:
+            headers = exchange.in_session(exchange.mcp, headers)
         target = self._target(exchange.target, side)
         if self.rewrites_oauth and b"resource=" in target:
             target = authorize_target(target, partial(self._resource_to_upstream, exchange.host))
@@ -175,7 +177,8 @@ class ProxyRoute:
                 if self.rewrites_oauth:
                     headers = response_to_relay(headers, places)
                 headers = rewrite_response(headers, places, self._listener.rewrite)
-        headers = exchange.for_client(headers)
+        if exchange.mcp is not None:
+            headers = exchange.mcp.for_client(headers)
         if exchange.page is not None:
             headers = with_cors(headers, exchange.page)
         headers = with_date(headers.appended([via_field]), time.time())
@@ -229,7 +232,6 @@ class ProxyRoute:
         return (
             self.rewrites_oauth
             and exchange.head.method in (b"GET", b"HEAD")
-            and b"/.well-known/" in exchange.target
             and bool(document_kind(exchange.target.partition(b"?")[0]))
         )
 
@@ -301,7 +303,7 @@ def find_route(routes: Iterable[ProxyRoute], path: bytes) -> ProxyRoute | None:
 
     Where metadata of a resource or a server are kept (L{split_well_known}), the path of that decides.
     """
-    found = split_well_known(path)
+    found = split_well_known(path) if path[:13] == b"/.well-known/" else None
     if found is not None:
         rest = found[1] or b"/"
         for route in routes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -46,18 +47,42 @@ class _Whole:
 
 class _HeldAnswer(_Whole):
     """
-    An answer that is held back.
+    An answer that is held back; the L{BodyFilter<lanrelay.listeners.exchange.BodyFilter>} of its exchange.
 
     @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
     """
 
-    __slots__ = ("head", "rewrite", "trailers")
+    __slots__ = ("head", "rewrite", "send_head", "trailers")
 
-    def __init__(self, head: ResponseHead, rewrite: Rewrite | None) -> None:
+    def __init__(
+        self, head: ResponseHead, send_head: Callable[[ResponseHead], None], rewrite: Rewrite | None
+    ) -> None:
         super().__init__(ANSWER_MAX if rewrite is None else DOCUMENT_MAX)
         self.head = head
+        self.send_head = send_head
         self.rewrite = rewrite
         self.trailers = NO_FIELDS
+
+    def feed(self, data: bytes) -> bytes:
+        return b"" if self.add(data) else self.let_go()
+
+    def finish(self) -> bytes:
+        content = self.content
+        if self.rewrite is not None:
+            new = self.rewrite(content)
+            if new != content:
+                self.head = replace(self.head, headers=changed_document(self.head.headers, len(new)))
+                self.parts = [new]
+        return self.let_go()
+
+    def let_go(self) -> bytes:
+        """The head is sent, and the content is to be sent, with which the exchange is as any other."""
+        self.send_head(self.head)
+        return self.content
+
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def stop(self) -> None: ...
 
 
 class RoutedExchange(Exchange):
@@ -72,17 +97,18 @@ class RoutedExchange(Exchange):
     @ivar target: what the client asked for in origin-form, whatever form it sent.
     @ivar host: the Host that the client named the relay by; empty if none.
     @ivar page: the Origin of a page that may read the answer although it is not the relay's own.
+    @ivar mcp: the MCP session to which the request belongs, if that is remembered.
     """
 
     __slots__ = (
-        "_answer",
         "_copy",
         "_form",
-        "_mcp",
+        "_lost",
         "_mcp_id",
         "_recovered",
         "_recovering",
         "host",
+        "mcp",
         "page",
         "route",
         "target",
@@ -105,8 +131,8 @@ class RoutedExchange(Exchange):
         self.host = host
         self.page = page
         self._form: _Whole | None = None
-        self._answer: _HeldAnswer | None = None
-        self._mcp: McpSession | None = None
+        self._lost: _HeldAnswer | None = None  # what says that the session was forgotten
+        self.mcp: McpSession | None = None
         self._mcp_id = b""  # by which the upstream was told of the session
         self._copy: _Whole | None = None
         self._recovered = False
@@ -176,60 +202,36 @@ class RoutedExchange(Exchange):
     # --- the answer ---------------------------------------------------------------------------------
 
     def send_final(self, head: ResponseHead) -> None:
-        if self._may_recover(head):
-            self._answer = _HeldAnswer(head, None)
-            return
         if self.route.sessions is not None:
+            if self._may_recover(head):
+                self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
+                return
             self._note_session(head)
-        rewrite = self.route.document_rewriter(self, head)
-        if rewrite is None:
-            super().send_final(head)
-        elif self.head.method == b"HEAD":  # nobody knows how long it would be
-            super().send_final(replace(head, headers=head.headers.without({b"content-length"})))
-        else:
-            self._answer = _HeldAnswer(head, rewrite)
-
-    def response_body_received(self, data: bytes) -> None:
-        answer = self._answer
-        if answer is None:
-            super().response_body_received(data)
-        elif not answer.add(data):
-            self._let_go(answer)
+        if self.route.rewrites_oauth and b"/.well-known/" in self.target:
+            rewrite = self.route.document_rewriter(self, head)
+            if rewrite is not None and self.head.method == b"HEAD":  # nobody knows how long it would be
+                head = replace(head, headers=head.headers.without({b"content-length"}))
+            elif rewrite is not None:
+                self._filter = _HeldAnswer(head, self._send_held, rewrite)
+                return
+        super().send_final(head)
 
     def response_ended(self, trailers: Headers) -> None:
-        answer = self._answer
-        if answer is None:
+        if self._lost is None:
             super().response_ended(trailers)
             return
         self.origin = None  # it has found its way to the pool
-        answer.trailers = trailers
-        if answer.rewrite is None:
-            self._recover()
-            return
-        came = answer.content
-        content = answer.rewrite(came)
-        if content != came:
-            answer.head = replace(answer.head, headers=changed_document(answer.head.headers, len(content)))
-            answer.parts = [content]
-        self._let_go(answer)
-        super().response_ended(trailers)
+        self._lost.trailers = trailers
+        self._recover()
 
-    def _let_go(self, answer: _HeldAnswer) -> None:
-        """The client is sent what was held back."""
-        self._answer = None
-        self.session.last_active = self.route.reactor.seconds()
-        super().send_final(answer.head)
-        content = answer.content
-        if content:
-            self.send_down(content)
+    def _send_held(self, head: ResponseHead) -> None:
+        self._filter = self._lost = None
+        super().send_final(head)
 
     # --- MCP sessions -------------------------------------------------------------------------------
 
-    def in_session(self, headers: Headers) -> Headers:
+    def in_session(self, mcp: McpSession, headers: Headers) -> Headers:
         """The request's fields with the session's id as the upstream knows it."""
-        mcp = self._mcp
-        if mcp is None:
-            return headers
         self._mcp_id = mcp.upstream_id
         if self._recovered:
             headers = headers.without({b"last-event-id"})  # it names an event of the forgotten session
@@ -237,23 +239,14 @@ class RoutedExchange(Exchange):
             return headers
         return headers.replaced(b"Mcp-Session-Id", mcp.upstream_id)
 
-    def for_client(self, headers: Headers) -> Headers:
-        """The answer's fields with the session's id as the client knows it."""
-        mcp = self._mcp
-        if mcp is None or mcp.upstream_id == mcp.client_id:
-            return headers
-        if headers.get(b"mcp-session-id") != mcp.upstream_id:
-            return headers
-        return headers.replaced(b"Mcp-Session-Id", mcp.client_id)
-
     def _find_session(self) -> None:
         sessions, headers = self.route.sessions, self.head.headers
         assert sessions is not None
         given = headers.get(b"mcp-session-id")
         if given is not None:
-            self._mcp = sessions.find(given)
+            self.mcp = sessions.find(given)
         if self.head.method == b"POST":
-            if self._mcp is not None:
+            if self.mcp is not None:
                 self._copy = _Whole(BODY_MAX)
             elif given is None:  # a session may begin with it
                 self._copy = _Whole(INITIALIZE_MAX)
@@ -264,18 +257,18 @@ class RoutedExchange(Exchange):
         assert sessions is not None
         self._copy = None
         done = 200 <= head.status < 300
-        if self._mcp is None:
+        if self.mcp is None:
             begun = head.headers.get(b"mcp-session-id")
             if done and begun is not None and copy is not None and self._whole:
                 sessions.began(begun, copy.content)
         elif self.head.method == b"DELETE" and (done or head.status == 404):
-            sessions.ended(self._mcp)
+            sessions.ended(self.mcp)
 
     def _may_recover(self, head: ResponseHead) -> bool:
         """Once for each request, and only if all of it is at hand."""
         return (
             head.status == 404
-            and self._mcp is not None
+            and self.mcp is not None
             and not self._recovered
             and self.head.method != b"DELETE"
             and not self.upgrade
@@ -284,7 +277,7 @@ class RoutedExchange(Exchange):
         )
 
     def _recover(self) -> None:
-        mcp, sessions = self._mcp, self.route.sessions
+        mcp, sessions = self.mcp, self.route.sessions
         assert mcp is not None
         assert sessions is not None
         if mcp.upstream_id != self._mcp_id:
@@ -300,11 +293,10 @@ class RoutedExchange(Exchange):
         if success:
             self._repeat()
             return
-        answer = self._answer
-        assert answer is not None
-        self._note_session(answer.head)
-        self._let_go(answer)
-        super().response_ended(answer.trailers)
+        lost = self._lost
+        assert lost is not None
+        self._note_session(lost.head)
+        super().response_ended(lost.trailers)
 
     def _not_recovered(self, failure: Failure) -> None:
         if not failure.check(CancelledError):
@@ -313,7 +305,7 @@ class RoutedExchange(Exchange):
     def _repeat(self) -> None:
         """Send the request anew, in the session that was initialised anew."""
         session, copy = self.session, self._copy
-        self._answer = None
+        self._filter = self._lost = None
         self._recovered = True
         session.status, session.first_byte = 0, None
         if copy is not None:
@@ -323,8 +315,7 @@ class RoutedExchange(Exchange):
         self._dial()
 
     def _finish(self) -> None:
-        recovering, self._recovering = self._recovering, None
         super()._finish()
-        self._answer = self._copy = self._form = None
+        recovering, self._recovering = self._recovering, None
         if recovering is not None:
             recovering.cancel()
