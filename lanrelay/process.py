@@ -62,21 +62,30 @@ def raise_descriptor_limit(needed: int) -> int:
 
 class Signals:
     """
-    SIGTERM and SIGINT stop the relay, a second one ends it now; SIGHUP is for later.
+    SIGTERM and SIGINT stop the relay, a second one ends it now; SIGHUP reloads, or stops as a closed window.
 
     Twisted's own handlers would end the process by the same signal again; ours leave it to exit with 0. They
     are set once the reactor runs, for it sets its own when it starts.
 
     @param stop: called in the reactor's turn for the first signal, with its name.
     @param end_now: for every later one.
+    @param reload: for SIGHUP, where standard input is no terminal.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, *, stop: Callable[[str], None], end_now: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        *,
+        stop: Callable[[str], None],
+        end_now: Callable[[str], None],
+        reload: Callable[[str], object],
+    ) -> None:
         self._reactor = reactor
         self._stop = stop
         self._end_now = end_now
+        self._reload = reload
         self._stopping = False
         self._closed_window_stops = False
 
@@ -95,7 +104,7 @@ class Signals:
     def act(self, received: signal.Signals) -> None:
         """What a signal does, in the reactor's turn."""
         if received == signal.SIGHUP and not self._closed_window_stops:
-            self.log.warn("SIGHUP is ignored: reload is not supported yet; restart the relay instead")
+            self._reload(received.name)
         elif self._stopping:
             self._end_now(received.name)
         else:

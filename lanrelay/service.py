@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -14,19 +15,24 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from lanrelay.admin.counters import Counters
-from lanrelay.admin.status import Watched, groups
+from lanrelay.admin.status import Reload, Watched, groups, status
 from lanrelay.config import model
 from lanrelay.errors import StartError
-from lanrelay.listeners import kinds
 from lanrelay.listeners.base import Environment, ListenerService
 from lanrelay.notify import Notifier
 from lanrelay.observe.accesslog import AccessLog
 from lanrelay.observe.ledger import Ledger
 from lanrelay.process import OwnPorts, Signals, raise_descriptor_limit
+from lanrelay.reload.blueprints import CONTROL, blueprints, logged
+from lanrelay.reload.change import Change, Part
+from lanrelay.reload.watch import FileWatch
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.resolve import Resolver
 from lanrelay.upstream.wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from lanrelay.admin.control import Command, Json, Tell
 
 VERSION = "0.1.0"
 
@@ -42,8 +48,14 @@ class RelayService(Service):
     C{privilegedStartService} is not used: C{python -m twisted} never calls it.
 
     @param begun: the C{time.monotonic()} from which "ready in" counts.
+    @ivar config: the one in force.
     @ivar listeners: the enabled ones in the order of the configuration, then the admin page.
+    @ivar draining: those that a reload has replaced or removed, while they have connections.
+    @ivar watched: all that those may look at who show how the relay is; C{reloads} among it.
+    @ivar observers: called with what happens, C{"reloading"}, C{"reloaded"} or C{"stopping"}.
     @ivar log_observer: what the application that we become part of should log with.
+    @ivar prepare_log: given the settings of the log in force and others, makes those ready, or raises
+        C{OSError}; returns what puts them in force.
     """
 
     log = Logger()
@@ -52,6 +64,9 @@ class RelayService(Service):
         self.config = config
         self.ledger = Ledger(reactor)
         self.listeners: list[ListenerService] = []
+        self.draining: list[ListenerService] = []
+        self.observers: list[Callable[[str], None]] = []
+        self.prepare_log: Callable[[model.Log, model.Log], Callable[[], None]] | None = None
         self.log_observer: ILogObserver | None = None
         self._reactor = reactor
         self._begun = time.monotonic() if begun is None else begun
@@ -59,37 +74,44 @@ class RelayService(Service):
         self._resolver = Resolver(reactor)
         self.notifier = Notifier(reactor, os.environ, describe=self._in_brief)
         self._wakeup = Wakeup(reactor, self._woken)
+        self._watch: FileWatch | None = None
         self._stopped: Deferred[None] | None = None
         self._ending_now = False
-        self._build()
-
-    def _build(self) -> None:
-        config = self.config
-        environment = Environment(
-            reactor=self._reactor,
-            dialer=Dialer(self._reactor, self._resolver),
+        counters = Counters()
+        self._access_log = AccessLog(logged(config))
+        self.ledger.observers += [counters, self._access_log]
+        self.watched = Watched(
+            version=VERSION,
+            config=config,
+            started=time.time(),
+            reactor=reactor,
+            ledger=self.ledger,
+            counters=counters,
+            listeners=self.listeners,
+            draining=self.draining,
+        )
+        self._environment = Environment(
+            reactor=reactor,
+            dialer=Dialer(reactor, self._resolver),
             ledger=self.ledger,
             forbidden=self._own_ports.forbidden,
         )
-        self.listeners += [kinds.build(environment, one) for one in config.listeners if one.enabled]
-        counters = Counters()
-        logged = {one.name for one in config.listeners if one.access_log}
-        if config.admin is not None:
-            from lanrelay.admin.endpoints import AdminService  # HTTP is not needed by a mere port forward
+        self._commands: dict[str, Command] = {
+            "hello": self._hello,
+            "status": self._status,
+            "reload": self._asked_to_reload,
+        }
+        self._parts = [
+            Part(wanted=one.wanted, listener=one.build(self._environment))
+            for one in blueprints(config, self.watched, self._commands)
+        ]
+        self.listeners += self._shown()
 
-            watched = Watched(
-                version=VERSION,
-                config=config,
-                started=time.time(),
-                reactor=self._reactor,
-                ledger=self.ledger,
-                counters=counters,
-                listeners=self.listeners,
-            )
-            self.listeners.append(AdminService(environment, config.admin, watched))
-            if config.log.access:
-                logged.add("admin")
-        self.ledger.observers += [counters, AccessLog(logged)]
+    def _shown(self) -> list[ListenerService]:
+        return [part.listener for part in self._parts if part.wanted.kind != CONTROL]
+
+    def _all(self) -> list[ListenerService]:
+        return [*(part.listener for part in self._parts), *self.draining]
 
     # --- before the fork ---
 
@@ -100,7 +122,7 @@ class RelayService(Service):
         @return: everything that is wrong; then nothing is left open.
         """
         errors = []
-        for listener in self.listeners:
+        for listener in self._all():
             for step in (listener.load, listener.bind):
                 try:
                     step()
@@ -108,23 +130,29 @@ class RelayService(Service):
                     errors.append(error)
         if errors:
             self.close()
-        for listener in self.listeners:
-            if isinstance(listener.config, model.ForwardProxy):
-                self._forbid(listener, f"the relay's own forward proxy {listener.config.name}")
-            elif listener.kind == "admin":
-                self._forbid(listener, "the relay's own admin page")
+        self._forbid()
         return errors
 
     def close(self) -> None:
         """Undo L{open}; for a relay that is not going to start."""
-        for listener in self.listeners:
+        for listener in self._all():
             listener.unbind()
 
-    def _forbid(self, listener: ListenerService, what: str) -> None:
-        for bound in listener.bound:
-            name = bound.socket.getsockname()
-            if isinstance(name, tuple):  # no unix socket
-                self._own_ports.ports[name[1]] = what
+    def _forbid(self) -> None:
+        """Keep the forward proxies from what only the relay's user may reach."""
+        ports = {}
+        for listener in self.listeners:
+            if isinstance(listener.config, model.ForwardProxy):
+                what = f"the relay's own forward proxy {listener.config.name}"
+            elif listener.kind == "admin":
+                what = "the relay's own admin page"
+            else:
+                continue
+            for bound in listener.bound:
+                name = bound.socket.getsockname()
+                if isinstance(name, tuple):  # no unix socket
+                    ports[name[1]] = what
+        self._own_ports.ports = ports
 
     # --- life ---
 
@@ -143,12 +171,13 @@ class RelayService(Service):
         """
         super().startService()
         try:
-            self._announce()
+            self.log.info("lanrelay {version} with {path}", version=VERSION, path=self.config.path)
+            self._announce(self.listeners)
             self._provide_descriptors()
-            for listener in self.listeners:
+            for listener in self._all():
                 listener.startService()
         except Exception:
-            for listener in self.listeners:
+            for listener in self._all():
                 listener.stopService()
                 listener.abort()
                 listener.unbind()
@@ -157,22 +186,39 @@ class RelayService(Service):
 
     def handle_signals(self) -> None:
         """Set handlers of our own as soon as the reactor, which sets its own, runs."""
-        signals = Signals(self._reactor, stop=self._signalled, end_now=self._signalled_again)
+        signals = Signals(
+            self._reactor,
+            stop=self._signalled,
+            end_now=self._signalled_again,
+            reload=self.reload,
+        )
         self._reactor.callWhenRunning(signals.install)
+
+    def watch_file(self) -> None:
+        """Reload whenever the configuration file, or one that it includes, has changed."""
+        self._watch = FileWatch(self._reactor, self._watched_files, lambda: self.reload("--watch"))
+        self._watch.seen()
+
+    def _watched_files(self) -> list[Path]:
+        return [self.config.path, *self.config.included]
 
     def stopService(self) -> Deferred[None]:
         """Stop listening at once; what is under way has its listener's C{timeouts.drain}."""
         super().stopService()
         self._wakeup.stop()
+        if self._watch is not None:
+            self._watch.stop()
         if self._stopped is None:
             self._stopped = Deferred()
-            ends = [maybeDeferred(listener.stopService) for listener in self.listeners]
+            self._tell("stopping")
+            every = self._all()
+            ends = [maybeDeferred(listener.stopService) for listener in every]
             for end in ends:
                 end.addErrback(self._bug)
-            waiting = sum(listener.open_connections for listener in self.listeners)
+            waiting = sum(listener.open_connections for listener in every)
             if waiting:
                 self.log.info("stopped listening; connections given time to end: {n}", n=waiting)
-            longest = max((listener.config.timeouts.drain for listener in self.listeners), default=0.0)
+            longest = max((listener.config.timeouts.drain for listener in every), default=0.0)
             self.notifier.stopping(f"stopping; {waiting} connections have time to end", longest + 5)
             DeferredList(ends).addCallback(self._all_ended)
             if self._ending_now:
@@ -197,7 +243,7 @@ class RelayService(Service):
             self._end()
 
     def _end(self) -> None:
-        for listener in self.listeners:
+        for listener in self._all():
             listener.abort()
         self._all_ended(None)
 
@@ -212,11 +258,109 @@ class RelayService(Service):
     def _bug(self, failure: Failure) -> None:
         self.log.failure("bug while stopping", failure)
 
+    # --- another configuration ---
+
+    def reload(self, by: str) -> Reload:
+        """
+        Read the configuration file anew and put it in force, or leave everything as it is.
+
+        @param by: who asked, for the log and those who look.
+        """
+        if self._stopped is not None or not self.running:
+            refused = Reload(at=time.time(), by=by, errors=("the relay is stopping",))
+            self.log.warn("{by}: no reload: the relay is stopping", by=by)
+            return refused
+        self.notifier.reloading(f"reloading ({by})")
+        if self._watch is not None:
+            self._watch.seen()
+        self._tell("reloading")
+        self.log.info("{by}: reading {path} anew", by=by, path=self.config.path)
+        try:
+            errors, changes = self._reload()
+        except Exception:
+            self.log.failure("bug while reloading")
+            errors, changes = ["a fault in the relay itself; its log has more"], []
+        outcome = Reload(at=time.time(), by=by, errors=tuple(errors), changes=tuple(changes))
+        self.watched.reloaded(outcome)
+        for complaint in outcome.errors:
+            self.log.error("not reloaded: {complaint}", complaint=complaint)
+        if outcome.ok:
+            self.log.info("reloaded: {changes}", changes="; ".join(changes) or "nothing has changed")
+        self._tell("reloaded")
+        self.notifier.ready(self._in_brief())
+        return outcome
+
+    def _reload(self) -> tuple[list[str], list[str]]:
+        """What is wrong, or what has changed."""
+        from lanrelay.config.load import ConfigErrors, load
+
+        try:
+            config = load(self.config.path)
+        except ConfigErrors as wrong:
+            return [str(complaint) for complaint in wrong.complaints], []
+        change = Change(
+            self._environment, self._parts, list(blueprints(config, self.watched, self._commands))
+        )
+        errors = [str(error) for error in change.prepare()]
+        if errors:
+            return errors, []
+        put_log: Callable[[], None] | None = None
+        if self.prepare_log is not None and config.log != self.config.log:
+            try:
+                put_log = self.prepare_log(self.config.log, config.log)
+            except OSError as error:
+                change.discard()
+                return [f"log.file: {error.filename} cannot be opened: {error.strerror}"], []
+        changes = list(change.changes())
+        if config.log != self.config.log:
+            changes.append("log has changed")
+        self._put_in_force(config, change)
+        if put_log is not None:
+            put_log()
+        return [], changes
+
+    def _put_in_force(self, config: model.Config, change: Change) -> None:
+        change.commit()
+        before = {id(listener) for listener in self.listeners}
+        self.config = self.watched.config = config
+        self._parts = change.parts
+        self.listeners[:] = self._shown()
+        for old, ended in change.ending:
+            self.draining.append(old)
+            ended.addCallback(self._drained, old)
+            ended.addErrback(self._bug)
+        self._access_log.listeners = frozenset(
+            logged(config)
+            | {one.config.name for one in self.draining if one.config.access_log and one.kind != "admin"}
+        )
+        self._forbid()
+        self._provide_descriptors()
+        self._announce([listener for listener in self.listeners if id(listener) not in before])
+
+    def _drained(self, result: None, listener: ListenerService) -> None:
+        self.draining.remove(listener)
+        self.log.debug("{name}: its last old connection has ended", name=listener.config.name)
+
+    def _tell(self, what: str) -> None:
+        for observer in list(self.observers):
+            observer(what)
+
+    # --- what the control socket is asked for ---
+
+    def _hello(self, request: Json, tell: Tell) -> object:
+        return {"pid": os.getpid(), "version": VERSION}
+
+    def _status(self, request: Json, tell: Tell) -> object:
+        return {"pid": os.getpid(), **status(self.watched)}
+
+    def _asked_to_reload(self, request: Json, tell: Tell) -> object:
+        outcome = self.reload("lanrelay reload")
+        return {"ok": outcome.ok, "errors": outcome.errors, "changes": outcome.changes}
+
     # --- what the log says at start ---
 
-    def _announce(self) -> None:
-        self.log.info("lanrelay {version} with {path}", version=VERSION, path=self.config.path)
-        for listener in self.listeners:
+    def _announce(self, new: list[ListenerService]) -> None:
+        for listener in new:
             self.log.info(
                 "{name} ({kind}) listens on {addresses} and leads to {leads_to}",
                 name=listener.config.name,
@@ -234,7 +378,8 @@ class RelayService(Service):
         """What the reader of the log should know about this configuration, as sentences."""
         yield from self.config.warnings
         yield from unused_sockets()
-        for listener in self.listeners:
+        for part in self._parts:
+            listener = part.listener
             yield from (f"{listener.config.name}: {note}" for note in listener.notes)
             for group in groups(listener):
                 for upstream in group.members:
@@ -259,17 +404,20 @@ class RelayService(Service):
     def _woken(self, seconds: float) -> None:
         """The machine slept so long; the network may be another one."""
         self._resolver.renew()
-        for listener in self.listeners:
+        for listener in self._all():
             for group in groups(listener):
                 group.woken()
 
     def _ready(self) -> None:
         if self._stopped is None:
             self._wakeup.start()
+            if self._watch is not None:
+                self._watch.start()
         self.log.info("ready in {ms} ms", ms=round((time.monotonic() - self._begun) * 1000))
         if self._stopped is None:
             self.notifier.ready(self._in_brief())
 
     def _in_brief(self) -> str:
-        connections = sum(listener.open_connections for listener in self.listeners)
+        shown = (*self.listeners, *self.draining)
+        connections = sum(listener.open_connections for listener in shown)
         return f"listeners: {len(self.listeners)}; open connections: {connections}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, MutableMapping
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
@@ -16,14 +15,18 @@ if TYPE_CHECKING:
     from twisted.logger import ILogObserver
 
     from lanrelay.config.model import Log
+    from lanrelay.observe.logsettings import LogSettings
 
 
 class Options(usage.Options):
     """What stands after C{lanrelay} on the command line."""
 
-    synopsis = "-c FILE"
+    synopsis = "-c FILE [--watch]"
     longdesc = "Relays from loopback to the LAN, as the configuration file says."
     optParameters: ClassVar[list[list[str | None]]] = [["config", "c", None, "the configuration file (YAML)"]]
+    optFlags: ClassVar[list[list[str | None]]] = [
+        ["watch", None, "read the configuration anew whenever its file changes"]
+    ]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.yaml")})
 
 
@@ -45,6 +48,7 @@ def makeService(options: Options) -> IService:
         _fail(str(wrong).splitlines())
     reactor = _reactor()
 
+    from lanrelay.observe.logsettings import LogSettings
     from lanrelay.process import follow_monotonic_clock
     from lanrelay.service import RelayService
 
@@ -53,12 +57,17 @@ def makeService(options: Options) -> IService:
     errors = service.open()
     if errors:
         _fail(str(error) for error in errors)
+    settings = LogSettings()
     try:
-        service.log_observer = choose_log(options.parent, config.log)
+        service.log_observer = choose_log(options.parent, config.log, settings)
     except OSError as error:
         service.close()
-        remedy = "change log.file" if str(error.filename) == str(config.log.file) else "choose another with --logfile"
+        ours = str(error.filename) == str(config.log.file)
+        remedy = "change log.file" if ours else "choose another with --logfile"
         _fail([f"the log {error.filename} cannot be opened: {error.strerror}; {remedy}"])
+    service.prepare_log = settings.prepare
+    if options["watch"]:
+        service.watch_file()
     service.handle_signals()
     return service
 
@@ -102,65 +111,68 @@ def _install_reactor() -> None:
 # --- where the log goes ---
 
 
-def choose_log(command_line: MutableMapping[str, Any] | None, log: Log) -> ILogObserver | None:
+def choose_log(
+    command_line: MutableMapping[str, Any] | None, log: Log, settings: LogSettings | None = None
+) -> ILogObserver | None:
     """
     Have the log written in our format and at our level: to C{log.file}, or to where Twisted's command line
     puts it, which wins where it names a place itself.
 
     @param command_line: the options of C{twistd} or C{python -m twisted}; the latter's are changed, for they
         are read later.
+    @param settings: learns what a reload may change.
     @return: the observer for twistd to take, or C{None} where it (or who else runs us) has one.
     @raise OSError: the file cannot be opened.
     """
     if command_line is None:
         return None
-    from lanrelay.observe.logformat import LineObserver
+    if settings is None:
+        from lanrelay.observe.logsettings import LogSettings
 
+        settings = LogSettings()
     if "fileLogObserverFactory" in command_line:  # python -m twisted
         from twisted.logger import LogLevel
 
         given = command_line["logLevel"].name  # where --log-level says something, it wins
-        level = log.level if given == "info" else {"critical": "error"}.get(given, given)
-        make = partial(LineObserver, format=log.format, level=level)
-        command_line["fileLogObserverFactory"] = make
+        settings.level = None if given == "info" else {"critical": "error"}.get(given, given)
         command_line["logLevel"] = LogLevel.debug  # ours decides
-        if log.file is not None and command_line.get("logFile") in (None, sys.stdout, sys.__stdout__):
-            own = _own_file(log)
-            command_line["fileLogObserverFactory"] = lambda theirs: make(own)
+        settings.ours = command_line.get("logFile") in (None, sys.stdout, sys.__stdout__)
+        own = _own_file(log, settings)
+        make = settings.make
+        command_line["fileLogObserverFactory"] = lambda theirs: make(own or theirs, log)
         return None
     if command_line.get("logger") or command_line.get("syslog"):
         return None
-    if log.file is not None and not command_line.get("logfile"):
-        return LineObserver(_own_file(log), format=log.format, level=log.level)
-    return _twistd_file(command_line, log)
+    settings.ours = not command_line.get("logfile")
+    own = _own_file(log, settings)
+    return _twistd_file(command_line, log, settings) if own is None else settings.make(own, log)
 
 
-def _own_file(log: Log) -> IO[str]:
-    """C{log.file}, which SIGUSR1 opens anew."""
+def _own_file(log: Log, settings: LogSettings) -> IO[str] | None:
+    """C{log.file}, which SIGUSR1 opens anew, if it has a say."""
+    if log.file is None or not settings.ours:
+        return None
     import signal
 
-    from lanrelay.observe.logfile import LogFile
-
-    assert log.file is not None
-    file = LogFile(log.file, rotate=log.rotate, keep=log.keep)
-    signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(file.reopen))
-    return file  # type: ignore[return-value]
+    file = settings.open(log)
+    signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(settings.reopen))
+    return file
 
 
-def _twistd_file(command_line: MutableMapping[str, Any], log: Log) -> ILogObserver | None:
+def _twistd_file(
+    command_line: MutableMapping[str, Any], log: Log, settings: LogSettings
+) -> ILogObserver | None:
     """What twistd's own C{UnixAppLogger} does, with our format."""
     import signal
 
     from twisted.python.logfile import LogFile
 
-    from lanrelay.observe.logformat import LineObserver
-
     name = command_line.get("logfile")
     if command_line.get("nodaemon") and name in (None, "", "-"):
-        return LineObserver(sys.stdout, format=log.format, level=log.level)
+        return settings.make(sys.stdout, log)
     if name == "-":
         return None  # twistd says that a daemon cannot
     file = LogFile.fromFullPath(name or "twistd.log")
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(file.rotate))
-    return LineObserver(file, format=log.format, level=log.level)
+    return settings.make(file, log)

@@ -26,6 +26,7 @@ STEPS = {
     "admin": 6,
     "notify": 7,
     "process": 7,
+    "reload": 7,
     "service": 8,
     "tap": 9,
 }

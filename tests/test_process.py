@@ -9,7 +9,6 @@ import time
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay import process
@@ -127,6 +126,7 @@ class SignalTests(SynchronousTestCase):
             self.reactor,
             stop=lambda name: self.heard.append(("stop", name)),
             end_now=lambda name: self.heard.append(("end now", name)),
+            reload=lambda name: self.heard.append(("reload", name)),
         ).install()
 
     def send(self, *numbers: int) -> None:
@@ -148,14 +148,11 @@ class SignalTests(SynchronousTestCase):
         self.send(signal.SIGINT)
         self.assertEqual(self.heard, [("stop", "SIGINT"), ("end now", "SIGTERM"), ("end now", "SIGINT")])
 
-    def test_hang_up_without_a_terminal_is_only_logged(self) -> None:
-        events: list[Any] = []
-        globalLogPublisher.addObserver(events.append)  # type: ignore[arg-type]
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)  # type: ignore[arg-type]
+    def test_hang_up_without_a_terminal_reloads(self) -> None:
         self.install()
         self.send(signal.SIGHUP)
-        self.assertEqual(self.heard, [])
-        self.assertTrue(any("SIGHUP is ignored" in (event["log_format"] or "") for event in events))
+        self.send(signal.SIGTERM, signal.SIGHUP)
+        self.assertEqual(self.heard, [("reload", "SIGHUP"), ("stop", "SIGTERM"), ("reload", "SIGHUP")])
 
     def test_hang_up_on_a_terminal_stops(self) -> None:
         self.install(terminal=True)
@@ -166,7 +163,7 @@ class SignalTests(SynchronousTestCase):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self.install(terminal=True)
         self.send(signal.SIGHUP)
-        self.assertEqual(self.heard, [])
+        self.assertEqual(self.heard, [("reload", "SIGHUP")])
 
 
 class OwnPortTests(SynchronousTestCase):

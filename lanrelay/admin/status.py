@@ -87,6 +87,7 @@ class Watched:
     @ivar config: the one in force.
     @ivar configured: since when it is, in wall-clock seconds.
     @ivar listeners: those that were started; the service keeps the list.
+    @ivar draining: those that a reload has replaced or removed, while they have connections.
     @ivar reloads: the latest last; see L{reloaded}.
     """
 
@@ -97,6 +98,7 @@ class Watched:
     ledger: Ledger
     counters: Counters
     listeners: Sequence[ListenerService]
+    draining: Sequence[ListenerService] = ()
     reloads: deque[Reload] = field(default_factory=lambda: deque(maxlen=RELOADS))
     own_certificates: OwnCertificates = field(default_factory=OwnCertificates)
     wall: WallClock = field(init=False)
@@ -211,7 +213,7 @@ def status(watched: Watched, *, sessions: int = SESSIONS) -> Json:
         "ready": not reasons,
         "unready": reasons,
         "warnings": list(watched.config.warnings),
-        "listeners": [_listener(listener) for listener in watched.listeners],
+        "listeners": [_listener(listener) for listener in (*watched.listeners, *watched.draining)],
         "upstreams": [_upstream(lead, watched.wall) for lead in found],
         "certificates": list(_certificates(watched, found, now)),
         "sessions_open": len(watched.ledger),
@@ -229,6 +231,7 @@ def _listener(listener: ListenerService) -> Json:
         "kind": listener.kind,
         "addresses": [bound.name for bound in listener.bound],
         "listening": bool(listener.running and listener.bound),
+        "draining": listener.draining,
         "tls": listener.config.tls is not None,
         "leads_to": listener.leads_to(),
         "open_connections": listener.open_connections,

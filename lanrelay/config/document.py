@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from lanrelay.config import expand, hosts, listeners, model, reverse_proxy, values
+from lanrelay.config.control import default_paths
 from lanrelay.config.place import Broken, Context, Fields, Key, Place, Shown, Table
 from lanrelay.config.readers import off_as, one, optional, path
 from lanrelay.config.values import Unfit
@@ -51,15 +52,18 @@ def _admin(place: Place) -> model.Admin:
     return fields.build(model.Admin)
 
 
-def _control(place: Place) -> model.UnixAddress:
-    def address(text: str) -> model.UnixAddress:
+def named_control(place: Place) -> model.Control:
+    """The control socket where the file says it is."""
+
+    def address(text: str) -> model.Control:
         if not text:
             raise Unfit("expected unix:PATH or off")
-        return model.UnixAddress(path=hosts.unix_path(text.removeprefix("unix:"), place.context.path))
+        path = hosts.unix_path(text.removeprefix("unix:"), place.context.path)
+        return model.Control(paths=(path,), named=True)
 
     found = one(address)(place)
     if not place.expanded:
-        place.shown = expand.escape(str(found))
+        place.shown = expand.escape(f"unix:{found.paths[0]}")
     return found
 
 
@@ -75,7 +79,7 @@ FILE = Table(
     {
         "log": Key(_log, LOG),
         "admin": Key(optional(_admin)),
-        "control": Key(optional(_control)),
+        "control": Key(optional(named_control)),
         "listeners": Key(_here, required=True),
     },
 )
@@ -96,7 +100,18 @@ def read(root: Place, absolute: Path) -> tuple[model.Config, Shown]:
     if "listeners" in fields.values:
         found = _listeners(fields, fields.values["listeners"], log)
     _one_listener_each(root.context)
-    config = fields.build(model.Config, path=absolute, listeners=found, warnings=tuple(root.context.warnings))
+    context = root.context
+    control = fields.get("control")
+    if "control" not in fields.given:
+        control = model.Control(paths=default_paths(absolute, environment=context.environment))
+    config = fields.build(
+        model.Config,
+        path=absolute,
+        listeners=found,
+        control=control,
+        warnings=tuple(context.warnings),
+        included=context.included,
+    )
     return config, root.shown
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from lanrelay.config import document, model, nodes
 from lanrelay.config.complaints import Complaint, ConfigErrors
 from lanrelay.config.place import Broken, Context, Place, Shown
+from lanrelay.config.values import Unfit
 
 __all__ = ["Complaint", "ConfigErrors", "Loaded", "examine", "load"]
 
@@ -62,6 +64,24 @@ def examine(path: Path, *, environment: Mapping[str, str] = os.environ) -> Loade
             return Loaded(config, effective, frozenset(context.given))
     context.complaints.sort(key=lambda complaint: (complaint.line, complaint.column))
     raise ConfigErrors(tuple(context.complaints))
+
+
+def control_of(path: Path, text: str, *, environment: Mapping[str, str]) -> tuple[Path, ...] | None:
+    """
+    What a file says of C{control}, whatever is wrong with the rest of it.
+
+    @return: empty for C{off}; C{None} where it says nothing, or nothing that can be read.
+    """
+    line = re.search(r"^control[ \t]*:.*$", text, re.MULTILINE)
+    for part in (text, line.group() if line is not None else ""):
+        context = Context(file=str(path), folder=Path(os.path.abspath(path)).parent, environment=environment)
+        try:
+            for word, place in Place(context, nodes.compose(part), "").entries():
+                if word == "control":
+                    return () if place.is_off() else document.named_control(place).paths
+        except (nodes.NotYaml, Broken, Unfit):
+            continue
+    return None
 
 
 def _content(path: Path) -> str:

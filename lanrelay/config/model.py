@@ -459,11 +459,26 @@ class Admin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """
+    The control socket.
+
+    @ivar paths: where it may be; the first that can be had is it.
+    @ivar named: the file says where; it must be had.
+    """
+
+    paths: tuple[Path, ...]
+    named: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """
     A whole configuration file.
 
     @ivar listeners: in the file's order, the disabled ones too.
+    @ivar control: C{None} for no control socket.
+    @ivar included: the files whose content it holds (C{${file:PATH}}).
     @ivar warnings: what the reader of the log should know (a secret's file that others can read), as
         sentences.
     """
@@ -472,5 +487,6 @@ class Config:
     listeners: tuple[Listener, ...]
     log: Log = Log()
     admin: Admin | None = None
-    control: UnixAddress | None = None
+    control: Control | None = None
     warnings: tuple[str, ...] = ()
+    included: tuple[Path, ...] = ()

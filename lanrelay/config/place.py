@@ -65,6 +65,11 @@ class Context:
             self._contents[name] = secrets.content(self.path(name), warn=self.warn)
         return self._contents[name]
 
+    @property
+    def included(self) -> tuple[Path, ...]:
+        """The files that L{file_content} has read."""
+        return tuple(self.path(name) for name in self._contents)
+
     def suggestion(self, word: str, known: Sequence[str]) -> str:
         """The known word that is nearest, or nothing."""
         if self._suggestions == 0:

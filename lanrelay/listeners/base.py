@@ -216,9 +216,12 @@ class ListenerService(Service):
     def startService(self) -> None:
         super().startService()
         for bound in self.bound:
-            port = Port(self.environment.reactor, bound, self._gate, self._accepted)
-            self._ports.append(port)
-            port.start()
+            self._listen(bound)
+
+    def _listen(self, bound: BoundSocket) -> None:
+        port = Port(self.environment.reactor, bound, self._gate, self._accepted)
+        self._ports.append(port)
+        port.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening at once, let go what is idle, and give the rest C{timeouts.drain}."""
@@ -245,6 +248,27 @@ class ListenerService(Service):
                 port.release()
                 self._ports.remove(port)
         self.bound = [bound for bound in self.bound if not _is_in(bound, sockets)]
+
+    def surrender(self, bound: BoundSocket) -> None:
+        """Close one listening socket, after what waits in its queue has been accepted."""
+        for port in self._ports[:]:
+            if port.bound is bound:
+                port.empty_queue()
+                port.stop()
+                self._ports.remove(port)
+        self.bound = [one for one in self.bound if one is not bound]
+
+    def reopen(self, address: model.ListenAddress, listed: model.ListenAddress) -> None:
+        """
+        Take L{surrender} back.
+
+        @raise StartError: it cannot be opened any more.
+        """
+        before = list(self.bound)
+        self.open(address, listed)
+        for bound in self.bound:
+            if not _is_in(bound, before):
+                self._listen(bound)
 
     def succeed(self, predecessor: ListenerService | None) -> None:
         """

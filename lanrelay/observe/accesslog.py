@@ -55,15 +55,15 @@ class AccessLog:
     """
     Logs the sessions of the listeners that want it; one of the ledger's observers.
 
-    @param listeners: the names of those listeners.
+    @ivar listeners: the names of those listeners.
     """
 
     def __init__(self, listeners: Collection[str]) -> None:
-        self._listeners = frozenset(listeners)
+        self.listeners = frozenset(listeners)
         self.log = Logger(namespace=ACCESS_NAMESPACE)  # on a class it would take the class's namespace
 
     def __call__(self, session: Session, duration: float) -> None:
-        if session.listener in self._listeners:
+        if session.listener in self.listeners:
             # The record formats itself when, and only if, the line is written.
             self.log.info("{record}", record=AccessRecord(session, duration))
 

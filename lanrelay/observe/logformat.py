@@ -47,6 +47,14 @@ class LineObserver:
 
     def __init__(self, file: IO[str], *, format: Format, level: Level) -> None:
         self._file = file
+        self.configure(format=format, level=level)
+
+    def write_to(self, file: IO[str]) -> None:
+        """From now on to another file; the caller closes the old one."""
+        self._file = file
+
+    def configure(self, *, format: Format, level: Level) -> None:
+        """From now on in another way."""
         self._as_line: Callable[[LogEvent], str] = as_json if format == "json" else as_text
         threshold = LogLevel.levelWithName(level)
         self._levels = frozenset(one for one in LogLevel.iterconstants() if one >= threshold)

@@ -20,6 +20,7 @@ from lanrelay.transport.stream import Parked, Stream, tune
 __all__ = ["BoundSocket", "FamilyMissing", "Gate", "Port", "adopt", "bind", "bind_all"]
 
 _BATCH = 100  # connections accepted in one turn of the reactor, so that those already open are served too
+_LONGEST_QUEUE = 4096  # the kernels' own limit for what we ask of listen()
 _SHORTAGE_PAUSE = 0.5  # seconds; descriptors come back when connections end, not sooner
 _COMPLAINT_INTERVAL = 60.0
 
@@ -111,6 +112,12 @@ class Port:
             self._listening = True
             self._reactor.addReader(self)
 
+    def empty_queue(self) -> None:
+        """Accept all that waits, as far as the gate lets it in, before the socket is closed."""
+        for _ in range(0, _LONGEST_QUEUE, _BATCH):
+            if self._accept_some():
+                return
+
     def release(self) -> BoundSocket:
         """Stop accepting, and give the socket back as it is; what comes waits in its queue."""
         self._listening = False
@@ -131,24 +138,29 @@ class Port:
         self.stop()
 
     def doRead(self) -> None:
+        self._accept_some()
+
+    def _accept_some(self) -> bool:
+        """A batch; C{True}: there is no more, or it cannot be had now."""
         for _ in range(_BATCH):
             if not self._listening:
-                return  # `accepted` stopped us
+                return True  # `accepted` stopped us
             if self.gate.full:
                 self._reactor.removeReader(self)
                 self.gate.when_free(self._go_on)
-                return
+                return True
             try:
                 sock, address = self.bound.socket.accept()
             except BlockingIOError:
-                return
+                return True
             except OSError as error:
                 if error.errno in _HARMLESS:
                     continue
                 self._out_of_something(error)
-                return
+                return True
             self.gate.enter()
             self._arrived(sock, address)
+        return False
 
     def _arrived(self, sock: socket.socket, address: Any) -> None:
         stream: Stream | None = None

@@ -88,6 +88,7 @@ class AdminTests(WatchedTestCase):
                 "kind": "tcp-forward",
                 "addresses": ["127.0.0.1:5432"],
                 "listening": True,
+                "draining": False,
                 "tls": False,
                 "leads_to": "tcp://nas.lan:5432",
                 "open_connections": 0,

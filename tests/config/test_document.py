@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from lanrelay.config import model
+from lanrelay.config.control import default_paths
 from tests.config.support import ConfigCase, listener_text
 
 
@@ -50,9 +51,19 @@ class DocumentTests(ConfigCase):
         ):
             self.assertIn(words, self.complaint(f"{body}\n{listener_text('')}"))
 
-    def test_no_control_socket_is_none(self) -> None:
+    def test_the_control_socket_is_where_the_file_says_or_in_one_of_the_usual_places(self) -> None:
         self.assertEqual(self.load("control: off\n" + listener_text("")).control, None)
-        self.assertEqual(self.load(listener_text("")).control, None)
+        named = self.load("control: unix:here.sock\n" + listener_text("")).control
+        self.assertEqual(named, model.Control(paths=(self.file.parent / "here.sock",), named=True))
+        default = self.load(listener_text("")).control
+        assert default is not None
+        self.assertFalse(default.named)
+        self.assertEqual(default.paths, default_paths(self.file, environment={}))
+
+    def test_the_files_that_are_included_are_named(self) -> None:
+        (self.file.parent / "level").write_text("warn\n")
+        config = self.load("log: {level: '${file:level}'}\n" + listener_text(""))
+        self.assertEqual(config.included, (self.file.parent / "level",))
 
     def test_listeners_are_required(self) -> None:
         self.assertIn(

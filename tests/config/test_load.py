@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from lanrelay.cli.check import render
 from lanrelay.config import load as load_module
 from lanrelay.config import model
+from lanrelay.config.control import default_paths
 from lanrelay.config.listeners import KINDS
 from lanrelay.config.load import Complaint, ConfigErrors, load
 from lanrelay.errors import RelayError
@@ -52,7 +53,7 @@ class ExampleTests(ConfigCase):
         self.assertEqual(config.path, self.file)
         self.assertEqual(config.log, model.Log())
         self.assertEqual(config.admin, model.Admin(listen=(model.LocalhostAddress(port=28081),)))
-        self.assertEqual(config.control, None)
+        self.assertEqual(config.control, model.Control(paths=default_paths(self.file, environment={})))
         self.assertEqual(config.warnings, ())
         forward, reverse, proxy = config.listeners
         self.assertEqual(

@@ -38,6 +38,7 @@ IN_COMMENTS = {
 EVERYTHING = """\
 log: {level: debug, format: json, access: false}
 admin: {listen: "0.0.0.0:1", clients: private, hosts: nas.lan}
+control: unix:control.sock
 listeners:
   forward:
     type: tcp-forward
@@ -103,7 +104,7 @@ listeners:
 """.replace("PIN", "0" * 64).replace("KEY", "A" * 43)
 
 # What only a configuration that is not supported yet, or that has something wrong, could fill.
-NOT_REACHED = {"Config.control", "Config.warnings", "Log.file", "Log.rotate", "Log.keep"}
+NOT_REACHED = {"Config.included", "Config.warnings", "Log.file", "Log.rotate", "Log.keep"}
 
 # Where a field comes from, when it is not from the key of its own name in the table beside the record.
 FROM = {
@@ -149,7 +150,10 @@ FROM = {
     "BrowserGuard.hosts": "reverse-proxy.hosts",
     "BrowserGuard.origins": "reverse-proxy.origins",
     "ReverseProxy.guard": "reverse-proxy.hosts",
+    "Control.paths": "file.control",
+    "Control.named": "file.control",
     "Config.path": "file.listeners",  # the file itself
+    "Config.included": "file.listeners",  # any ${file:...}
     "Config.warnings": "file.listeners",  # any ${file:...}
 }
 TABLE_OF = {
@@ -263,7 +267,8 @@ class ReferenceTests(ConfigCase):
         for file in (REFERENCE, SMALLEST):
             first = examine(file, environment={"HOME": "/home/nobody"})
             again = self.load(render(first.effective))
-            self.assertEqual(dataclasses.replace(again, path=first.config.path), first.config)
+            same_file = dataclasses.replace(again, path=first.config.path, control=first.config.control)
+            self.assertEqual(same_file, first.config)
 
     def test_the_smallest_configuration_names_no_file(self) -> None:
         config = examine(SMALLEST, environment={}).config
@@ -312,4 +317,4 @@ class ModelTests(ConfigCase):
 
     def test_every_key_is_in_the_configuration_that_sets_everything(self) -> None:
         given = self.examine(EVERYTHING).given
-        self.assertEqual(set(_keys()) - given, {"file.control", "log.file", "log.rotate", "log.keep"})
+        self.assertEqual(set(_keys()) - given, {"log.file", "log.rotate", "log.keep"})

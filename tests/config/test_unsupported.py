@@ -9,7 +9,6 @@ class UnsupportedTests(ConfigCase):
     def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
         for text, place, what in (
             (listener_text("enabled: true", kind="exec"), "3:11: listeners.one.type", '"exec"'),
-            (f"control: unix:/run/x\n{listener_text('')}", "1:10: control", "the control socket"),
         ):
             found = self.complaint(text)
             self.assertIn("is not supported yet", found)

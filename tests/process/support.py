@@ -120,7 +120,7 @@ class Relay:
             self.process = subprocess.Popen(
                 [*self.before, *command],
                 cwd=self.folder,
-                env={**self.install.variables(), **self.variables},
+                env={**self.install.variables(), "XDG_RUNTIME_DIR": str(self.folder), **self.variables},
                 stdin=stdin,
                 stdout=out,
                 stderr=err,

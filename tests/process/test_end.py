@@ -117,19 +117,14 @@ class StopTests(SynchronousTestCase):
 
 
 class HangUpTests(SynchronousTestCase):
-    def test_without_a_terminal_it_is_logged_and_ignored(self) -> None:
-        upstream = Upstream(self)
-        relay = Relay(self, forward(upstream)).start()
-        relay.signal(SIGHUP)
-        relay.logged("SIGHUP is ignored: reload is not supported yet")
-        self.assertEqual(relay.get("/healthz")[0], 200)
-
-    def test_a_daemon_ignores_it(self) -> None:
-        upstream = Upstream(self)
-        relay = Relay(self, forward(upstream), mode="daemon").start()
-        relay.signal(SIGHUP)
-        relay.logged("SIGHUP is ignored")
-        self.assertEqual(relay.get("/healthz")[0], 200)
+    def test_without_a_terminal_it_reloads(self) -> None:
+        modes: list[Mode] = ["foreground", "daemon", "twist"]
+        for mode in modes:
+            upstream = Upstream(self)
+            relay = Relay(self, forward(upstream), mode=mode).start()
+            relay.signal(SIGHUP)
+            relay.logged("reloaded: nothing has changed")
+            self.assertEqual(relay.get("/healthz")[0], 200)
 
     def test_on_a_terminal_it_stops_as_a_closed_window_should(self) -> None:
         upstream = Upstream(self)
@@ -178,8 +173,9 @@ class LogTests(SynchronousTestCase):
             configuration = configuration.replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
             relay = Relay(self, configuration, mode=mode).start(wait=False)
             poll(lambda port=port: answers(port), "the admin page")  # type: ignore[misc]
+            relay.configuration.write_text(configuration.replace("warn", "loud"))
             relay.signal(SIGHUP)
-            relay.logged("SIGHUP is ignored")
+            relay.logged("not reloaded: .*log.level")
             relay.signal(SIGTERM)
             self.assertEqual(relay.wait(), 0)
             self.assertEqual(len(relay.log().splitlines()), 1, relay.log())

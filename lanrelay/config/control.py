@@ -1,0 +1,98 @@
+"""
+Where the control socket of a relay is, for the relay and for those who look for it alike.
+
+This module is imported by commands that should answer at once: nothing but the standard library, until a file
+names the socket itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+LONGEST = 103
+"""Bytes of a unix socket's path: 104 with the final NUL on macOS and BSD, 108 on Linux."""
+
+
+def default_paths(
+    config: Path,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    platform: str = sys.platform,
+    uid: int | None = None,
+    home: Path | None = None,
+) -> tuple[Path, ...]:
+    """
+    Where the socket of the relay with this configuration file may be; it is the first that can be had.
+
+    A folder of the user's that is gone after the next boot: C{$RUNTIME_DIRECTORY} (a systemd unit's own),
+    C{$XDG_RUNTIME_DIR}, C{/run/user/UID}; on macOS, where the user's temporary folder is swept of old files,
+    C{~/Library/Application Support}. Last, C{/tmp/lanrelay-UID}. Different environments of one user (a unit,
+    a login, cron) may begin the list differently, so who looks for a relay goes through all of it.
+
+    @param config: absolute or relative to the working folder.
+    @param uid: the user's, by default ours.
+    @param home: of that user, by default as the user database has it, for C{HOME} may be anything.
+    """
+    uid = os.getuid() if uid is None else uid
+    name = _name(config)
+    folders = [
+        Path(folder)
+        for folder in environment.get("RUNTIME_DIRECTORY", "").split(":")[:1]
+        if os.path.isabs(folder)
+    ]
+    if platform == "darwin":
+        folders.append((home or _home(uid)) / "Library" / "Application Support" / "lanrelay")
+    else:
+        runtime = environment.get("XDG_RUNTIME_DIR", "")
+        folders += [Path(runtime) / "lanrelay"] if os.path.isabs(runtime) else []
+        folders.append(Path(f"/run/user/{uid}/lanrelay"))
+    folders.append(Path(f"/tmp/lanrelay-{uid}"))
+    paths = [folder / name for folder in dict.fromkeys(folders)]
+    return tuple(path for path in paths if len(os.fsencode(path)) <= LONGEST)
+
+
+def _name(config: Path) -> str:
+    """One for each configuration file, however the way to it is written."""
+    from hashlib import sha256  # 3 ms
+
+    folder, file = os.path.split(os.path.abspath(config))
+    where = os.path.join(os.path.realpath(folder), file)
+    stem = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in Path(file).stem)
+    return f"{stem[:16]}-{sha256(os.fsencode(where)).hexdigest()[:16]}.sock"
+
+
+def _home(uid: int) -> Path:
+    import pwd
+
+    try:
+        return Path(pwd.getpwuid(uid).pw_dir)
+    except KeyError:
+        return Path("/tmp") / f"lanrelay-{uid}"
+
+
+def paths_of_file(config: Path, *, environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:
+    """
+    Where the relay with this file has its socket, also when there is something wrong with the file.
+
+    @return: empty where the file says C{off}.
+    """
+    try:
+        with open(config, "rb") as file:
+            text = file.read(1024 * 1024).decode("utf-8", "replace")
+    except OSError:
+        text = ""
+    if "control" in text:
+        from lanrelay.config.load import control_of  # YAML: 20 ms, for the few files that have the key
+
+        named = control_of(config, text, environment=environment)
+        if named is not None:
+            return named
+    paths = default_paths(config, environment=environment)
+    units = Path("/run/lanrelay") / _name(config)  # RuntimeDirectory=lanrelay of a system unit
+    others: tuple[Path, ...] = ()
+    if os.getuid() == 0 and os.path.exists(config):  # root asks for somebody's relay
+        others = default_paths(config, environment={}, uid=os.stat(config).st_uid)
+    return tuple(dict.fromkeys((*paths, units, *others)))
