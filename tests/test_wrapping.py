@@ -13,6 +13,8 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from lanrelay.setup import plists
+
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
@@ -71,25 +73,33 @@ class LaunchdTests(SynchronousTestCase):
         self.assertIsInstance(content, dict)
         return dict(content)
 
-    def test_the_label_is_the_name_of_the_file(self) -> None:
-        for name in ("lanrelay.agent.plist", "lanrelay.daemon.plist"):
-            self.assertEqual(self.load(name)["Label"] + ".plist", name)
+    def test_each_says_what_the_install_command_writes(self) -> None:
+        command = ["/usr/local/lanrelay/bin/twistd", "-n", "--pidfile=", "lanrelay", "-c"]
+        command.append("/usr/local/etc/lanrelay/relay.yaml")
+        log = Path("/usr/local/var/log/lanrelay/lanrelay.log")
+        for name, content in (
+            ("lanrelay.agent.plist", plists.agent(command, log)),
+            ("lanrelay.agent-osascript.plist", plists.osascript_agent(command, log)),
+            ("lanrelay.daemon.plist", plists.daemon(command, log, "your-user-name")),
+        ):
+            self.assertEqual(self.load(name), content)
+            self.assertEqual(content["Label"] + ".plist", name)
 
-    def test_both_are_started_again_only_when_they_fail(self) -> None:
-        for name in ("lanrelay.agent.plist", "lanrelay.daemon.plist"):
-            content = self.load(name)
+    def test_all_are_started_again_only_when_they_fail(self) -> None:
+        for path in CONF.glob("*.plist"):
+            content = self.load(path.name)
             self.assertIs(content["RunAtLoad"], True)
             self.assertEqual(content["KeepAlive"], {"SuccessfulExit": False})
 
-    def test_the_daemon_starts_the_relay_in_the_foreground_and_not_as_root(self) -> None:
+    def test_the_daemon_does_not_run_as_root(self) -> None:
         content = self.load("lanrelay.daemon.plist")
         self.assertEqual(command_problem(content["ProgramArguments"]), "")
         self.assertNotIn(content["UserName"], ("", "root"))
         self.assertEqual(content["Umask"], 0o077)
 
-    def test_the_agent_is_started_by_osascript(self) -> None:
+    def test_one_agent_is_started_by_osascript(self) -> None:
         """So that osascript is the responsible process, which is reported to have access to the LAN."""
-        osascript, option, script = self.load("lanrelay.agent.plist")["ProgramArguments"]
+        osascript, option, script = self.load("lanrelay.agent-osascript.plist")["ProgramArguments"]
         self.assertEqual((osascript, option), ("/usr/bin/osascript", "-e"))
         self.assertTrue(script.startswith('do shell script "') and script.endswith('"'), script)
         shell = script.removeprefix('do shell script "').removesuffix('"')

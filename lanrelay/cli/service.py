@@ -1,0 +1,237 @@
+"""C{lanrelay service}: has the system start the relay, and sees whether it reaches the LAN."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from lanrelay.config import model
+from lanrelay.errors import StartError
+from lanrelay.setup import commands
+from lanrelay.setup.commands import Runner
+from lanrelay.setup.installer import Failed, Installer, Running, shown, upstreams
+from lanrelay.setup.mode import Machine, Mode
+from lanrelay.setup.modes import MODES, default_mode
+
+DESCRIPTION = """\
+Have the system start the relay, at login or at boot. `install` writes the file that this takes, starts
+the relay and asks it to reach each upstream of its configuration; `status` says what is installed;
+`uninstall` takes it away."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """0 when all is well, 1 when it is not, 2 for a wrong command line."""
+    import argparse
+
+    parser = argparse.ArgumentParser(prog="lanrelay service", description=DESCRIPTION)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    install = actions.add_parser("install", help="write the files, start the relay, try its upstreams")
+    install.add_argument("-c", "--config", metavar="FILE", type=Path, required=True)
+    install.add_argument("--dry-run", action="store_true", help="show the files and commands, do nothing")
+    install.add_argument("--force", action="store_true", help="overwrite files without keeping a copy")
+    install.add_argument("--user", help="who the relay runs as, for a launchd daemon that root installs")
+    status = actions.add_parser("status", help="say which modes are installed and whether they run")
+    uninstall = actions.add_parser("uninstall", help="stop the relay and remove the files")
+    for action in (install, status, uninstall):
+        action.add_argument("--mode", choices=list(MODES), help="the way to start it")
+    options = parser.parse_args(arguments)
+    service = Service(user=getattr(options, "user", None))
+    try:
+        if options.action == "install":
+            return service.install(options.config, options.mode, dry_run=options.dry_run, force=options.force)
+        if options.action == "status":
+            return service.status(options.mode)
+        return service.uninstall(options.mode)
+    except (Failed, StartError) as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+class Service:
+    """
+    The three actions, on this machine.
+
+    @param machine: found out where it is not given.
+    @param running: makes the client of the control socket; C{None} where the configuration has none.
+    """
+
+    def __init__(
+        self,
+        *,
+        user: str | None = None,
+        machine: Machine | None = None,
+        runner: Runner = commands.run,
+        running: Callable[[model.Config], Running | None] | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        python: Path | None = None,
+    ) -> None:
+        self._machine = machine or this_machine(user)
+        self._run = runner
+        self._running = running or _running
+        self._pause = pause
+        # Not resolved: through its link a virtual environment's Python knows which one it is of.
+        self._python = python or Path(os.path.abspath(sys.executable))
+
+    # --- install ---
+
+    def install(self, file: Path, name: str | None, *, dry_run: bool, force: bool) -> int:
+        """
+        @raise Failed: it does not run.
+        @raise StartError: a path cannot be written into the files.
+        """
+        path = Path(os.path.abspath(file))
+        config = self._checked(path)
+        mode = self._mode(name or default_mode(self._machine))
+        installer = self._installer(mode)
+        command = [str(self._python.with_name("twistd")), "-n", "--pidfile=", "lanrelay", "-c", str(path)]
+        if dry_run:
+            for line in installer.describe(command):
+                print(line)
+            return 0
+        if mode.needs_root and not self._machine.root:
+            raise Failed(f"The mode {mode.name} needs root:\n{self._command('install', mode.name, path)}")
+        self._findable()
+        installer.install(command, path, force=force)
+        return self._try(installer, config, path)
+
+    def _checked(self, path: Path) -> model.Config:
+        """
+        The configuration, with a word about variables that are set in this shell only.
+
+        @raise Failed: it is wrong.
+        """
+        from lanrelay.config.load import ConfigErrors, load
+
+        try:
+            config = load(path)
+        except ConfigErrors as errors:
+            raise Failed(str(errors)) from None
+        try:
+            load(path, environment=self._environment())
+        except ConfigErrors as errors:
+            print(
+                f"{errors}\nThe service will not have this shell's environment variables. Put what is secret "
+                "into a file, as in ${file:token}, or set the variable in the file that starts the service.",
+                file=sys.stderr,
+            )
+        return config
+
+    def _environment(self) -> Mapping[str, str]:
+        machine = self._machine
+        return {"HOME": str(machine.home), "USER": machine.user, "LOGNAME": machine.user, "PATH": os.defpath}
+
+    def _findable(self) -> None:
+        # Without what a shell adds: PYTHONPATH, and the folder that we are in.
+        program = "import sys; sys.path[:] = [one for one in sys.path if one]; import lanrelay.tap"
+        answer = self._run(("env", "-u", "PYTHONPATH", str(self._python), "-c", program))
+        if not answer.good:
+            raise Failed(
+                f"{self._python} finds lanrelay only from here, a service would not ({answer.reason}): "
+                f"`{self._python} -m pip install .` in the checkout installs it."
+            )
+        if not self._python.with_name("twistd").exists():
+            raise Failed(
+                f"There is no twistd beside {self._python}: install lanrelay into a virtual environment."
+            )
+
+    def _try(self, installer: Installer, config: model.Config, path: Path) -> int:
+        running = self._running(config)
+        if running is None:
+            print("The configuration has no control socket, so the relay cannot be asked what it reaches.")
+            return 0
+        installer.wait(running)
+        if installer.reach(running, upstreams(config)):
+            return 0
+        mode = installer.mode
+        print(
+            "No route, at once, to an address of this network: so macOS keeps a program from the LAN, and "
+            f"the mode {mode.name} seems to be kept from it. The one to try next, which takes its place:\n"
+            f"{self._command('install', mode.next, path)}"
+        )
+        return 1
+
+    def _command(self, action: str, mode: str, path: Path | None = None) -> str:
+        sudo = ["sudo"] if MODES[mode].needs_root else []
+        words = [*sudo, str(self._python.with_name("lanrelay")), "service", action, "--mode", mode]
+        return "  " + shown([*words, "-c", str(path)] if path else words)
+
+    # --- status and uninstall ---
+
+    def status(self, name: str | None) -> int:
+        """0 where something is installed."""
+        modes = [self._mode(name)] if name else self._here()
+        installed = [mode for mode in modes if mode.installed]
+        for mode in installed:
+            print(f"{mode.name}: {mode.state(self._run)}\n  file: {mode.path}\n  log:  {mode.log}")
+        if not installed:
+            print(f"Not installed{f' as {name}' if name else ''}.")
+        return 0 if installed else 1
+
+    def uninstall(self, name: str | None) -> int:
+        """
+        @raise Failed: something cannot be removed.
+        """
+        modes = [self._mode(name)] if name else self._here()
+        installed = [mode for mode in modes if mode.installed]
+        for mode in installed:
+            if mode.needs_root and not self._machine.root:
+                raise Failed(f"The mode {mode.name} needs root:\n{self._command('uninstall', mode.name)}")
+        for mode in installed:
+            self._installer(mode).uninstall()
+        if not installed:
+            print(f"Not installed{f' as {name}' if name else ''}.")
+        return 0 if installed else 1
+
+    # --- modes ---
+
+    def _here(self) -> list[Mode]:
+        platform = "darwin" if self._machine.platform == "darwin" else "linux"
+        return [mode(self._machine) for mode in MODES.values() if mode.platform == platform]
+
+    def _mode(self, name: str) -> Mode:
+        for mode in self._here():
+            if mode.name == name:
+                return mode
+        names = ", ".join(mode.name for mode in self._here())
+        raise Failed(f"The mode {name} is not for this system; there are: {names}")
+
+    def _installer(self, mode: Mode) -> Installer:
+        others = [one for one in self._here() if one.name != mode.name]
+        return Installer(mode, others, run=self._run, tell=print, pause=self._pause)
+
+
+def this_machine(user: str | None, *, environment: Mapping[str, str] = os.environ) -> Machine:
+    """
+    What we run on, and for whom: under C{sudo} the one who called it.
+
+    @raise Failed: there is no such user.
+    """
+    import platform
+    import pwd
+
+    root = os.geteuid() == 0
+    try:
+        if user is None and root and environment.get("SUDO_USER"):
+            user = environment["SUDO_USER"]
+        account = pwd.getpwnam(user) if user is not None else pwd.getpwuid(os.geteuid())
+    except KeyError:
+        raise Failed(f"There is no user {user or os.geteuid()}.") from None
+    home = Path(account.pw_dir)
+    own = user is None and bool(environment.get("XDG_CONFIG_HOME"))
+    release = platform.mac_ver()[0] or "0"
+    return Machine(
+        platform=sys.platform,
+        macos=tuple(int(part) for part in release.split(".") if part.isdigit()),
+        root=root,
+        user=account.pw_name,
+        uid=account.pw_uid,
+        home=home,
+        config_home=Path(environment["XDG_CONFIG_HOME"]) if own else home / ".config",
+    )
+
+
+def _running(config: model.Config) -> Running | None:
+    raise NotImplementedError

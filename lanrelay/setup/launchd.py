@@ -1,0 +1,180 @@
+"""The relay as a job of launchd, or as a login item. Not seen on a Mac yet."""
+
+from __future__ import annotations
+
+import plistlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from lanrelay.errors import StartError
+from lanrelay.setup import plists
+from lanrelay.setup.commands import Answer, Runner
+from lanrelay.setup.files import File
+from lanrelay.setup.mode import Mode, Step
+
+# Before a program may look into these macOS asks the user; a job of launchd's is refused without a word.
+_GUARDED = ("Desktop", "Documents", "Downloads", "Library/Mobile Documents", "Library/CloudStorage")
+
+
+class _Launchd(Mode):
+    label: ClassVar[str]
+
+    @property
+    def domain(self) -> str:
+        return f"gui/{self.machine.uid}"
+
+    @property
+    def path(self) -> Path:
+        return self.machine.home / f"Library/LaunchAgents/{self.label}.plist"
+
+    @property
+    def log_file(self) -> Path:
+        return self.machine.home / "Library/Logs/lanrelay.log"
+
+    @property
+    def log(self) -> str:
+        return f"tail {self.log_file}"
+
+    def plist(self, command: Sequence[str]) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def files(self, command: Sequence[str]) -> list[File]:
+        return [File(path=self.path, content=plistlib.dumps(self.plist(command), sort_keys=False))]
+
+    def obstacles(self, config: Path, command: Sequence[str]) -> list[str]:
+        return [
+            f"{path} is below {self.machine.home / folder}, where macOS lets no job of launchd's read: "
+            "move it, to ~/.config/lanrelay for one."
+            for path in dict.fromkeys((config, Path(command[0])))
+            for folder in _GUARDED
+            if path.is_relative_to(self.machine.home / folder)
+        ]
+
+    def start(self) -> list[Step]:
+        return [
+            Step(("launchctl", "bootout", f"{self.domain}/{self.label}"), needed=False),
+            # While the job before it is still ending, this fails with "5: Input/output error".
+            Step(("launchctl", "bootstrap", self.domain, str(self.path)), tries=6),
+        ]
+
+    def stop(self) -> list[Step]:
+        return [Step(("launchctl", "bootout", f"{self.domain}/{self.label}"), needed=False)]
+
+    def state(self, run: Runner) -> str:
+        shown = run(("launchctl", "print", f"{self.domain}/{self.label}"))
+        if not shown.good:
+            return "not loaded"
+        return _launchd_state(shown)
+
+
+def _launchd_state(shown: Answer) -> str:
+    """From the first level of what C{launchctl print} says; Apple calls its format no interface."""
+    fields = {}
+    for line in shown.output.splitlines():
+        name, equals, value = line.strip().partition(" = ")
+        if equals and name not in fields:
+            fields[name] = value
+    state = fields.get("state", "loaded")
+    if state == "running" and "pid" in fields:
+        return f"running (process {fields['pid']})"
+    if "last exit code" in fields:
+        return f"{state} (last exit code {fields['last exit code']})"
+    return state
+
+
+class Agent(_Launchd):
+    """An agent that starts the relay itself: enough up to macOS 14."""
+
+    name = "agent"
+    next = "agent-osascript"
+    label = plists.AGENT
+
+    def plist(self, command: Sequence[str]) -> dict[str, Any]:
+        return plists.agent(command, self.log_file)
+
+
+class OsascriptAgent(_Launchd):
+    """An agent that goes through osascript, which is reported to have access to the LAN."""
+
+    name = "agent-osascript"
+    next = "login-item"
+    label = plists.OSASCRIPT_AGENT
+
+    def plist(self, command: Sequence[str]) -> dict[str, Any]:
+        return plists.osascript_agent(command, self.log_file)
+
+
+class Daemon(_Launchd):
+    """A daemon with C{UserName}."""
+
+    name = "daemon"
+    needs_root = True
+    next = "login-item"
+    label = plists.DAEMON
+
+    @property
+    def domain(self) -> str:
+        return "system"
+
+    @property
+    def path(self) -> Path:
+        return Path(f"/Library/LaunchDaemons/{self.label}.plist")
+
+    def plist(self, command: Sequence[str]) -> dict[str, Any]:
+        if self.machine.user == "root":
+            raise StartError(
+                "the daemon would run as root",
+                remedy="run this with sudo from your own account, or say --user NAME",
+            )
+        return plists.daemon(command, self.log_file, self.machine.user)
+
+
+class LoginItem(Mode):
+    """A command file that Terminal runs at each login."""
+
+    name = "login-item"
+    next = "daemon"
+
+    @property
+    def path(self) -> Path:
+        return self.machine.home / "Library/Application Support/lanrelay/lanrelay.command"
+
+    @property
+    def log(self) -> str:
+        return "look at the Terminal window that says lanrelay"
+
+    def files(self, command: Sequence[str]) -> list[File]:
+        return [File(path=self.path, content=plists.command_file(command).encode(), mode=0o755)]
+
+    def start(self) -> list[Step]:
+        item = f"{{path:{plists.applescript_string(str(self.path))}, hidden:false}}"
+        return [
+            self._forget(),
+            Step(
+                _system_events(f"make login item at end with properties {item}"),
+                needed=False,
+                otherwise=f"add {self.path} under System Settings, General, Login Items",
+            ),
+            Step(("open", "-a", "Terminal", str(self.path))),
+        ]
+
+    def stop(self) -> list[Step]:
+        return [self._forget()]
+
+    def _forget(self) -> Step:
+        return Step(
+            _system_events('delete (every login item whose name is "lanrelay.command")'), needed=False
+        )
+
+    def state(self, run: Runner) -> str:
+        found = run(("pgrep", "-f", "twistd.* lanrelay -c "))
+        numbers = found.output.split()
+        return f"running (process {', '.join(numbers)})" if found.good and numbers else "not running"
+
+    def hints(self, run: Runner) -> list[str]:
+        return ["It runs in a Terminal window, from each login on; closing the window stops it."]
+
+
+def _system_events(what: str) -> tuple[str, ...]:
+    return ("osascript", "-e", f'tell application "System Events" to {what}')

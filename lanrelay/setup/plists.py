@@ -1,0 +1,80 @@
+"""launchd's property lists, as what C{plistlib} writes, and the command file of a login item."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+AGENT = "lanrelay.agent"
+OSASCRIPT_AGENT = "lanrelay.agent-osascript"
+DAEMON = "lanrelay.daemon"
+
+
+def agent(command: Sequence[str], log: Path) -> dict[str, Any]:
+    """An agent that starts the relay itself, as macOS up to 14 lets it reach the LAN."""
+    return {
+        "Label": AGENT,
+        "ProgramArguments": list(command),
+        "StandardOutPath": str(log),
+        "StandardErrorPath": str(log),
+        **_always(),
+    }
+
+
+def osascript_agent(command: Sequence[str], log: Path) -> dict[str, Any]:
+    """
+    An agent whose responsible process is C{/usr/bin/osascript}.
+
+    The relay is osascript's child, so it is no job of launchd's and gets no C{launchd:} sockets.
+    """
+    shell = f"exec {shlex.join(command)} >> {shlex.quote(str(log))} 2>&1"
+    return {
+        "Label": OSASCRIPT_AGENT,
+        "ProgramArguments": ["/usr/bin/osascript", "-e", f"do shell script {applescript_string(shell)}"],
+        "StandardErrorPath": str(log.with_name("osascript.log")),
+        **_always(),
+    }
+
+
+def daemon(command: Sequence[str], log: Path, user: str) -> dict[str, Any]:
+    """
+    A daemon that runs as C{user}; access to the LAN comes from being a daemon, not from being root.
+
+    C{Umask} is a number: 63 is 0077.
+    """
+    return {
+        "Label": DAEMON,
+        "UserName": user,
+        "ProgramArguments": list(command),
+        "StandardOutPath": str(log),
+        "StandardErrorPath": str(log),
+        "Umask": 0o077,
+        **_always(),
+    }
+
+
+def _always() -> dict[str, Any]:
+    return {
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},
+        "ThrottleInterval": 10,
+        "ProcessType": "Interactive",
+    }
+
+
+def applescript_string(text: str) -> str:
+    """A literal of AppleScript."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def command_file(command: Sequence[str]) -> str:
+    """What Terminal runs for a login item: it becomes the relay, so that a closing window stops it."""
+    return f"""\
+#!/bin/bash
+# lanrelay in a Terminal window: macOS gives what Terminal starts access to the LAN.
+# Written by `lanrelay service install --mode login-item`. Closing the window stops the relay.
+exec {shlex.join(command)}
+"""
