@@ -26,23 +26,22 @@ _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
 
 
 class _Whole:
-    """Content that is collected, up to a limit."""
+    """Content that is collected, up to a limit; in one piece, for it may come byte by byte."""
 
-    __slots__ = ("parts", "room")
+    __slots__ = ("_collected", "_limit")
 
     def __init__(self, limit: int) -> None:
-        self.parts: list[bytes] = []
-        self.room = limit
+        self._collected = bytearray()
+        self._limit = limit
 
     def add(self, data: bytes) -> bool:
         """C{False}: this was too much."""
-        self.parts.append(data)
-        self.room -= len(data)
-        return self.room >= 0
+        self._collected += data
+        return len(self._collected) <= self._limit
 
     @property
     def content(self) -> bytes:
-        return b"".join(self.parts)
+        return bytes(self._collected)
 
 
 class _HeldAnswer(_Whole):
@@ -64,21 +63,18 @@ class _HeldAnswer(_Whole):
         self.trailers = NO_FIELDS
 
     def feed(self, data: bytes) -> bytes:
-        return b"" if self.add(data) else self.let_go()
-
-    def finish(self) -> bytes:
-        content = self.content
-        if self.rewrite is not None:
-            new = self.rewrite(content)
-            if new != content:
-                self.head = replace(self.head, headers=changed_document(self.head.headers, len(new)))
-                self.parts = [new]
-        return self.let_go()
-
-    def let_go(self) -> bytes:
-        """The head is sent, and the content is to be sent, with which the exchange is as any other."""
+        if self.add(data):
+            return b""
         self.send_head(self.head)
         return self.content
+
+    def finish(self) -> bytes:
+        came = self.content
+        content = came if self.rewrite is None else self.rewrite(came)
+        if content != came:
+            self.head = replace(self.head, headers=changed_document(self.head.headers, len(content)))
+        self.send_head(self.head)
+        return content
 
     def pause(self) -> None: ...
     def resume(self) -> None: ...
