@@ -43,13 +43,26 @@
     if (!old.matches("time[data-form]")) fill(old, wanted);
   };
 
+  // Those with an id are found again by it, wherever they are; the others by their place.
   const fill = (old, wanted) => {
-    const ids = new Set([...wanted.children].map((each) => each.id).filter(Boolean));
-    for (const each of [...old.children]) if (each.id && !ids.has(each.id)) each.remove(); // rows that have gone
-    const kept = [...old.childNodes];
-    const come = [...wanted.childNodes];
-    come.forEach((each, index) => (index < kept.length ? become(kept[index], each) : old.append(each)));
-    kept.slice(come.length).forEach((each) => each.remove());
+    let here = old.firstChild;
+    const drop = () => {
+      const next = here.nextSibling;
+      here.remove();
+      here = next;
+    };
+    for (const each of [...wanted.childNodes]) {
+      const same = each.id && [...old.children].find((one) => one.id === each.id);
+      if (same) while (here && here !== same) drop();
+      if (here && (same ? here === same : !each.id && !here.id)) {
+        const next = here.nextSibling;
+        become(here, each);
+        here = next;
+      } else {
+        old.insertBefore(each, here);
+      }
+    }
+    while (here) drop();
   };
 
   const shown = (text, lost) => {

@@ -179,9 +179,9 @@ def _upstreams(document: Json, show: _Times) -> Html:
             _upstream_state(one, show),
             f"{one['open']:,}",
             f"{one['idle']:,}",
-            _upstream_notes(one, show),
+            _upstream_notes(one, show, f"history-{index}"),
         ]
-        for one in document["upstreams"]
+        for index, one in enumerate(document["upstreams"])
     ]
     columns = ["=Listener", "Upstream", "=State", "#In use", "#Idle", "Last error and history"]
     return _section("upstreams", "Upstreams", columns, rows, empty="No listener has an upstream of its own.")
@@ -217,7 +217,7 @@ def _upstream_state(one: Json, show: _Times) -> Html:
     return state
 
 
-def _upstream_notes(one: Json, show: _Times) -> Html:
+def _upstream_notes(one: Json, show: _Times, key: str) -> Html:
     error = one["last_error"]
     text = Html("") if error is None else _explained(error["error"], error["what"], error["remedy"])
     changes = one["history"]
@@ -227,7 +227,7 @@ def _upstream_notes(one: Json, show: _Times) -> Html:
             for each in changes
         ]
         count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} of state"
-        text = Html(f"{text}{tag('details', tag('summary', count), tag('ol', *items))}")
+        text = Html(f"{text}{tag('details', tag('summary', count), tag('ol', *items), id=key)}")
     return text or html("none")
 
 

@@ -98,8 +98,8 @@ class Page:
         self._session: str | None = None
         self.complaints: list[str] = []
         self.asked: list[str] = []
-        target = self.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target: str = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network", "DOM", "Accessibility"):
             self.call(f"{domain}.enable")
 
@@ -129,6 +129,11 @@ class Page:
             self.complaints.append(json.dumps(parameters["exceptionDetails"]))
         elif event == "Runtime.consoleAPICalled":
             self.complaints.append(json.dumps(parameters["args"]))
+
+    def close(self) -> None:
+        """It is of no more use."""
+        self._session = None
+        self.call("Target.closeTarget", targetId=self._target)
 
     # --- how it looks ---
 
