@@ -57,6 +57,24 @@ def raise_descriptor_limit(needed: int) -> int:
     return soft
 
 
+_SPARE = 256
+"""For what is no connection: log, reactor, listening sockets, health checks, idle pooled connections."""
+
+
+def descriptors_for(connections: int) -> int:
+    """How many it takes: each has one of its own, and one to the upstream."""
+    return _SPARE + 2 * connections
+
+
+def connections_within(descriptors: int) -> int:
+    """
+    How many there can be at a time; the others are better left waiting than let in without an upstream.
+
+    Where descriptors are few, so is what is spared for the rest, down to a half of them.
+    """
+    return max(1, (descriptors - min(_SPARE, descriptors // 2)) // 2)
+
+
 # --- signals ---
 
 

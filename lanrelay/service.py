@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +24,18 @@ from lanrelay.listeners.base import Environment, ListenerService
 from lanrelay.notify import Notifier
 from lanrelay.observe.accesslog import AccessLog
 from lanrelay.observe.ledger import Ledger
-from lanrelay.process import OwnPorts, Signals, raise_descriptor_limit
+from lanrelay.process import (
+    OwnPorts,
+    Signals,
+    connections_within,
+    descriptors_for,
+    raise_descriptor_limit,
+)
 from lanrelay.reload.blueprints import CONTROL, blueprints, logged
 from lanrelay.reload.change import Change, Part
 from lanrelay.reload.watch import FileWatch
 from lanrelay.transport.bind import unused_sockets
+from lanrelay.transport.port import Gate
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.resolve import Resolver
 from lanrelay.upstream.wakeup import Wakeup
@@ -36,8 +45,10 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 
-_SPARE_DESCRIPTORS = 256
-"""For what is no connection: log, reactor, listening sockets, health checks, idle pooled connections."""
+_FEW_CONNECTIONS = 500
+_DEFAULT_CONNECTIONS = next(
+    field.default for field in fields(model.Listener) if field.name == "max_connections"
+)
 
 
 class RelayService(Service):
@@ -71,6 +82,7 @@ class RelayService(Service):
         self._reactor = reactor
         self._begun = time.monotonic() if begun is None else begun
         self._own_ports = OwnPorts()
+        self._room = Gate(sys.maxsize)
         self._resolver = Resolver(reactor)
         self.notifier = Notifier(reactor, os.environ, describe=self._in_brief)
         self._wakeup = Wakeup(reactor, self._woken)
@@ -95,6 +107,7 @@ class RelayService(Service):
             dialer=Dialer(reactor, self._resolver),
             ledger=self.ledger,
             forbidden=self._own_ports.forbidden,
+            room=self._room,
         )
         self._commands: dict[str, Command] = {
             "hello": self._hello,
@@ -390,15 +403,20 @@ class RelayService(Service):
                         )
 
     def _provide_descriptors(self) -> None:
-        # Each connection of a client has one of its own and one to the upstream.
-        needed = _SPARE_DESCRIPTORS + sum(2 * listener.config.max_connections for listener in self.listeners)
-        granted = raise_descriptor_limit(needed)
-        if granted < needed:
-            self.log.warn(
-                "the system grants {granted} open files, but max_connections of all listeners need {needed}: "
-                "raise the limit (ulimit -n, LimitNOFILE= of systemd) or lower max_connections",
+        wanted = [listener.config.max_connections for listener in self.listeners if listener.relays]
+        granted = raise_descriptor_limit(descriptors_for(sum(wanted)))
+        room = connections_within(granted)
+        self._room.resize(room)
+        if room < sum(wanted):
+            # Nobody reaches the default of thousands for each listener; who has set more wants to know.
+            few = room < _FEW_CONNECTIONS or any(_DEFAULT_CONNECTIONS != one > room for one in wanted)
+            (self.log.warn if few else self.log.debug)(
+                "the system grants {granted} open files, which is room for {room} connections at a time of "
+                "{wanted} that max_connections of all listeners allow; more wait until one ends "
+                "(ulimit -n, or LimitNOFILE= of systemd, raises it)",
                 granted=granted,
-                needed=needed,
+                room=room,
+                wanted=sum(wanted),
             )
 
     def _woken(self, seconds: float) -> None:

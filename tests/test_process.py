@@ -12,7 +12,14 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay import process
-from lanrelay.process import OwnPorts, Signals, follow_monotonic_clock, raise_descriptor_limit
+from lanrelay.process import (
+    OwnPorts,
+    Signals,
+    connections_within,
+    descriptors_for,
+    follow_monotonic_clock,
+    raise_descriptor_limit,
+)
 
 
 class ClockTests(SynchronousTestCase):
@@ -96,6 +103,16 @@ class DescriptorTests(SynchronousTestCase):
     def test_what_the_system_refuses_altogether_is_borne(self) -> None:
         self.limits(256, 65536, refuses_over=0)
         self.assertEqual(raise_descriptor_limit(8192), 256)
+
+
+class RoomTests(SynchronousTestCase):
+    def test_what_is_needed_is_enough(self) -> None:
+        for connections in (256, 1000, 100_000):
+            self.assertEqual(connections_within(descriptors_for(connections)), connections)
+
+    def test_few_descriptors_leave_some_for_the_rest(self) -> None:
+        for descriptors, connections in ((1024, 384), (256, 64), (64, 16), (3, 1), (0, 1)):
+            self.assertEqual(connections_within(descriptors), connections)
 
 
 class FakeReactor:

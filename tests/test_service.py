@@ -154,11 +154,37 @@ class ServiceTests(SynchronousTestCase):
         self.assertFalse(any("open files" in line for line in self.logged()))
 
     def test_too_few_descriptors_are_warned_of(self) -> None:
-        self.granted = 1024
+        self.granted = 1024  # room for 384
         self.started(forward())
-        self.assertTrue(
-            any(line.startswith("the system grants 1024 open files, but ") for line in self.logged())
-        )
+        self.assertEqual(self.told(), ["warn"])
+
+    def told(self) -> list[str]:
+        """The levels at which few descriptors were told of."""
+        told = [event for event in self.events if "open files" in formatEvent(event)]
+        return [event["log_level"].name for event in told]
+
+    def test_what_nobody_reaches_is_no_warning(self) -> None:
+        """The default of thousands for each listener is more than most systems grant."""
+        self.granted = 20_000  # room for 9872
+        self.started(*(forward(str(number)) for number in range(5)))
+        self.assertEqual(self.told(), ["debug"])
+
+    def test_who_set_more_himself_is_told(self) -> None:
+        self.granted = 2048  # room for 896
+        self.started(forward(max_connections=1000))
+        self.assertEqual(self.told(), ["warn"])
+        self.events.clear()
+        self.started(forward(max_connections=800))
+        self.assertEqual(self.told(), [])
+
+    def test_connections_that_have_no_descriptors_wait_but_the_admin_page_is_there(self) -> None:
+        self.granted = 64  # room for 16
+        relay = self.started(forward(), admin=model.Admin(listen=(ANY_PORT,)))
+        one, admin = relay.listeners
+        for _ in range(16):
+            Busy(one)
+        self.assertTrue(one._gate.full)
+        self.assertFalse(admin._gate.full)
 
     def test_a_start_that_fails_closes_everything(self) -> None:
         relay = self.relay(forward("one"), forward("two"))

@@ -60,6 +60,7 @@ class ControlService(ListenerService):
     """
 
     kind: ClassVar[str] = "control"
+    relays: ClassVar[bool] = False
 
     def __init__(
         self, environment: Environment, config: model.Control, commands: Mapping[str, Command]

@@ -57,6 +57,7 @@ class AdminService(ListenerService):
     """
 
     kind: ClassVar[str] = "admin"
+    relays: ClassVar[bool] = False
 
     def __init__(self, environment: Environment, config: model.Admin, watched: Watched) -> None:
         # 64 is more than any browser and monitor together keep open. What is under way at a stop ends at

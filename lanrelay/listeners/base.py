@@ -38,6 +38,7 @@ class Environment:
     @ivar forbidden: for an address and a port: why no proxy may dial them (the relay's own admin page and
         forward proxies), or C{None}.
     @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
+    @ivar room: how many connections the process has descriptors for; C{None} where nobody has counted.
     """
 
     reactor: Any
@@ -45,6 +46,7 @@ class Environment:
     ledger: Ledger
     forbidden: Callable[[model.IPAddress, int], str | None]
     inheritance: Inheritance | None = None
+    room: Gate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ class ListenerService(Service):
     that has changed. It opens what is C{missing}; then in one turn of the reactor come C{give_away} of the
     old one, C{succeed} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
 
+    @cvar relays: its connections take two descriptors each, and wait when there are none left.
     @ivar bound: the sockets that listen; empty before C{bind}.
     @ivar notes: what C{bind} passed over, as sentences for the log.
     @ivar given: set before C{bind} where this listener replaces others.
@@ -118,6 +121,7 @@ class ListenerService(Service):
     """
 
     kind: ClassVar[str] = ""
+    relays: ClassVar[bool] = True
     log = Logger()
 
     def __init__(self, environment: Environment, config: model.Listener) -> None:
@@ -130,7 +134,7 @@ class ListenerService(Service):
         self._clients = ClientRules(config.clients)
         self._announcers = ClientRules(config.accept_proxy) if config.accept_proxy else None
         self._tls = ServerContext(config.tls) if config.tls is not None else None
-        self._gate = Gate(config.max_connections)
+        self._gate = Gate(config.max_connections, environment.room if self.relays else None)
         self._ports: list[Port] = []
         self._connections: set[Connection] = set()
         self._gone_early: Connection | None = None

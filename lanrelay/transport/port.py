@@ -29,29 +29,40 @@ class Gate:
     """
     Counts the open connections of a listener; at the limit its ports leave new ones in the kernel's queue.
 
+    @param within: a gate that all have to go through, too: that of the process.
     @ivar open: connections that entered and did not leave.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, within: Gate | None = None) -> None:
         self.limit = limit
+        self.within = within
         self.open = 0
         self._waiting: list[Callable[[], None]] = []
 
     @property
     def full(self) -> bool:
-        """Whether the limit is reached."""
-        return self.open >= self.limit
+        """Whether a limit is reached."""
+        return self.open >= self.limit or self.full_around
+
+    @property
+    def full_around(self) -> bool:
+        """Whether it is not this listener's limit that is reached."""
+        return self.within is not None and self.within.full
 
     def enter(self) -> bool:
         """Take a place; C{False} when there is none. Who got one owes a L{leave}."""
         if self.full:
             return False
         self.open += 1
+        if self.within is not None:
+            self.within.enter()
         return True
 
     def leave(self) -> None:
         """Give a place back."""
         self.open -= 1
+        if self.within is not None:
+            self.within.leave()
         self._let_in()
 
     def resize(self, limit: int) -> None:
@@ -61,16 +72,20 @@ class Gate:
 
     def when_free(self, go_on: Callable[[], None]) -> None:
         """Call C{go_on} once, as soon as there is a place."""
-        if go_on not in self._waiting:
+        if self.open < self.limit and self.within is not None:
+            self.within.when_free(go_on)
+        elif go_on not in self._waiting:
             self._waiting.append(go_on)
 
     def forget(self, go_on: Callable[[], None]) -> None:
         """Take L{when_free} back."""
         if go_on in self._waiting:
             self._waiting.remove(go_on)
+        if self.within is not None:
+            self.within.forget(go_on)
 
     def _let_in(self) -> None:
-        if not self.full:
+        if self.open < self.limit:  # who finds the gate around it full waits there
             waiting, self._waiting = self._waiting, []
             for go_on in waiting:
                 go_on()
@@ -148,6 +163,8 @@ class Port:
             if self.gate.full:
                 self._reactor.removeReader(self)
                 self.gate.when_free(self._go_on)
+                if self.gate.full_around:
+                    self._complain("the limit of open files leaves no room for more (ulimit -n)")
                 return True
             try:
                 sock, address = self.bound.socket.accept()
@@ -177,14 +194,16 @@ class Port:
 
     def _out_of_something(self, error: OSError) -> None:
         """Descriptors or memory: the connection stays in the queue, so the socket stays readable."""
+        self._complain(error.strerror or str(error))
+        self._reactor.removeReader(self)
+        if self._pause is None:
+            self._pause = self._reactor.callLater(_SHORTAGE_PAUSE, self._pause_over)
+
+    def _complain(self, reason: str) -> None:
         now = self._reactor.seconds()
         if self._complained is None or now - self._complained >= _COMPLAINT_INTERVAL:
             self._complained = now
-            self.log.warn(
-                "{name}: new connections wait: {reason}", name=self.bound.name, reason=error.strerror or error
-            )
-        self._reactor.removeReader(self)
-        self._pause = self._reactor.callLater(_SHORTAGE_PAUSE, self._pause_over)
+            self.log.warn("{name}: new connections wait: {reason}", name=self.bound.name, reason=reason)
 
     def _pause_over(self) -> None:
         self._pause = None

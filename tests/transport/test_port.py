@@ -236,6 +236,42 @@ class GateTests(PortTestCase):
         self.gate.leave()
         self.assertFalse(self.reads(port))
 
+    def test_one_gate_within_another(self) -> None:
+        """The listeners share what the process has."""
+        warnings: list[str] = []
+        self.patch(Port, "log", self)
+        self.warn = lambda text, **fields: warnings.append(text.format(**fields))
+        around = Gate(2)
+        ports, gates = [], [Gate(10, around), Gate(1, around)]
+        for gate, bound in zip(gates, self.bind(LocalhostAddress(port=0)), strict=True):
+            self.gate = gate
+            port = self.port(bound)
+            port.start()
+            self.connect(3, bound)
+            ports.append(port)
+        first, second = ports
+        first.doRead()
+        self.assertEqual((len(self.streams), around.open), (2, 2))
+        second.doRead()
+        self.assertEqual((len(self.streams), gates[1].open), (2, 0))
+        self.assertFalse(self.reads(first) or self.reads(second))
+        self.assertEqual(len(warnings), 2)
+        self.assertIn("ulimit -n", warnings[0])
+        gates[0].leave()
+        self.assertTrue(self.reads(first) and self.reads(second))
+        second.doRead()
+        self.assertEqual((gates[1].open, around.open), (1, 2))
+        gates[0].leave()
+        self.assertTrue(self.reads(first))
+        self.assertFalse(self.reads(second))  # its own limit
+        gates[1].leave()
+        self.assertTrue(self.reads(second))
+        around.resize(0)
+        second.doRead()
+        second.stop()
+        around.resize(10)
+        self.assertFalse(self.reads(second))
+
     def test_enter_and_leave(self) -> None:
         gate = Gate(1)
         self.assertTrue(gate.enter())
