@@ -17,9 +17,6 @@ Json = dict[str, Any]
 SESSIONS = 100
 """How many open sessions the page shows; people do not read more, and C{/status.json} has them."""
 
-SOON = 14
-"""Days before its end from which on a certificate is a problem: half of what ACME leaves when it renews."""
-
 
 class Html(str):
     """What is HTML already. Any other string is escaped before it gets into the page."""
@@ -139,7 +136,7 @@ def _problems(document: Json) -> list[tuple[str, str]]:
         whose = one["upstream"] or "this listener"
         if days < 0:
             found.append(("bad", f"{one['listener']}: the certificate of {whose} has expired"))
-        elif days < SOON:
+        elif one["ends_soon"]:
             found.append(("poor", f"{one['listener']}: the certificate of {whose} ends in {_days(days)}"))
     last = document["last_reload"]
     if last is not None and not last["ok"]:
@@ -308,7 +305,7 @@ def _certificates(document: Json) -> Html:
             _lines([", ".join(one["names"]) or "no name", one["subject"]]),
             one["issuer"],
             one["not_after"][:10],
-            _left(one["days_left"]),
+            _left(one),
         ]
         for one in document["certificates"]
     ]
@@ -317,12 +314,11 @@ def _certificates(document: Json) -> Html:
     return _section("certificates", "Certificates", columns, rows, empty=empty)
 
 
-def _left(days: int) -> Html:
+def _left(one: Json) -> Html:
+    days = one["days_left"]
     if days < 0:
         return _badge("bad", "expired")
-    if days < SOON:
-        return _badge("poor", _days(days))
-    return html(_days(days))
+    return _badge("poor", _days(days)) if one["ends_soon"] else html(_days(days))
 
 
 def _days(days: int) -> str:

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,12 @@ Json = dict[str, Any]
 
 SESSIONS = 1000
 """How many open sessions the document holds at most; a session is 500 bytes of it."""
+
+SOON = timedelta(days=14)
+"""
+Before its end a certificate is a problem: ACME clients should have renewed it by then. Of one that lives for
+less, it is the last quarter of its life (Caddy's own live 12 hours).
+"""
 
 RELOADS = 10
 """How many reloads are remembered."""
@@ -363,4 +369,5 @@ def _certificates(watched: Watched, found: Iterable[Lead], now: float) -> Iterat
             "not_before": info.not_before.isoformat(),
             "not_after": info.not_after.isoformat(),
             "days_left": left.days,
+            "ends_soon": left < min(SOON, (info.not_after - info.not_before) / 4),
         }

@@ -66,6 +66,7 @@ DOCUMENT: dict[str, Any] = {
             "not_before": "2026-01-01T00:00:00+00:00",
             "not_after": "2026-12-01T00:00:00+00:00",
             "days_left": 10,
+            "ends_soon": True,
         }
     ],
     "sessions_open": 2,
@@ -274,16 +275,16 @@ class PartsTests(SynchronousTestCase):
             self.assertEqual(found, ["not verified", expected])
 
     def test_a_certificate_near_its_end(self) -> None:
-        for days, expected, problems in (
-            (-1, "expired", 1),
-            (0, "less than a day", 1),
-            (1, "1 day", 1),
-            (13, "13 days", 1),
-            (14, "14 days", 0),
-            (1000, "1,000 days", 0),
+        for days, soon, expected, problems in (
+            (-1, True, "expired", 1),
+            (0, True, "less than a day", 1),
+            (1, True, "1 day", 1),
+            (13, True, "13 days", 1),
+            (5, False, "5 days", 0),
+            (1000, False, "1,000 days", 0),
         ):
             document = {**deepcopy(EMPTY), "certificates": deepcopy(DOCUMENT["certificates"])}
-            document["certificates"][0]["days_left"] = days
+            document["certificates"][0].update(days_left=days, ends_soon=soon)
             parts = render(document, moving=True)
             self.assertTrue(text_of(parts["certificates"]).endswith(expected), parts["certificates"])
             self.assertEqual(parts["problems"].count("<li"), problems)

@@ -13,6 +13,7 @@ from lanrelay.admin.status import Reload, WallClock, leads, status, unready
 from lanrelay.config import model
 from lanrelay.errors import CheckFailed, ConnectionRefused
 from lanrelay.listeners.tcp_forward import TcpForwardService
+from lanrelay.transport.verify import CertificateInfo
 from lanrelay.upstream.dial import Dialed
 from tests.admin.support import ANY_PORT, WatchedTestCase, https
 from tests.support.listening import tcp_upstreams
@@ -152,6 +153,25 @@ class CertificateTests(WatchedTestCase):
             },
         )
         self.assertIs(upstream.certificate, upstream.certificate)  # parsed once
+
+    def test_what_is_soon_depends_on_how_long_it_lives(self) -> None:
+        service = self.proxy(("/", https()))
+        (upstream,) = service.groups[0].members
+        now = datetime.now(timezone.utc)
+        for lived, left, soon in (
+            (timedelta(days=360), timedelta(days=15), False),
+            (timedelta(days=360), timedelta(days=13), True),
+            (timedelta(hours=6), timedelta(hours=6), False),
+            (timedelta(hours=10), timedelta(hours=2), True),
+            (timedelta(days=10), -timedelta(seconds=1), True),
+        ):
+            upstream._shown = shown = object()
+            info = CertificateInfo(
+                subject="CN=a", issuer="CN=b", names=(), not_before=now - lived, not_after=now + left
+            )
+            upstream._certificate = (shown, info)
+            (one,) = status(self.watched)["certificates"]
+            self.assertEqual(one["ends_soon"], soon, (lived, left))
 
     def test_an_unreadable_one_is_none(self) -> None:
         service = self.proxy(("/", https()))
