@@ -113,6 +113,7 @@ class RelayService(Service):
             "hello": self._hello,
             "status": self._status,
             "reload": self._asked_to_reload,
+            "probe": self._asked_to_probe,
         }
         self._parts = [
             Part(wanted=one.wanted, listener=one.build(self._environment))
@@ -364,11 +365,16 @@ class RelayService(Service):
         return {"pid": os.getpid(), "version": VERSION}
 
     def _status(self, request: Json, tell: Tell) -> object:
-        return {"pid": os.getpid(), **status(self.watched)}
+        return status(self.watched)
 
     def _asked_to_reload(self, request: Json, tell: Tell) -> object:
         outcome = self.reload("lanrelay reload")
         return {"ok": outcome.ok, "errors": outcome.errors, "changes": outcome.changes}
+
+    async def _asked_to_probe(self, request: Json, tell: Tell) -> object:
+        from lanrelay.admin.probes import probe_all  # rarely asked for
+
+        return await probe_all(self._environment, self.listeners, str(request.get("upstream") or ""), tell)
 
     # --- what the log says at start ---
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -212,6 +213,7 @@ def status(watched: Watched, *, sessions: int = SESSIONS) -> Json:
     reloads = [_reload(one) for one in reversed(watched.reloads)]
     return {
         "version": watched.version,
+        "pid": os.getpid(),
         "config": str(watched.config.path),
         "started": moment(watched.started),
         "now": moment(now),

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 COMMANDS = {
     "check": "check a configuration file and show what it comes to",
     "demo": "show a private HTTPS host being used through the relay",
+    "status": "show what the running relay is doing",
+    "reload": "have the running relay read its configuration anew",
+    "probe": "have the running relay reach an upstream, and show each step",
 }
 
 HELP = """usage: lanrelay COMMAND [OPTION ...]

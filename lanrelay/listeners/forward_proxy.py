@@ -42,6 +42,9 @@ class ForwardProxyService(ListenerService):
             except StartError as error:
                 raise self.start_error(error) from error
 
+    def stale(self) -> bool:
+        return self.credentials is not None and self.credentials.changed()
+
     def bind(self) -> None:
         super().bind()
         parent = self.parent

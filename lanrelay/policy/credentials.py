@@ -47,6 +47,7 @@ class Credentials:
         self._entries: dict[bytes, _Entry] = {}
         self._others: tuple[_Entry, ...] = ()
         self._verified: dict[bytes, None] = {}
+        self._content: bytes | None = None  # of the file, as its hash
 
     def load(self) -> None:
         """
@@ -59,10 +60,21 @@ class Credentials:
             for name, password in self._auth.users.items()
         }
         if self._auth.file is not None:
-            entries.update(_read_htpasswd(self._auth.file))
+            content = _content(self._auth.file)
+            self._content = self._digest(content)
+            entries.update(_read_htpasswd(self._auth.file, content))
         self._entries = entries
         self._others = tuple(entries.values())
         self._verified.clear()
+
+    def changed(self) -> bool:
+        """Whether the file is not what was loaded."""
+        if self._auth.file is None:
+            return False
+        try:
+            return self._digest(_content(self._auth.file)) != self._content
+        except StartError:
+            return True
 
     def check(self, username: str, password: str) -> bool:
         """Whether these are right. The first check of a bcrypt entry takes the CPU for some 50 ms."""
@@ -159,14 +171,17 @@ class _Bcrypt:
             return False  # a NUL byte, in some versions of the package
 
 
-def _read_htpasswd(path: Path) -> dict[bytes, _Entry]:
+def _content(path: Path) -> bytes:
     try:
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise StartError(
             f"auth.file: cannot read {path}: {error.strerror or error}",
             remedy=f"make it with `htpasswd -cB {path} NAME`, or correct the path",
         ) from None
+
+
+def _read_htpasswd(path: Path, content: bytes) -> dict[bytes, _Entry]:
     entries: dict[bytes, _Entry] = {}
     seen: dict[bytes, int] = {}
     for number, raw in enumerate(content.splitlines(), 1):

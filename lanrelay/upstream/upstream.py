@@ -45,6 +45,7 @@ class Upstream:
     @ivar target: what is dialed: C{address} if that is set, else the URL's host and port.
     @ivar tls: its trust, or C{None} without TLS.
     @ivar parent: the proxy through which it is reached, if any.
+    @ivar health: how it is checked, if it is.
     @ivar up: whether it is taken to be there. Only health checks make it C{False}: without them it stays up.
     @ivar open: connections in use; counted by who uses them, read by least-connections.
     @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
@@ -65,7 +66,7 @@ class Upstream:
         self._reactor = reactor
         self._dialer = dialer
         self._timeouts = timeouts
-        self._health = health
+        self.health = health
         self._streak = 0  # checks and dials that contradict C{up}, in a row
         self.config = config
         self.name = str(config.url)
@@ -98,7 +99,7 @@ class Upstream:
         self, config: model.Upstream, timeouts: model.Timeouts, health: model.Health | None
     ) -> bool:
         """Whether another one of these records would be no different."""
-        return (self.config, self._timeouts, self._health) == (config, timeouts, health)
+        return (self.config, self._timeouts, self.health) == (config, timeouts, health)
 
     @property
     def insecure(self) -> bool:
@@ -194,7 +195,7 @@ class Upstream:
         """A dial or a check was good."""
         self.last_error = None
         self._streak = 0 if self.up else self._streak + 1
-        if not self.up and (self._health is None or self._streak >= self._health.rise):
+        if not self.up and (self.health is None or self._streak >= self.health.rise):
             self._change(True, None)
         self._tell()
 
@@ -204,7 +205,7 @@ class Upstream:
             return
         self.last_error = error
         self._streak = self._streak + 1 if self.up else 0
-        if self.up and self._health is not None and self._streak >= self._health.fall:
+        if self.up and self.health is not None and self._streak >= self.health.fall:
             self._change(False, error)
         self._tell()
 

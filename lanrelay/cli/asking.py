@@ -1,0 +1,93 @@
+"""Asks the running relay over its control socket; with the standard library alone, so it is quick."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+
+LONGEST = 64 * 1024 * 1024
+"""Bytes of a line of the answer: the status of some ten thousand sessions is 5 MB."""
+
+
+class NotAsked(Exception):
+    """The relay could not be asked, or refused; the text is a sentence for the person at the terminal."""
+
+
+def ask(file: Path, request: Json, *, timeout: float = 30.0) -> Iterator[tuple[bool, Any]]:
+    """
+    Ask the relay that runs with a configuration file.
+
+    @param timeout: seconds of silence.
+    @return: what it says on the way, each with C{False}, and the result with C{True}.
+    @raise NotAsked: it does not run, may not be asked, or cannot do it.
+    """
+    with connect(file) as asking:
+        asking.settimeout(timeout)
+        try:
+            asking.sendall(json.dumps(request).encode("ascii") + b"\n")
+            with asking.makefile("rb") as answer:
+                while line := answer.readline(LONGEST):
+                    said = json.loads(line)
+                    if "progress" in said:
+                        yield False, said["progress"]
+                    elif "error" in said:
+                        raise NotAsked(str(said["error"]))
+                    else:
+                        yield True, said["result"]
+                        return
+        except TimeoutError:
+            raise NotAsked(f"The relay has said nothing for {timeout:g} s.") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise NotAsked(f"The relay's answer broke off: {error}.") from None
+    raise NotAsked("The relay ended the connection without an answer; perhaps it is stopping.")
+
+
+def result(file: Path, request: Json, *, timeout: float = 30.0) -> Any:
+    """
+    The result alone.
+
+    @raise NotAsked: as L{ask}.
+    """
+    for last, said in ask(file, request, timeout=timeout):
+        if last:
+            return said
+    raise AssertionError
+
+
+def connect(file: Path) -> socket.socket:
+    """
+    A connection to the control socket.
+
+    @raise NotAsked: there is none.
+    """
+    from lanrelay.config.control import paths_of_file
+
+    if not file.exists():
+        raise NotAsked(f"There is no file {file}.")
+    paths = paths_of_file(file)
+    if not paths:
+        raise NotAsked(f"{file} says `control: off`, so a relay with it cannot be asked.")
+    for path in paths:
+        found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        found.settimeout(10.0)
+        try:
+            owner = os.lstat(path).st_uid
+            if owner not in (0, os.geteuid()) and os.geteuid() != 0:
+                raise PermissionError
+            found.connect(os.fspath(path))
+        except PermissionError:
+            found.close()
+            raise NotAsked(
+                f"The relay with {file} belongs to another user; ask as that one, or with sudo."
+            ) from None
+        except OSError:
+            found.close()
+        else:
+            return found
+    raise NotAsked(f"No relay is running with {file}.")
