@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
@@ -184,6 +186,14 @@ def _start_daemon(run: Callable[[], None]) -> None:
     Thread(target=run, name="look-up", daemon=True).start()
 
 
+def _out_of_descriptors() -> bool:
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        return error.errno in (errno.EMFILE, errno.ENFILE)
+    return False
+
+
 _NO_NAME = {
     getattr(socket, name) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if hasattr(socket, name)
 }
@@ -194,6 +204,8 @@ def _ask(getaddrinfo: GetAddrInfo, name: str) -> Answer | Exception:
         rows = getaddrinfo(name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except socket.gaierror as error:
         text = (error.strerror or "no answer").rstrip(".")
+        if _out_of_descriptors():  # glibc calls that a name that does not exist, even of localhost
+            return LocalLimit(os.strerror(errno.EMFILE))
         if error.errno in _NO_NAME:
             return NoSuchName(f"no such name: {text}")
         if error.errno == getattr(socket, "EAI_MEMORY", None):
@@ -202,7 +214,8 @@ def _ask(getaddrinfo: GetAddrInfo, name: str) -> Answer | Exception:
     except UnicodeError:
         return NoSuchName("not a valid host name")
     except OSError as error:
-        return NameServerFailed(error.strerror or str(error))
+        kind = LocalLimit if error.errno in (errno.EMFILE, errno.ENFILE) else NameServerFailed
+        return kind(error.strerror or str(error))
     except Exception as error:
         return error  # a bug: it is raised where somebody waits for it
     found: list[IPAddress] = []

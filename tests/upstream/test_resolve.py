@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 from collections.abc import Callable
 from ipaddress import ip_address
@@ -110,6 +112,23 @@ class ResolverTests(SynchronousTestCase):
             result = self.resolve("nas.lan")
             self.run_threads()
             self.failureResultOf(result, expected)
+
+    def test_without_descriptors_no_name_is_said_not_to_exist(self) -> None:
+        """glibc reads no hosts file then, asks nobody, and says EAI_NONAME."""
+
+        def refuses(*arguments: object) -> int:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+        self.patch(os, "open", refuses)
+        for answer in (
+            socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+            OSError(errno.EMFILE, "Too many open files"),
+        ):
+            self.answer = answer
+            result = self.resolve("nas.lan")
+            self.run_threads()
+            error = self.failureResultOf(result, LocalLimit).value
+            self.assertEqual(error.detail, "Too many open files")
 
     def test_a_name_without_address(self) -> None:
         self.answer = []
