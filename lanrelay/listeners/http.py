@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
-from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -14,6 +13,8 @@ from zope.interface import implementer
 from lanrelay.config.model import Duration, Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.listeners.answers import failed, reason_phrase
+from lanrelay.listeners.sink import Application
+from lanrelay.listeners.sink import RequestSink as RequestSink  # for whoever makes one
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
@@ -35,44 +36,6 @@ PIPELINED_MAX: Final = 64 * 1024
 DISCARDED_MAX: Final = 64 * 1024 * 1024
 
 _OPEN, _LINGERING, _CLOSING, _TUNNEL, _GONE = range(5)
-
-
-class RequestSink(Shape):
-    """
-    Where one request goes: an L{Exchange<lanrelay.listeners.exchange.Exchange>} or a local answer.
-
-    Nothing is called after the response was ended, after C{client_gone}, or after C{take_over}.
-    """
-
-    def body_received(self, data: bytes) -> None:
-        """Content bytes; C{pause_reading} holds them back."""
-
-    def body_ended(self, trailers: Headers) -> None:
-        """The request is whole."""
-
-    def client_gone(self, error: RelayError | None) -> None:
-        """
-        No answer is wanted any more, and the connection sends none of this sink's.
-
-        @param error: C{None} when the client left (or the listener aborts); else how the client broke its
-            request: the connection answers that itself, with C{error.http_status}, if no head was sent.
-        """
-
-    def pause_sending(self) -> None:
-        """The client does not keep up: send no more of the body for now."""
-
-    def resume_sending(self) -> None:
-        """The client keeps up again."""
-
-
-class Application(Shape):
-    """What a listener does with requests."""
-
-    def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
-        """A request begins. It may be answered before this returns; then the sink hears nothing."""
-
-    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
-        """Something came that is no request, or too slowly: the connection answers it; this notes it."""
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -416,12 +379,16 @@ class HttpConnection(Protocol):
             if self._receiving and not self._paused and not self._expecting:
                 self._wait("body", self._timeouts.body)
             else:
+                self._waiting = ""
                 self._deadline.clear()
         elif self._wire.head_begun:
             if self._waiting != "head":
                 self._wait("head", self._timeouts.head)
-        elif not self._waiting and not self._full:
-            self._wait("keepalive", self._timeouts.keepalive)
+        elif not self._waiting:
+            if self._full:  # the end of the last answer is still on its way
+                self._wait("flush", self._timeouts.half_closed)
+            else:
+                self._wait("keepalive", self._timeouts.keepalive)
 
     def _resume(self) -> None:
         if not self._paused and not self._stuffed and not self._read_ended:

@@ -98,6 +98,36 @@ class ReentryTests(HttpTestCase):
         self.connection.released()
 
 
+class UnreadAnswerTests(HttpTestCase):
+    def answered(self, request: bytes) -> None:
+        """A whole answer that the client does not read."""
+        self.stream.receive(request)
+        self.stream.full = True
+        self.connection.answer(200, OK.headers, b"ok")
+
+    def test_a_client_that_never_reads_the_end_of_its_answer_is_not_kept_for_ever(self) -> None:
+        for request in (GET, POST + b"0123456789"):
+            self.setUp()
+            self.answered(request)
+            self.clock.advance(3601)  # timeouts.half_closed, as for a connection that is to close
+            self.assertEqual(self.gone, [self.connection])
+            self.assertTrue(self.stream.aborted)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_client_that_reads_slowly_is_then_idle(self) -> None:
+        self.answered(GET)
+        self.clock.advance(3000)
+        self.stream.full = False
+        self.clock.advance(74)
+        self.assertEqual(self.gone, [])
+        self.stream.receive(GET)
+        self.assertEqual(len(self.application.requests), 2)
+        self.connection.answer(200, OK.headers, b"ok")
+        self.clock.advance(76)
+        self.assertEqual(self.gone, [self.connection])
+        self.assertFalse(self.stream.aborted)
+
+
 class ExpectTests(HttpTestCase):
     def test_an_http_1_0_client_expects_nothing(self) -> None:
         """RFC 9110 section 10.1.1: its Expect is ignored, so its silence counts."""
