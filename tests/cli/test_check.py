@@ -68,7 +68,8 @@ class CheckTests(ConfigCase):
         printed = self.shown(text)
         self.file = self.folder / "sub" / "relay.yaml"
         self.file.parent.mkdir()
-        self.assertEqual(dataclasses.replace(self.load(printed), path=first.path), first)
+        again = dataclasses.replace(self.load(printed), path=first.path, control=first.control)
+        self.assertEqual(again, first)
 
     def test_everything_that_is_wrong_goes_to_stderr(self) -> None:
         run = self.check("log: {level: x}\nlisteners: {}\n")
@@ -195,7 +196,8 @@ class CommandLineTests(ConfigCase):
     def test_an_unknown_command(self) -> None:
         run = Run("chekc")
         self.assertEqual(run.status, 2)
-        self.assertEqual(run.err, 'lanrelay: found the command "chekc", expected one of: check, demo.\n')
+        expected = ", ".join(main.COMMANDS)
+        self.assertEqual(run.err, f'lanrelay: found the command "chekc", expected one of: {expected}.\n')
 
     def test_every_command_has_its_module(self) -> None:
         folder = Path(main.__file__).parent
