@@ -187,11 +187,19 @@ def _start_daemon(run: Callable[[], None]) -> None:
 
 
 def _out_of_descriptors() -> bool:
+    opened: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        while len(opened) < _NEEDED:
+            opened.append(os.open(os.devnull, os.O_RDONLY))
     except OSError as error:
         return error.errno in (errno.EMFILE, errno.ENFILE)
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
     return False
+
+
+_NEEDED = 4  # a file of the system's, a socket for each of two name servers, and one of another thread's
 
 
 _NO_NAME = {

@@ -104,7 +104,7 @@ class ResolverTests(SynchronousTestCase):
             (socket.gaierror(socket.EAI_FAIL, "Non-recoverable"), NameServerFailed),
             (socket.gaierror(socket.EAI_SYSTEM, "System error"), NameServerFailed),
             (socket.gaierror(socket.EAI_MEMORY, "Memory"), LocalLimit),
-            (OSError(24, "Too many open files"), NameServerFailed),
+            (OSError(24, "Too many open files"), LocalLimit),
             (UnicodeError("label too long"), NoSuchName),
             (ZeroDivisionError("a bug"), ZeroDivisionError),
         ):
