@@ -10,7 +10,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lanrelay.errors import RelayError, TlsTruncated
+from lanrelay.errors import RelayError, TlsBroken, TlsTruncated
 from lanrelay.transport.stream import Parked, Stream
 
 if TYPE_CHECKING:
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 _RECORD = 16384  # bytes in a TLS record at most, and what SSL_read gives at most (RFC 8446 section 5.1)
 _PORTION = 65536  # bytes for the protocol at most in one go, as from Twisted's sockets
 _CIPHERTEXT = _PORTION + 4096  # with the overhead of its records
+
+# Bytes that a peer can make OpenSSL itself send, over the life of a connection. A key update is answered with
+# some 30, and is due once in 2**24 records; a renegotiation of TLS 1.2 with a few KiB.
+_OWN_WORDS = 65536
 
 
 @implementer(IHalfCloseableProtocol)
@@ -47,6 +51,7 @@ class TlsStream:
         "_flush",
         "_has_producer",
         "_lost",
+        "_own_words",
         "_raw",
         "_raw_ended",
         "_read_ended",
@@ -71,6 +76,7 @@ class TlsStream:
         self._write_ended = False  # close_notify was sent
         self._closing = False  # loseConnection was called
         self._lost = False
+        self._own_words = 0
         self._error: RelayError | None = None  # why we aborted the raw stream
         self._has_producer = False
         self._flush: _Flush | None = None
@@ -233,7 +239,9 @@ class TlsStream:
         finally:
             self._draining = False
         if not (self._lost or self._error is not None):
-            self._send()  # answers of OpenSSL's own, to a key update for example
+            self._own_words += self._send()  # answers of OpenSSL's own, to a key update for example
+            if self._own_words > _OWN_WORDS:
+                self._give_up(TlsBroken("the peer makes TLS itself answer without end"))
 
     def _decrypt(self) -> tuple[bytes, bool]:
         """A portion of what was sent to us, and whether it is worth to ask again."""
@@ -265,16 +273,18 @@ class TlsStream:
         else:
             self.loseConnection()
 
-    def _send(self) -> None:
-        """Pass on to the raw stream what OpenSSL wants to send."""
+    def _send(self) -> int:
+        """Pass on to the raw stream what OpenSSL wants to send; how much that was."""
+        sent = 0
         while True:
             try:
                 data = self._ssl.bio_read(_CIPHERTEXT)
             except self._SSL.WantReadError:
-                return
+                return sent
             self._raw.write(data)
+            sent += len(data)
             if len(data) < _CIPHERTEXT:
-                return
+                return sent
 
     def _send_close_notify(self) -> None:
         self._write_ended = True

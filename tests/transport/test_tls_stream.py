@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
@@ -221,6 +222,41 @@ class EndTests(TlsStreamTestCase):
         self.wire.a.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         assert client.reason is not None
         self.assertIsInstance(client.reason.value, TlsBroken)
+
+
+class Talkative:
+    """OpenSSL, if each record that comes made it answer 40 bytes, as a key update does."""
+
+    def __init__(self, ssl: Any) -> None:
+        self._ssl = ssl
+        self._answers = b""
+
+    def bio_write(self, data: bytes) -> None:
+        self._answers += bytes(40)
+
+    def recv(self, size: int) -> bytes:
+        raise SSL.WantReadError
+
+    def bio_read(self, size: int) -> bytes:
+        if not self._answers:
+            raise SSL.WantReadError
+        answers, self._answers = self._answers[:size], self._answers[size:]
+        return answers
+
+
+class AnswerTests(TlsStreamTestCase):
+    def test_a_peer_that_makes_openssl_answer_without_end_is_dropped(self) -> None:
+        """It need not read what it asks for, and nothing tells it to stop (RFC 8446 section 4.6.3)."""
+        self.client._ssl = Talkative(self.client._ssl)
+        client, _ = self.listen()
+        self.wire.a.full = True
+        for count in range(10_000):
+            self.wire.a.receive(b"x")
+            if client.reason is not None:
+                break
+        assert client.reason is not None
+        self.assertIsInstance(client.reason.value, TlsBroken)
+        self.assertTrue(1000 < count < 2000, count)
 
 
 class OlderVersionTests(SynchronousTestCase):
