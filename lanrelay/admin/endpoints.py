@@ -88,6 +88,10 @@ class AdminService(ListenerService):
         self._viewers.close()  # they would not end by themselves
         return super().stopService()
 
+    def retire(self) -> Deferred[None]:
+        self._viewers.close()  # they come again, to the new page
+        return super().retire()
+
     def start_error(self, error: StartError) -> StartError:
         """It is no entry of C{listeners}, so the place is said in the text."""
         return StartError(f"admin.listen: {error.detail}", remedy=error.remedy)

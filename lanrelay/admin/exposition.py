@@ -58,11 +58,21 @@ def _listeners(watched: Watched) -> Iterator[Family]:
     limit = Family(
         "lanrelay_connections_max", "gauge", "max_connections: over it, clients wait in the kernel's queue."
     )
-    for listener in watched.listeners:
-        labels = {"listener": listener.config.name}
-        listening.add(int(bool(listener.running and listener.bound)), {**labels, "kind": listener.kind})
-        connections.add(listener.open_connections, labels)
-        limit.add(listener.config.max_connections, labels)
+    opened: dict[str, int] = {}
+    most: dict[str, int] = {}
+    up: dict[tuple[str, str], bool] = {}
+    for listener in (*watched.listeners, *watched.draining):  # after a reload there are two of one name
+        name = listener.config.name
+        opened[name] = opened.get(name, 0) + listener.open_connections
+        if not listener.draining:
+            most[name] = listener.config.max_connections
+            up[name, listener.kind] = bool(listener.running and listener.bound)
+    for (name, kind), listens in up.items():
+        listening.add(int(listens), {"listener": name, "kind": kind})
+    for name, count in opened.items():
+        connections.add(count, {"listener": name})
+    for name, count in most.items():
+        limit.add(count, {"listener": name})
     yield from (listening, connections, limit)
 
 

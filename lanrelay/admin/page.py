@@ -159,13 +159,19 @@ def _listeners(document: Json) -> Html:
         [
             tag("strong", one["name"]),
             one["kind"] + (" with TLS" if one["tls"] else ""),
-            _lines(one["addresses"]) if one["listening"] else _badge("bad", "does not listen"),
+            _listens_on(one),
             one["leads_to"],
             f"{one['open_connections']:,}",
         ]
         for one in document["listeners"]
     ]
     return _section("listeners", "Listeners", ["=Name", "=Kind", "=Listens on", "Leads to", "#Open"], rows)
+
+
+def _listens_on(one: Json) -> Html:
+    if one["draining"]:
+        return _badge("none", "replaced, ends with its connections")
+    return _lines(one["addresses"]) if one["listening"] else _badge("bad", "does not listen")
 
 
 def _upstreams(document: Json, show: _Times) -> Html:

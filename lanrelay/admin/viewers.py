@@ -51,6 +51,7 @@ class Viewers:
         viewer = Viewer(connection, self._open.discard)
         self._open.add(viewer)
         connection.send_head(ResponseHead(status=200, reason=b"OK", headers=headers))
+        connection.send_body(b"retry: 1000\n\n")  # milliseconds, after a reload that moved the page
         viewer.show(*self._look())
         if self._timer is None:
             self._timer = self._reactor.callLater(INTERVAL, self._tick)
@@ -113,6 +114,7 @@ class Viewer:
     def end(self) -> None:
         """The relay stops, or the page moves."""
         self._connection.end()
+        self._connection.drain()  # the browser keeps none for what is not there any more
 
     def _send(self, text: str) -> None:
         self._quiet = 0

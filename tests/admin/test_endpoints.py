@@ -152,6 +152,15 @@ class AdminTests(WatchedTestCase):
         self.assertTrue(stream.take().endswith(b"0\r\n\r\n"))
         self.assertEqual(self.around.clock.getDelayedCalls(), [])
 
+    def test_a_page_that_was_replaced_sends_its_readers_to_the_new_one(self) -> None:
+        stream = accept(self.admin)
+        stream.receive(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.assertIn(b"retry: 1000\n\n", stream.take())
+        self.admin.startService()
+        self.successResultOf(self.admin.retire())
+        self.assertTrue(stream.closed)
+        self.assertFalse(stream.aborted)
+
     def test_one_too_many_is_503(self) -> None:
         for _ in range(16):
             accept(self.admin).receive(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")

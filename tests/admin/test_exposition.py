@@ -103,6 +103,17 @@ class FiguresTests(WatchedTestCase):
         self.closed("web", ConnectionRefused("s3cret"), method="S3CRET", status=502)
         self.assertNotIn(b"s3cret", figures(self.watched).lower())
 
+    def test_a_listener_that_a_reload_replaced_counts_with_its_successor(self) -> None:
+        old, new = self.forward("nas.lan"), self.forward("nas.lan")
+        self.listeners.remove(old)
+        self.watched.draining = [old]
+        old.draining = True
+        old._connections.add(object())  # type: ignore[arg-type]
+        new._connections.add(object())  # type: ignore[arg-type]
+        self.assertEqual(self.value("lanrelay_connections_open", listener="to-nas.lan"), 2)
+        self.assertEqual(self.value("lanrelay_listener_up", listener="to-nas.lan", kind="tcp-forward"), 1)
+        self.assertEqual(self.value("lanrelay_connections_max", listener="to-nas.lan"), 4096)
+
     def test_upstreams(self) -> None:
         service = self.proxy(
             ("/mcp", https(address=model.TargetAddress(host="192.0.2.1", port=443))),

@@ -30,6 +30,7 @@ DOCUMENT: dict[str, Any] = {
             "kind": "reverse-proxy",
             "addresses": ["127.0.0.1:8080", "[::1]:8080"],
             "listening": True,
+            "draining": False,
             "tls": True,
             "leads_to": "https://nas.lan",
             "open_connections": 12345,
@@ -262,6 +263,17 @@ class PartsTests(SynchronousTestCase):
         later["sessions"][0]["received"] = 1
         before, after = render(DOCUMENT, moving=False), render(later, moving=False)
         self.assertEqual([name for name in before if before[name] != after[name]], ["sessions"])
+
+    def test_where_a_listener_listens(self) -> None:
+        for listening, draining, expected in (
+            (True, False, "127.0.0.1:8080 [::1]:8080"),
+            (False, False, "does not listen"),
+            (False, True, "replaced, ends with its connections"),
+        ):
+            document = deepcopy(DOCUMENT)
+            document["listeners"][0].update(listening=listening, draining=draining)
+            text = text_of(render(document, moving=True)["listeners"])
+            self.assertIn(f"with TLS {expected} https://nas.lan", text)
 
     def test_up_down_and_not_known_are_words(self) -> None:
         for up, checked, expected in (
