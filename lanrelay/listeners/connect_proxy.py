@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 
 from lanrelay.addresses import parse_ip
 from lanrelay.config import model
-from lanrelay.errors import DialError, RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.errors import DialError, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.listeners import proxy_pac
 from lanrelay.listeners.answers import failed, from_here
 from lanrelay.listeners.base import Client, Environment
@@ -27,7 +27,14 @@ from lanrelay.upstream.parent import refused_by_status
 from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import request_to_forward, response_to_forward, with_date
+from lanrelay.wire.intermediary import (
+    passed,
+    pseudonym,
+    request_to_forward,
+    response_to_forward,
+    via_fields,
+    with_date,
+)
 from lanrelay.wire.target import Target as RequestTarget
 from lanrelay.wire.target import parse_target
 
@@ -42,7 +49,8 @@ class ConnectProxyService(ForwardProxyService):
 
     def __init__(self, environment: Environment, config: model.ConnectProxy) -> None:
         super().__init__(environment, config)
-        self._way = _OwnWay(self)
+        self._via = pseudonym(config.name)
+        self._way = _OwnWay(self, self._via)
 
     def connected(self, stream: Stream, client: Client) -> HttpConnection:
         connection = HttpConnection(
@@ -59,6 +67,10 @@ class ConnectProxyService(ForwardProxyService):
         denied = self._denied(connection, head, target)
         if denied is not None:
             self.refuse(connection, head, session, denied, by="relay")
+            return _ANSWERED
+        if passed(head.headers, self._via):
+            looped = LoopDetected("the request has already passed this listener")
+            self.refuse(connection, head, session, looped, by="relay")
             return _ANSWERED
         if target.form == "origin":
             self._serve_pac(connection, head, session)
@@ -284,15 +296,18 @@ class _OwnWay:
     HTTP is asked in the same words, since many refuse a CONNECT to port 80; but it is asked for a tunnel
     where the connection may change its protocol, and where C{resolve} has an address that the parent would
     not use.
+
+    @param name: by which Via knows the listener.
     """
 
     max_body: int | None = None
 
-    def __init__(self, service: ConnectProxyService) -> None:
+    def __init__(self, service: ConnectProxyService, name: str) -> None:
         self.reactor = service.environment.reactor
         self.ledger = service.environment.ledger
         self.timeouts = service.config.timeouts
         self._service = service
+        self._via = via_fields(name)
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
         return None
@@ -316,23 +331,25 @@ class _OwnWay:
         head, parent = exchange.head, origin.upstream
         target = parse_target(head.method, head.target)
         authority = str(target.authority).encode("ascii")
-        headers = request_to_forward(head)
+        headers, via = request_to_forward(head), [self._via[head.version]]
         if parent is None:
-            return RequestHead(
-                method=head.method, target=target.path, headers=headers.replaced(b"Host", authority)
-            )
+            headers = headers.replaced(b"Host", authority).appended(via)
+            return RequestHead(method=head.method, target=target.path, headers=headers)
         literal = parse_ip(target.authority.host) if target.authority is not None else None
         if literal is not None:  # as it was judged, whatever its spelling
             authority = format_authority(str(literal), target.port).encode("ascii")
-        headers = headers.replaced(b"Host", authority)
+        headers = headers.replaced(b"Host", authority).appended(via)
         if parent.authorization is not None:
             headers = headers.added(b"Proxy-Authorization", parent.authorization)
         path = b"" if target.path == b"*" else target.path
         return RequestHead(method=head.method, target=b"http://" + authority + path, headers=headers)
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
-        """As it came; the wire frames it anew."""
-        return ResponseHead(status=head.status, reason=head.reason, headers=response_to_forward(head))
+        """As it came, with Via, and with a Date if it had none; the wire frames it anew."""
+        headers = response_to_forward(head).appended([self._via[head.version]])
+        if head.status >= 200:
+            headers = with_date(headers, time.time())
+        return ResponseHead(status=head.status, reason=head.reason, headers=headers)
 
     def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
         return headers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import ClassVar, Final
 
 from twisted.internet.defer import Deferred
@@ -20,7 +19,7 @@ from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import passed
+from lanrelay.wire.intermediary import passed, pseudonym
 from lanrelay.wire.target import parse_target
 
 # Names by which clients know one relay: a handful; a client may invent any number of *.localhost.
@@ -42,7 +41,7 @@ class ReverseProxyService(ListenerService):
         super().__init__(environment, config)
         self._proxy = config
         self._place = f"listeners.{config.name}"
-        self._via = _pseudonym(config.name)
+        self._via = pseudonym(config.name)
         self._known_hosts: set[tuple[bytes | None, model.IPAddress | None]] = set()
         self.routes: list[ProxyRoute] = []
         for route in config.routes:
@@ -233,9 +232,3 @@ def _as_origin_form(head: RequestHead, host: bytes) -> tuple[bytes, bytes]:
     if target.authority is not None:
         host = str(target.authority).encode("ascii")
     return target.path, host
-
-
-def _pseudonym(name: str) -> str:
-    """A name in Via that no other listener has, of this relay or of another (RFC 9110 section 7.6.3)."""
-    word = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
-    return f"lanrelay-{word}-{os.urandom(4).hex()}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
 
-from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead, Version
+from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead, Version
 from lanrelay.wire.headers import Field, Headers, end_to_end, make_field
 
 FORWARDED_NAMES = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
@@ -123,6 +124,21 @@ def via(version: Version, name: str) -> bytes:
     @param name: our pseudonym, unique to the listener.
     """
     return b"%d.%d %b" % (version[0], version[1], name.encode("ascii"))
+
+
+def via_fields(name: str) -> dict[Version, Field]:
+    """The Via field for messages of either version, made once."""
+    return {version: make_field(b"Via", via(version, name)) for version in (HTTP_1_0, HTTP_1_1)}
+
+
+def pseudonym(name: str) -> str:
+    """
+    A name in Via that no other listener has, of this relay or of another (RFC 9110 section 7.6.3).
+
+    @param name: the listener's; the rest is random.
+    """
+    word = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
+    return f"lanrelay-{word}-{os.urandom(4).hex()}"
 
 
 def passed(headers: Headers, name: str) -> bool:

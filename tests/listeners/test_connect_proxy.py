@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from dataclasses import replace
 from ipaddress import ip_address
 from typing import Any
@@ -17,7 +18,7 @@ from lanrelay.listeners.connect_proxy import ConnectProxyService
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.race import SocketAddress
-from tests.support.listening import Surroundings, accept
+from tests.support.listening import Surroundings, accept, without_via
 from tests.support.memory import MemoryStream
 
 ANY = (model.DestinationRule(word="any"),)
@@ -370,7 +371,7 @@ class AuthTests(ProxyTestCase):
     def test_they_are_neither_forwarded_nor_noted(self) -> None:
         self.send(b"GET http://nas.lan/ HTTP/1.1\r\nHost: nas.lan\r\n" + self.credentials("alice:secret"))
         origin = self.network.answer()
-        self.assertEqual(origin.take(), b"GET / HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
+        self.assertEqual(without_via(origin.take()), b"GET / HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
         [session] = self.around.ledger
         self.assertNotIn("alice", repr(session))
 
@@ -406,10 +407,12 @@ class RequestTests(ProxyTestCase):
         self.assertEqual(self.network.asked, ["192.168.1.20:8080"])
         origin = self.network.answer()
         self.assertEqual(
-            origin.take(), b"GET /a?b=c HTTP/1.1\r\nHost: nas.lan:8080\r\nX-One: 1\r\nCookie: a=b\r\n\r\n"
+            without_via(origin.take()),
+            b"GET /a?b=c HTTP/1.1\r\nHost: nas.lan:8080\r\nX-One: 1\r\nCookie: a=b\r\n\r\n",
         )
         origin.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\nhi")
-        self.assertEqual(client.take(), b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        answer = without_via(client.take())
+        self.assertRegex(answer, rb"\AHTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: [^\r]+ GMT\r\n\r\nhi\Z")
         session = self.session()
         self.assertEqual((session.method, session.target), ("GET", "http://nas.lan:8080"))
         self.assertEqual((session.path, session.status, session.phase), ("/a", 200, "done"))
@@ -422,7 +425,7 @@ class RequestTests(ProxyTestCase):
         for host in (b"nas.lan", b"tv.lan", b"nas.lan"):
             client.receive(b"GET http://%b HTTP/1.1\r\nHost: %b\r\n\r\n" % (host, host))
             origin = self.network.answer()
-            self.assertEqual(origin.take(), b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
+            self.assertEqual(without_via(origin.take()), b"GET / HTTP/1.1\r\nHost: %b\r\n\r\n" % host)
             origin.receive(b"HTTP/1.1 204 No Content\r\n\r\n")
             self.assertTrue(client.take().startswith(b"HTTP/1.1 204"))
         self.assertEqual(self.network.asked, ["192.168.1.20:80", "192.168.1.30:80", "192.168.1.20:80"])
@@ -434,7 +437,7 @@ class RequestTests(ProxyTestCase):
         )
         origin = self.network.answer()
         self.assertEqual(
-            origin.take(),
+            without_via(origin.take()),
             b"PUT /f HTTP/1.1\r\nHost: nas.lan\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
         )
         client.receive(b"2\r\nde\r\n0\r\n\r\n")
@@ -443,13 +446,23 @@ class RequestTests(ProxyTestCase):
     def test_http_1_0_gets_a_host(self) -> None:
         client = self.send(b"GET http://nas.lan/ HTTP/1.0\r\n\r\n")
         origin = self.network.answer()
-        self.assertEqual(origin.take(), b"GET / HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
+        self.assertEqual(without_via(origin.take(), b"1.0"), b"GET / HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
         origin.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
         self.assertTrue(client.closed)
 
     def test_options_without_a_path_becomes_a_star(self) -> None:
         self.send(b"OPTIONS http://nas.lan HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
         self.assertTrue(self.network.answer().take().startswith(b"OPTIONS * HTTP/1.1\r\n"))
+
+    def test_a_request_that_was_here_before_is_a_loop(self) -> None:
+        self.send(b"GET http://nas.lan/ HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
+        head = self.network.answer().take()
+        via = re.search(rb"Via: [^\r]+", head)
+        assert via is not None
+        client = self.send(b"GET http://nas.lan/ HTTP/1.1\r\nHost: nas.lan\r\n%b\r\n\r\n" % via[0])
+        answer = client.take()
+        self.assertIn(b" 502 ", answer)
+        self.assertIn(b"error=proxy_loop_detected;", answer)
 
     def test_a_websocket_in_absolute_form(self) -> None:
         client = self.send(
@@ -458,14 +471,14 @@ class RequestTests(ProxyTestCase):
         )
         origin = self.network.answer()
         self.assertEqual(
-            origin.take(),
+            without_via(origin.take()),
             b"GET /ws HTTP/1.1\r\nHost: nas.lan\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
         )
         origin.receive(
             b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nhello"
         )
         self.assertEqual(
-            client.take(),
+            without_via(client.take()),
             b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\nhello",
         )
         client.receive(b"back")

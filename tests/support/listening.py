@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable
 from typing import Any
 
@@ -79,6 +80,13 @@ def accept(service: Any, stream: MemoryStream | None = None) -> MemoryStream:
     service._gate.enter()
     service._accepted(stream)
     return stream
+
+
+def without_via(data: bytes, version: bytes = b"1.1") -> bytes:
+    """A head that has left C{proxy}, without the Via that it must bear."""
+    found = re.search(rb"Via: %b lanrelay-proxy-[0-9a-f]{8}\r\n" % re.escape(version), data)
+    assert found is not None, data
+    return data.replace(found[0], b"")
 
 
 def tcp_upstreams(*urls: tuple[str, int], **keys: Any) -> model.Upstreams:
