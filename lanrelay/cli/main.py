@@ -12,6 +12,7 @@ COMMANDS = {
     "status": "show what the running relay is doing",
     "reload": "have the running relay read its configuration anew",
     "probe": "have the running relay reach an upstream, and show each step",
+    "service": "have the system start the relay at login or at boot",
 }
 
 HELP = """usage: lanrelay COMMAND [OPTION ...]

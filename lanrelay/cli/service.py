@@ -12,7 +12,7 @@ from lanrelay.config import model
 from lanrelay.errors import StartError
 from lanrelay.setup import commands
 from lanrelay.setup.commands import Runner
-from lanrelay.setup.installer import Failed, Installer, Running, shown, upstreams
+from lanrelay.setup.installer import Failed, Installer, Probed, Running, leading, shown
 from lanrelay.setup.mode import Machine, Mode
 from lanrelay.setup.modes import MODES, default_mode
 
@@ -64,13 +64,13 @@ class Service:
         user: str | None = None,
         machine: Machine | None = None,
         runner: Runner = commands.run,
-        running: Callable[[model.Config], Running | None] | None = None,
+        running: Callable[[Path], Running] | None = None,
         pause: Callable[[float], None] = time.sleep,
         python: Path | None = None,
     ) -> None:
         self._machine = machine or this_machine(user)
         self._run = runner
-        self._running = running or _running
+        self._running = running or Asked
         self._pause = pause
         # Not resolved: through its link a virtual environment's Python knows which one it is of.
         self._python = python or Path(os.path.abspath(sys.executable))
@@ -94,8 +94,12 @@ class Service:
         if mode.needs_root and not self._machine.root:
             raise Failed(f"The mode {mode.name} needs root:\n{self._command('install', mode.name, path)}")
         self._findable()
-        installer.install(command, path, force=force)
-        return self._try(installer, config, path)
+        running = self._running(path) if config.control is not None else None
+        installer.install(command, path, running, force=force)
+        if running is None:
+            print("The configuration says `control: off`, so the relay cannot be asked what it reaches.")
+            return 0
+        return self._try(installer, running, config, path)
 
     def _checked(self, path: Path) -> model.Config:
         """
@@ -137,13 +141,11 @@ class Service:
                 f"There is no twistd beside {self._python}: install lanrelay into a virtual environment."
             )
 
-    def _try(self, installer: Installer, config: model.Config, path: Path) -> int:
-        running = self._running(config)
-        if running is None:
-            print("The configuration has no control socket, so the relay cannot be asked what it reaches.")
-            return 0
-        installer.wait(running)
-        if installer.reach(running, upstreams(config)):
+    def _try(self, installer: Installer, running: Running, config: model.Config, path: Path) -> int:
+        listeners = leading(config)
+        if not listeners:
+            print("None of its listeners has an upstream of its own, so what it reaches was not tried.")
+        if installer.reach(running, listeners):
             return 0
         mode = installer.mode
         print(
@@ -233,5 +235,38 @@ def this_machine(user: str | None, *, environment: Mapping[str, str] = os.enviro
     )
 
 
-def _running(config: model.Config) -> Running | None:
-    raise NotImplementedError
+class Asked:
+    """
+    The relay with this configuration file.
+
+    @param file: its path as the relay has it.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def pid(self) -> int | None:
+        from lanrelay.cli.asking import NotAsked, result
+
+        try:
+            return int(result(self._file, {"method": "hello"}, timeout=5.0)["pid"])
+        except NotAsked:
+            return None
+
+    def probe(self, listener: str) -> list[Probed]:
+        from lanrelay.cli.asking import NotAsked, result
+
+        try:
+            outcomes = result(self._file, {"method": "probe", "upstream": listener}, timeout=180.0)
+        except NotAsked as error:
+            raise Failed(str(error)) from None
+        return [
+            Probed(
+                upstream=one["upstream"],
+                error=one.get("error", ""),
+                address=one.get("address", ""),
+                elapsed=one.get("elapsed", 0.0),
+                said=f"{one.get('what', '')} {one.get('remedy', '')}".strip(),
+            )
+            for one in outcomes
+        ]

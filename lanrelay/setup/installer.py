@@ -10,7 +10,7 @@ from typing import Protocol
 
 from lanrelay.addresses import is_link_local, is_private
 from lanrelay.config import model
-from lanrelay.errors import RelayError, StartError, Unroutable
+from lanrelay.errors import StartError, Unroutable
 from lanrelay.setup.commands import Runner
 from lanrelay.setup.files import remove, write
 from lanrelay.setup.mode import Mode, Step
@@ -38,16 +38,16 @@ class Probed:
 
 
 class Running(Protocol):
-    """The relay that was started, through its control socket."""
+    """The relay with a configuration file, through its control socket."""
 
-    def answers(self) -> bool:
-        """Whether it is there already."""
+    def pid(self) -> int | None:
+        """Its process; C{None} where there is none."""
 
-    def probe(self, upstream: str) -> Probed:
+    def probe(self, listener: str) -> list[Probed]:
         """
-        Have it reach one.
+        Have it reach each upstream of a listener.
 
-        @raise RelayError: it cannot be asked any more.
+        @raise Failed: it cannot be asked.
         """
 
 
@@ -91,9 +91,9 @@ class Installer:
         for step in self.mode.start():
             yield f"# {shown(step.words)}"
 
-    def install(self, command: Sequence[str], config: Path, *, force: bool) -> None:
+    def install(self, command: Sequence[str], config: Path, running: Running | None, *, force: bool) -> None:
         """
-        Write the files and start the relay.
+        Write the files, start the relay, and wait until it answers.
 
         @raise Failed: it does not run.
         """
@@ -101,6 +101,9 @@ class Installer:
         if obstacles:
             raise Failed("\n".join(obstacles))
         replaced = [one for one in self._others if one.installed]
+        before = running.pid() if running is not None else None
+        if before is not None and not replaced and not self.mode.installed:
+            raise Failed(f"A relay with this configuration runs already, process {before}: stop it first.")
         for other in replaced:
             if other.needs_root and not other.machine.root:
                 raise Failed(
@@ -118,17 +121,14 @@ class Installer:
             raise Failed(str(error)) from error
         for step in self.mode.start():
             self._do(step)
+        if running is not None:
+            self._wait(running, before)
         for hint in self.mode.hints(self._run):
             self._tell(hint)
 
-    def wait(self, running: Running) -> None:
-        """
-        Wait until the relay answers on its control socket.
-
-        @raise Failed: it does not.
-        """
+    def _wait(self, running: Running, before: int | None) -> None:
         waited = 0.0
-        while not running.answers():
+        while running.pid() in (None, before):
             if waited >= _WAIT:
                 state = self.mode.state(self._run)
                 raise Failed(
@@ -139,24 +139,19 @@ class Installer:
             waited += 0.5
         self._tell(f"The relay runs: {self.mode.state(self._run)}.")
 
-    def reach(self, running: Running, upstreams: Sequence[str]) -> bool:
+    def reach(self, running: Running, listeners: Sequence[str]) -> bool:
         """
-        Have the relay reach each of these, and say what came of it.
+        Have the relay reach the upstreams of these, and say what came of it.
 
         @return: C{False} where macOS keeps it from the LAN.
+        @raise Failed: it cannot be asked.
         """
         blocked = False
-        for upstream in upstreams:
-            try:
-                probed = running.probe(upstream)
-            except RelayError as error:
-                self._tell(f"  {upstream}: could not be tried: {error}")
-                continue
-            if probed.error:
-                self._tell(f"  {upstream}: {probed.error}: {probed.said}")
+        for listener in listeners:
+            for probed in running.probe(listener):
+                said = f"{probed.error}: {probed.said}" if probed.error else "reached"
+                self._tell(f"  {listener}: {probed.upstream}: {said}")
                 blocked = blocked or (self.mode.platform == "darwin" and is_blocked(probed))
-            else:
-                self._tell(f"  {upstream}: reached")
         return not blocked
 
     # --- status, uninstall ---
@@ -219,17 +214,10 @@ def is_blocked(probed: Probed) -> bool:
     return is_private(address) or is_link_local(address)
 
 
-def upstreams(config: model.Config) -> list[str]:
-    """The URLs of all that enabled listeners lead to, each once."""
-    found: dict[str, None] = {}
-    for listener in config.listeners:
-        if not listener.enabled:
-            continue
-        groups: list[model.Upstreams] = []
-        if isinstance(listener, model.TcpForward):
-            groups.append(listener.upstreams)
-        elif isinstance(listener, model.ReverseProxy):
-            groups += [route.upstreams for route in listener.routes]
-        for group in groups:
-            found.update(dict.fromkeys(str(member.url) for member in group.members))
-    return list(found)
+def leading(config: model.Config) -> list[str]:
+    """The names of the enabled listeners that have upstreams of their own."""
+    return [
+        listener.name
+        for listener in config.listeners
+        if listener.enabled and isinstance(listener, (model.TcpForward, model.ReverseProxy))
+    ]
