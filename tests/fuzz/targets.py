@@ -364,6 +364,8 @@ _YAML = (
 
 def targets() -> dict[str, Target]:
     """Each by its name."""
+    from tests.fuzz import scenes  # which needs what is above
+
     request_lines = [line + b"\r\n" for data in inputs.requests() for line in data.split(b"\r\n") if line]
     examples = [path.read_bytes() for path in sorted((CHECKOUT / "conf").glob("*.yaml"))]
     return {
@@ -376,5 +378,6 @@ def targets() -> dict[str, Target]:
         "authority": Target(inputs.written(_NAMES, 7), check_authority),
         "values": Target(inputs.written(_VALUES, 9), check_values),
         "greetings": Target(inputs.written(_GREETINGS, 10), check_greetings),
+        "plays": Target(scenes.make, scenes.check),
         "config": Target(inputs.one_of(examples, _YAML), check_config),
     }
