@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Sequence
-from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from html import escape
 from pathlib import Path
 from string import Template
 from typing import Any
+
+from lanrelay.admin.markup import Html, Times, badge, clock, html, lines, section, size, tag
 
 Json = dict[str, Any]
 
 SESSIONS = 100
 """How many open sessions the page shows; people do not read more, and C{/status.json} has them."""
-
-
-class Html(str):
-    """What is HTML already. Any other string is escaped before it gets into the page."""
-
-    __slots__ = ()
-
-
-def html(value: object) -> Html:
-    """C{value} as HTML; C{Html} stays as it is."""
-    return value if isinstance(value, Html) else Html(escape(str(value)))
-
-
-def tag(name: str, *content: object, **attributes: str) -> Html:
-    """An element; C{class_} is C{class}, and C{data_x} is C{data-x}."""
-    given = "".join(
-        f' {key.strip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items()
-    )
-    return Html(f"<{name}{given}>{''.join(html(each) for each in content)}</{name}>")
 
 
 # --- the page ---
@@ -55,7 +35,7 @@ def page(document: Json) -> tuple[bytes, bytes]:
     text = frame.substitute(
         parts,
         title=html(title(document)),
-        now=_clock(document["now"]),
+        now=clock(document["now"]),
         sections=sections,
         style=style,
         script=script,
@@ -98,7 +78,7 @@ def render(document: Json, *, moving: bool) -> dict[str, Html]:
     @param moving: with the texts that change with time alone; without them, equal parts say that nothing has
         happened, and the script fills them in.
     """
-    show = _Times(document["now"] if moving else None)
+    show = Times(document["now"] if moving else None)
     return {
         "state": _state(document),
         "about": _about(document, show),
@@ -114,11 +94,11 @@ def render(document: Json, *, moving: bool) -> dict[str, Html]:
 
 def _state(document: Json) -> Html:
     if not document["ready"]:
-        return _badge("bad", "Not ready")
-    return _badge("good", "Ready")
+        return badge("bad", "Not ready")
+    return badge("good", "Ready")
 
 
-def _about(document: Json, show: _Times) -> Html:
+def _about(document: Json, show: Times) -> Html:
     version, path = html(document["version"]), tag("code", document["config"])
     return Html(f"Version {version} with {path}, running for {show.age(document['started'])}.")
 
@@ -150,7 +130,7 @@ def _problem_list(document: Json) -> Html:
     if not found:
         return Html("")
     words = {"bad": "Problem", "poor": "Note"}
-    items = [tag("li", _badge(kind, words[kind]), " ", sentence) for kind, sentence in found]
+    items = [tag("li", badge(kind, words[kind]), " ", sentence) for kind, sentence in found]
     return tag("ul", *items, class_="problems")
 
 
@@ -165,16 +145,16 @@ def _listeners(document: Json) -> Html:
         ]
         for one in document["listeners"]
     ]
-    return _section("listeners", "Listeners", ["=Name", "=Kind", "=Listens on", "Leads to", "#Open"], rows)
+    return section("listeners", "Listeners", ["=Name", "=Kind", "=Listens on", "Leads to", "#Open"], rows)
 
 
 def _listens_on(one: Json) -> Html:
     if one["draining"]:
-        return _badge("none", "replaced, ends with its connections")
-    return _lines(one["addresses"]) if one["listening"] else _badge("bad", "does not listen")
+        return badge("none", "replaced, ends with its connections")
+    return lines(one["addresses"]) if one["listening"] else badge("bad", "does not listen")
 
 
-def _upstreams(document: Json, show: _Times) -> Html:
+def _upstreams(document: Json, show: Times) -> Html:
     rows = [
         [
             _listener_of(one),
@@ -187,7 +167,7 @@ def _upstreams(document: Json, show: _Times) -> Html:
         for index, one in enumerate(document["upstreams"])
     ]
     columns = ["=Listener", "Upstream", "=State", "#In use", "#Idle", "Last error and history"]
-    return _section("upstreams", "Upstreams", columns, rows, empty="No listener has an upstream of its own.")
+    return section("upstreams", "Upstreams", columns, rows, empty="No listener has an upstream of its own.")
 
 
 def _listener_of(one: Json) -> Html:
@@ -204,29 +184,29 @@ def _upstream_name(one: Json) -> Html:
     if one["address"]:
         name = Html(f"{name} {tag('span', 'at ' + one['address'], class_='aside')}")
     if one["insecure"]:
-        name = Html(f"{name} {_badge('bad', 'not verified')}")
+        name = Html(f"{name} {badge('bad', 'not verified')}")
     return name
 
 
-def _upstream_state(one: Json, show: _Times) -> Html:
+def _upstream_state(one: Json, show: Times) -> Html:
     if not one["checked"]:
-        state = _badge("none", "not checked")
+        state = badge("none", "not checked")
     elif one["up"]:
-        state = _badge("good", "up")
+        state = badge("good", "up")
     else:
-        state = _badge("bad", "down")
+        state = badge("bad", "down")
     if one["history"]:
         state = Html(f"{state} for {show.age(one['history'][0]['at'])}")
     return state
 
 
-def _upstream_notes(one: Json, show: _Times, key: str) -> Html:
+def _upstream_notes(one: Json, show: Times, key: str) -> Html:
     error = one["last_error"]
     text = Html("") if error is None else _explained(error["error"], error["what"], error["remedy"])
     changes = one["history"]
     if changes:
         items = [
-            tag("li", _clock(each["at"]), " ", "up" if each["up"] else "down", _because(each["error"]))
+            tag("li", clock(each["at"]), " ", "up" if each["up"] else "down", _because(each["error"]))
             for each in changes
         ]
         count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} of state"
@@ -238,7 +218,7 @@ def _because(error: Json | None) -> str:
     return "" if error is None else f" ({error['error']}): {error['what']}"
 
 
-def _sessions(document: Json, show: _Times) -> Html:
+def _sessions(document: Json, show: Times) -> Html:
     shown = document["sessions"][:SESSIONS]
     rows = [
         [
@@ -257,7 +237,7 @@ def _sessions(document: Json, show: _Times) -> Html:
     columns = ["=Listener", "=Client", "Request", "Leads to", "Phase", "#Age", "#Silent for", "#In", "#Out"]
     more = document["sessions_open"] - len(rows)
     note = f"and {more:,} more, which are younger; status.json has up to a thousand." if more else ""
-    return _section(
+    return section(
         "sessions",
         f"Open sessions ({document['sessions_open']:,})",
         columns,
@@ -279,7 +259,7 @@ def _reached(one: Json) -> Html:
     return Html(f"{html(one['target'])} {tag('span', 'at ' + one['address'], class_='aside')}")
 
 
-def _failures(document: Json, show: _Times) -> Html:
+def _failures(document: Json, show: Times) -> Html:
     rows = [
         [
             show.ago(one["last"]),
@@ -287,12 +267,12 @@ def _failures(document: Json, show: _Times) -> Html:
             tag("strong", one["listener"]),
             _asked(one),
             _explained(one["error"], one["detail"], ""),
-            _lines([one["client"], f"in {one['phase']}"]),
+            lines([one["client"], f"in {one['phase']}"]),
         ]
         for one in document["failures"]
     ]
     columns = ["=Latest", "#Times", "=Listener", "Request", "Error, and what to do", "=Client"]
-    return _section("failures", "Last errors", columns, rows, empty="No session has failed since the start.")
+    return section("failures", "Last errors", columns, rows, empty="No session has failed since the start.")
 
 
 def _explained(word: str, what: str, remedy: str) -> Html:
@@ -308,7 +288,7 @@ def _certificates(document: Json) -> Html:
         [
             _listener_of(one),
             one["upstream"] or "its own",
-            _lines([", ".join(one["names"]) or "no name", one["subject"]]),
+            lines([", ".join(one["names"]) or "no name", one["subject"]]),
             one["issuer"],
             one["not_after"][:10],
             _left(one),
@@ -317,151 +297,30 @@ def _certificates(document: Json) -> Html:
     ]
     columns = ["=Listener", "Whose", "For", "Issued by", "=Ends", "#Left"]
     empty = "No listener has one, and no upstream has shown one yet."
-    return _section("certificates", "Certificates", columns, rows, empty=empty)
+    return section("certificates", "Certificates", columns, rows, empty=empty)
 
 
 def _left(one: Json) -> Html:
     days = one["days_left"]
     if days < 0:
-        return _badge("bad", "expired")
-    return _badge("poor", _days(days)) if one["ends_soon"] else html(_days(days))
+        return badge("bad", "expired")
+    return badge("poor", _days(days)) if one["ends_soon"] else html(_days(days))
 
 
 def _days(days: int) -> str:
     return "less than a day" if days < 1 else f"{days:,} day{'s' if days > 1 else ''}"
 
 
-def _reloads(document: Json, show: _Times) -> Html:
+def _reloads(document: Json, show: Times) -> Html:
     rows = [
         [
             show.ago(one["at"]),
             one["by"],
-            _badge("good", "in force") if one["ok"] else _badge("bad", "refused"),
-            _lines(one["errors"] or one["changes"]),
+            badge("good", "in force") if one["ok"] else badge("bad", "refused"),
+            lines(one["errors"] or one["changes"]),
         ]
         for one in document["reloads"]
     ]
     columns = ["=When", "=Asked by", "=Outcome", "Details"]
     empty = "None since the start."
-    return _section("reloads", "Reloads", columns, rows, empty=empty)
-
-
-# --- pieces ---
-
-
-def _section(
-    name: str,
-    heading: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    *,
-    keys: Sequence[str] = (),
-    note: str = "",
-    empty: str = "None.",
-) -> Html:
-    """
-    A heading and a table, whose rows are cards on a narrow screen.
-
-    @param columns: C{#} before a name makes a column of numbers, C{=} one that is not narrowed for others.
-    @param keys: ids by which the script knows a row again.
-    """
-    text = [tag("h2", heading, id=f"{name}-title")]
-    if not rows:
-        return Html(f"{text[0]}{tag('p', empty, class_='empty')}")
-    # The roles are those that elements of tables have by themselves, until a style makes cards of them.
-    head = [
-        tag("th", _label(each), scope="col", role="columnheader", class_=_class(each)) for each in columns
-    ]
-    body = []
-    for index, row in enumerate(rows):
-        cells = [
-            tag("td", tag("div", cell), role="cell", class_=_class(column), data_label=_label(column))
-            for column, cell in zip(columns, row, strict=True)
-        ]
-        attributes = {"id": keys[index]} if keys else {}
-        body.append(tag("tr", *cells, role="row", **attributes))
-    text.append(
-        tag(
-            "table",
-            tag("thead", tag("tr", *head, role="row"), role="rowgroup"),
-            tag("tbody", *body, role="rowgroup"),
-            role="table",
-            aria_labelledby=f"{name}-title",
-        )
-    )
-    if note:
-        text.append(tag("p", note, class_="empty"))
-    return Html("".join(text))
-
-
-def _label(column: str) -> str:
-    return column.lstrip("#=")
-
-
-def _class(column: str) -> str:
-    return {"#": "number", "=": "name"}.get(column[0], "text")
-
-
-def _badge(kind: str, text: str) -> Html:
-    """A word with a colour and a sign; neither says more than the word."""
-    return tag("span", text, class_=f"badge {kind}")
-
-
-def _lines(texts: Sequence[str]) -> Html:
-    return Html("<br>".join(html(each) for each in texts))
-
-
-def size(count: int) -> str:
-    """Bytes for people."""
-    if count < 1024:
-        return f"{count} B"
-    value = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        value /= 1024
-        if value < 1023.95 or unit == "TiB":
-            break
-    return f"{value:,.1f} {unit}"
-
-
-def duration(seconds: float) -> str:
-    """As long as one wants to read it; the script says the same."""
-    whole = max(int(seconds), 0)
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if days:
-        return f"{days} d {hours % 24} h"
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    if minutes:
-        return f"{minutes} min {whole % 60} s"
-    return f"{whole} s"
-
-
-def _clock(moment: str) -> Html:
-    return tag("time", moment[:19].replace("T", " "), datetime=moment)
-
-
-class _Times:
-    """
-    How long ago something was; the script has these texts go on.
-
-    @param now: a moment; C{None} to leave the texts to the script.
-    """
-
-    def __init__(self, now: str | None) -> None:
-        self.now = now
-
-    def age(self, moment: str) -> Html:
-        return tag("time", self._text(moment, ""), datetime=moment, data_form="age", title=_plain(moment))
-
-    def ago(self, moment: str) -> Html:
-        return tag("time", self._text(moment, " ago"), datetime=moment, data_form="ago", title=_plain(moment))
-
-    def _text(self, moment: str, after: str) -> str:
-        if self.now is None:
-            return ""
-        passed = datetime.fromisoformat(self.now) - datetime.fromisoformat(moment)
-        return duration(passed.total_seconds()) + after
-
-
-def _plain(moment: str) -> str:
-    return moment[:19].replace("T", " ")
+    return section("reloads", "Reloads", columns, rows, empty=empty)

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.page import SECTIONS, Html, duration, html, page, render, size, tag, title
+from lanrelay.admin.page import SECTIONS, page, render, title
 
 MOMENT = "2026-11-20T09:00:00.000+00:00"
 NOW = "2026-11-20T09:02:05.000+00:00"
@@ -300,38 +300,3 @@ class PartsTests(SynchronousTestCase):
             parts = render(document, moving=True)
             self.assertTrue(text_of(parts["certificates"]).endswith(expected), parts["certificates"])
             self.assertEqual(parts["problems"].count("<li"), problems)
-
-
-class PieceTests(SynchronousTestCase):
-    def test_text_is_escaped_once(self) -> None:
-        self.assertEqual(html('<a b="c">'), "&lt;a b=&quot;c&quot;&gt;")
-        self.assertEqual(html(html("<")), "&lt;")
-        self.assertEqual(
-            tag("p", "<", Html("<br>"), 3, class_='x"', data_label="y"),
-            '<p class="x&quot;" data-label="y">&lt;<br>3</p>',
-        )
-
-    def test_sizes(self) -> None:
-        for count, expected in (
-            (0, "0 B"),
-            (1023, "1023 B"),
-            (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
-            (1024**2 - 1, "1.0 MiB"),
-            (5 * 1024**3, "5.0 GiB"),
-            (2000 * 1024**4, "2,000.0 TiB"),
-        ):
-            self.assertEqual(size(count), expected)
-
-    def test_durations(self) -> None:
-        for seconds, expected in (
-            (-3, "0 s"),
-            (0.9, "0 s"),
-            (59.9, "59 s"),
-            (60, "1 min 0 s"),
-            (3599, "59 min 59 s"),
-            (3600, "1 h 0 min"),
-            (86399, "23 h 59 min"),
-            (90000, "1 d 1 h"),
-        ):
-            self.assertEqual(duration(seconds), expected)
