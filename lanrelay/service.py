@@ -32,7 +32,7 @@ from lanrelay.process import (
     raise_descriptor_limit,
 )
 from lanrelay.reload.blueprints import CONTROL, blueprints, logged
-from lanrelay.reload.change import Change, Part
+from lanrelay.reload.change import Change, Part, Past
 from lanrelay.reload.watch import FileWatch
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.transport.port import Gate
@@ -76,6 +76,7 @@ class RelayService(Service):
         self.ledger = Ledger(reactor)
         self.listeners: list[ListenerService] = []
         self.draining: list[ListenerService] = []
+        self._past: list[Past] = []
         self.observers: list[Callable[[str], None]] = []
         self.prepare_log: Callable[[model.Log, model.Log], Callable[[], None]] | None = None
         self.log_observer: ILogObserver | None = None
@@ -339,10 +340,13 @@ class RelayService(Service):
         self.config = self.watched.config = config
         self._parts = change.parts
         self.listeners[:] = self._shown()
-        for old, ended in change.ending:
-            self.draining.append(old)
-            ended.addCallback(self._drained, old)
-            ended.addErrback(self._bug)
+        for past in list(self._past):
+            change.inherit(past)
+        for past in change.past:
+            self._past.append(past)
+            self.draining.append(past.listener)
+            past.ended.addCallback(self._drained, past)
+            past.ended.addErrback(self._bug)
         self._access_log.listeners = frozenset(
             logged(config)
             | {one.config.name for one in self.draining if one.config.access_log and one.kind != "admin"}
@@ -351,9 +355,10 @@ class RelayService(Service):
         self._provide_descriptors()
         self._announce([listener for listener in self.listeners if id(listener) not in before])
 
-    def _drained(self, result: None, listener: ListenerService) -> None:
-        self.draining.remove(listener)
-        self.log.debug("{name}: its last old connection has ended", name=listener.config.name)
+    def _drained(self, result: None, past: Past) -> None:
+        self._past.remove(past)
+        self.draining.remove(past.listener)
+        self.log.debug("{name}: its last old connection has ended", name=past.listener.config.name)
 
     def _tell(self, what: str) -> None:
         for observer in list(self.observers):

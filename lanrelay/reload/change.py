@@ -33,12 +33,26 @@ class Part:
     listener: ListenerService
 
 
+@dataclass(slots=True, kw_only=True)
+class Past:
+    """
+    A listener that only lets its connections end.
+
+    @ivar heirs: the listeners by whose word they may go on; when none is left they have to end.
+    @ivar ended: fires with the last.
+    """
+
+    listener: ListenerService
+    heirs: list[ListenerService]
+    ended: Deferred[None]
+
+
 class Change:
     """
     One reload. C{prepare} does all that can fail and changes nothing; then comes C{commit} or C{discard}.
 
     @ivar parts: after C{commit}: what runs.
-    @ivar ending: after C{commit}: listeners that only let their connections end, and when they have.
+    @ivar past: after C{commit}: those of them that do so no more.
     """
 
     log = Logger()
@@ -55,7 +69,7 @@ class Change:
         self._new: dict[int, ListenerService] = {}
         self._closed: list[tuple[ListenerService, model.ListenAddress, model.ListenAddress]] = []
         self.parts: list[Part] = []
-        self.ending: list[tuple[ListenerService, Deferred[None]]] = []
+        self.past: list[Past] = []
 
     # --- before ---
 
@@ -162,7 +176,24 @@ class Change:
         for position, ending in self._plan.endings.items():
             old = self._old[position].listener
             old.draining = True
-            self.ending.append((old, old.stopService() if ending.drains else old.retire()))
+            ended = old.stopService() if ending.drains else old.retire()
+            self.past.append(Past(listener=old, heirs=self._heirs(old), ended=ended))
+
+    def inherit(self, past: Past) -> None:
+        """After C{commit}: who has the word now over connections that earlier reloads have left."""
+        had = bool(past.heirs)
+        past.heirs = [heir for before in past.heirs for heir in self._heirs(before)]
+        if had and not past.heirs:
+            past.listener.stopService()
+
+    def _heirs(self, old: ListenerService) -> list[ListenerService]:
+        for position, part in enumerate(self._old):
+            if part.listener is old:
+                ending = self._plan.endings.get(position)
+                if ending is None:
+                    return [old]
+                return [self.parts[heir].listener for heir in ending.heirs]
+        return []
 
     def changes(self) -> Iterator[str]:
         """What becomes different, as sentences; before C{commit}."""
@@ -180,7 +211,7 @@ class Change:
                 yield f"{name} stands for {before[0]}"
         for position, ending in endings.items():
             old = self._old[position]
-            if not ending.replaced:
+            if not ending.successors:
                 yield f"{old.wanted.name} was removed"
             left = old.listener.open_connections
             if ending.drains and left:

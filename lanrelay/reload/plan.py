@@ -102,12 +102,18 @@ class Ending:
     """
     What becomes of a running listener that does not go on as it is.
 
-    @ivar replaced: another one stands for it; else it was removed.
-    @ivar drains: its connections have C{timeouts.drain} to end. Else they keep their settings to their end.
+    @ivar successors: those that are wanted and stand for it, by position; none for one that was removed.
+    @ivar heirs: those of them by whose word its connections may go on, under the settings that they know; with
+        none they have C{timeouts.drain} to end.
     """
 
-    replaced: bool
-    drains: bool
+    successors: list[int] = field(default_factory=list)
+    heirs: list[int] = field(default_factory=list)
+
+    @property
+    def drains(self) -> bool:
+        """Whether its connections have to end."""
+        return not self.heirs
 
 
 @dataclass(slots=True, kw_only=True)
@@ -144,7 +150,7 @@ def plan(running: Sequence[Running], wanted: Sequence[Wanted]) -> Plan:
                 socket for socket, held in free.items() if _clash(opening.address, held.place)
             ]
         beginning.predecessors = _predecessors(running, one, beginning, kept)
-    return Plan(beginnings=beginnings, endings=_endings(running, kept, changed))
+    return Plan(beginnings=beginnings, endings=_endings(running, wanted, beginnings, kept))
 
 
 # --- listeners ----------------------------------------------------------------------------------------
@@ -168,17 +174,24 @@ def _predecessors(
 
 
 def _endings(
-    running: Sequence[Running], kept: Collection[int | None], changed: Sequence[tuple[Wanted, Beginning]]
+    running: Sequence[Running],
+    wanted: Sequence[Wanted],
+    beginnings: Sequence[Beginning],
+    kept: Collection[int | None],
 ) -> dict[int, Ending]:
     endings = {}
     for index, old in enumerate(running):
         if index in kept:
             continue
-        successors = [one for one, beginning in changed if index in beginning.predecessors]
+        successors = [
+            position for position, beginning in enumerate(beginnings) if index in beginning.predecessors
+        ]
         # Ports may have been swapped, or names: what somebody was let in by is in force as long as the
         # listener of its place or of its name says so.
-        allowed = any(one.policy == old.policy for one in successors) and not old.stale
-        endings[index] = Ending(replaced=bool(successors), drains=not allowed)
+        heirs = [
+            position for position in successors if wanted[position].policy == old.policy and not old.stale
+        ]
+        endings[index] = Ending(successors=successors, heirs=heirs)
     return endings
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Literal, TypeVar
+from typing import IO, Any, Literal, TypeVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -51,6 +52,7 @@ class Relay:
     @ivar folder: its working folder, with C{relay.yaml}; removed after the test.
     @ivar process: what was started; for a daemon it ends when the daemon runs.
     @ivar before: words of a command that ends by becoming the relay.
+    @ivar options: what follows C{lanrelay} on the command line, before C{-c}.
     @ivar variables: more of the environment.
     @ivar descriptors: those of ours that it gets, too.
     @ivar prepare: called in the new process.
@@ -73,6 +75,7 @@ class Relay:
         self._test = test
         self.process: subprocess.Popen[bytes] | None = None
         self.before: list[str] = []
+        self.options: list[str] = []
         self.variables: dict[str, str] = {}
         self.descriptors: tuple[int, ...] = ()
         self.prepare: Callable[[], None] = _default_signals
@@ -84,7 +87,7 @@ class Relay:
         @param extra: options of twistd itself.
         @param wait: until the log says that it is ready.
         """
-        self._spawn([*self.command(*extra), "-c", "relay.yaml"], stdin)
+        self._spawn([*self.command(*extra), *self.options, "-c", "relay.yaml"], stdin)
         if wait:
             self.ready()
         return self
@@ -196,6 +199,53 @@ class Relay:
         head, _, body = answer.partition(b"\r\n\r\n")
         return int(head.split()[1]), body
 
+    # --- what it is asked over its control socket ---
+
+    @property
+    def control(self) -> Path:
+        """Its control socket."""
+        (path,) = (self.folder / "lanrelay").glob("*.sock")
+        return path
+
+    def ask(self, method: str, **keys: object) -> dict[str, Any]:
+        """The result of a request."""
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(PATIENCE)
+            asking.connect(str(self.control))
+            asking.sendall(json.dumps({"method": method, **keys}).encode() + b"\n")
+            with asking.makefile("rb") as answer:
+                for line in answer:
+                    said = json.loads(line)
+                    if "progress" not in said:
+                        result: dict[str, Any] = said["result"]
+                        return result
+        raise AssertionError("no answer")
+
+    def reload(self, configuration: str | None = None) -> dict[str, Any]:
+        """Have it read this; it must be taken."""
+        if configuration is not None:
+            self.configuration.write_text(configuration)
+        outcome = self.ask("reload")
+        self._test.assertEqual(outcome["errors"], [])
+        return outcome
+
+    def cli(self, *arguments: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
+        """What C{lanrelay ARGUMENTS} says."""
+        return subprocess.run(
+            [str(self.install.python), "-m", "lanrelay.cli.main", *arguments],
+            cwd=self.folder,
+            env={
+                **self.install.variables(),
+                "XDG_RUNTIME_DIR": str(self.folder),
+                "COLUMNS": str(columns),
+                **self.variables,
+            },
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+
     # --- its end ---
 
     @property
@@ -281,3 +331,42 @@ def _alive(pid: int) -> bool:
     # Where nobody reaps (a container without an init), the end is a zombie.
     status = _text(Path(f"/proc/{pid}/stat"))
     return ") Z " not in status
+
+
+class Pair:
+    """A client and its server, joined by the relay."""
+
+    def __init__(self, test: SynchronousTestCase, port: int, upstream: Upstream) -> None:
+        self.client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        test.addCleanup(self.client.close)
+        self.server = upstream.accept()
+        self.check()
+
+    def check(self) -> None:
+        """Bytes go both ways."""
+        self.client.sendall(b"up")
+        assert self.server.recv(10) == b"up"
+        self.server.sendall(b"down")
+        assert self.client.recv(10) == b"down"
+
+    def ended(self) -> bool:
+        """The relay has reset it; blocks until it has."""
+        try:
+            return self.client.recv(1) == b""
+        except ConnectionResetError:
+            return True
+
+
+def refuses(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def forward(name: str, port: int, upstream: Upstream, more: str = "") -> str:
+    return (
+        f"  {name}: {{type: tcp-forward, listen: '127.0.0.1:{port}',"
+        f" upstream: 'tcp://127.0.0.1:{upstream.port}'{more}}}\n"
+    )

@@ -85,7 +85,7 @@ class PlanTests(SynchronousTestCase):
         one = wanted("one", "127.0.0.1:1")
         found = self.plan([plain(one, stale=True)], [one])
         self.assertEqual(self.moves(found.beginnings[0]), [(0, 0)])
-        self.assertEqual(found.endings, {0: Ending(replaced=True, drains=True)})
+        self.assertEqual(found.endings, {0: Ending(successors=[0], heirs=[])})
 
     def test_what_has_changed_goes_on_with_its_sockets(self) -> None:
         before = wanted("one", "127.0.0.1:1", "localhost:2", "unix:/a", "systemd:web", record=1)
@@ -108,7 +108,7 @@ class PlanTests(SynchronousTestCase):
         found = self.plan([plain(wanted("old", "127.0.0.1:1"))], [wanted("new", "127.0.0.1:1")])
         self.assertEqual(self.moves(found.beginnings[0]), [(0, 0)])
         self.assertEqual(found.beginnings[0].predecessors, [0])
-        self.assertEqual(found.endings, {0: Ending(replaced=True, drains=False)})
+        self.assertEqual(found.endings, {0: Ending(successors=[0], heirs=[0])})
 
     def test_swapped_names(self) -> None:
         before = [plain(wanted("a", "127.0.0.1:1")), plain(wanted("b", "127.0.0.1:2"))]
@@ -133,26 +133,26 @@ class PlanTests(SynchronousTestCase):
             wanted("b", "127.0.0.1:1", policy="y"),
         ):
             found = self.plan([before], [after])
-            self.assertEqual(found.endings, {0: Ending(replaced=True, drains=True)})
+            self.assertEqual(found.endings, {0: Ending(successors=[0], heirs=[])})
 
     def test_another_port_is_opened_and_the_old_one_ends_with_its_connections_kept(self) -> None:
         found = self.plan([plain(wanted("a", "127.0.0.1:1"))], [wanted("a", "127.0.0.1:2")])
         self.assertEqual(self.opens(found.beginnings[0]), ["127.0.0.1:2"])
         self.assertEqual(self.moves(found.beginnings[0]), [])
-        self.assertEqual(found.endings, {0: Ending(replaced=True, drains=False)})
+        self.assertEqual(found.endings, {0: Ending(successors=[0], heirs=[0])})
 
     def test_what_is_gone_drains_and_what_is_new_is_opened(self) -> None:
         found = self.plan([plain(wanted("a", "127.0.0.1:1"))], [wanted("b", "127.0.0.1:2")])
         self.assertEqual(self.opens(found.beginnings[0]), ["127.0.0.1:2"])
         self.assertEqual(found.beginnings[0].predecessors, [])
-        self.assertEqual(found.endings, {0: Ending(replaced=False, drains=True)})
+        self.assertEqual(found.endings, {0: Ending()})
 
     def test_another_kind_is_another_listener_at_the_same_place(self) -> None:
         before = plain(wanted("a", "127.0.0.1:1", kind="forward"))
         found = self.plan([before], [wanted("a", "127.0.0.1:1", kind="proxy")])
         self.assertEqual(self.moves(found.beginnings[0]), [(0, 0)])
         self.assertEqual(found.beginnings[0].predecessors, [])
-        self.assertEqual(found.endings, {0: Ending(replaced=False, drains=True)})
+        self.assertEqual(found.endings, {0: Ending()})
 
     def test_one_of_two_entries_goes_to_another_listener(self) -> None:
         before = plain(wanted("a", "127.0.0.1:1", "127.0.0.1:2"))

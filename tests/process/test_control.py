@@ -1,0 +1,138 @@
+"""Who asks a running relay to reload: a command, a signal, a changed file; and the socket it is asked by."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from signal import SIGHUP, SIGTERM
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward, free_port
+
+
+class ControlTests(SynchronousTestCase):
+    def start(self, body: str, *, mode: Mode = "foreground", options: tuple[str, ...] = ()) -> Relay:
+        relay = Relay(self, f"listeners:\n{body}", mode=mode)
+        relay.options = list(options)
+        return relay.start()
+
+    def stop(self, relay: Relay) -> None:
+        relay.signal(SIGTERM)
+        self.assertEqual(relay.wait(), 0)
+        self.assertNotIn("Traceback", relay.log())
+        self.assertFalse(list((relay.folder / "lanrelay").iterdir()), "the socket is taken away")
+
+    def reload(self, relay: Relay, body: str) -> list[str]:
+        """What has changed."""
+        changes: list[str] = relay.reload(f"listeners:\n{body}")["changes"]
+        return changes
+
+    def test_the_command_waits_for_the_outcome(self) -> None:
+        upstream = Upstream(self)
+        port = free_port()
+        relay = self.start(forward("a", port, upstream))
+        relay.configuration.write_text(f"listeners:\n{forward('b', port, upstream)}")
+        told = relay.cli("reload", "-c", "relay.yaml")
+        self.assertEqual((told.returncode, told.stdout), (0, "b stands for a\nReloaded.\n"), told.stderr)
+        told = relay.cli("reload", "-c", str(relay.configuration))
+        self.assertEqual((told.returncode, told.stdout), (0, "Reloaded: nothing has changed.\n"))
+        self.stop(relay)
+        told = relay.cli("reload", "-c", "relay.yaml")
+        self.assertEqual(
+            (told.returncode, told.stderr), (1, "lanrelay reload: No relay is running with relay.yaml.\n")
+        )
+
+    def test_a_daemon_reloads_at_sighup(self) -> None:
+        upstream = Upstream(self)
+        before, after = free_port(), free_port()
+        relay = self.start(forward("a", before, upstream), mode="daemon")
+        relay.wait()
+        pid = relay.pid
+        pair = Pair(self, before, upstream)
+        relay.configuration.write_text(f"listeners:\n{forward('a', after, upstream)}")
+        relay.signal(SIGHUP)
+        relay.logged("reloaded: a has changed")
+        pair.check()
+        Pair(self, after, upstream)
+        pair.client.close()
+        relay.signal(SIGTERM)
+        relay.wait_daemon(pid)
+        self.assertFalse(list((relay.folder / "lanrelay").iterdir()))
+
+    def test_a_changed_file_is_noticed_and_half_a_file_is_survived(self) -> None:
+        upstream = Upstream(self)
+        before, after = free_port(), free_port()
+        relay = Relay(
+            self, f"log: {{level: '${{file:level}}'}}\nlisteners:\n{forward('a', before, upstream)}"
+        )
+        (relay.folder / "level").write_text("info")
+        relay.options = ["--watch"]
+        relay.start()
+        text = f"log: {{level: '${{file:level}}'}}\nlisteners:\n{forward('a', after, upstream)}"
+        relay.configuration.write_text(text[: len(text) // 2])
+        relay.logged("--watch: reading .*\n.*not reloaded: ")
+        relay.configuration.write_text(text)
+        relay.logged("reloaded: a has changed")
+        Pair(self, after, upstream)
+        whole = relay.folder / "whole"
+        whole.write_text(text.replace("  a:", "  b:"))
+        os.replace(whole, relay.configuration)
+        relay.logged("reloaded: b stands for a")
+        (relay.folder / "level").write_text("debug")
+        relay.logged("reloaded: log has changed")
+        self.stop(relay)
+
+    def test_a_second_relay_with_the_same_file_is_told_of_the_first(self) -> None:
+        upstream = Upstream(self)
+        relay = self.start(forward("a", 0, upstream))
+        socket_of_first = relay.control
+        second = subprocess.run(
+            [*relay.command("--pidfile="), "-c", "relay.yaml"],
+            cwd=relay.folder,
+            env={**relay.install.variables(), "XDG_RUNTIME_DIR": str(relay.folder)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+        )
+        self.assertEqual(second.returncode, 1)
+        self.assertIn(f"control: another relay has unix:{socket_of_first}, pid {relay.pid}", second.stderr)
+        relay.signal(SIGTERM)
+        self.assertEqual(relay.wait(), 0)
+
+    def test_a_socket_that_a_crash_left_is_replaced(self) -> None:
+        upstream = Upstream(self)
+        relay = self.start(forward("a", 0, upstream))
+        path = relay.control
+        assert relay.process is not None
+        relay.process.kill()
+        relay.process.wait()
+        self.assertTrue(path.exists())
+        relay.start()
+        self.assertEqual(relay.ask("hello")["pid"], relay.pid)
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+    def test_the_control_socket_can_be_moved_and_switched_off(self) -> None:
+        upstream = Upstream(self)
+        body = f"listeners:\n{forward('a', 0, upstream)}"
+        relay = Relay(self, body).start()
+        relay.configuration.write_text(f"control: unix:my.sock\n{body}")
+        default = relay.control
+        with socket.socket(socket.AF_UNIX) as asking:
+            asking.settimeout(PATIENCE)
+            asking.connect(str(default))
+            asking.sendall(b'{"method": "reload"}\n')
+            self.assertTrue(json.loads(asking.makefile().readline())["result"]["ok"])
+        self.assertFalse(default.exists())
+        told = relay.cli("status", "-c", "relay.yaml")
+        self.assertEqual(told.returncode, 0, told.stderr)
+        relay.configuration.write_text(f"control: off\n{body}")
+        relay.signal(SIGHUP)
+        relay.logged("reloaded: control was removed")
+        self.assertFalse((relay.folder / "my.sock").exists())
+        told = relay.cli("status", "-c", "relay.yaml")
+        self.assertEqual(told.returncode, 1)
+        self.assertIn("control: off", told.stderr)
