@@ -150,18 +150,12 @@ class Scene:
     # --- the end ------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Everybody goes; nothing may be left."""
+        """Everybody goes; at once nothing may be left."""
         for stream in (*self.clients, *self.origins):
             stream.full = False
         for client in self.clients:
             client.lose()
-        while self.around.dialer.pending:
-            self.fail_dial(0)
-        for _ in range(5):
-            self.around.clock.advance(2000)
         self.stop(0)
-        for _ in range(5):
-            self.around.clock.advance(2000)
         ledger, service = self.around.ledger, self.service
         must(len(ledger) == 0, "sessions are left:", *ledger)
         must(service.open_connections == 0, "connections are left")
