@@ -387,7 +387,7 @@ class Exchange:
         session.failed(error, by=by, detail=answer.explanation)
         if self._head_sent:
             self._finish()
-            connection.abort()
+            connection.cut()
             return
         session.status = answer.status
         session.sent += len(answer.body)

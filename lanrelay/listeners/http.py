@@ -205,6 +205,22 @@ class HttpConnection(Protocol):
             self._state = _GONE
             self._gone(self)
 
+    def cut(self) -> None:
+        """
+        End an answer that is not whole.
+
+        What was sent of it still arrives. That there was more to come the framing says; where the end of the
+        connection would be the end of the answer, a reset says it.
+        """
+        if self._state != _OPEN:
+            return
+        if not self._wire.shows_its_end:
+            self._reset()
+        elif self._receiving:
+            self._linger()
+        else:
+            self._close()
+
     # --- for the listener -------------------------------------------------------------------------
 
     def drain(self) -> None:

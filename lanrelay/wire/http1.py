@@ -132,6 +132,11 @@ class Http1Server(MessageReader):
         """The response was sent to its end."""
         return self._response is not None and self._response.complete
 
+    @property
+    def shows_its_end(self) -> bool:
+        """The framing of the response under way tells the client whether all of it has come."""
+        return self._response is not None and self._response.framing != UNTIL_CLOSE
+
     def close_after_response(self) -> None:
         """The response under way is the last one; said to the client if its head was not sent yet."""
         self.keep_alive = False

@@ -334,7 +334,8 @@ class EndTests(ExchangeTestCase):
             origin = self.asked(GET)
             origin.receive(b"HTTP/1.1 200 OK\r\n" + length + b"\r\n\r\n")
             origin.lose()
-            self.assertTrue(self.client.aborted, length)
+            self.assertTrue(self.client.closed, length)
+            self.assertFalse(self.client.take().endswith(b"0\r\n\r\n"), length)
             self.assertEqual((self.session.status, self.session.phase), (200, "body"))
             self.assertEqual(self.session.error, "http_response_incomplete")
             self.assertEqual(self.session.ended_by, "upstream")
@@ -344,7 +345,25 @@ class EndTests(ExchangeTestCase):
         origin = self.asked(GET)
         origin.receive(b"HTTP/1.1 200 OK\r\n\r\nsome")
         origin.lose(TlsTruncated())
+        self.assertTrue(self.client.closed)
+        self.assertTrue(self.client.take().endswith(b"\r\n\r\n4\r\nsome\r\n"))  # and no last chunk
+
+    def test_a_cut_answer_whose_end_is_that_of_the_connection_is_reset(self) -> None:
+        origin = self.asked(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        origin.receive(b"HTTP/1.1 200 OK\r\n\r\nsome")
+        origin.lose(TlsTruncated())
         self.assertTrue(self.client.aborted)
+
+    def test_a_slow_client_gets_all_of_a_cut_answer(self) -> None:
+        origin = self.asked(GET)
+        self.client.full = True
+        origin.receive(OK[:-1])
+        origin.lose()
+        self.assertFalse(self.client.closed)
+        self.client.full = False
+        self.assertTrue(self.client.take().endswith(b"\r\n\r\no"))
+        self.assertTrue(self.client.closed)
+        self.assertAllOver()
 
     def test_an_abort_of_the_listener_is_the_relays_doing(self) -> None:
         origin = self.asked(GET)
@@ -432,7 +451,8 @@ class FailureTests(ExchangeTestCase):
         origin.receive(OK[:-1])
         self.clock.advance(31)
         self.assertTrue(origin.aborted)
-        self.assertTrue(self.client.aborted)
+        self.assertTrue(self.client.closed)
+        self.assertTrue(self.client.take().endswith(b"\r\n\r\no"))
         self.assertEqual(self.session.error, "connection_read_timeout")
 
     def test_too_long_a_body_is_refused_before_it_is_read(self) -> None:
