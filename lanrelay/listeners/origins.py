@@ -45,7 +45,7 @@ class Origins:
         for upstream in group.members:
             wanted = none if upstream.announced else pool
             known = None if inheritance is None else inheritance.pool(upstream, wanted)
-            self._pools[upstream] = known or Pool(reactor, wanted, upstream, slept=slept)
+            self._pools[upstream] = Pool(reactor, wanted, upstream, slept=slept) if known is None else known
             self._pools[upstream].share()
         self._closed = False
         self._down: set[Upstream] = set()

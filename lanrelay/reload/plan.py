@@ -103,7 +103,7 @@ class Ending:
     What becomes of a running listener that does not go on as it is.
 
     @ivar successors: those that are wanted and stand for it, by position; none for one that was removed.
-    @ivar heirs: those of them by whose word its connections may go on, under the settings that they know; with
+    @ivar heirs: those of them by whose word its connections may go on, under the settings they know; with
         none they have C{timeouts.drain} to end.
     """
 
