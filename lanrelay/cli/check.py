@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from lanrelay.config.model import Config, Listener, Upstream
+    from lanrelay.errors import StartError
+
+
+class Loaded(Protocol):
+    """Something made of files."""
+
+    def load(self) -> None: ...
 
 
 def run(arguments: list[str]) -> int:
@@ -35,7 +47,44 @@ def check(file: Path) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     print(render(loaded.effective, unicode=encoding == "utf8"), end="")
-    return 0
+    problems = [str(problem) for problem in unreadable(loaded.config)]
+    for problem in problems:
+        print(problem, file=sys.stderr)
+    return 1 if problems else 0
+
+
+def unreadable(config: Config) -> Iterator[StartError]:
+    """What is wrong with the files that the enabled listeners name: certificates, keys, passwords."""
+    from lanrelay.config import model
+    from lanrelay.errors import StartError
+    from lanrelay.policy.credentials import Credentials
+    from lanrelay.transport.trust import ClientTls, ServerContext
+
+    for listener in config.listeners:
+        if not listener.enabled:
+            continue
+        files: list[Loaded] = []
+        if listener.tls is not None:
+            files.append(ServerContext(listener.tls))
+        if isinstance(listener, model.ForwardProxy) and listener.auth is not None:
+            files.append(Credentials(listener.auth))
+        secured = (upstream for upstream in _upstreams(listener) if upstream.url.tls)
+        files += (ClientTls(upstream.trust, upstream.server_name) for upstream in secured)
+        for file in files:
+            try:
+                file.load()
+            except StartError as error:
+                yield StartError(error.detail, listener=listener.name, remedy=error.remedy)
+
+
+def _upstreams(listener: Listener) -> Iterator[Upstream]:
+    from lanrelay.config import model
+
+    if isinstance(listener, model.TcpForward):
+        yield from listener.upstreams.members
+    elif isinstance(listener, model.ReverseProxy):
+        for route in listener.routes:
+            yield from route.upstreams.members
 
 
 def render(tree: object, *, unicode: bool = True) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 from lanrelay.cli import check, main
+from lanrelay.cli.authority import Authority
+from lanrelay.config.load import examine
 from tests.config.support import ConfigCase, listener_text
 from tests.config.test_load import EXAMPLE
 from tests.config.test_reference import EVERYTHING
@@ -33,9 +35,35 @@ class CheckTests(ConfigCase):
         return Run("check", "-c", str(self.file))
 
     def shown(self, text: str) -> str:
+        """What C{check} prints, without a look at the files that the text names."""
+        self.file.write_text(text)
+        return check.render(examine(self.file).effective)
+
+    def test_a_file_that_is_right_is_printed(self) -> None:
+        authority = Authority(self.folder)
+        issued = authority.issue("localhost")
+        text = listener_text(
+            f"upstream: {{url: 'https://h', tls: {{ca: {authority.root.name}}}}}\n"
+            f"tls: {{cert: {issued.cert.name}, key: {issued.key.name}}}",
+            kind="reverse-proxy",
+        )
         run = self.check(text)
+        self.assertEqual((run.status, run.err, run.out), (0, "", self.shown(text)))
+
+    def test_files_that_it_names_are_read_too(self) -> None:
+        Authority(self.folder).issue("localhost", file_name="a")
+        Authority(self.folder).issue("localhost", file_name="b")
+        reverse = "upstream: {url: 'https://h', tls: {ca: nope.crt}}\ntls: {cert: a.pem, key: b.key}"
+        run = self.check(listener_text(reverse, kind="reverse-proxy"))
+        self.assertEqual(run.status, 1)
+        mismatch, missing = run.err.splitlines()
+        self.assertTrue(mismatch.startswith("listeners.one: tls.key: "), mismatch)
+        self.assertTrue(missing.startswith(f"listeners.one: tls.ca: there is no file {self.folder}/nope.crt"))
+        run = self.check(listener_text("auth: {file: nope}", kind="connect-proxy"))
+        self.assertEqual(run.status, 1)
+        self.assertIn("listeners.one: auth.file: ", run.err)
+        run = self.check(listener_text(reverse + "\nenabled: false", kind="reverse-proxy"))
         self.assertEqual((run.status, run.err), (0, ""))
-        return run.out
 
     def test_defaults_are_filled_in(self) -> None:
         shown = self.shown(EXAMPLE)
