@@ -14,6 +14,7 @@ from lanrelay.admin.status import Watched, status, unready
 from lanrelay.admin.viewers import Parts, Viewers
 from lanrelay.config import model
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
+from lanrelay.listeners.answers import Answer as Refusal
 from lanrelay.listeners.answers import failed
 from lanrelay.listeners.base import Client, Environment, ListenerService
 from lanrelay.listeners.http import HttpConnection, RequestSink
@@ -127,7 +128,9 @@ class AdminService(ListenerService):
         connection.answer(answer.status, with_date(headers, time.time()), answer.body)
         return Unheard()
 
-    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
+    def request_refused(
+        self, connection: HttpConnection, error: RemoteProtocolError, answer: Refusal
+    ) -> None:
         self.log.debug("admin: no request: {reason}", reason=str(error))
 
     def _answer(self, method: bytes, path: str) -> Answer:

@@ -45,6 +45,19 @@ METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 # What a TRACE should not send back (RFC 9110 section 9.3.8).
 _NOT_TRACED: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 
+# What a client did that sends no valid request, by the status of the answer.
+_NOT_VALID: Final = "Use a client that sends valid HTTP/1.1; what can be read in two ways is not passed on."
+_REMEDIES: Final = {
+    405: "For a tunnel ask a listener of the type connect-proxy.",
+    408: "Send it faster, or raise timeouts.head or timeouts.body of this listener.",
+    413: "Send less, or raise max_body of this listener.",
+    414: "Use a shorter URL.",
+    417: "Leave the field Expect out, or send 100-continue.",
+    431: "Send fewer or shorter fields; most often cookies have piled up, which the browser can delete.",
+    501: "Use another method or coding.",
+    505: "Use HTTP/1.1.",
+}
+
 RETRY_AFTER: Final = b"2"
 """Seconds: how often an upstream that is down is looked at (C{health.down_interval})."""
 
@@ -117,7 +130,7 @@ def sentences(error: RelayError) -> tuple[str, str]:
     if isinstance(error, RequestDenied):
         return _sentence(str(error)), _sentence(error.remedy)
     if isinstance(error, RemoteProtocolError):
-        return _sentence(f"the request was refused: {error}"), ""
+        return _sentence(f"the request was refused: {error}"), _REMEDIES.get(error.http_status, _NOT_VALID)
     explanation = explain(error)
     return explanation.what, explanation.remedy
 

@@ -13,7 +13,7 @@ from lanrelay.addresses import parse_ip
 from lanrelay.config import model
 from lanrelay.errors import DialError, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.listeners import proxy_pac
-from lanrelay.listeners.answers import failed, from_here
+from lanrelay.listeners.answers import Answer, failed, from_here
 from lanrelay.listeners.base import Client, Environment
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.forward_proxy import ForwardProxyService
@@ -86,11 +86,11 @@ class ConnectProxyService(ForwardProxyService):
             return _Tunnel(self, connection, head, session, dial_target(target)).start()
         return _OwnExchange(connection, head, session, self._way).start()
 
-    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
+    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None
         session = self.open_session(connection.client, "head")
-        session.status = error.http_status
-        session.failed(error, by="downstream")
+        session.status, session.sent = answer.status, len(answer.body)
+        session.failed(error, by="downstream", detail=answer.explanation)
         self.environment.ledger.close(session)
 
     def refuse(

@@ -427,11 +427,12 @@ class HttpConnection(Protocol):
                 return
         elif self._wire.response_begun:
             self._linger()  # the request was answered before it broke off
-        else:
-            self._application.request_refused(self, error)
-        if self._state != _OPEN:
             return
         answer = failed(error)
+        if not self._sending:
+            self._application.request_refused(self, error, answer)
+        if self._state != _OPEN:
+            return
         self._wire.close_after_response()
         self._dispatching = True  # `end` must not look for a next request
         self.answer(answer.status, answer.headers, answer.body)

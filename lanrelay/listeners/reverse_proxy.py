@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 
 from lanrelay.config import model
 from lanrelay.errors import LoopDetected, RelayError, RemoteProtocolError, RequestDenied, StartError
-from lanrelay.listeners.answers import METHODS, failed, from_here
+from lanrelay.listeners.answers import METHODS, Answer, failed, from_here
 from lanrelay.listeners.base import Client, Environment, ListenerService
 from lanrelay.listeners.http import HttpConnection, RequestSink
 from lanrelay.listeners.route import ProxyRoute, find_route
@@ -20,7 +20,7 @@ from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import passed, pseudonym
-from lanrelay.wire.target import parse_target
+from lanrelay.wire.target import comparable, has_dot_segments, parse_target
 
 # Names by which clients know one relay: a handful; a client may invent any number of *.localhost.
 _KNOWN_HOSTS_MAX: Final = 64
@@ -46,6 +46,11 @@ class ReverseProxyService(ListenerService):
         self.routes: list[ProxyRoute] = []
         for route in config.routes:
             self.routes.append(ProxyRoute(environment, config, route, self._via, self.routes))
+        # Where a path decides what is reached, or with which fields, it must mean one thing to all.
+        self._has_prefixes = any(
+            route.path or any(member.config.url.path for member in route.group.members)
+            for route in self.routes
+        )
 
     @property
     def groups(self) -> list[UpstreamGroup]:
@@ -116,17 +121,23 @@ class ReverseProxyService(ListenerService):
                 self._answered(session, own.status)
                 connection.answer(own.status, own.headers, own.body)
                 return LOCAL
-            route = self._route(path)
+            if self._has_prefixes and has_dot_segments(path):
+                raise RemoteProtocolError("its path has dot segments, which could lead out of its route")
+            plain = comparable(path)
+            route = self._route(plain)
+            if plain != path and not route.matches(path):
+                target = plain + target[len(path) :]  # the prefix itself came in other letters
         except RelayError as error:
             self._refuse(connection, head, session, error, page)
             return LOCAL
         session.target = route.target
         return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
 
-    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
+    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None
         session = self.open_session(connection.client, "head")
-        self._answered(session, error.http_status, error, by="downstream")
+        session.sent = len(answer.body)
+        self._answered(session, answer.status, error, by="downstream", detail=answer.explanation)
 
     # ----------------------------------------------------------------------------------------------------
 

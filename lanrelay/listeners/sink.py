@@ -10,6 +10,7 @@ from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 
 if TYPE_CHECKING:
+    from lanrelay.listeners.answers import Answer
     from lanrelay.listeners.http import HttpConnection
 
 
@@ -47,5 +48,5 @@ class Application(Shape):
     def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
         """A request begins. It may be answered before this returns; then the sink hears nothing."""
 
-    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
-        """Something came that is no request, or too slowly: the connection answers it; this notes it."""
+    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
+        """Something came that is no request, or too slowly: the connection gives C{answer}; this notes it."""

@@ -78,3 +78,28 @@ def _connect_authority(target: bytes) -> Authority:
     if authority.port is None:
         raise RemoteProtocolError("a CONNECT target without a port")  # RFC 9110 section 9.3.6
     return authority
+
+
+# Slashes and dots in all spellings that some server takes for them.
+_DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[Ff]|%5[Cc])(?:\.|%2[Ee]){1,2}(?=$|[/\\;]|%2[Ff]|%5[Cc]|%3[Bb])")
+_ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+
+
+def has_dot_segments(path: bytes) -> bool:
+    """
+    Whether C{path} has a segment of C{.} or C{..} (RFC 3986 section 5.2.4), in any spelling.
+
+    Clients take them out before they send; what is left is meant to be seen in two ways.
+    """
+    return (b"." in path or b"%" in path) and _DOT_SEGMENT.search(path) is not None
+
+
+def comparable(path: bytes) -> bytes:
+    """C{path} with letters that need no encoding decoded, so that equal paths are alike (section 6.2.2.2)."""
+    return _ENCODED.sub(_decoded, path) if b"%" in path else path
+
+
+def _decoded(match: re.Match[bytes]) -> bytes:
+    letter = int(match[1], 16)
+    return bytes((letter,)) if letter in _UNRESERVED else match[0]

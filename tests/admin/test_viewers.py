@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.admin.viewers import HEARTBEAT, LIMIT, PATIENCE, Parts, Viewer, Viewers
 from lanrelay.config import model
+from lanrelay.listeners.answers import Answer
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.transport.stream import hand_over
 from lanrelay.wire.events import RequestHead
@@ -35,7 +36,7 @@ class ViewersTests(SynchronousTestCase):
     def request_received(self, connection: HttpConnection, head: RequestHead) -> Viewer:
         return self.viewers.add(connection, Headers([(b"Content-Type", b"text/event-stream")]))
 
-    def request_refused(self, connection: HttpConnection, error: Exception) -> None:
+    def request_refused(self, connection: HttpConnection, error: Exception, answer: Answer) -> None:
         raise error
 
     def open(self) -> MemoryStream:

@@ -7,6 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.model import Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
+from lanrelay.listeners.answers import Answer
 from lanrelay.listeners.http import PIPELINED_MAX, HttpConnection
 from lanrelay.observe.ledger import Ledger
 from lanrelay.transport.pump import PumpLimits
@@ -60,7 +61,7 @@ class Application:
             connection.answer(200, Headers(), b"ok")
         return request
 
-    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError) -> None:
+    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         self.refused.append(error)
 
 

@@ -232,6 +232,44 @@ class RouteTests(ReverseProxyTestCase):
             self.serve(routes=(self.route(url, path, strip_prefix=strip),))
             self.assertEqual(self.sent(get(asked)).split(b" ")[1], expected)
 
+    def test_no_path_leads_out_of_its_route(self) -> None:
+        within = (self.route("http://nas.lan/app", "/pub", strip_prefix=True),)
+        below = (self.route("http://nas.lan/app"),)
+        for routes, path in (
+            (within, "/pub/../admin"),
+            (within, "/pub/%2e%2E/admin"),
+            (within, "/pub/x/..%2fadmin"),
+            (within, "/pub/.."),
+            (within, "/pub/..;x/admin"),
+            (within, "/pub/./a"),
+            (below, "/../admin"),
+        ):
+            self.serve(routes=routes)
+            self.assertTrue(self.refused(get(path)).startswith(b"HTTP/1.1 400 "), path)
+
+    def test_dots_that_are_no_segment_and_a_route_for_all_pass(self) -> None:
+        for routes, path in (
+            ((self.route("http://nas.lan", "/pub"),), "/pub/..a/b../.well/..."),
+            ((self.route("http://nas.lan"),), "/a/../b"),
+        ):
+            self.serve(routes=routes)
+            self.assertEqual(self.sent(get(path)).split(b" ")[1], path.encode())
+
+    def test_letters_in_escapes_are_the_same_letters(self) -> None:
+        routes = (
+            self.route("http://deep.lan", "/pub/priv", strip_prefix=True),
+            self.route("http://nas.lan", "/pub", strip_prefix=True),
+        )
+        for path, host, target in (
+            ("/pub/%70riv/1", b"deep.lan", b"/1"),
+            ("/%70ub/a?%70", b"nas.lan", b"/a?%70"),
+            ("/pub/%C3%A9%7e", b"nas.lan", b"/%C3%A9%7e"),
+        ):
+            self.serve(routes=routes)
+            sent = self.sent(get(path))
+            self.assertIn(b"Host: " + host + b"\r\n", sent, path)
+            self.assertEqual(sent.split(b" ")[1], target)
+
     def test_two_upstreams_are_tried_in_turn(self) -> None:
         self.serve(
             routes=(model.Route(upstreams=http_upstreams("a.lan", "b.lan", balance="round-robin")),),
