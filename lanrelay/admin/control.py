@@ -172,9 +172,9 @@ class ControlConnection(Protocol):
             if not newline:
                 if len(self._buffer) > LONGEST:
                     self._send({"error": f"A request has at most {LONGEST} bytes."})
-                    self._stream.loseConnection()
+                    self._close()
                 elif self._buffer[:1] not in (b"", b"{"):
-                    self._stream.loseConnection()  # it speaks something else
+                    self._close()  # it speaks something else
                 return
             self._buffer = rest
             self._deadline.clear()
@@ -208,7 +208,7 @@ class ControlConnection(Protocol):
         if self._lost:
             return
         if self._draining:
-            self._stream.loseConnection()
+            self._close()
             return
         self._deadline.set(_UNREAD if self._full else _IDLE)
         self._stream.resumeProducing()
@@ -217,6 +217,13 @@ class ControlConnection(Protocol):
     def _send(self, message: Json) -> None:
         if not self._lost:
             self._stream.write(json.dumps(message).encode("ascii") + b"\n")
+
+    def _close(self) -> None:
+        """Send what is buffered, then close."""
+        self._draining = True
+        self._deadline.set(_UNREAD)
+        self._stream.unregisterProducer()  # else Twisted waits for a paused one
+        self._stream.loseConnection()
 
     # --- as the producer: whether the client reads ---
 
@@ -238,8 +245,7 @@ class ControlConnection(Protocol):
     def drain(self) -> None:
         self._draining = True
         if not self._busy:
-            self._stream.unregisterProducer()
-            self._stream.loseConnection()
+            self._close()
         elif self._running is not None:
             self._running.cancel()
 

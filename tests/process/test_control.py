@@ -136,3 +136,115 @@ class ControlTests(SynchronousTestCase):
         told = relay.cli("status", "-c", "relay.yaml")
         self.assertEqual(told.returncode, 1)
         self.assertIn("control: off", told.stderr)
+
+
+class CommandTests(SynchronousTestCase):
+    """C{lanrelay status} and C{lanrelay probe} with a relay that runs, and with none."""
+
+    def setUp(self) -> None:
+        self.upstream = Upstream(self)
+        port = self.upstream.port
+        self.closed = free_port()
+        self.relay = Relay(
+            self,
+            "admin: {listen: '127.0.0.1:0'}\nlisteners:\n"
+            f"  good: {{type: tcp-forward, listen: '127.0.0.1:0', upstream: 'tcp://127.0.0.1:{port}'}}\n"
+            f"  bad: {{type: tcp-forward, listen: '127.0.0.1:0', upstream: 'tcp://127.0.0.1:{self.closed}'}}\n"
+            "  proxy: {type: connect-proxy, listen: '127.0.0.1:0'}\n",
+        ).start()
+
+    def test_status_fits_the_terminal(self) -> None:
+        for columns in (80, 40):
+            told = self.relay.cli("status", "-c", "relay.yaml", columns=columns)
+            self.assertEqual(told.returncode, 0, told.stderr)
+            self.assertLessEqual(max(map(len, told.stdout.splitlines())), columns)
+            self.assertIn(f"lanrelay 0.1.0, pid {self.relay.pid}", told.stdout)
+            self.assertRegex(told.stdout, r"(?m)^good +listens +0 ")
+
+    def test_status_for_programs_is_the_document_of_the_page(self) -> None:
+        told = self.relay.cli("status", "--json", "-c", "relay.yaml")
+        document = json.loads(told.stdout)
+        _, body = self.relay.get("/status.json")
+        self.assertEqual(set(document), set(json.loads(body)))
+        self.assertEqual(document["pid"], self.relay.pid)
+
+    def test_status_again_and_again_until_the_relay_ends(self) -> None:
+        watching = subprocess.Popen(
+            [
+                str(self.relay.install.python),
+                "-m",
+                "lanrelay.cli.main",
+                "status",
+                "--watch",
+                "-c",
+                "relay.yaml",
+            ],
+            cwd=self.relay.folder,
+            env={**self.relay.install.variables(), "XDG_RUNTIME_DIR": str(self.relay.folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.addCleanup(watching.kill)
+        assert watching.stdout is not None
+        seen = 0
+        while seen < 2:
+            seen += "pid" in watching.stdout.readline()
+        self.relay.signal(SIGTERM)
+        self.assertEqual(self.relay.wait(), 0)
+        _, errors = watching.communicate(timeout=PATIENCE)
+        self.assertEqual(watching.returncode, 1)
+        self.assertIn("No relay is running with relay.yaml.", errors)
+
+    def test_probe_shows_each_step(self) -> None:
+        told = self.relay.cli("probe", "good", "-c", "relay.yaml")
+        self.assertEqual(told.returncode, 0, told.stderr)
+        url = f"tcp://127.0.0.1:{self.upstream.port}"
+        first, second, third = told.stdout.splitlines()
+        self.assertEqual(first, f"{url} (good)")
+        self.assertRegex(second, rf"^  TCP +\d+ ms  connected to 127\.0\.0\.1:{self.upstream.port}$")
+        self.assertRegex(third, rf"^{url}: reached, \d+ ms$")
+
+    def test_probe_explains_a_failure(self) -> None:
+        url = f"tcp://127.0.0.1:{self.closed}"
+        told = self.relay.cli("probe", url, "-c", "relay.yaml")
+        self.assertEqual(told.returncode, 1)
+        self.assertIn("FAILED: ", told.stdout)
+        self.assertIn(f"{url}: NOT reached", told.stdout)
+        told = self.relay.cli("probe", "bad", "--json", "-c", "relay.yaml")
+        self.assertEqual(told.returncode, 1)
+        (outcome,) = json.loads(told.stdout)
+        self.assertEqual((outcome["error"], outcome["ok"]), ("connection_refused", False))
+        self.assertEqual(outcome["address"], f"127.0.0.1:{self.closed}")
+
+    def test_probe_of_what_is_no_upstream(self) -> None:
+        for name, words in (("proxy", "whatever its rules permit"), ("nobody", "there are good, tcp://")):
+            told = self.relay.cli("probe", name, "-c", "relay.yaml")
+            self.assertEqual((told.returncode, told.stdout), (1, ""))
+            self.assertIn(words, told.stderr)
+
+    def test_no_relay_is_a_plain_sentence(self) -> None:
+        (self.relay.folder / "other.yaml").write_text("listeners: {}\n")
+        for command in (("status",), ("reload",), ("probe", "x")):
+            told = self.relay.cli(*command, "-c", "other.yaml")
+            self.assertEqual((told.returncode, told.stdout), (1, ""))
+            self.assertEqual(told.stderr, f"lanrelay {command[0]}: No relay is running with other.yaml.\n")
+            told = self.relay.cli(*command)
+            self.assertEqual(told.returncode, 2)
+            told = self.relay.cli(*command, "-c", "nowhere.yaml")
+            self.assertEqual(told.stderr, f"lanrelay {command[0]}: There is no file nowhere.yaml.\n")
+
+    def test_the_commands_are_quick_because_they_import_little(self) -> None:
+        program = (
+            "import sys; from lanrelay.cli.main import main; main(['status', '-c', 'relay.yaml']);"
+            "print([name for name in ('twisted', 'yaml', 'zope', 'OpenSSL') if name in sys.modules])"
+        )
+        told = subprocess.run(
+            [str(self.relay.install.python), "-c", program],
+            cwd=self.relay.folder,
+            env={**self.relay.install.variables(), "XDG_RUNTIME_DIR": str(self.relay.folder)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.assertTrue(told.stdout.endswith("\n[]\n"), told.stdout + told.stderr)
