@@ -242,7 +242,7 @@ class StallTests(TestCase):
             origin.head()
             origin.send(beginning)
             self.assertIn(b" 200 OK", client.head())
-            self.assertRaises(ConnectionResetError, client.rest)
+            self.assertNotIn(client.rest()[-5:], (b"0\r\n\r\n", b"ok"))  # the framing shows the cut
             self.assertTrue(origin.has_ended())
         self.logged("web", " 200 ", "phase=body", "end=upstream", "error=connection_read_timeout")
 
@@ -253,7 +253,7 @@ class StallTests(TestCase):
         origin.head()
         origin.send(b"HTTP/1.1 200 OK\r\n\r\npart")
         client.head()
-        self.assertRaises((ConnectionResetError, ssl.SSLEOFError), client.rest)
+        self.assertEqual(client.rest(), b"4\r\npart\r\n")  # and no last chunk
 
     @in_thread
     def test_a_tunnel_in_which_nothing_moves(self) -> None:
