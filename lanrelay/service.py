@@ -126,7 +126,7 @@ class RelayService(Service):
         return [part.listener for part in self._parts if part.wanted.kind != CONTROL]
 
     def _all(self) -> list[ListenerService]:
-        return [*(part.listener for part in self._parts), *self.draining]
+        return [*(part.listener for part in self._parts), *(past.listener for past in self._past)]
 
     # --- before the fork ---
 
@@ -344,7 +344,8 @@ class RelayService(Service):
             change.inherit(past)
         for past in change.past:
             self._past.append(past)
-            self.draining.append(past.listener)
+            if past.listener.kind != CONTROL:
+                self.draining.append(past.listener)
             past.ended.addCallback(self._drained, past)
             past.ended.addErrback(self._bug)
         self._access_log.listeners = frozenset(
@@ -357,7 +358,8 @@ class RelayService(Service):
 
     def _drained(self, result: None, past: Past) -> None:
         self._past.remove(past)
-        self.draining.remove(past.listener)
+        if past.listener in self.draining:
+            self.draining.remove(past.listener)
         self.log.debug("{name}: its last old connection has ended", name=past.listener.config.name)
 
     def _tell(self, what: str) -> None:

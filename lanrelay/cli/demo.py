@@ -40,6 +40,7 @@ _CONFIGURATION = """\
 # Written by `lanrelay demo`; gone when it ends.
 admin:
   listen: localhost:{admin}
+control: off                    # it leaves nothing behind
 
 listeners:
   lan-host:                     # the host at http://localhost:{proxy}, TLS and trust are the relay's business

@@ -84,7 +84,9 @@ class Change:
         for index, (blueprint, beginning) in enumerate(zip(self._blueprints, beginnings, strict=True)):
             if beginning.kept is not None:
                 continue
-            listener = blueprint.build(replace(self._environment, inheritance=self._inheritance(beginning)))
+            inheritance = self._inheritance(beginning)
+            listener = blueprint.build(replace(self._environment, inheritance=inheritance))
+            inheritance.spend()
             self._new[index] = listener
             listener.given = Given(
                 sockets=[(self._socket(socket), listed) for socket, listed in beginning.sockets],

@@ -26,6 +26,11 @@ class Inheritance:
         self._members = [(member, group.checks.get(member)) for group in groups for member in group.members]
         self._pools = list(pools)
 
+    def spend(self) -> None:
+        """Nobody takes any more of it: generations must not hold on to each other."""
+        self._members.clear()
+        self._pools.clear()
+
     def upstream(
         self, config: model.Upstream, timeouts: model.Timeouts, health: model.Health | None
     ) -> tuple[Upstream, HealthCheck | None] | None:

@@ -441,6 +441,41 @@ class DrainTests(HttpTestCase):
         self.assertEnded()
 
 
+class RetireTests(HttpTestCase):
+    """There are newer settings: the client is told to come again, and loses nothing."""
+
+    def test_the_next_answer_is_the_last_and_says_so(self) -> None:
+        self.stream.receive(GET)
+        self.answer()
+        self.stream.take()
+        self.connection.retire()
+        self.assertTrue(self.stream.connected)
+        self.stream.receive(GET)
+        self.answer()
+        self.assertIn(b"Connection: close\r\n", self.stream.take())
+        self.assertEnded()
+
+    def test_an_answer_under_way_is_not_the_last(self) -> None:
+        self.stream.receive(GET)
+        self.connection.send_head(OK)
+        self.connection.retire()
+        self.connection.send_body(b"ok")
+        self.connection.end()
+        self.assertNotIn(b"close", self.stream.take())
+        self.assertTrue(self.stream.connected)
+        self.stream.receive(GET)
+        self.answer()
+        self.assertIn(b"Connection: close\r\n", self.stream.take())
+        self.assertEnded()
+
+    def test_an_idle_client_goes_when_it_has_been_idle_for_long(self) -> None:
+        self.stream.receive(GET)
+        self.answer()
+        self.connection.retire()
+        self.clock.advance(76)
+        self.assertEnded()
+
+
 class TakeOverTests(HttpTestCase):
     CONNECT = b"CONNECT nas.lan:22 HTTP/1.1\r\nHost: nas.lan:22\r\n\r\n"
 

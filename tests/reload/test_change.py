@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import socket
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +153,8 @@ class ChangeTests(SynchronousTestCase):
         self.addCleanup(taken.close)
         port = taken.getsockname()[1]
         other = f"  other: {{type: tcp-forward, listen: '127.0.0.1:{port}', upstream: 'tcp://h:1'}}\n"
-        self.write(WEB + "    sse_keepalive: 20s\n" + other)
+        page = "control: off\nadmin: {listen: '127.0.0.1:0'}"
+        self.write(WEB + "    sse_keepalive: 20s\n" + other, top=page)
         outcome = relay.reload("test")
         self.assertEqual(len(outcome.errors), 1)
         self.assertEqual((list(upstream.observers), list(self.reactor.readers), old.bound[:]), before)
@@ -201,6 +204,16 @@ class ChangeTests(SynchronousTestCase):
         client.end()
         self.successResultOf(stopping)
         self.assertEqual(relay.reload("test").errors, ("the relay is stopping",))
+
+    def test_what_is_over_is_forgotten(self) -> None:
+        relay = self.start(WEB, top="control: off\nadmin: {listen: '127.0.0.1:0'}")
+        first = weakref.ref(self.web(relay))
+        pool = weakref.ref(self.web(relay).routes[0].origins)
+        for number in range(1, 4):
+            self.reload(relay, f"{WEB}    sse_keepalive: {number}s\n", top="control: off")
+        gc.collect()
+        self.assertIsNone(first())
+        self.assertIsNone(pool())
 
     # --- what is told ---
 

@@ -62,7 +62,8 @@ class Relay:
     def start(self, *, within: float = 20.0) -> Relay:
         """Start it; returns when it listens."""
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        environ.update({"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1"}, **self._environ)
+        here = {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(self.folder)}
+        environ.update(here, **self._environ)
         command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "lanrelay", "-c", str(self.config)]
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(

@@ -182,6 +182,64 @@ class AcceptTests(PortTestCase):
         self.assertTrue(self.reads(port))
 
 
+class ReleaseTests(PortTestCase):
+    """The socket goes to another port, and what waits in its queue with it."""
+
+    def test_a_socket_that_is_released_stays_open(self) -> None:
+        before, after = self.port(), self.port()
+        before.start()
+        self.assertIs(before.release(), self.bound)
+        self.connect()
+        self.assertFalse(self.reads(before))
+        before.doRead()
+        self.assertEqual(self.streams, [])
+        after.start()
+        after.doRead()
+        self.assertEqual(len(self.streams), 1)
+
+    def test_one_that_waits_for_a_place_waits_no_more(self) -> None:
+        self.gate = Gate(1)
+        port = self.port()
+        port.start()
+        self.connect(2)
+        port.doRead()
+        port.release()
+        self.gate.leave()
+        self.assertFalse(self.reads(port))
+
+    def test_all_that_waits_is_accepted_before_the_socket_is_closed(self) -> None:
+        port = self.port()
+        port.start()
+        self.connect(150)
+        port.empty_queue()
+        self.assertEqual(len(self.streams), 150)
+
+    def test_but_no_more_than_there_is_room_for(self) -> None:
+        self.gate = Gate(3)
+        port = self.port()
+        port.start()
+        self.connect(5)
+        port.empty_queue()
+        self.assertEqual(len(self.streams), 3)
+
+    def test_another_limit(self) -> None:
+        self.gate = Gate(1)
+        port = self.port()
+        port.start()
+        self.connect(3)
+        port.doRead()
+        self.assertFalse(self.reads(port))
+        self.gate.resize(2)
+        self.assertTrue(self.reads(port))
+        port.doRead()
+        self.assertEqual(len(self.streams), 2)
+        self.gate.resize(1)
+        self.gate.leave()
+        self.assertFalse(self.reads(port))
+        self.gate.leave()
+        self.assertTrue(self.reads(port))
+
+
 class GateTests(PortTestCase):
     def test_at_the_limit_connections_stay_in_the_queue(self) -> None:
         self.gate = Gate(2)

@@ -50,6 +50,17 @@ class ConnectTests(HealthCase):
         self.assertEqual(self.dialer.limits[0]["connect_timeout"], 3)
         self.assertEqual(self.dialer.limits[0]["handshake_timeout"], 3)
 
+    def test_one_that_two_have_started_ends_with_the_second_stop(self) -> None:
+        self.check.start()
+        self.check.start()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.check.stop()
+        self.clock.advance(1)
+        self.assertEqual(self.dialer.asked, ["nas.lan:80"])
+        self.check.stop()
+        self.assertEqual((self.dialer.cancelled, self.clock.getDelayedCalls()), (1, []))
+        self.assertEqual(self.upstream.observers, [])
+
     def test_a_connection_is_enough(self) -> None:
         self.start()
         stream = self.dialer.answer()
