@@ -15,7 +15,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.transport.bind import BoundSocket, FamilyMissing, bind, bind_all
+from lanrelay.transport.choice import OWN
 from lanrelay.transport.stream import Parked, Stream, tune
+from lanrelay.transport.tcp import TcpStream
 
 __all__ = ["BoundSocket", "FamilyMissing", "Gate", "Port", "adopt", "bind", "bind_all"]
 
@@ -221,6 +223,8 @@ _HARMLESS = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EINTR, errno.EPROT
 def adopt(reactor: Any, sock: socket.socket, address: Any) -> Stream:
     """Make a stream, parked, paused and tuned, of a socket that was accepted from C{address}."""
     tune(sock)
+    if OWN:
+        return TcpStream(reactor, sock, address)
     protocol = Parked()
     # The transports' own classes: adoptStreamConnection would duplicate the descriptor for each connection.
     transport: Any

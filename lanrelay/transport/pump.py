@@ -187,6 +187,7 @@ class Pump:
             return
         self._watch()
         for end in ends:
+            end.copies = not getattr(end.other.stream, "takes_views", False)
             end.other.stream.registerProducer(end, True)
         for end, data in ((self._downstream, to_upstream), (self._upstream, to_downstream)):
             if data:
@@ -235,13 +236,14 @@ class _End(Protocol):
     """
     One side of a pump: hears its own stream, and is the producer of the other one.
 
+    @ivar copies: the other stream keeps what is written to it, and cannot be lent a view.
     @ivar paused: the other stream's buffer is full, so this one is not read.
     @ivar read_ended: the peer ended its side.
     @ivar write_ended: our side has ended, and all before has left.
     @ivar lost: why the stream is gone, if it is.
     """
 
-    __slots__ = ("lost", "other", "paused", "pump", "read_ended", "side", "stream", "write_ended")
+    __slots__ = ("copies", "lost", "other", "paused", "pump", "read_ended", "side", "stream", "write_ended")
 
     stream: Stream
     other: _End
@@ -249,16 +251,21 @@ class _End(Protocol):
     def __init__(self, pump: Pump, side: Literal["downstream", "upstream"]) -> None:
         self.pump = pump
         self.side = side
+        self.copies = True
         self.paused = self.read_ended = self.write_ended = False
         self.lost: Failure | None = None
 
     # as a protocol
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         if self.pump._closing or self.read_ended:
             return
         self.pump._moved(self, len(data))
-        self.other.stream.write(data)
+        self.other.stream.write(data)  # type: ignore[arg-type]  # a view only where it takes one
+
+    def view_received(self, view: memoryview) -> None:
+        """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} read, in its own buffer."""
+        self.dataReceived(bytes(view) if self.copies else view)
 
     def readConnectionLost(self) -> None:
         if self.pump._closing or self.read_ended:

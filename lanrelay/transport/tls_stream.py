@@ -110,7 +110,15 @@ class TlsStream:
 
     # as a transport: writing ---------------------------------------------------------------------------
 
-    def write(self, data: bytes) -> None:
+    takes_views = True
+    """C{write} takes a C{memoryview} too, and keeps no part of it."""
+
+    def write(self, data: bytes | memoryview) -> None:
+        if len(data) > _PORTION:  # OpenSSL's buffers never shrink again
+            view = memoryview(data)
+            for start in range(0, len(data), _PORTION):
+                self.write(view[start : start + _PORTION])
+            return
         if self._write_ended or self._lost or self._error is not None or not data:
             return
         try:

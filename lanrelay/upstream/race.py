@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from lanrelay.errors import (
     PeerClosed,
     Unroutable,
 )
+from lanrelay.transport.choice import OWN
+from lanrelay.transport.connect import connect
 from lanrelay.transport.stream import Parked, Stream, tune
 
 STAGGER = 0.25
@@ -265,7 +268,28 @@ def from_errno(number: int, address: SocketAddress, *, platform: str = sys.platf
 
 
 def connect_once(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
-    """One connection with Twisted's own transports; L{Connect} says what comes of it."""
+    """One connection, with our own transports or Twisted's; L{Connect} says what comes of it."""
+    return _own_connect(reactor, address) if OWN else twisted_connect(reactor, address)
+
+
+def _own_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+    if isinstance(address.host, Path):
+        connecting = connect(reactor, socket.AF_UNIX, os.fspath(address.host))
+    elif address.host.version == 4:
+        connecting = connect(reactor, socket.AF_INET, (str(address.host), address.port))
+    else:
+        connecting = connect(reactor, socket.AF_INET6, (str(address.host), address.port, 0, 0))
+    return connecting.addErrback(_translated, address)
+
+
+def _translated(failure: Failure, address: SocketAddress) -> Failure:
+    if isinstance(failure.value, OSError):
+        return Failure(from_errno(failure.value.errno or 0, address))
+    return failure
+
+
+def twisted_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+    """One connection with Twisted's transports."""
     factory = _Factory(address)
     try:
         # Twisted's own time limit is off: the caller has the deadline.

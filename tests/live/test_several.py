@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from lanrelay.upstream.health import FIRST
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 
@@ -292,6 +293,7 @@ class StoppedTests(TestCase):
 
         before = await deferToThread(connection)
         self.assertEqual(await deferToThread(connection), before)
+        await deferToThread(time.sleep, FIRST + 0.2)  # the first check is none of those that are counted
         requests = (await deferToThread(Answer, origin.port, "GET", "/counters")).body
         relay.process.send_signal(signal.SIGSTOP)
         try:

@@ -49,7 +49,8 @@ class StopTests(SynchronousTestCase):
         port = relay.port("forward")
         client, server = self.joined(relay, upstream)
         relay.signal(number)
-        poll(lambda: self.refuses(port), "the port to close")
+        relay.logged("stopped listening")  # a client that came before would be one more to wait for
+        self.assertTrue(self.refuses(port))
         server.sendall(b"still here")
         self.assertEqual(client.recv(20), b"still here")
         client.close()

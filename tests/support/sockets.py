@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -16,6 +18,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.config.model import ListenAddress, TcpAddress, UnixAddress
 from lanrelay.transport.port import Gate, Port, bind
 from lanrelay.transport.stream import Stream
+from lanrelay.transport.tcp import TcpStream
 
 PATIENCE = 30.0  # seconds that a blocking peer waits at most
 
@@ -86,7 +89,17 @@ def reset(peer: socket.socket) -> None:
     peer.close()
 
 
-def buffered(stream: Any) -> int:
-    """Bytes that wait in a stream of Twisted's own."""
-    count: int = len(stream.dataBuffer) - stream.offset + stream._tempDataLen
-    return count
+def watch_buffers(case: TestCase, note: Callable[[int], None]) -> None:
+    """After each write to any socket C{note} how many bytes wait in its stream."""
+    ours, twisteds = TcpStream.write, FileDescriptor.write
+
+    def our_write(stream: TcpStream, data: bytes) -> None:
+        ours(stream, data)
+        note(stream.unsent)
+
+    def twisted_write(stream: Any, data: bytes) -> None:
+        twisteds(stream, data)
+        note(len(stream.dataBuffer) - stream.offset + stream._tempDataLen)
+
+    case.patch(TcpStream, "write", our_write)
+    case.patch(FileDescriptor, "write", twisted_write)

@@ -155,7 +155,12 @@ class AcceptTests(PortTestCase):
 
     def test_a_connection_that_the_reactor_cannot_watch_costs_no_more_than_itself(self) -> None:
         """epoll has a limit of its own (fs.epoll.max_user_watches), and says ENOSPC."""
-        port = self.port()
+
+        def accepted(stream: Stream) -> None:
+            stream.resumeProducing()
+            self.streams.append(stream)
+
+        port = self.port(accepted=accepted)
         port.start()
         self.connect(2)
         watch, faults = self.reactor.addReader, [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))]

@@ -19,7 +19,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay import errors
 from lanrelay.errors import ConnectionRefused, DialError, DialTimeout, LocalLimit, PeerClosed, Unroutable
 from lanrelay.transport.stream import Parked, Stream
-from lanrelay.upstream.race import SocketAddress, connect_once, from_errno, interleaved, most_telling, race
+from lanrelay.upstream.race import (
+    SocketAddress,
+    from_errno,
+    interleaved,
+    most_telling,
+    race,
+    twisted_connect,
+)
 from tests.support.dialing import FakeConnect
 from tests.support.memory import MemoryStream
 
@@ -233,14 +240,14 @@ class ErrnoTests(SynchronousTestCase):
             self.assertIs(type(from_errno(number, address)), expected)
 
 
-class ConnectTests(SynchronousTestCase):
-    """L{connect_once} on Twisted's transports."""
+class TwistedConnectTests(SynchronousTestCase):
+    """Our own connect is in C{tests.transport.test_connect}."""
 
     def setUp(self) -> None:
         self.reactor = MemoryReactorClock()
 
     def connect(self, address: SocketAddress) -> Deferred[Stream]:
-        return connect_once(self.reactor, address)
+        return twisted_connect(self.reactor, address)
 
     def test_tcp(self) -> None:
         result = self.connect(at("fd00::1"))

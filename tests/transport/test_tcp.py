@@ -1,0 +1,482 @@
+"""What a stream on a socket tells, and when: ours as Twisted's own, on every kind of reactor."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import tcp
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.pollreactor import PollReactor
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.selectreactor import SelectReactor
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from lanrelay.transport.stream import Parked, hand_over
+from lanrelay.transport.tcp import TcpStream
+
+try:
+    from twisted.internet.epollreactor import EPollReactor as DefaultReactor
+except ImportError:
+    from twisted.internet.kqreactor import KQueueReactor as DefaultReactor  # type: ignore[assignment]
+
+MUCH = bytes(range(256)) * 4096 * 8  # 8 MB: more than two sockets' buffers hold
+
+
+class Listening(Protocol):
+    """Notes what it hears."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+        self.received = b""
+        self.on_data: Callable[[bytes], object] = lambda data: None
+
+    def dataReceived(self, data: bytes) -> None:
+        assert isinstance(data, bytes)
+        self.received += data
+        self.on_data(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.heard.append(type(reason.value))
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfCloseable(Listening):
+    def readConnectionLost(self) -> None:
+        self.heard.append("read ended")
+
+    def writeConnectionLost(self) -> None:
+        self.heard.append("write ended")
+
+
+class Lent(HalfCloseable):
+    """Takes views."""
+
+    def view_received(self, view: memoryview) -> None:
+        assert isinstance(view, memoryview)
+        self.received += view
+        self.on_data(view)  # type: ignore[arg-type]
+
+
+class Producer:
+    def __init__(self, heard: list[Any]) -> None:
+        self.heard = heard
+        self.on_resume: Callable[[], object] = lambda: None
+
+    def pauseProducing(self) -> None:
+        self.heard.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.heard.append("resume")
+        self.on_resume()
+
+    def stopProducing(self) -> None:
+        self.heard.append("stop")
+
+
+class StreamCases:
+    """Mixed into a test case below, once for each transport and reactor."""
+
+    own = True
+    reactor_class: type[Any] = DefaultReactor
+
+    def setUp(self: Any) -> None:
+        self.reactor = self.reactor_class()
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        self.peer = socket.create_connection(listening.getsockname())
+        self.peer.settimeout(10)
+        self.addCleanup(self.peer.close)
+        sock, address = listening.accept()
+        self.addCleanup(sock.close)
+        self.addCleanup(self.close_reactor)
+        if self.own:
+            self.stream = TcpStream(self.reactor, sock, address)
+        else:
+            parked = Parked()
+            self.stream = tcp.Server(sock, parked, address, None, 0, self.reactor)  # type: ignore[arg-type]
+            self.stream.pauseProducing()
+            parked.makeConnection(self.stream)
+
+    def close_reactor(self: Any) -> None:
+        self.reactor.removeAll()
+        for reader in list(self.reactor._internalReaders):
+            reader.connectionLost(Failure(ConnectionDone()))
+        poller: Any = getattr(self.reactor, "_poller", None)
+        if hasattr(poller, "close"):
+            poller.close()
+
+    def take(self: Any, protocol: Any = None, *, read: bool = True) -> Any:
+        protocol = protocol or HalfCloseable()
+        hand_over(self.stream, protocol)
+        if read:
+            self.stream.resumeProducing()
+        return protocol
+
+    def turn(self: Any, turns: int = 3) -> None:
+        for _ in range(turns):
+            self.reactor.iterate(0.01)
+
+    def until(self: Any, condition: Callable[[], object]) -> None:
+        for _ in range(500):
+            if condition():
+                return
+            self.reactor.iterate(0.01)
+        self.fail("nothing came of it")
+
+    def receive(self: Any, count: int) -> bytes:
+        """That many bytes of the peer, while the reactor works."""
+        parts = []
+        self.peer.setblocking(False)
+        while count:
+            try:
+                parts.append(self.peer.recv(count))
+            except BlockingIOError:
+                self.reactor.iterate(0.01)
+            else:
+                count -= len(parts[-1])
+                if not parts[-1]:
+                    break
+        self.peer.settimeout(10)
+        return b"".join(parts)
+
+    def reset_peer(self: Any) -> None:
+        self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.peer.close()
+
+    # reading
+
+    def test_bytes_come_once_it_reads(self: Any) -> None:
+        protocol = self.take(read=False)
+        self.peer.sendall(b"early")
+        self.turn()
+        self.assertEqual(protocol.received, b"")
+        self.stream.resumeProducing()
+        self.turn()
+        self.assertEqual(protocol.received, b"early")
+        self.stream.pauseProducing()
+        self.peer.sendall(b"late")
+        self.turn()
+        self.assertEqual(protocol.received, b"early")
+
+    def test_the_end_is_told_and_told_again_to_who_reads_on(self: Any) -> None:
+        protocol = self.take()
+        self.peer.sendall(b"all")
+        self.peer.shutdown(socket.SHUT_WR)
+        self.until(lambda: protocol.heard)
+        self.turn()
+        self.assertEqual((protocol.received, protocol.heard), (b"all", ["read ended"]))
+        self.stream.resumeProducing()
+        self.turn()
+        self.assertEqual(protocol.heard, ["read ended"] * 2)
+        self.stream.write(b"late answer")
+        self.assertEqual(self.receive(11), b"late answer")
+
+    def test_without_half_close_the_end_is_the_end(self: Any) -> None:
+        protocol = self.take(Listening())
+        self.peer.shutdown(socket.SHUT_WR)
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionDone])
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_a_reset_is_told_after_what_came_before_it(self: Any) -> None:
+        protocol = self.take()
+        self.peer.sendall(b"last words")
+        self.turn()
+        self.reset_peer()
+        self.until(lambda: protocol.heard)
+        self.assertEqual((protocol.received, protocol.heard), (b"last words", [ConnectionLost]))
+
+    def test_an_exception_of_the_protocol_costs_its_connection(self: Any) -> None:
+        protocol = self.take()
+        protocol.on_data = lambda data: 1 / 0
+        self.peer.sendall(b"x")
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ZeroDivisionError])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_an_exception_at_the_end_of_a_side_costs_its_connection(self: Any) -> None:
+        protocol = self.take()
+        protocol.readConnectionLost = lambda: 1 / 0
+        self.peer.shutdown(socket.SHUT_WR)
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ZeroDivisionError])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_pause_and_an_end_from_within(self: Any) -> None:
+        protocol = self.take()
+        protocol.on_data = lambda data: self.stream.loseConnection()
+        self.peer.sendall(b"x")
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionDone])
+
+    # writing
+
+    def test_much_pauses_the_producer_until_it_has_left(self: Any) -> None:
+        protocol = self.take()
+        producer = Producer(protocol.heard)
+        self.stream.registerProducer(producer, True)
+        self.stream.write(MUCH)
+        self.stream.write(b"end")
+        self.turn()
+        self.assertEqual(set(protocol.heard), {"pause"})
+        self.assertEqual(self.receive(len(MUCH) + 3), MUCH + b"end")
+        self.turn()
+        self.assertEqual(protocol.heard[-1], "resume")
+        self.assertEqual(protocol.heard.count("resume"), 1)
+        self.stream.writeSequence([b"a", b"b"])
+        self.assertEqual(self.receive(2), b"ab")
+        self.assertNotIn(self.stream, self.reactor.getWriters() if self.own else [])
+
+    def test_a_second_producer_is_a_mistake(self: Any) -> None:
+        self.stream.registerProducer(Producer([]), True)
+        self.assertRaises(RuntimeError, self.stream.registerProducer, Producer([]), True)
+        self.stream.unregisterProducer()
+        self.stream.registerProducer(Producer([]), True)
+
+    def test_a_pull_producer_is_asked_whenever_what_it_wrote_has_left(self: Any) -> None:
+        protocol = self.take()
+        producer = Producer(protocol.heard)
+        parts = [b"one", MUCH, b"three"]
+        producer.on_resume = lambda: self.stream.write(parts.pop(0)) if parts else None
+        self.stream.registerProducer(producer, False)
+        self.assertEqual(protocol.heard, ["resume"])
+        self.assertEqual(self.receive(len(MUCH) + 8), b"one" + MUCH + b"three")
+        self.turn()
+        self.assertEqual(protocol.heard, ["resume"] * 4)
+        self.stream.unregisterProducer()
+        self.stream.write(b"after")
+        self.assertEqual(self.receive(5), b"after")
+
+    def test_writing_to_a_peer_that_has_reset_is_told_on_a_later_turn(self: Any) -> None:
+        protocol = self.take(read=False)
+        self.reset_peer()
+        self.turn()
+        for _ in range(3):
+            self.stream.write(b"x")
+            self.assertEqual(protocol.heard, [])
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionLost])
+
+    def test_a_failed_write_is_never_an_orderly_end_for_the_reader(self: Any) -> None:
+        """The kernel tells of a reset once: to the write; a read then finds a mere end."""
+        protocol = self.take(read=False)
+        self.peer.sendall(b"before")
+        self.turn()
+        self.reset_peer()
+        self.turn()
+        self.stream.write(b"x")
+        self.stream.resumeProducing()
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionLost])
+
+    # ends
+
+    def test_our_end_comes_after_all_that_was_written(self: Any) -> None:
+        protocol = self.take()
+        self.stream.write(MUCH)
+        self.stream.loseWriteConnection()
+        self.turn()
+        self.assertEqual(protocol.heard, [])
+        self.assertEqual(self.receive(len(MUCH) + 1), MUCH)
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, ["write ended"])
+        self.stream.write(b"too late")
+        self.peer.sendall(b"answer")
+        self.until(lambda: protocol.received)
+        self.peer.close()
+        self.until(lambda: len(protocol.heard) == 2)
+        self.assertEqual(protocol.heard, ["write ended", "read ended"])
+        self.stream.loseConnection()
+        self.assertEqual(protocol.heard[2:], [ConnectionDone])
+        self.stream.loseWriteConnection() if self.own else None
+
+    def test_a_close_comes_after_all_that_was_written(self: Any) -> None:
+        protocol = self.take()
+        self.stream.write(MUCH)
+        self.stream.loseConnection()
+        self.turn()
+        self.assertEqual(protocol.heard, [])
+        self.assertEqual(self.receive(len(MUCH) + 1), MUCH)
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionDone])
+
+    def test_a_close_is_not_told_from_within_the_call(self: Any) -> None:
+        protocol = self.take()
+        self.stream.write(b"bye")
+        self.stream.loseConnection()
+        self.stream.loseConnection()
+        self.stream.resumeProducing()
+        self.assertEqual(protocol.heard, [])
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionDone])
+        self.assertEqual(self.peer.recv(10), b"bye")
+        self.assertEqual(self.peer.recv(10), b"")
+
+    def test_a_close_waits_for_a_producer_that_is_paused(self: Any) -> None:
+        protocol = self.take()
+        producer = Producer([])
+        self.stream.registerProducer(producer, True)
+        self.stream.write(MUCH)
+        self.stream.loseConnection()
+        producer.on_resume = lambda: self.stream.write(b"rest")
+        self.assertEqual(self.receive(len(MUCH) + 4), MUCH + b"rest")
+        self.stream.unregisterProducer()
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionDone])
+
+    def test_an_abort_is_a_reset_and_told_on_the_next_turn(self: Any) -> None:
+        protocol = self.take()
+        self.stream.write(MUCH)
+        self.stream.abortConnection()
+        self.stream.abortConnection()
+        self.stream.write(b"x")
+        self.stream.resumeProducing()
+        self.assertEqual(protocol.heard, [])
+        self.reactor.runUntilCurrent()
+        self.assertEqual(protocol.heard, [ConnectionAborted])
+        with self.assertRaises(ConnectionResetError):
+            while self.peer.recv(65536):
+                pass
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_the_producer_is_stopped_before_the_loss_is_told(self: Any) -> None:
+        protocol = self.take()
+        self.stream.registerProducer(Producer(protocol.heard), True)
+        self.reset_peer()
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, ["stop", ConnectionLost])
+        self.stream.registerProducer(Producer(protocol.heard), True)
+        self.assertEqual(protocol.heard[2:], ["stop"])
+        self.assertTrue(self.stream.disconnected)
+
+    def test_calls_after_the_end_do_nothing(self: Any) -> None:
+        protocol = self.take()
+        self.reset_peer()
+        self.until(lambda: protocol.heard)
+        self.stream.write(b"x")
+        self.stream.loseConnection()
+        self.stream.abortConnection()
+        self.stream.resumeProducing()
+        self.turn()
+        self.assertEqual(protocol.heard, [ConnectionLost])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_addresses(self: Any) -> None:
+        peer, host = self.stream.getPeer(), self.stream.getHost()
+        self.assertEqual((peer.host, peer.port), self.peer.getsockname())
+        self.assertEqual((host.host, host.port), self.peer.getpeername())
+
+
+class OwnTests(StreamCases, SynchronousTestCase):
+    """Ours, and what only ours does."""
+
+    def test_a_write_has_left_when_it_returns(self) -> None:
+        self.take()
+        self.stream.write(b"now")
+        self.peer.settimeout(0)
+        self.assertEqual(self.peer.recv(10), b"now")
+
+    def test_the_first_short_send_stops_the_source(self) -> None:
+        protocol = self.take()
+        self.stream.registerProducer(Producer(protocol.heard), True)
+        while not protocol.heard:
+            self.stream.write(b"x" * 65536)
+        self.assertEqual(protocol.heard, ["pause"])
+        self.assertLessEqual(self.stream.unsent, 65536)
+
+    def test_a_producer_that_comes_while_bytes_wait_is_paused_by_its_first_write(self) -> None:
+        protocol = self.take()
+        self.stream.write(MUCH)
+        self.stream.registerProducer(Producer(protocol.heard), True)
+        self.assertEqual(protocol.heard, [])
+        self.stream.write(b"x")
+        self.assertEqual(protocol.heard, ["pause"])
+
+    def test_a_half_close_with_nothing_waiting_is_at_once(self) -> None:
+        protocol = self.take()
+        self.stream.loseWriteConnection()
+        self.assertEqual(protocol.heard, ["write ended"])
+        self.peer.settimeout(0)
+        self.assertEqual(self.peer.recv(1), b"")
+
+    def test_what_is_left_of_a_view_is_copied(self) -> None:
+        shared = bytearray(b"a" * len(MUCH))
+        self.take()
+        self.stream.write(memoryview(shared))
+        shared[:] = b"b" * len(shared)
+        self.assertEqual(self.receive(len(MUCH)), b"a" * len(MUCH))
+
+    def test_a_protocol_can_be_lent_the_buffer(self) -> None:
+        protocol = self.take(Lent())
+        self.peer.sendall(b"x" * 100_000)
+        self.until(lambda: len(protocol.received) == 100_000)
+        self.peer.close()
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, ["read ended"])
+
+    def test_a_hang_up_that_was_meant_for_another_is_no_end(self) -> None:
+        """The reactor's events of one turn may be older than the socket that has their number now."""
+        protocol = self.take()
+        self.reactor.removeReader(self.stream)
+        self.stream.readConnectionLost(connectionDone)
+        self.turn()
+        self.assertEqual(protocol.heard, [])
+        self.peer.sendall(b"alive")
+        self.turn()
+        self.assertEqual(protocol.received, b"alive")
+
+    def test_a_hang_up_without_input_is_an_end(self) -> None:
+        protocol = self.take()
+        self.peer.shutdown(socket.SHUT_WR)
+        self.reactor.removeReader(self.stream)
+        self.stream.readConnectionLost(connectionDone)
+        self.assertEqual(protocol.heard, ["read ended"])
+
+    def test_the_kernel_s_shortage_of_buffers_is_no_failure(self) -> None:
+        protocol = self.take()
+
+        def refuse(data: bytes) -> int:
+            raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+        self.stream._send = refuse  # type: ignore[assignment]
+        self.stream.write(b"later")
+        self.turn()
+        self.stream._send = self.stream.getHandle().send
+        self.assertEqual(self.receive(5), b"later")
+        self.assertEqual(protocol.heard, [])
+
+    def test_options_of_tcp(self) -> None:
+        for enabled in (True, False):
+            self.stream.setTcpNoDelay(enabled)
+            self.stream.setTcpKeepAlive(enabled)
+            self.assertEqual((self.stream.getTcpNoDelay(), self.stream.getTcpKeepAlive()), (enabled,) * 2)
+
+    def test_lost_while_parked_is_told_to_the_next_owner(self) -> None:
+        self.stream.abortConnection()
+        self.reactor.runUntilCurrent()
+        protocol = HalfCloseable()
+        hand_over(self.stream, protocol)
+        self.assertEqual(protocol.heard, [ConnectionAborted])
+
+
+class OwnOnPollTests(StreamCases, SynchronousTestCase):
+    reactor_class = PollReactor
+
+
+class OwnOnSelectTests(StreamCases, SynchronousTestCase):
+    reactor_class = SelectReactor
+
+
+class TwistedTests(StreamCases, SynchronousTestCase):
+    """The same cases, so that they say what Twisted's transports do and not what we think they do."""
+
+    own = False
