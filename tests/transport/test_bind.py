@@ -177,6 +177,16 @@ class UnixTests(BindTestCase):
                 self.assertEqual(stat.S_IMODE(self.unix.path.stat().st_mode), mode)
                 bound.close()
 
+    def test_a_socket_that_goes_on_for_another_gets_the_mode_of_that_one(self) -> None:
+        [bound] = self.bind(self.unix, mode=0o600)
+        bound.serve(self.unix, mode=0o660)
+        self.assertEqual(stat.S_IMODE(self.unix.path.stat().st_mode), 0o660)
+        self.unix.path.unlink()
+        bound.serve(self.unix, mode=0o600)  # somebody took it away: it goes on without
+        [tcp] = self.bind(V4)
+        tcp.serve(LocalhostAddress(port=1), mode=0o600)
+        self.assertEqual(tcp.address, LocalhostAddress(port=1))
+
     def test_nobody_gets_in_before_the_mode_is_set(self) -> None:
         born: list[int] = []
         chmod = os.chmod
