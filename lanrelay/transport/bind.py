@@ -7,7 +7,7 @@ import os
 import socket
 import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -295,7 +295,7 @@ _launchd: LaunchdSockets | None = None
 
 def unused_sockets() -> Iterator[str]:
     """A sentence for each socket of systemd's that nobody listens on."""
-    if _systemd is not None or "LISTEN_FDS" in os.environ:
+    if _systemd is not None or "LISTEN_FDS" in _environment():
         yield from _systemd_sockets().unused()
 
 
@@ -304,8 +304,27 @@ def _systemd_sockets() -> SystemdSockets:
     if _systemd is None:
         from lanrelay.transport.handed import SystemdSockets  # few relays are handed any
 
-        _systemd = SystemdSockets(os.environ, os.getpid())
+        _systemd = SystemdSockets(_environment(), os.getpid())
     return _systemd
+
+
+def _environment() -> MutableMapping[str, str]:
+    """
+    What the process was started with.
+
+    Twisted's endpoints take LISTEN_FDS out of C{os.environ} when they are imported, and twistd imports
+    them where it may not write its cache of plugins: in a unit that sees its own installation read-only.
+    """
+    if "LISTEN_FDS" not in os.environ:
+        try:
+            with open("/proc/self/environ", "rb") as file:
+                pairs = [os.fsdecode(pair).partition("=") for pair in file.read().split(b"\0")]
+        except OSError:  # no Linux, so no systemd
+            return os.environ
+        given = {name: value for name, _, value in pairs if name.startswith("LISTEN_")}
+        if given.get("LISTEN_PID") == str(os.getpid()):
+            return given
+    return os.environ
 
 
 def _launchd_sockets() -> LaunchdSockets:

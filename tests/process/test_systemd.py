@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
-from signal import SIGTERM
+from signal import SIGHUP, SIGTERM
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -168,6 +168,45 @@ class ActivationTests(SynchronousTestCase):
             self.relay(*held, name="0", names="web:web").start()
             self.upstream.accept().close()
             self.assertEqual(late.recv(1), b"")
+
+    def test_twisted_has_taken_the_variables_away(self) -> None:
+        """As it does when its endpoints are imported, by another plugin for one."""
+        held = self.listening()
+        relay = self.relay(held, name="web", names="web")
+        program = relay.folder / "program.py"
+        program.write_text(
+            "import sys; import twisted.internet.endpoints; from twisted.scripts.twistd import run; run()"
+        )
+        relay.before += [str(relay.install.python), str(program)]
+        self.patch(relay, "command", lambda *extra: ["-n", "--pidfile=", "lanrelay"])
+        relay.start()
+        self.carries(lambda: socket.create_connection(held.getsockname()))
+
+    def test_a_reload_gives_them_up_and_takes_them_again(self) -> None:
+        held = [self.listening(), self.listening(), self.listening()]
+        relay = self.relay(*held, name="web", names="web:web:db").start()
+        web, both, _ = held
+        text = relay.configuration.read_text()
+
+        def reload(changed: str) -> None:
+            before = relay.log().count("SIGHUP: reading")
+            relay.configuration.write_text(changed)
+            relay.signal(SIGHUP)
+            poll(lambda: relay.log().count("reloaded: ") > before, "the reload")
+
+        # Renamed it keeps its sockets; without a listener they stay systemd's, and their queue waits.
+        reload(text.replace("forward:", "renamed:"))
+        self.carries(lambda: socket.create_connection(both.getsockname()))
+        reload(text.replace("systemd:web", "systemd:db"))
+        relay.logged("no listener takes systemd:web")
+        waiting = socket.create_connection(web.getsockname(), timeout=PATIENCE)
+        self.addCleanup(waiting.close)
+        self.carries(lambda: socket.create_connection(held[2].getsockname()))
+        reload(text)
+        self.upstream.accept().close()
+        self.assertEqual(waiting.recv(1), b"")
+        for one in held[:2]:
+            self.carries(lambda one=one: socket.create_connection(one.getsockname()))  # type: ignore[misc]
 
     def test_a_unix_socket_stays_where_it_is(self) -> None:
         unix = socket.socket(socket.AF_UNIX)
