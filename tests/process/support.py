@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.process.installs import Install, checkout
 
 T = TypeVar("T")
+R = TypeVar("R", bound="Relay")
 
 Mode = Literal["foreground", "daemon", "twist"]
 
@@ -80,7 +81,7 @@ class Relay:
         self.descriptors: tuple[int, ...] = ()
         self.prepare: Callable[[], None] = _default_signals
 
-    def start(self, *extra: str, stdin: int | IO[bytes] = subprocess.DEVNULL, wait: bool = True) -> Relay:
+    def start(self: R, *extra: str, stdin: int | IO[bytes] = subprocess.DEVNULL, wait: bool = True) -> R:
         """
         Start it.
 
