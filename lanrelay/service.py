@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
@@ -49,6 +50,9 @@ _FEW_CONNECTIONS = 500
 _DEFAULT_CONNECTIONS = next(
     field.default for field in fields(model.Listener) if field.name == "max_connections"
 )
+
+_LAST_WORDS = 0.5
+"""Seconds that connections which were reset have to tell of it; they need two turns of the reactor."""
 
 
 class RelayService(Service):
@@ -90,6 +94,7 @@ class RelayService(Service):
         self._watch: FileWatch | None = None
         self._stopped: Deferred[None] | None = None
         self._ending_now = False
+        self._hurry: IDelayedCall | None = None
         counters = Counters()
         self._access_log = AccessLog(logged(config))
         self.ledger.observers += [counters, self._access_log]
@@ -230,7 +235,8 @@ class RelayService(Service):
             ends = [maybeDeferred(listener.stopService) for listener in every]
             for end in ends:
                 end.addErrback(self._bug)
-            waiting = sum(listener.open_connections for listener in every)
+            # The control socket's client is gone as soon as it has its answer.
+            waiting = sum(listener.open_connections for listener in (*self.listeners, *self.draining))
             if waiting:
                 self.log.info("stopped listening; connections given time to end: {n}", n=waiting)
             longest = max((listener.config.timeouts.drain for listener in every), default=0.0)
@@ -258,13 +264,17 @@ class RelayService(Service):
             self._end()
 
     def _end(self) -> None:
+        """Reset all. A transport tells of its end in the reactor's next turn; then there is an access line."""
         for listener in self._all():
             listener.abort()
-        self._all_ended(None)
+        if self._hurry is None:
+            self._hurry = self._reactor.callLater(_LAST_WORDS, self._all_ended, None)
 
     def _all_ended(self, result: object) -> None:
         assert self._stopped is not None
         if not self._stopped.called:
+            if self._hurry is not None and self._hurry.active():
+                self._hurry.cancel()
             self._resolver.stop()
             self.notifier.close()
             self.log.info("stopped")

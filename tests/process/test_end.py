@@ -90,6 +90,8 @@ class StopTests(SynchronousTestCase):
             self.assertEqual(relay.wait(), 0)
             self.assertLess(time.monotonic() - began, 5)
             self.assertRaises(ConnectionResetError, client.recv, 1)
+            log = relay.log()
+            self.assertLess(log.index(" end=relay phase=tunnel"), log.index("stopped\n"))
 
     def test_an_idle_keep_alive_connection_holds_nothing_up(self) -> None:
         upstream = Upstream(self)
