@@ -264,7 +264,7 @@ class RelayService(Service):
             self._end()
 
     def _end(self) -> None:
-        """Reset all. A transport tells of its end in the reactor's next turn, and then come the access lines."""
+        """Reset all. A transport tells of its end in the next turn, and then come the access lines."""
         for listener in self._all():
             listener.abort()
         if self._hurry is None:
