@@ -424,6 +424,18 @@ class RelayService(Service):
                             f"{listener.config.name}: the certificate of {upstream.name} is NOT verified "
                             "(tls.verify: false): anybody on the way can read and change what is sent"
                         )
+                    oldest = upstream.config.trust.min_version
+                    if upstream.tls is not None and oldest in ("1.0", "1.1"):
+                        yield (
+                            f"{listener.config.name}: {upstream.name} may use TLS {oldest} (tls.min_version), "
+                            "which is broken (RFC 8996): somebody on the way may read what is sent"
+                        )
+            server = listener.config.tls
+            if server is not None and server.min_version in ("1.0", "1.1"):
+                yield (
+                    f"{listener.config.name}: clients may use TLS {server.min_version} (tls.min_version), "
+                    "which is broken (RFC 8996)"
+                )
 
     def _provide_descriptors(self) -> None:
         wanted = [listener.config.max_connections for listener in self.listeners if listener.relays]

@@ -148,6 +148,15 @@ class ServiceTests(SynchronousTestCase):
         self.assertIn("others can read token.txt", warned)
         self.assertTrue(any("tls://nas.lan:5432 is NOT verified" in line for line in warned), warned)
 
+    def test_old_versions_of_tls_are_warned_of(self) -> None:
+        old = model.Upstream(
+            url=model.UpstreamUrl(scheme="tls", host="nas.lan", port=5432),
+            trust=model.Trust(min_version="1.0"),
+        )
+        self.started(forward(upstreams=model.Upstreams(members=(old,))))
+        warned = [formatEvent(event) for event in self.events if event["log_level"].name == "warn"]
+        self.assertTrue(any("tls://nas.lan:5432 may use TLS 1.0" in line for line in warned), warned)
+
     def test_the_descriptor_limit_is_raised_for_all_connections(self) -> None:
         self.started(forward("one", max_connections=1000), forward("two", max_connections=500))
         self.assertEqual(self.needed, [3256])
