@@ -427,8 +427,8 @@ class RelayService(Service):
                     oldest = upstream.config.trust.min_version
                     if upstream.tls is not None and oldest in ("1.0", "1.1"):
                         yield (
-                            f"{listener.config.name}: {upstream.name} may use TLS {oldest} (tls.min_version), "
-                            "which is broken (RFC 8996): somebody on the way may read what is sent"
+                            f"{listener.config.name}: {upstream.name} may use TLS {oldest} "
+                            "(tls.min_version), which is broken (RFC 8996)"
                         )
             server = listener.config.tls
             if server is not None and server.min_version in ("1.0", "1.1"):
