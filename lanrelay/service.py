@@ -267,7 +267,7 @@ class RelayService(Service):
         """Reset all. A transport tells of its end in the next turn, and then come the access lines."""
         for listener in self._all():
             listener.abort()
-        if self._hurry is None:
+        if self._hurry is None and self._stopped is not None and not self._stopped.called:
             self._hurry = self._reactor.callLater(_LAST_WORDS, self._all_ended, None)
 
     def _all_ended(self, result: object) -> None:
