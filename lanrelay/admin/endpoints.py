@@ -13,11 +13,12 @@ from twisted.internet.defer import Deferred
 from lanrelay.admin.status import Watched, status, unready
 from lanrelay.admin.viewers import Parts, Viewers
 from lanrelay.config import model
-from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
+from lanrelay.errors import RemoteProtocolError, RequestDenied, StartError
 from lanrelay.listeners.answers import Answer as Refusal
 from lanrelay.listeners.answers import failed
 from lanrelay.listeners.base import Client, Environment, ListenerService
-from lanrelay.listeners.http import HttpConnection, RequestSink
+from lanrelay.listeners.http import HttpConnection
+from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.wire.events import RequestHead
@@ -116,7 +117,7 @@ class AdminService(ListenerService):
                 error.remedy = "Web pages may not look at this; open it by its own address."
             refusal = failed(error, head)
             connection.answer(refusal.status, refusal.headers, refusal.body)
-            return Unheard()
+            return UNHEARD
         path = parse_target(head.method, head.target).path.partition(b"?")[0].decode("latin-1")
         if path == "/events" and head.method == b"GET" and not self._viewers.full:
             headers = with_date(_COMMON.added(b"Content-Type", b"text/event-stream"), time.time())
@@ -126,7 +127,7 @@ class AdminService(ListenerService):
         for name, value in answer.more:
             headers = headers.added(name, value)
         connection.answer(answer.status, with_date(headers, time.time()), answer.body)
-        return Unheard()
+        return UNHEARD
 
     def request_refused(
         self, connection: HttpConnection, error: RemoteProtocolError, answer: Refusal
@@ -183,17 +184,3 @@ class AdminService(ListenerService):
 
 def _json(status: int, content: dict[str, object], *more: tuple[bytes, bytes]) -> Answer:
     return Answer(status, b"application/json", json.dumps(content, indent=2).encode() + b"\n", more)
-
-
-class Unheard:
-    """The sink of a request that is answered already: nothing more comes."""
-
-    def body_received(self, data: bytes) -> None: ...
-
-    def body_ended(self, trailers: Headers) -> None: ...
-
-    def client_gone(self, error: RelayError | None) -> None: ...
-
-    def pause_sending(self) -> None: ...
-
-    def resume_sending(self) -> None: ...

@@ -17,7 +17,8 @@ from lanrelay.listeners.answers import Answer, failed, from_here
 from lanrelay.listeners.base import Client, Environment
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.forward_proxy import ForwardProxyService
-from lanrelay.listeners.http import HttpConnection, RequestSink
+from lanrelay.listeners.http import HttpConnection
+from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.observe.session import Session, Side
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
@@ -67,21 +68,21 @@ class ConnectProxyService(ForwardProxyService):
         denied = self._denied(connection, head, target)
         if denied is not None:
             self.refuse(connection, head, session, denied, by="relay")
-            return _ANSWERED
+            return UNHEARD
         if passed(head.headers, self._via):
             looped = LoopDetected("the request has already passed this listener")
             self.refuse(connection, head, session, looped, by="relay")
-            return _ANSWERED
+            return UNHEARD
         if target.form == "origin":
             self._serve_pac(connection, head, session)
-            return _ANSWERED
+            return UNHEARD
         own = from_here(head)
         if own is not None:
             session.status, session.phase, session.ended_by = own.status, "done", "relay"
             session.sent = len(own.body)
             self.environment.ledger.close(session)
             connection.answer(own.status, own.headers, own.body)
-            return _ANSWERED
+            return UNHEARD
         if head.method == b"CONNECT":
             return _Tunnel(self, connection, head, session, dial_target(target)).start()
         return _OwnExchange(connection, head, session, self._way).start()
@@ -195,19 +196,6 @@ class ConnectProxyService(ForwardProxyService):
             where = str(target.authority)
             session.target = f"{target.scheme}://{where}" if target.scheme else where
         return session
-
-
-class _Answered:
-    """The sink of a request that was answered at once: it hears nothing more."""
-
-    def body_received(self, data: bytes) -> None: ...
-    def body_ended(self, trailers: Headers) -> None: ...
-    def client_gone(self, error: RelayError | None) -> None: ...
-    def pause_sending(self) -> None: ...
-    def resume_sending(self) -> None: ...
-
-
-_ANSWERED: Final = _Answered()
 
 
 class _Tunnel:

@@ -10,15 +10,15 @@ from lanrelay.config import model
 from lanrelay.errors import LoopDetected, RelayError, RemoteProtocolError, RequestDenied, StartError
 from lanrelay.listeners.answers import METHODS, Answer, failed, from_here
 from lanrelay.listeners.base import Client, Environment, ListenerService
-from lanrelay.listeners.http import HttpConnection, RequestSink
+from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.route import ProxyRoute, find_route
 from lanrelay.listeners.routed_exchange import RoutedExchange
+from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.observe.session import Session, Side
 from lanrelay.policy.browser import check_browser, is_own_origin, preflight_response, with_cors
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.wire.events import RequestHead
-from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import passed, pseudonym
 from lanrelay.wire.target import comparable, has_dot_segments, parse_target
 
@@ -114,13 +114,13 @@ class ReverseProxyService(ListenerService):
                     if preflight is not None:
                         self._answered(session, preflight.status)
                         connection.answer(preflight.status, preflight.headers)
-                        return LOCAL
+                        return UNHEARD
             own = from_here(head) if b"max-forwards" in head.headers else None
             if own is not None:
                 session.sent = len(own.body)
                 self._answered(session, own.status)
                 connection.answer(own.status, own.headers, own.body)
-                return LOCAL
+                return UNHEARD
             if self._has_prefixes and has_dot_segments(path):
                 raise RemoteProtocolError("its path has dot segments, which could lead out of its route")
             plain = comparable(path)
@@ -129,7 +129,7 @@ class ReverseProxyService(ListenerService):
                 target = plain + target[len(path) :]  # the prefix itself came in other letters
         except RelayError as error:
             self._refuse(connection, head, session, error, page)
-            return LOCAL
+            return UNHEARD
         session.target = route.target
         return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
 
@@ -216,19 +216,6 @@ class ReverseProxyService(ListenerService):
         else:
             session.failed(error, by=by, detail=detail)
         self.environment.ledger.close(session)
-
-
-class LocalAnswer:
-    """The sink of a request that the relay answered itself: what else comes of it is of no interest."""
-
-    def body_received(self, data: bytes) -> None: ...
-    def body_ended(self, trailers: Headers) -> None: ...
-    def client_gone(self, error: RelayError | None) -> None: ...
-    def pause_sending(self) -> None: ...
-    def resume_sending(self) -> None: ...
-
-
-LOCAL: Final = LocalAnswer()
 
 
 def _as_origin_form(head: RequestHead, host: bytes) -> tuple[bytes, bytes]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from typing import Protocol as Shape
 
 from lanrelay.errors import RelayError, RemoteProtocolError
@@ -50,3 +50,16 @@ class Application(Shape):
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         """Something came that is no request, or too slowly: the connection gives C{answer}; this notes it."""
+
+
+class Unheard:
+    """The sink of a request that the relay answered itself: what else comes of it is of no interest."""
+
+    def body_received(self, data: bytes) -> None: ...
+    def body_ended(self, trailers: Headers) -> None: ...
+    def client_gone(self, error: RelayError | None) -> None: ...
+    def pause_sending(self) -> None: ...
+    def resume_sending(self) -> None: ...
+
+
+UNHEARD: Final = Unheard()
