@@ -341,6 +341,12 @@ class ListenerService(Service):
         """Begin a record; whoever asked closes it at the ledger."""
         return self.environment.ledger.open(self.config.name, self.kind, client.name, phase=phase)
 
+    def bug(self, session: Session) -> None:
+        """Something that is no L{RelayError} was raised before anybody owned C{session}: it is over."""
+        if not session.closed:
+            session.failed(RelayError("a fault in the relay itself; its log has more"), by="relay")
+            self.environment.ledger.close(session)
+
     def _accepted(self, stream: Stream) -> None:
         client = _client(stream, secure=self._tls is not None)
         announced = self._announcers is not None and self._announcers.permits(client.address)

@@ -65,7 +65,11 @@ class ConnectProxyService(ForwardProxyService):
     def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
         target = parse_target(head.method, head.target)
         session = self._open_session(connection, head, target)
-        denied = self._denied(connection, head, target)
+        try:
+            denied = self._denied(connection, head, target)
+        except Exception:
+            self.bug(session)
+            raise  # whoever called logs it, and closes the connection
         if denied is not None:
             self.refuse(connection, head, session, denied, by="relay")
             return UNHEARD

@@ -130,6 +130,9 @@ class ReverseProxyService(ListenerService):
         except RelayError as error:
             self._refuse(connection, head, session, error, page)
             return UNHEARD
+        except Exception:
+            self.bug(session)
+            raise  # whoever called logs it, and closes the connection
         session.target = route.target
         return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
 

@@ -221,6 +221,15 @@ class TunnelTests(ProxyTestCase):
 
 
 class FailedConnectTests(ProxyTestCase):
+    def test_a_bug_ends_the_session_and_is_not_hidden(self) -> None:
+        def faulty(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_denied", faulty)
+        self.assertRaises(ZeroDivisionError, self.send, b"CONNECT nas.lan:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(len(self.around.ledger), 0)
+        self.assertEqual(self.session().error, "proxy_internal_error")
+
     def test_the_answer_explains_and_the_connection_closes(self) -> None:
         client = self.send(CONNECT)
         self.network.refuse()

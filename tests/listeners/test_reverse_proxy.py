@@ -453,6 +453,17 @@ class EventStreamTests(ReverseProxyTestCase):
 
 
 class ServiceTests(ReverseProxyTestCase):
+    def test_a_bug_ends_the_session_and_is_not_hidden(self) -> None:
+        def faulty(*arguments: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.service, "_check_browser", faulty)
+        self.assertRaises(ZeroDivisionError, self.client.receive, get())
+        self.assertEqual(len(self.around.ledger), 0)
+        self.assertEqual((self.session.error, self.session.ended_by), ("proxy_internal_error", "relay"))
+        self.client.lose()  # as a transport does whose protocol raised
+        self.assertAllOver()
+
     def test_it_says_where_it_leads(self) -> None:
         around = Surroundings()
         routes = (self.route("http://nas.lan/x", "/nas"), self.route("http://rest.lan"))
