@@ -17,50 +17,12 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
+from tests.support.blocking import Peer
 from tests.support.origin_program import sha256
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, HttpOrigin, TcpServer
 
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
-
-
-class Peer:
-    """A blocking client."""
-
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
-        self.socket = socket.create_connection((host, port), timeout=10)
-
-    def send(self, data: bytes) -> Peer:
-        self.socket.sendall(data)
-        return self
-
-    def end(self) -> Peer:
-        self.socket.shutdown(socket.SHUT_WR)
-        return self
-
-    def exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = self.socket.recv(count - len(data))
-            if not more:
-                break
-            data += more
-        return data
-
-    def rest(self) -> bytes:
-        data = b""
-        while more := self.socket.recv(65536):
-            data += more
-        return data
-
-    def head(self) -> bytes:
-        data = b""
-        while not data.endswith(b"\r\n\r\n"):
-            more = self.socket.recv(1)
-            if not more:
-                break
-            data += more
-        return data
 
 
 class ConnectProxyTests(TestCase):
@@ -85,7 +47,7 @@ class ConnectProxyTests(TestCase):
         self.port = self.relay.port("proxy")
 
     def peer(self) -> Peer:
-        peer = Peer(self.port)
+        peer = Peer.to(self.port)
         self.addCleanup(peer.socket.close)
         return peer
 
@@ -271,7 +233,7 @@ class ConnectProxyTests(TestCase):
             self.relay.process.terminate()
             self.relay.wait_for("stopped listening")
             with self.assertRaises(OSError):
-                Peer(self.port)
+                Peer.to(self.port)
             self.assertEqual(client.send(b"still there").exactly(11), b"still there")
             self.assertEqual(client.end().rest(), b"")
             self.assertEqual(self.relay.process.wait(5), 0)

@@ -11,7 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.live.test_connect_proxy import ESTABLISHED, Peer
+from tests.live.test_connect_proxy import ESTABLISHED
+from tests.support.blocking import Peer
 from tests.support.relay import Relay
 from tests.support.servers import TcpServer
 from tests.support.tcp_program import PACKETS_BANNER
@@ -56,7 +57,7 @@ class StreamTests(TestCase):
         self.addCleanup(self.relay.stop)
 
     def peer(self, listener: str) -> Peer:
-        peer = Peer(self.relay.port(listener))
+        peer = Peer.to(self.relay.port(listener))
         self.addCleanup(peer.socket.close)
         return peer
 

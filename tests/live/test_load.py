@@ -19,7 +19,8 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, TestCase
 
 from lanrelay.cli.authority import Authority
-from tests.live.test_reverse_proxy import Peer, in_thread, listen
+from tests.live.test_reverse_proxy import in_thread, listen
+from tests.support.blocking import Peer
 from tests.support.desync import Recorder
 from tests.support.relay import Relay
 

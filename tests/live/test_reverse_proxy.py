@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 import time
 from typing import Any, ClassVar
 
@@ -12,77 +11,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.blocking import Peer
 from tests.support.relay import Relay
 
 GET = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-class Peer:
-    """One end of a connection, blocking."""
-
-    def __init__(self, connected: socket.socket) -> None:
-        self.socket = connected
-        self.socket.settimeout(10)
-
-    def send(self, data: bytes) -> Peer:
-        self.socket.sendall(data)
-        return self
-
-    def head(self) -> bytes:
-        data = b""
-        while not data.endswith(b"\r\n\r\n"):
-            more = self.socket.recv(1)
-            if not more:
-                break
-            data += more
-        return data
-
-    def exactly(self, count: int) -> bytes:
-        data = b""
-        while len(data) < count:
-            more = self.socket.recv(count - len(data))
-            if not more:
-                break
-            data += more
-        return data
-
-    def rest(self) -> bytes:
-        """All until the end; a reset raises."""
-        data = b""
-        while more := self.socket.recv(65536):
-            data += more
-        return data
-
-    def is_quiet(self) -> bool:
-        """Nothing comes for a moment."""
-        self.socket.settimeout(0.2)
-        try:
-            self.socket.recv(1, socket.MSG_PEEK)
-        except TimeoutError:
-            return True
-        finally:
-            self.socket.settimeout(10)
-        return False
-
-    def has_ended(self) -> bool:
-        """The other side has ended or reset it."""
-        try:
-            return self.socket.recv(1) == b""
-        except ConnectionResetError:
-            return True
-
-    def end(self) -> None:
-        self.socket.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        self.socket.close()
-
-    def reset(self) -> None:
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.socket.close()
 
 
 def listen(port: int = 0) -> socket.socket:

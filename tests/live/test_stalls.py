@@ -10,7 +10,8 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
-from tests.live.test_reverse_proxy import Peer, in_thread, listen
+from tests.live.test_reverse_proxy import in_thread, listen
+from tests.support.blocking import Peer
 from tests.support.relay import Relay
 
 GET = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
