@@ -210,6 +210,13 @@ def parse_ip(text: str) -> IPAddress | None:
     Beside the proper forms those that C{inet_aton} takes: C{2130706433}, C{0x7f.1}, C{0177.0.0.1}, C{127.1},
     and one final dot. Brackets are not part of an address, and a zone (C{fe80::1%en0}) is refused.
     """
+    return _known_ip(text) if len(text) < _LONG else _parse_ip(text)
+
+
+_LONG = 64  # what is longer is a name, if anything, and not worth keeping
+
+
+def _parse_ip(text: str) -> IPAddress | None:
     if ":" in text:
         if "%" in text:
             return None
@@ -231,6 +238,10 @@ def parse_ip(text: str) -> IPAddress | None:
     if last is None or last >> room:
         return None
     return IPv4Address(value << room | last)
+
+
+# A connection asks three to five times, a tunnel's at 4 us each, and always for the same few.
+_known_ip = lru_cache(maxsize=1024)(_parse_ip)
 
 
 def _number(text: str) -> int | None:

@@ -114,6 +114,7 @@ class ListenerService(Service):
     old one, C{succeed} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
 
     @cvar relays: its connections take two descriptors each, and wait when there are none left.
+    @ivar pump_limits: how long a tunnel of this listener may be silent, and take to close.
     @ivar bound: the sockets that listen; empty before C{bind}.
     @ivar notes: what C{bind} passed over, as sentences for the log.
     @ivar given: set before C{bind} where this listener replaces others.
@@ -127,6 +128,10 @@ class ListenerService(Service):
     def __init__(self, environment: Environment, config: model.Listener) -> None:
         self.environment = environment
         self.config = config
+        timeouts = config.timeouts
+        self.pump_limits = PumpLimits(
+            idle=timeouts.tunnel, half_closed=timeouts.half_closed, close=timeouts.close
+        )
         self.bound: list[BoundSocket] = []
         self.notes: list[str] = []
         self.given: Given | None = None
@@ -331,11 +336,6 @@ class ListenerService(Service):
             self._gone_early = connection
         self._gate.leave()
         self._check_drained()
-
-    def pump_limits(self) -> PumpLimits:
-        """How long a tunnel of this listener may be silent, and take to close."""
-        timeouts = self.config.timeouts
-        return PumpLimits(idle=timeouts.tunnel, half_closed=timeouts.half_closed, close=timeouts.close)
 
     def open_session(self, client: Client, phase: Phase = "accept") -> Session:
         """Begin a record; whoever asked closes it at the ledger."""

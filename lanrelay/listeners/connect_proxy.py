@@ -249,7 +249,7 @@ class _Tunnel:
         session.status = 200
         connection.cork()
         connection.send_head(ResponseHead(status=200, reason=b"Connection established"))
-        pump = connection.join(dialed.stream, session=session, limits=self._service.pump_limits())
+        pump = connection.join(dialed.stream, session=session, limits=self._service.pump_limits)
         pump.done.addCallback(lambda _: self._service.environment.ledger.close(session))
 
     def _not_connected(self, failure: Failure) -> None:

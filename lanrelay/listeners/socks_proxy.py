@@ -158,7 +158,7 @@ class SocksConnection(Protocol):
             stream,
             dialed.stream,
             session=session,
-            limits=service.pump_limits(),
+            limits=service.pump_limits,
             to_upstream=early,
         )
         self._pump.done.addCallback(self._pumped, session)

@@ -33,6 +33,7 @@ class TcpForwardService(ListenerService):
             config.timeouts,
             inheritance=environment.inheritance,
         )
+        self._names = ", ".join(upstream.name for upstream in self.group.members)
 
     @property
     def groups(self) -> list[UpstreamGroup]:
@@ -40,7 +41,7 @@ class TcpForwardService(ListenerService):
         return [self.group]
 
     def leads_to(self) -> str:
-        return ", ".join(upstream.name for upstream in self.group.members)
+        return self._names
 
     def load(self) -> None:
         super().load()
@@ -98,7 +99,7 @@ class ForwardedConnection(Protocol):
         session.phase = "tunnel"
         upstream.open += 1
         stream: Stream = self.transport  # type: ignore[assignment]
-        self._pump = join(reactor, stream, dialed.stream, session=session, limits=self._service.pump_limits())
+        self._pump = join(reactor, stream, dialed.stream, session=session, limits=self._service.pump_limits)
         self._pump.done.addCallback(self._pumped, upstream)
 
     async def _attempt(self, upstream: Upstream) -> Dialed:

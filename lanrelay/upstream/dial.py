@@ -211,9 +211,9 @@ class Dialer:
         def expired() -> DialError:
             now = self._reactor.seconds()
             silent = []
-            for address, since in race.pending.items():
-                error = DialTimeout(f"no answer within {timeout:g} s", address=str(address))
-                error.elapsed = now - since
+            for attempt in race.pending:
+                error = DialTimeout(f"no answer within {timeout:g} s", address=str(attempt.address))
+                error.elapsed = now - attempt.since
                 silent.append(error)
             return most_telling([*silent, *race.failures])
 
@@ -221,6 +221,9 @@ class Dialer:
         return stream, str(race.winner)
 
     def _bounded(self, waiting: Deferred[T], seconds: float, expired: Callable[[], DialError]) -> Deferred[T]:
+        if waiting.called:
+            return waiting  # what is on this machine connects at once, and needs no timer
+
         def timed_out(result: T | Failure, _: float) -> T | Failure:
             if isinstance(result, Failure) and isinstance(result.value, CancelledError):
                 raise expired()

@@ -70,9 +70,9 @@ def interleaved(addresses: Sequence[SocketAddress]) -> list[SocketAddress]:
 
     RFC 8305 section 4: the resolver has sorted them (RFC 6724), so its first is the preferred family.
     """
+    if len(addresses) < 2:
+        return list(addresses)
     unique = list(dict.fromkeys(addresses))
-    if not unique:
-        return []
     lead = _family(unique[0])
     mine = [address for address in unique if _family(address) == lead]
     others = [address for address in unique if _family(address) != lead]
@@ -107,14 +107,42 @@ async def race(
     return await Race(reactor, addresses, delay=delay, connect=connect or connect_once).run()
 
 
+class Attempt:
+    """
+    One address of a race that is under way.
+
+    @ivar since: when it was begun, in the reactor's seconds.
+    """
+
+    __slots__ = ("address", "connecting", "since")
+
+    def __init__(self, address: SocketAddress, since: float) -> None:
+        self.address = address
+        self.since = since
+        self.connecting: Deferred[Stream] | None = None
+
+
 class Race:
     """
     One race.
 
     @ivar failures: what failed so far, in the order of failing.
-    @ivar pending: the addresses under way, with the time of their start; kept when the race is cancelled.
+    @ivar pending: what is under way; kept when the race is cancelled.
     @ivar winner: the address that connected.
     """
+
+    __slots__ = (
+        "_connect",
+        "_delay",
+        "_over",
+        "_reactor",
+        "_result",
+        "_timer",
+        "_waiting",
+        "failures",
+        "pending",
+        "winner",
+    )
 
     def __init__(
         self, reactor: Any, addresses: Sequence[SocketAddress], *, delay: float, connect: Connect
@@ -124,15 +152,14 @@ class Race:
         self._delay = delay
         self._connect = connect
         self._timer: Any = None
-        self._attempts: dict[SocketAddress, Deferred[Stream]] = {}
-        self._result: Deferred[Stream] = Deferred(lambda _: self._end())
+        self._result: Deferred[Stream] = Deferred(self._end)
         self._over = False
-        self.pending: dict[SocketAddress, float] = {}
+        self.pending: list[Attempt] = []
         self.failures: list[DialError] = []
         self.winner: SocketAddress | None = None
 
     def run(self) -> Deferred[Stream]:
-        """Begin; called once."""
+        """Begin; called once. Has fired already where the kernel decided at once."""
         if not self._waiting:
             raise ValueError("no address to connect to")
         self._next()
@@ -140,38 +167,37 @@ class Race:
 
     def _next(self) -> None:
         self._stop_timer()
-        address = self._waiting.pop(0)
-        self.pending[address] = self._reactor.seconds()
+        attempt = Attempt(self._waiting.pop(0), self._reactor.seconds())
+        self.pending.append(attempt)
         if self._waiting:
             self._timer = self._reactor.callLater(self._delay, self._staggered)
-        attempt = self._attempts[address] = self._connect(self._reactor, address)
-        attempt.addCallbacks(self._won, self._lost, callbackArgs=(address,), errbackArgs=(address,))
+        connecting = attempt.connecting = self._connect(self._reactor, attempt.address)
+        connecting.addCallbacks(self._won, self._lost, callbackArgs=(attempt,), errbackArgs=(attempt,))
 
     def _staggered(self) -> None:
         self._timer = None
         self._next()
 
-    def _won(self, stream: Stream, address: SocketAddress) -> None:
+    def _won(self, stream: Stream, attempt: Attempt) -> None:
         if self._over:  # connected although it was cancelled
             stream.abortConnection()
             return
-        self._attempts.pop(address, None)
-        self.winner = address
+        self.pending.remove(attempt)
+        self.winner = attempt.address
         self._end()
         self._result.callback(stream)
 
-    def _lost(self, failure: Failure, address: SocketAddress) -> None:
+    def _lost(self, failure: Failure, attempt: Attempt) -> None:
         if self._over:
             return
-        self._attempts.pop(address, None)
-        started = self.pending.pop(address)
+        self.pending.remove(attempt)
         error = failure.value
         if not isinstance(error, DialError):
             self._end()
             self._result.errback(failure)  # a bug
             return
-        error.address = str(address)
-        error.elapsed = self._reactor.seconds() - started
+        error.address = str(attempt.address)
+        error.elapsed = self._reactor.seconds() - attempt.since
         self.failures.append(error)
         if self._waiting:
             self._next()
@@ -179,13 +205,13 @@ class Race:
             self._end()
             self._result.errback(most_telling(self.failures))
 
-    def _end(self) -> None:
+    def _end(self, _: Deferred[Stream] | None = None) -> None:
         self._over = True
         self._waiting.clear()
         self._stop_timer()
-        attempts, self._attempts = list(self._attempts.values()), {}
-        for attempt in attempts:
-            attempt.cancel()
+        for attempt in self.pending:
+            if attempt.connecting is not None:  # else it is being begun, and cannot be the one that ended us
+                attempt.connecting.cancel()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
