@@ -51,8 +51,13 @@ def makeService(options: Options) -> IService:
     from lanrelay.observe.logsettings import LogSettings
     from lanrelay.process import follow_monotonic_clock
     from lanrelay.service import RelayService
+    from lanrelay.transport.choice import OWN
 
     follow_monotonic_clock(reactor)
+    if OWN:
+        from lanrelay.transport.turn import quicken
+
+        quicken(reactor)
     service = RelayService(reactor, config, begun=begun)
     errors = service.open()
     if errors:

@@ -14,7 +14,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lanrelay.transport.stream import Stream, tune
+from lanrelay.transport.stream import Stream, tune_tcp
 from lanrelay.transport.tcp import TcpStream
 
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
@@ -40,11 +40,13 @@ class _Connecting:
     def __init__(self, reactor: Any, address: Any) -> None:
         self._reactor = reactor
         self._address = address
+        self._family = 0
         self._socket: socket.socket | None = None
         self._watched = False
         self.result: Deferred[Stream] = Deferred(lambda _: self._end(close=True))
 
     def begin(self, family: int) -> None:
+        self._family = family
         try:
             sock = self._socket = socket.socket(family, socket.SOCK_STREAM)
             sock.setblocking(False)
@@ -73,7 +75,8 @@ class _Connecting:
         assert sock is not None
         if number in _CONNECTED:
             self._end(close=False)
-            tune(sock)
+            if self._family != socket.AF_UNIX:
+                tune_tcp(sock)
             self.result.callback(TcpStream(self._reactor, sock, self._address))
         elif number not in _UNDER_WAY:
             self._failed(number)

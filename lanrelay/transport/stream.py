@@ -81,8 +81,12 @@ def tune(transport: Any) -> None:
     """
     handle = getattr(transport, "getHandle", None)
     sock = handle() if handle is not None else transport
-    if getattr(sock, "family", None) not in (socket.AF_INET, socket.AF_INET6):
-        return
+    if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
+        tune_tcp(sock)
+
+
+def tune_tcp(sock: Any) -> None:
+    """The same for a socket that is known to be of TCP."""
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.tcp import TcpStream
+from lanrelay.transport.turn import quicken
 
 try:
     from twisted.internet.epollreactor import EPollReactor as DefaultReactor
@@ -59,6 +60,8 @@ class HalfCloseable(Listening):
 class Lent(HalfCloseable):
     """Takes views."""
 
+    lent_at_most = 1 << 20
+
     def view_received(self, view: memoryview) -> None:
         assert isinstance(view, memoryview)
         self.received += view
@@ -85,10 +88,13 @@ class StreamCases:
     """Mixed into a test case below, once for each transport and reactor."""
 
     own = True
+    quick = False
     reactor_class: type[Any] = DefaultReactor
 
     def setUp(self: Any) -> None:
         self.reactor = self.reactor_class()
+        if self.quick:
+            quicken(self.reactor)
         listening = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(listening.close)
         self.peer = socket.create_connection(listening.getsockname())
@@ -423,6 +429,39 @@ class OwnTests(StreamCases, SynchronousTestCase):
         self.until(lambda: protocol.heard)
         self.assertEqual(protocol.heard, ["read ended"])
 
+    def reads(self, of: list[int]) -> list[int]:
+        """What reads take that find so many bytes waiting."""
+        asked: list[int] = []
+
+        def receive(buffer: memoryview, most: int) -> int:
+            asked.append(most)
+            return min(most, of.pop(0))
+
+        self.stream._receive = receive  # type: ignore[assignment]
+        self.peer.sendall(b"x")
+        while of:
+            self.reactor.iterate(0.01)
+        return asked
+
+    def test_what_is_lent_grows_with_full_reads_and_begins_anew_after_a_pause(self) -> None:
+        self.take(Lent())
+        much, kb = 10_000_000, 1024
+        self.assertEqual(self.reads([10, much, much]), [64 * kb, 64 * kb, 128 * kb])
+        self.assertEqual(self.reads([much, 10, much, much]), [256 * kb, 512 * kb, 512 * kb, 1024 * kb])
+        self.stream.pauseProducing()
+        self.stream.resumeProducing()
+        self.assertEqual(self.reads([much, much]), [64 * kb, 128 * kb])
+
+    def test_a_protocol_says_how_much_it_can_be_lent(self) -> None:
+        protocol = Lent()
+        protocol.lent_at_most = 128 * 1024
+        self.take(protocol)
+        self.assertEqual(self.reads([1_000_000] * 4), [65536, 131072, 131072, 131072])
+
+    def test_what_is_not_lent_does_not_grow(self) -> None:
+        self.take()
+        self.assertEqual(self.reads([1_000_000] * 3), [65536] * 3)
+
     def test_a_hang_up_that_was_meant_for_another_is_no_end(self) -> None:
         """The reactor's events of one turn may be older than the socket that has their number now."""
         protocol = self.take()
@@ -466,6 +505,12 @@ class OwnTests(StreamCases, SynchronousTestCase):
         protocol = HalfCloseable()
         hand_over(self.stream, protocol)
         self.assertEqual(protocol.heard, [ConnectionAborted])
+
+
+class QuickTests(OwnTests):
+    """On the reactor as the relay has it."""
+
+    quick = True
 
 
 class OwnOnPollTests(StreamCases, SynchronousTestCase):
