@@ -127,23 +127,25 @@ class Pump:
         """All that C{end} had to say has been passed on, or is on its way."""
         self._first_end = self._first_end or end.side
         self._quiet_since = self._reactor.seconds()
-        self._watch()  # the other limit holds from now on
+        if not end.other.read_ended:
+            self._watch()  # the other limit holds from now on
         sink = end.other.stream
         sink.unregisterProducer()  # else Twisted holds the half-close back for a paused producer
         sink.loseWriteConnection()
         self._check_both_ended()
 
     def _check_both_ended(self) -> None:
-        ends = (self._downstream, self._upstream)
-        if self._closing or not all(end.read_ended and end.write_ended for end in ends):
+        down, up = self._downstream, self._upstream
+        if self._closing or not (down.read_ended and down.write_ended and up.read_ended and up.write_ended):
             return
         self._closing = True
         self._session.phase = "done"
         self._session.ended_by = self._session.ended_by or self._first_end
-        self._set_timer(self._limits.close, self._reset)
-        for end in ends:
+        for end in (down, up):
             if end.lost is None:
                 end.stream.loseConnection()
+        if down.lost is None or up.lost is None:  # few streams take longer than the call
+            self._set_timer(self._limits.close, self._reset)
 
     def _lost(self, end: _End, reason: Failure) -> None:
         other = end.other
