@@ -347,8 +347,8 @@ class ListenerService(Service):
             session.failed(RelayError("a fault in the relay itself; its log has more"), by="relay")
             self.environment.ledger.close(session)
 
-    def _accepted(self, stream: Stream) -> None:
-        client = _client(stream, secure=self._tls is not None)
+    def _accepted(self, stream: Stream, peer: Any, local: Any) -> None:
+        client = _client(peer, local, secure=self._tls is not None)
         announced = self._announcers is not None and self._announcers.permits(client.address)
         if not announced and not self._permitted(client):
             stream.abortConnection()
@@ -452,17 +452,17 @@ def explained(error: RelayError) -> str:
     return f"{explanation.what} {explanation.remedy}".strip()
 
 
-def _client(stream: Stream, *, secure: bool) -> Client:
-    peer, local = stream.getPeer(), stream.getHost()
-    if not hasattr(peer, "port"):
+def _client(peer: Any, local: Any, *, secure: bool) -> Client:
+    if not isinstance(peer, tuple):
         return Client(name="unix", address=None, local=None, secure=secure)
+    host, port = peer[:2]
     return Client(
-        name=_shown(peer.host, peer.port),
-        address=parse_ip(peer.host),
-        local=parse_ip(local.host),
+        name=_shown(host, port),
+        address=parse_ip(host),
+        local=parse_ip(local[0]),
         secure=secure,
-        port=peer.port,
-        local_port=local.port,
+        port=port,
+        local_port=local[1],
     )
 
 

@@ -6,9 +6,10 @@ import errno
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
@@ -21,77 +22,92 @@ _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 _CONNECTED = (0, errno.EISCONN)
 
 
-def connect(reactor: Any, family: int, address: Any) -> Deferred[Stream]:
+def _os_error(number: int) -> Exception:
+    return OSError(number, os.strerror(number))
+
+
+def connect(
+    reactor: Any, family: int, address: Any, error: Callable[[int], Exception] = _os_error
+) -> Deferred[Stream]:
     """
     Connect to C{address}, which is literal.
 
-    @return: a stream that is parked, paused and tuned; or fails with C{OSError}. Has fired already where the
-        kernel decides at once: unix sockets, and on Linux what is on this machine. Cancelling closes.
+    @param error: what it fails with, for an errno; 0 for an address that cannot be one.
+    @return: a stream that is parked, paused and tuned. Has fired already where the kernel decides at once:
+        unix sockets, and on Linux what is on this machine. Cancelling closes.
     """
-    connecting = _Connecting(reactor, address)
-    connecting.begin(family)
-    return connecting.result
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as reason:
+        return fail(error(reason.errno or 0))
+    sock.setblocking(False)
+    try:
+        number = sock.connect_ex(address)
+    except OSError as reason:  # a path that is too long
+        sock.close()
+        return fail(error(reason.errno or 0))
+    if number == errno.EINPROGRESS and sys.platform == "linux":
+        # Over loopback the answer is there when the call returns. To ask again costs 0.3 us, to wait for
+        # the next turn of the reactor 10.
+        number = sock.connect_ex(address)
+    if number in _CONNECTED:
+        return succeed(_connected(reactor, sock, family, address))
+    if number in _UNDER_WAY:
+        return _Connecting(reactor, sock, family, address, error).result
+    sock.close()
+    return fail(error(number))
+
+
+def _connected(reactor: Any, sock: socket.socket, family: int, address: Any) -> Stream:
+    if family != socket.AF_UNIX:
+        tune_tcp(sock)
+    return TcpStream(reactor, sock, address)
 
 
 @implementer(IReadWriteDescriptor)
 class _Connecting:
     """A socket that is not connected yet."""
 
-    def __init__(self, reactor: Any, address: Any) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        sock: socket.socket,
+        family: int,
+        address: Any,
+        error: Callable[[int], Exception] = _os_error,
+    ) -> None:
         self._reactor = reactor
-        self._address = address
-        self._family = 0
-        self._socket: socket.socket | None = None
-        self._watched = False
-        self.result: Deferred[Stream] = Deferred(lambda _: self._end(close=True))
-
-    def begin(self, family: int) -> None:
+        self._socket: socket.socket | None = sock
         self._family = family
-        try:
-            sock = self._socket = socket.socket(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            number = sock.connect_ex(self._address)
-        except OSError as error:
-            self._failed(error.errno or 0)
-            return
-        if number == errno.EINPROGRESS and sys.platform == "linux":
-            # Over loopback the answer is there when the call returns. To ask again costs 0.3 us, to wait for
-            # the next turn of the reactor 10.
-            number = sock.connect_ex(self._address)
-        self._judge(number)
-        if self._socket is not None:
-            self._watched = True
-            self._reactor.addReader(self)  # kqueue and select report a failure as input
-            self._reactor.addWriter(self)
+        self._address = address
+        self._error = error
+        self.result: Deferred[Stream] = Deferred(lambda _: self._end(close=True))
+        reactor.addReader(self)  # kqueue and select report a failure as input
+        reactor.addWriter(self)
 
     def _look(self) -> None:
         sock = self._socket
-        if sock is not None:
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            self._judge(number or sock.connect_ex(self._address))
-
-    def _judge(self, number: int) -> None:
-        sock = self._socket
-        assert sock is not None
+        if sock is None:
+            return
+        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or sock.connect_ex(self._address)
         if number in _CONNECTED:
             self._end(close=False)
-            if self._family != socket.AF_UNIX:
-                tune_tcp(sock)
-            self.result.callback(TcpStream(self._reactor, sock, self._address))
+            self.result.callback(_connected(self._reactor, sock, self._family, self._address))
         elif number not in _UNDER_WAY:
             self._failed(number)
 
     def _failed(self, number: int) -> None:
         self._end(close=True)
-        self.result.errback(OSError(number, os.strerror(number)))
+        self.result.errback(self._error(number))
 
     def _end(self, *, close: bool) -> None:
-        if self._watched:
-            self._watched = False
-            self._reactor.removeReader(self)
-            self._reactor.removeWriter(self)
-        sock, self._socket = self._socket, None
-        if sock is not None and close:
+        sock = self._socket
+        if sock is None:
+            return
+        self._reactor.removeReader(self)
+        self._reactor.removeWriter(self)
+        self._socket = None
+        if close:
             sock.close()
 
     # for the reactor

@@ -55,11 +55,9 @@ class Gate:
 
     def enter(self) -> bool:
         """Take a place; C{False} when there is none. Who got one owes a L{leave}."""
-        if self.full:
+        if self.open >= self.limit or (self.within is not None and not self.within.enter()):
             return False
         self.open += 1
-        if self.within is not None:
-            self.within.enter()
         return True
 
     def leave(self) -> None:
@@ -67,7 +65,8 @@ class Gate:
         self.open -= 1
         if self.within is not None:
             self.within.leave()
-        self._let_in()
+        if self._waiting:
+            self._let_in()
 
     def resize(self, limit: int) -> None:
         """Another limit; those who entered stay."""
@@ -95,6 +94,9 @@ class Gate:
                 go_on()
 
 
+Accepted = Callable[[Stream, Any, Any], None]
+
+
 @implementer(IReadDescriptor)
 class Port:
     """
@@ -102,15 +104,13 @@ class Port:
 
     @param gate: entered for each connection; whoever C{accepted} gives the stream to leaves it at the
         stream's end.
-    @param accepted: called with each new stream: parked, paused and tuned. Should it raise, the stream is
-        reset and the gate is left here.
+    @param accepted: called with each new stream, parked, paused and tuned, and with its C{getpeername()} and
+        C{getsockname()}. Should it raise, the stream is reset and the gate is left here.
     """
 
     log = Logger()
 
-    def __init__(
-        self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Callable[[Stream], None]
-    ) -> None:
+    def __init__(self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Accepted) -> None:
         self._reactor = reactor
         self.bound = bound
         self.gate = gate
@@ -118,6 +118,7 @@ class Port:
         self._listening = False
         self._pause: IDelayedCall | None = None
         self._complained: float | None = None
+        self._name: Any = None  # of all that is accepted; C{None} where each has its own
         self._tuned = False  # what is accepted from here on inherited all options
 
     def logPrefix(self) -> str:
@@ -131,6 +132,8 @@ class Port:
         if not self._listening and self.fileno() != -1:
             self._listening = True
             tune(self.bound.socket)
+            name = self.bound.socket.getsockname()
+            self._name = None if isinstance(name, tuple) and name[0] in _WILDCARDS else name
             self._reactor.addReader(self)
 
     def empty_queue(self) -> None:
@@ -192,7 +195,7 @@ class Port:
             if not self._tuned:
                 tune(sock)
             stream = adopt(self._reactor, sock, address)
-            self._accepted(stream)
+            self._accepted(stream, address, sock.getsockname() if self._name is None else self._name)
         except Exception:  # else the reactor would take the port away, not the one connection
             self.log.failure("bug while accepting on {name}", name=self.bound.name)
             if stream is None:
@@ -222,6 +225,8 @@ class Port:
         if self._listening and self._pause is None:
             self._reactor.addReader(self)
 
+
+_WILDCARDS = ("0.0.0.0", "::")
 
 # The client left while it was in the queue, or the firewall took it (EPERM on Linux).
 _HARMLESS = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EINTR, errno.EPROTO})

@@ -8,6 +8,7 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
@@ -299,19 +300,12 @@ def connect_once(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
 
 
 def _own_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+    error = partial(from_errno, address=address)
     if isinstance(address.host, Path):
-        connecting = connect(reactor, socket.AF_UNIX, os.fspath(address.host))
-    elif address.host.version == 4:
-        connecting = connect(reactor, socket.AF_INET, (str(address.host), address.port))
-    else:
-        connecting = connect(reactor, socket.AF_INET6, (str(address.host), address.port, 0, 0))
-    return connecting.addErrback(_translated, address)
-
-
-def _translated(failure: Failure, address: SocketAddress) -> Failure:
-    if isinstance(failure.value, OSError):
-        return Failure(from_errno(failure.value.errno or 0, address))
-    return failure
+        return connect(reactor, socket.AF_UNIX, os.fspath(address.host), error)
+    if address.host.version == 4:
+        return connect(reactor, socket.AF_INET, (str(address.host), address.port), error)
+    return connect(reactor, socket.AF_INET6, (str(address.host), address.port, 0, 0), error)
 
 
 def twisted_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:

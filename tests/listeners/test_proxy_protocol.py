@@ -280,5 +280,5 @@ class ReverseTests(SendCase):
 
 class ClientTests(SynchronousTestCase):
     def test_addresses_and_ports_of_the_stream(self) -> None:
-        client = base._client(MemoryStream(peer=BALANCER, host=HERE), secure=False)
+        client = base._client((BALANCER.host, BALANCER.port), (HERE.host, HERE.port), secure=False)
         self.assertEqual((client.port, client.local_port), (40000, 8080))

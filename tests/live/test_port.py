@@ -17,7 +17,7 @@ from tests.support.sockets import SocketTestCase, pause
 class PortTests(SocketTestCase):
     def start(self, gate: Gate) -> tuple[Port, list[Stream]]:
         [bound] = bind(TcpAddress(host=ip_address("127.0.0.1"), port=0))
-        port = Port(reactor, bound, gate, self._made.append)
+        port = Port(reactor, bound, gate, lambda stream, *_: self._made.append(stream))
         port.start()
         self.addCleanup(port.stop)
         return port, self._made

@@ -78,8 +78,13 @@ def accept(service: Any, stream: MemoryStream | None = None) -> MemoryStream:
     stream = stream or MemoryStream()
     stream.pauseProducing()
     service._gate.enter()
-    service._accepted(stream)
+    service._accepted(stream, _name(stream.getPeer()), _name(stream.getHost()))
     return stream
+
+
+def _name(address: Any) -> Any:
+    """As a socket says it."""
+    return (address.host, address.port) if hasattr(address, "port") else ""
 
 
 def without_via(data: bytes, version: bytes = b"1.1") -> bytes:

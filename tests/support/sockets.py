@@ -36,7 +36,7 @@ class SocketTestCase(TestCase):
         """A stream that was accepted by a L{Port}, and the blocking socket of its peer."""
         [bound] = bind(address or TcpAddress(host=ip_address("127.0.0.1"), port=0))
         arrived: Deferred[Stream] = Deferred()
-        port = Port(reactor, bound, Gate(10), arrived.callback)
+        port = Port(reactor, bound, Gate(10), lambda stream, *_: arrived.callback(stream))
         port.start()
         peer = socket.socket(bound.socket.family)
         self.addCleanup(peer.close)

@@ -36,6 +36,13 @@ class ConnectTests(TestCase):
         listening.listen()
         return listening
 
+    def under_way(self, address: Any) -> _Connecting:
+        """As C{connect} leaves it whose socket the kernel has not decided about yet."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(address)
+        return _Connecting(reactor, sock, socket.AF_INET, address)
+
     async def gone(self, stream: Stream) -> None:
         stream.abortConnection()
         turn: Deferred[None] = Deferred()
@@ -74,12 +81,8 @@ class ConnectTests(TestCase):
     async def test_an_answer_that_takes_its_time(self) -> None:
         """As from another machine: the kernel's first answer, and its second, is that it is under way."""
         listening = self.listen()
-        connecting = _Connecting(reactor, listening.getsockname())
-        real = connecting._judge
-        connecting._judge = lambda number: real(errno.EINPROGRESS)  # type: ignore[method-assign]
-        connecting.begin(socket.AF_INET)
+        connecting = self.under_way(listening.getsockname())
         self.assertNoResult(connecting.result)
-        connecting._judge = real  # type: ignore[method-assign]
         await self.gone(await connecting.result)
 
     async def failed(self, family: int, address: Any) -> int | None:
@@ -100,11 +103,8 @@ class ConnectTests(TestCase):
         listening = self.listen()
         address = listening.getsockname()
         listening.close()
-        connecting = _Connecting(reactor, address)
-        real = connecting._judge
-        connecting._judge = lambda number: real(errno.EINPROGRESS)  # type: ignore[method-assign]
-        connecting.begin(socket.AF_INET)
-        connecting._judge = real  # type: ignore[method-assign]
+        connecting = self.under_way(address)
+        self.assertNoResult(connecting.result)
         with self.assertRaises(OSError):
             await connecting.result
 
@@ -112,10 +112,7 @@ class ConnectTests(TestCase):
         self.assertEqual(await self.failed(socket.AF_UNIX, "/" + "x" * 500), 0)
 
     async def test_cancelling_closes(self) -> None:
-        connecting = _Connecting(reactor, self.listen().getsockname())
-        real = connecting._judge
-        connecting._judge = lambda number: real(errno.EINPROGRESS)  # type: ignore[method-assign]
-        connecting.begin(socket.AF_INET)
+        connecting = self.under_way(self.listen().getsockname())
         connecting.result.cancel()
         with self.assertRaises(CancelledError):
             await connecting.result
@@ -124,9 +121,8 @@ class ConnectTests(TestCase):
         connecting.connectionLost()
 
     async def test_the_reactor_s_end(self) -> None:
-        connecting = _Connecting(reactor, self.listen().getsockname())
-        connecting._judge = lambda number: None  # type: ignore[method-assign]
-        connecting.begin(socket.AF_INET)
+        connecting = self.under_way(self.listen().getsockname())
+        self.patch(connecting, "_look", lambda: None)
         connecting.connectionLost()
         with self.assertRaises(OSError):
             await connecting.result

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.config.model import LocalhostAddress
+from lanrelay.config.model import LocalhostAddress, TcpAddress
 from lanrelay.transport.port import BoundSocket, Gate, Port
 from lanrelay.transport.stream import Parked, Stream, tune
 from tests.transport.test_bind import V4, BindTestCase
@@ -44,10 +45,14 @@ class PortTestCase(BindTestCase):
         [self.bound] = self.bind(V4)
 
     def port(self, bound: BoundSocket | None = None, accepted: Any = None) -> Port:
-        port = Port(self.reactor, bound or self.bound, self.gate, accepted or self.streams.append)
+        port = Port(self.reactor, bound or self.bound, self.gate, accepted or self.accepted)
         self.addCleanup(self.end)
         self.addCleanup(port.stop)
         return port
+
+    def accepted(self, stream: Stream, peer: Any, local: Any) -> None:
+        self.streams.append(stream)
+        self.names = peer, local
 
     def end(self) -> None:
         for stream in self.streams:
@@ -96,6 +101,18 @@ class AcceptTests(PortTestCase):
         port.doRead()
         self.assertEqual(len(self.streams), 103)
 
+    def test_both_names_are_told(self) -> None:
+        everywhere = TcpAddress(host=ip_address("0.0.0.0"), port=0)
+        for address in (V4, everywhere):
+            [bound] = self.bind(address)
+            port = self.port(bound)
+            port.start()
+            here = ("127.0.0.1", bound.socket.getsockname()[1])
+            client = socket.create_connection(here)
+            self.addCleanup(client.close)
+            port.doRead()
+            self.assertEqual(self.names, (client.getsockname(), here))
+
     def test_ipv6_and_unix(self) -> None:
         six = self.bind(LocalhostAddress(port=0))[1]
         [unix] = self.bind(self.unix)
@@ -109,7 +126,7 @@ class AcceptTests(PortTestCase):
         self.assertEqual(self.streams[1].getHost().name, os.fsencode(self.unix.path))
 
     def test_a_stop_from_within_ends_the_batch_and_closes_at_once(self) -> None:
-        def accepted(stream: Stream) -> None:
+        def accepted(stream: Stream, *_: Any) -> None:
             self.streams.append(stream)
             port.stop()
 
@@ -139,7 +156,7 @@ class AcceptTests(PortTestCase):
         self.assertEqual(self.bound.socket.fileno(), -1)
 
     def test_a_bug_in_the_listener_costs_one_connection_only(self) -> None:
-        def accepted(stream: Stream) -> None:
+        def accepted(stream: Stream, *_: Any) -> None:
             self.streams.append(stream)
             if len(self.streams) == 1:
                 raise ZeroDivisionError
@@ -156,7 +173,7 @@ class AcceptTests(PortTestCase):
     def test_a_connection_that_the_reactor_cannot_watch_costs_no_more_than_itself(self) -> None:
         """epoll has a limit of its own (fs.epoll.max_user_watches), and says ENOSPC."""
 
-        def accepted(stream: Stream) -> None:
+        def accepted(stream: Stream, *_: Any) -> None:
             stream.resumeProducing()
             self.streams.append(stream)
 
@@ -278,7 +295,7 @@ class GateTests(PortTestCase):
     def test_who_leaves_from_within_makes_room_in_the_same_batch(self) -> None:
         self.gate = Gate(1)
 
-        def accepted(stream: Stream) -> None:
+        def accepted(stream: Stream, *_: Any) -> None:
             self.streams.append(stream)
             self.gate.leave()
 
