@@ -269,15 +269,14 @@ class _OwnExchange(Exchange):
 
     __slots__ = ()
 
-    def response_head_received(self, head: ResponseHead) -> None:
+    def fault_of(self, head: ResponseHead) -> RelayError | None:
         parent = None if self.origin is None else self.origin.upstream
         if parent is None or head.status != 407:
-            super().response_head_received(head)
-            return
+            return None
         # The client must not think that its own credentials are wanted, or be asked for the parent's.
         error = refused_by_status(head.status, head.reason)
         error.parent, error.target = parent.name, self.session.target
-        self.refuse_response(error)
+        return error
 
 
 class _OwnWay:

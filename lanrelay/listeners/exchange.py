@@ -160,8 +160,12 @@ class Exchange:
         """For a subclass: the fields of an answer that the relay makes itself."""
         return headers
 
+    def fault_of(self, head: ResponseHead) -> RelayError | None:
+        """For a subclass: what the client is told in place of this final answer."""
+        return None
+
     def refuse_response(self, error: RelayError) -> None:
-        """For a subclass: what the origin answered is not for the client; C{error} is."""
+        """What the origin answered is not for the client; C{error} is."""
         origin, self.origin = self.origin, None
         if origin is not None:
             origin.abort()
@@ -230,14 +234,9 @@ class Exchange:
             if self.head.version != HTTP_1_0:  # RFC 9110 section 15.2
                 self.connection.send_head(self._way.response_head(self, head))
         else:
-            way, session = self._way, self.session
-            session.status = head.status
-            now = session.last_active = way.reactor.seconds()
-            session.first_byte = now - session.opened
-            session.phase = "body"
-            head = way.response_head(self, head)
-            self._filter = way.body_filter(self, head)
-            self.send_final(head)
+            changed = self._final_head(head)
+            if changed is not None:
+                self.send_final(changed)
 
     def response_body_received(self, data: bytes) -> None:
         session = self.session
@@ -262,6 +261,42 @@ class Exchange:
         self._finish()
         connection.end(trailers)
 
+    def response_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
+        changed = self._final_head(head)
+        if changed is None:
+            return
+        if self._filter is not None or self.may_hold_answer():
+            self.cork()
+            self.send_final(changed)
+            if content:
+                self.response_body_received(content)
+            self.response_ended(trailers)
+            self.uncork()
+            return
+        self.origin = None
+        self._head_sent = True
+        session = self.session
+        session.sent += len(content)
+        session.phase = "done"
+        session.ended_by = "upstream"
+        self._finish()
+        self.connection.send_whole(changed, content, trailers)
+
+    def _final_head(self, head: ResponseHead) -> ResponseHead | None:
+        """What the client is sent for it; C{None} if that is another answer, which it was sent."""
+        error = self.fault_of(head)
+        if error is not None:
+            self.refuse_response(error)
+            return None
+        way, session = self._way, self.session
+        session.status = head.status
+        now = session.last_active = way.reactor.seconds()
+        session.first_byte = now - session.opened
+        session.phase = "body"
+        head = way.response_head(self, head)
+        self._filter = way.body_filter(self, head)
+        return head
+
     def origin_failed(self, error: RelayError) -> None:
         origin, self.origin = self.origin, None
         if origin is not None and not isinstance(error, ResponseTimeout) and self._may_repeat(origin):
@@ -275,6 +310,10 @@ class Exchange:
 
     def resume_upload(self) -> None:
         self.connection.resume_reading()
+
+    def may_hold_answer(self) -> bool:
+        """For a subclass whose C{send_final} may wait."""
+        return False
 
     def send_final(self, head: ResponseHead) -> None:
         """The answer's head, for the client; it cannot be taken back. A subclass may wait with it."""

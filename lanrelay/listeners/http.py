@@ -118,6 +118,20 @@ class HttpConnection(Protocol):
         if self._state != _OPEN:
             return
         self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
+        self._ended()
+
+    def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_TRAILERS) -> None:
+        """Send a whole final response, in one write: as L{send_head}, L{send_body} and L{end}."""
+        if self._state != _OPEN:
+            return
+        if self._receiving or self._draining or self._retired:
+            self._wire.close_after_response()
+        self._expecting = False
+        self._head_sent = True
+        self._write(self._wire.send_whole(head, content, trailers))
+        self._ended()
+
+    def _ended(self) -> None:
         self.uncork()  # before a next request is looked at: only a client that reads is given more
         self._sending = False
         self._sink = None
@@ -132,12 +146,7 @@ class HttpConnection(Protocol):
         """Send a whole small response that the relay made; C{Content-Length} is added."""
         if b"content-length" not in headers and status not in (204, 304):
             headers = headers.added(b"Content-Length", b"%d" % len(body))
-        self.cork()
-        self.send_head(ResponseHead(status=status, reason=reason_phrase(status), headers=headers))
-        if body:
-            self.send_body(body)
-        self.end()
-        self.uncork()
+        self.send_whole(ResponseHead(status=status, reason=reason_phrase(status), headers=headers), body)
 
     def pause_reading(self) -> None:
         """Hold the request's body back."""

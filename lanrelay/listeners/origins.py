@@ -13,7 +13,7 @@ from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.pool import Pool
 from lanrelay.upstream.retry import try_each
 from lanrelay.upstream.upstream import Upstream
-from lanrelay.upstream.wakeup import slept
+from lanrelay.upstream.wakeup import counting_sleep
 
 if TYPE_CHECKING:
     from lanrelay.upstream.inheritance import Inheritance
@@ -40,12 +40,13 @@ class Origins:
         self.group = group
         self._reactor = reactor
         self._timeouts = timeouts
+        clock = counting_sleep(reactor)
         none = replace(pool, size=0)
         self._pools: dict[Upstream, Pool] = {}
         for upstream in group.members:
             wanted = none if upstream.announced else pool
             known = None if inheritance is None else inheritance.pool(upstream, wanted)
-            self._pools[upstream] = Pool(reactor, wanted, upstream, slept=slept) if known is None else known
+            self._pools[upstream] = Pool(reactor, wanted, upstream, clock=clock) if known is None else known
             self._pools[upstream].share()
         self._closed = False
         self._down: set[Upstream] = set()

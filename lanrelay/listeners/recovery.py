@@ -253,6 +253,14 @@ class _Inquiry:
     def response_ended(self, trailers: Headers) -> None:
         self._over()
 
+    def response_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
+        self._head = head
+        self._content += content
+        if len(content) > ANSWER_MAX:
+            self._give_up("its answer is too long")
+        else:
+            self._over()
+
     def origin_failed(self, error: RelayError) -> None:
         self.done.errback(error)
 

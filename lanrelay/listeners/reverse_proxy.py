@@ -25,6 +25,9 @@ from lanrelay.wire.target import comparable, has_dot_segments, parse_target
 # Names by which clients know one relay: a handful; a client may invent any number of *.localhost.
 _KNOWN_HOSTS_MAX: Final = 64
 
+# What the guards look at beside Host.
+_GUARDED: Final = frozenset({b"origin", b"sec-fetch-site", b"via", b"max-forwards"})
+
 
 class NoRoute(RequestDenied):
     """No route leads to this path."""
@@ -42,7 +45,7 @@ class ReverseProxyService(ListenerService):
         self._proxy = config
         self._place = f"listeners.{config.name}"
         self._via = pseudonym(config.name)
-        self._known_hosts: set[tuple[bytes | None, model.IPAddress | None]] = set()
+        self._known_hosts: dict[bytes, tuple[model.IPAddress | None, ...]] = {}  # by addresses of ours
         self.routes: list[ProxyRoute] = []
         for route in config.routes:
             self.routes.append(ProxyRoute(environment, config, route, self._via, self.routes))
@@ -97,30 +100,34 @@ class ReverseProxyService(ListenerService):
         assert client is not None
         session = self.open_session(client, "policy")
         session.method = head.method.decode("ascii")
-        target, host = head.target, head.headers.get(b"host") or b""
+        host_field = head.headers.index.get(b"host")
+        target, host = head.target, b"" if host_field is None else host_field[2]
         page: bytes | None = None
         try:
             if target[:1] != b"/":
                 target, host = _as_origin_form(head, host)
             path = target.partition(b"?")[0]
             session.path = path.decode("latin-1")
-            self._check_browser(head, client.local)
-            if passed(head.headers, self._via):
-                raise LoopDetected("the request has already passed this listener")
-            if b"origin" in head.headers and self._proxy.origin == "strip":
-                page = self._foreign_page(head)
-                if page is not None:
-                    preflight = preflight_response(head)
-                    if preflight is not None:
-                        self._answered(session, preflight.status)
-                        connection.answer(preflight.status, preflight.headers)
-                        return UNHEARD
-            own = from_here(head) if b"max-forwards" in head.headers else None
-            if own is not None:
-                session.sent = len(own.body)
-                self._answered(session, own.status)
-                connection.answer(own.status, own.headers, own.body)
-                return UNHEARD
+            if not self._is_ordinary(head, client.local):
+                secure = self.config.tls is not None
+                check_browser(head, self._proxy.guard, client.local, place=self._place, secure=secure)
+                self._let_in(head, client.local)
+                if passed(head.headers, self._via):
+                    raise LoopDetected("the request has already passed this listener")
+                if b"origin" in head.headers and self._proxy.origin == "strip":
+                    page = self._foreign_page(head)
+                    if page is not None:
+                        preflight = preflight_response(head)
+                        if preflight is not None:
+                            self._answered(session, preflight.status)
+                            connection.answer(preflight.status, preflight.headers)
+                            return UNHEARD
+                own = from_here(head) if b"max-forwards" in head.headers else None
+                if own is not None:
+                    session.sent = len(own.body)
+                    self._answered(session, own.status)
+                    connection.answer(own.status, own.headers, own.body)
+                    return UNHEARD
             if self._has_prefixes and has_dot_segments(path):
                 raise RemoteProtocolError("its path has dot segments, which could lead out of its route")
             plain = comparable(path)
@@ -144,27 +151,27 @@ class ReverseProxyService(ListenerService):
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _check_browser(self, head: RequestHead, local: model.IPAddress | None) -> None:
-        """
-        The guards; a Host that was let in once is let in again without being looked at.
-
-        @raise RequestDenied: as C{check_browser}.
-        """
-        headers = head.headers
-        known = (headers.get(b"host"), local)
-        if (
-            known in self._known_hosts
+    def _is_ordinary(self, head: RequestHead, local: model.IPAddress | None) -> bool:
+        """Its Host was let in before, and there is nothing else that the guards would look at."""
+        index = head.headers.index
+        host = index.get(b"host")
+        return (
+            host is not None
+            and local in self._known_hosts.get(host[2], ())
+            and _GUARDED.isdisjoint(index)
             and head.target[:1] == b"/"
-            and b"origin" not in headers
-            and b"sec-fetch-site" not in headers
-        ):
-            return
-        secure = self.config.tls is not None
-        check_browser(head, self._proxy.guard, local, place=self._place, secure=secure)
-        if head.target[:1] == b"/":  # else the target, and not Host, was judged
-            if len(self._known_hosts) >= _KNOWN_HOSTS_MAX:
-                self._known_hosts.clear()
-            self._known_hosts.add(known)
+        )
+
+    def _let_in(self, head: RequestHead, local: model.IPAddress | None) -> None:
+        """Its Host passed the guard."""
+        host = head.headers.get(b"host")
+        if host is None or head.target[:1] != b"/":
+            return  # the target, and not Host, was judged
+        if len(self._known_hosts) >= _KNOWN_HOSTS_MAX:
+            self._known_hosts.clear()
+        locals_ = self._known_hosts.get(host, ())
+        if local not in locals_:
+            self._known_hosts[host] = (*locals_[-7:], local)
 
     def _foreign_page(self, head: RequestHead) -> bytes | None:
         """The Origin of a page that was let in and is not the relay's own."""

@@ -18,11 +18,12 @@ from lanrelay.policy.browser import with_cors
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.upstream import Upstream
-from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
-from lanrelay.wire.headers import Field, Headers, make_field
+from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
+from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, make_field
 from lanrelay.wire.intermediary import (
     FORWARDED_NAMES,
     apply_rules,
+    date_field,
     forwarded_fields,
     request_to_forward,
     response_to_forward,
@@ -45,6 +46,7 @@ from lanrelay.wire.rewrite import Places, Site, rewrite_request, rewrite_respons
 
 # Fields of a request that do not go on as they came.
 _TOUCHED: Final = FORWARDED_NAMES | {b"host", b"origin"}
+_CHANGED: Final = (_TOUCHED - {b"host"}) | HOP_BY_HOP | {b"via", b"max-forwards"}
 # Fields whose values may name the other side; without them nothing is worked out.
 _NAMING: Final = frozenset(
     {
@@ -100,6 +102,7 @@ class ProxyRoute:
         self._siblings = siblings
         self._listener = listener
         self._secure = listener.tls is not None
+        self._plain_requests = listener.forwarded == "none"
         self._via = make_field(b"Via", via((1, 1), name))
         self._via_old = make_field(b"Via", via(HTTP_1_0, name))
         self._sides = {upstream: _Side(upstream, config) for upstream in self.group.members}
@@ -127,26 +130,33 @@ class ProxyRoute:
     def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
         assert isinstance(exchange, RoutedExchange)
         head, listener = exchange.head, self._listener
+        index = head.headers.index
         side = self._sides[origin.upstream]
-        came = request_to_forward(head)
-        fields: list[Field] = [side.host or make_field(b"Host", exchange.host or side.authority)]
-        for field in came.fields:
-            name = field[0]
-            if name not in _TOUCHED:
-                fields.append(field)
-            elif name == b"origin" and listener.origin != "strip":
-                fields.append(field if listener.origin == "keep" else side.origin)
-        if listener.forwarded != "none":
-            client = exchange.connection.client
-            fields += forwarded_fields(
-                listener.forwarded,
-                client=None if client is None else client.address,
-                secure=self._secure,
-                host=exchange.host,
-            )
-        fields.append(self._via_old if head.version == HTTP_1_0 else self._via)
-        headers = Headers.of(fields)
-        index = headers.index
+        host_field = side.host or make_field(b"Host", exchange.host or side.authority)
+        via_field = self._via if head.version == HTTP_1_1 else self._via_old
+        if self._plain_requests and _CHANGED.isdisjoint(index) and head.headers.unique and b"host" in index:
+            changed = index.copy()  # nearly always: all but these two goes on as it came
+            changed[b"host"] = host_field
+            changed[b"via"] = via_field
+            headers = Headers.of_index(changed)
+        else:
+            fields: list[Field] = [host_field]
+            for field in request_to_forward(head).fields:
+                name = field[0]
+                if name not in _TOUCHED:
+                    fields.append(field)
+                elif name == b"origin" and listener.origin != "strip":
+                    fields.append(field if listener.origin == "keep" else side.origin)
+            if listener.forwarded != "none":
+                client = exchange.connection.client
+                fields += forwarded_fields(
+                    listener.forwarded,
+                    client=None if client is None else client.address,
+                    secure=self._secure,
+                    host=exchange.host,
+                )
+            fields.append(via_field)
+            headers = Headers.of(fields)
         if not _NAMING.isdisjoint(index) and "location" in listener.rewrite:
             places = self._places_for(origin.upstream, exchange.host)
             if places is not None:
@@ -155,7 +165,7 @@ class ProxyRoute:
             self._may_be_event_stream(head)
             or (b"/.well-known/" in exchange.target and self._asks_for_document(exchange))
         ):
-            headers = headers.without({b"accept-encoding"}).appended([_IDENTITY])
+            headers = headers.replaced_by(_IDENTITY)
         if self.config.request_headers != _NO_RULES:
             headers = apply_rules(headers, self.config.request_headers)
         if exchange.mcp is not None:
@@ -167,11 +177,12 @@ class ProxyRoute:
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
         assert isinstance(exchange, RoutedExchange)
+        index = head.headers.index
         headers = response_to_forward(head)
-        via_field = self._via_old if head.version == HTTP_1_0 else self._via
+        via_field = self._via if head.version == HTTP_1_1 else self._via_old
         if head.status < 200:
             return ResponseHead(status=head.status, reason=head.reason, headers=headers.appended([via_field]))
-        if not _NAMING.isdisjoint(headers.index) and exchange.origin is not None:
+        if not _NAMING.isdisjoint(index) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             if places is not None:
                 if self.rewrites_oauth:
@@ -181,7 +192,14 @@ class ProxyRoute:
             headers = exchange.mcp.for_client(headers)
         if exchange.page is not None:
             headers = with_cors(headers, exchange.page)
-        headers = with_date(headers.appended([via_field]), time.time())
+        if headers.unique and b"via" not in index:
+            changed = headers.index if headers is not head.headers else index.copy()
+            changed[b"via"] = via_field
+            if b"date" not in index:
+                changed[b"date"] = date_field(time.time())
+            headers = Headers.of_index(changed)
+        else:
+            headers = with_date(headers.appended([via_field]), time.time())
         if self.config.response_headers != _NO_RULES:
             headers = apply_rules(headers, self.config.response_headers)
         return ResponseHead(status=head.status, reason=head.reason, headers=headers)

@@ -197,6 +197,11 @@ class RoutedExchange(Exchange):
 
     # --- the answer ---------------------------------------------------------------------------------
 
+    def may_hold_answer(self) -> bool:
+        return self.route.sessions is not None or (
+            self.route.rewrites_oauth and b"/.well-known/" in self.target
+        )
+
     def send_final(self, head: ResponseHead) -> None:
         if self.route.sessions is not None:
             if self._may_recover(head):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Any
 from typing import Protocol as Shape
@@ -106,13 +107,17 @@ def has_unread(stream: Any) -> bool:
     sock = None if handle is None else handle()
     if sock is None:
         return False
-    try:
-        sock.recv(1, socket.MSG_PEEK)  # all our sockets are non-blocking
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
+    number = sock.fileno()
+    if number < 0:
+        return True  # closed, and nobody was told yet
+    _look.register(number, select.POLLIN)
+    events = _look.poll(0)
+    _look.unregister(number)
+    return bool(events)
+
+
+# A recv(MSG_PEEK) that finds nothing costs twice as much, for it raises: 1.5 us against 0.7.
+_look = select.poll()
 
 
 _KEEPALIVE = [

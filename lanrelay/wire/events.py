@@ -1,4 +1,8 @@
-"""What the HTTP parsers say and what the writers are told: plain records."""
+"""
+What the HTTP parsers say and what the writers are told: plain records, which nobody changes.
+
+They are not frozen: that would make each of them cost 0.4 us instead of 0.2, several times for each request.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ HTTP_1_0: Version = (1, 0)
 HTTP_1_1: Version = (1, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class RequestHead:
     """
     A request line and its fields.
@@ -26,7 +30,7 @@ class RequestHead:
     version: Version = HTTP_1_1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ResponseHead:
     """A status line and its fields; an interim one when C{100 <= status < 200} and not 101."""
 
@@ -36,21 +40,21 @@ class ResponseHead:
     version: Version = HTTP_1_1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class BodyPart:
     """Content bytes, without chunk framing, as they came; never empty."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class EndOfMessage:
     """The message is whole."""
 
     trailers: Headers = NO_FIELDS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class ConnectionClosed:
     """The peer ended its side between messages."""
 

@@ -115,7 +115,7 @@ def _declared(version: Version, headers: Headers) -> Framing | None:
         return CHUNKED
     if length is None:
         return None
-    if len(index) != len(headers.fields) and len(headers.all(b"content-length")) > 1:
+    if not headers.unique and len(headers.all(b"content-length")) > 1:
         raise RemoteProtocolError("several Content-Length fields")
     if _LENGTH.fullmatch(length[2]) is None:
         raise RemoteProtocolError("a Content-Length that is no number")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from operator import itemgetter
+from typing import Any
 
 Field = tuple[bytes, bytes, bytes, bytes]
 """Lower-case name, name, value, and the line C{name: value}: made once, shared by all that hold it."""
@@ -92,6 +94,10 @@ def make_field(name: bytes, value: bytes) -> Field:
     return (name.lower(), name, value, name + b": " + value)
 
 
+_new = object.__new__
+_line = itemgetter(3)
+
+
 class Headers:
     """
     The fields of one message: immutable, in their order, in their case, duplicates kept.
@@ -102,7 +108,7 @@ class Headers:
     @raise ValueError: from the constructor, if a pair could not be sent as one field.
     """
 
-    __slots__ = ("fields", "index")
+    __slots__ = ("fields", "index", "unique")
 
     fields: list[Field]
     """With their lower-case names and lines; not to be changed."""
@@ -110,26 +116,46 @@ class Headers:
     index: dict[bytes, Field]
     """The first field of each lower-case name; not to be changed."""
 
+    unique: bool
+    """No name comes twice, so C{index} holds all fields in their order."""
+
     def __init__(self, pairs: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.fields = [make_field(name, value) for name, value in pairs]
 
     @classmethod
     def of(cls, fields: list[Field]) -> Headers:
         """From fields that are already judged; the list is ours from now on."""
-        headers = cls.__new__(cls)
+        headers = _new(cls)
         headers.fields = fields
         return headers
 
-    def __getattr__(self, name: str) -> dict[bytes, Field]:
-        """Makes C{index} when it is first asked for; from then on nothing stands between it and who asks."""
-        if name != "index":
+    @classmethod
+    def of_index(cls, index: dict[bytes, Field]) -> Headers:
+        """
+        From judged fields of which no two have the same name, by their lower-case names; the dictionary is
+        ours from now on.
+
+        A copy of a dictionary, in which a field is then replaced, costs a sixth of a new list and its index.
+        """
+        headers = _new(cls)
+        headers.index = index
+        headers.unique = True
+        return headers
+
+    def __getattr__(self, name: str) -> Any:
+        """Makes what is first asked for; from then on nothing stands between it and who asks."""
+        if name == "fields":
+            self.fields = list(self.index.values())
+            return self.fields
+        if name not in ("index", "unique"):
             raise AttributeError(name)
         fields = self.fields
         index = {field[0]: field for field in fields}
-        if len(index) != len(fields):
+        self.unique = len(index) == len(fields)
+        if not self.unique:
             index = {field[0]: field for field in reversed(fields)}
         self.index = index
-        return index
+        return getattr(self, name)
 
     def get(self, name: bytes) -> bytes | None:
         """The first value of that name."""
@@ -147,7 +173,7 @@ class Headers:
         field = self.index.get(name)
         if field is None:
             return []
-        if len(self.index) == len(self.fields):
+        if self.unique:
             text = field[2].lower()
             if b"," not in text:
                 return [text] if text else []
@@ -159,6 +185,11 @@ class Headers:
         """Without every field of these lower-case names."""
         if not any(name in self.index for name in names):
             return self
+        if self.unique:
+            index = self.index.copy()
+            for name in names:
+                index.pop(name, None)
+            return Headers.of_index(index)
         return Headers.of([field for field in self.fields if field[0] not in names])
 
     def replaced(self, name: bytes, value: bytes) -> Headers:
@@ -167,6 +198,10 @@ class Headers:
 
     def replaced_by(self, field: Field) -> Headers:
         """As L{replaced}, with a field that was judged or made before."""
+        if self.unique:
+            index = self.index.copy()
+            index[field[0]] = field
+            return Headers.of_index(index)
         name, fields = field[0], self.fields
         for position, old in enumerate(fields):
             if old[0] == name:
@@ -184,9 +219,8 @@ class Headers:
 
     def encode(self) -> bytes:
         """The lines, each with its CRLF."""
-        if not self.fields:
-            return b""
-        return b"\r\n".join([field[3] for field in self.fields]) + b"\r\n"
+        fields = self.index.values() if self.unique else self.fields
+        return b"\r\n".join([*map(_line, fields), b""])
 
     def __contains__(self, name: object) -> bool:
         return name in self.index
@@ -195,7 +229,7 @@ class Headers:
         return iter([(field[1], field[2]) for field in self.fields])
 
     def __len__(self) -> int:
-        return len(self.fields)
+        return len(self.index) if self.unique else len(self.fields)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
@@ -221,8 +255,13 @@ def end_to_end(headers: Headers) -> Headers:
         if HOP_BY_HOP.isdisjoint(index):
             return headers
         drop: frozenset[bytes] = HOP_BY_HOP
-    elif connection[2] in _PLAIN_OPTIONS and len(index) == len(headers.fields):
+    elif connection[2] in _PLAIN_OPTIONS and headers.unique:
         drop = HOP_BY_HOP
     else:
         drop = HOP_BY_HOP.union(headers.tokens(b"connection")) - GUARDED
-    return Headers.of([field for field in headers.fields if field[0] not in drop])
+    if not headers.unique:
+        return Headers.of([field for field in headers.fields if field[0] not in drop])
+    kept = index.copy()
+    for name in drop.intersection(index):
+        del kept[name]
+    return Headers.of_index(kept)

@@ -96,7 +96,7 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
         if version == HTTP_1_1:
             raise RemoteProtocolError("no Host")
     else:
-        if len(index) != len(headers.fields) and len(headers.all(b"host")) > 1:
+        if not headers.unique and len(headers.all(b"host")) > 1:
             raise RemoteProtocolError("several Host fields")
         if host[2] not in _hosts:
             _judge_host(host[2])
@@ -114,11 +114,13 @@ def parse_request_line(line: bytes, limits: Limits) -> tuple[bytes, bytes, Versi
 
     @raise RemoteProtocolError: 400, 414, 501 or 505.
     """
-    refuse_long_method(line, limits)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None:
+        refuse_long_method(line, limits)
         raise RemoteProtocolError("no valid request line")
     method, target, major, minor = match.groups()
+    if len(method) > limits.method:
+        refuse_long_method(line, limits)
     if len(target) > limits.target:
         raise RemoteProtocolError(f"a target of more than {limits.target} bytes", 414)
     if major != b"1":
@@ -167,7 +169,13 @@ def _parse_fields(lines: list[bytes], limits: Limits) -> Headers:
     if len(lines) - 1 > limits.fields:
         raise RemoteProtocolError(f"more than {limits.fields} fields", 431)
     known = _judged.get
+    index = {}
     del lines[0]
+    for line in lines:
+        field = known(line) or _judge(line)
+        index[field[0]] = field
+    if len(index) == len(lines):
+        return Headers.of_index(index)
     return Headers.of([known(line) or _judge(line) for line in lines])
 
 

@@ -6,6 +6,7 @@ from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.events import (
     HTTP_1_0,
     HTTP_1_1,
+    NO_FIELDS,
     BodyPart,
     EndOfMessage,
     Event,
@@ -21,6 +22,7 @@ from lanrelay.wire.framing import (
     request_framing,
     response_framing,
 )
+from lanrelay.wire.headers import Headers
 from lanrelay.wire.heads import (
     TOKEN_BYTES,
     parse_request_head,
@@ -30,7 +32,7 @@ from lanrelay.wire.heads import (
 )
 from lanrelay.wire.limits import LIMITS, Limits
 from lanrelay.wire.reader import MessageReader, Reading
-from lanrelay.wire.writer import BodyWriter, encode_request_head, encode_response_head
+from lanrelay.wire.writer import NO_CONTENT, BodyWriter, encode_request_head, encode_response_head
 
 _LINE_SLACK = 256
 """What a request line may hold beside its target: method, version, spaces."""
@@ -78,7 +80,7 @@ class Http1Server(MessageReader):
         self._response = None
         self._line_judged = self._empty_line_skipped = False
         self._reading = Reading.HEAD
-        return self.receive(self.take_unread())
+        return self.receive(self.take_unread()) if self._unread else []
 
     def _head_received(self, block: bytes, events: list[Event]) -> None:
         head = parse_request_head(block, self._limits)
@@ -120,7 +122,13 @@ class Http1Server(MessageReader):
     def ready_for_next(self) -> bool:
         """Request and response are complete, and the connection may serve another."""
         response = self._response
-        return response is not None and response.complete and self.keep_alive and self.request_complete
+        return (
+            response is not None
+            and response.complete
+            and self.keep_alive
+            and self._reading is Reading.COMPLETE
+            and self.request is not None
+        )
 
     @property
     def response_begun(self) -> bool:
@@ -154,11 +162,22 @@ class Http1Server(MessageReader):
             return self._sending().part(event.data)
         if isinstance(event, EndOfMessage):
             return self._sending().end(event.trailers)
-        if self.response_begun:
+        if self._response is not None or self.switched:
             raise RuntimeError("a second response head")
         if event.status >= 200:
             return self._send_final(event)
         return self._send_interim(event)
+
+    def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_FIELDS) -> bytes:
+        """A final head, all of the content and the end at once; raises as L{send}."""
+        data = self.send(head)
+        if self.switched:
+            raise RuntimeError("content after a switch of protocols")
+        writer = self._sending()
+        if writer.framing == len(content) and not writer.silent:  # nearly always
+            self._response = NO_CONTENT
+            return data + content
+        return b"%b%b%b" % (data, writer.part(content), writer.end(trailers))
 
     def _sending(self) -> BodyWriter:
         if self._response is None:
@@ -254,20 +273,30 @@ class Http1Client(MessageReader):
             return self._sending().part(event.data)
         if isinstance(event, EndOfMessage):
             return self._sending().end(event.trailers)
+        data, framing = self._send_head(event)
+        self._body = BodyWriter(framing)
+        return data
+
+    def send_whole(self, head: RequestHead) -> bytes:
+        """A request without content, to its end; raises as L{send}."""
+        data, framing = self._send_head(head)
+        self._body = BodyWriter(framing) if framing else NO_CONTENT
+        return data + self._body.end(NO_FIELDS) if framing else data
+
+    def _send_head(self, head: RequestHead) -> tuple[bytes, Framing]:
         fresh = self._request is None and self._persistent and not self._eof
         if not (fresh or self.reusable):
             raise RuntimeError("a request on a connection that cannot take one")
-        data = encode_request_head(event)
+        data = encode_request_head(head)
         try:
-            framing = request_framing(event.method, HTTP_1_1, event.headers)
+            framing = request_framing(head.method, HTTP_1_1, head.headers)
         except RemoteProtocolError as error:
             raise ValueError(error.detail) from None
-        self._request = event
-        self._body = BodyWriter(framing)
+        self._request = head
         self.response = None
         self._interim = 0
         self._reading = Reading.HEAD
-        return data
+        return data, framing
 
     def _sending(self) -> BodyWriter:
         if self._body is None:
@@ -284,7 +313,15 @@ class Http1Client(MessageReader):
     @property
     def reusable(self) -> bool:
         """The exchange is complete, and the connection can take another request."""
-        return self._persistent and self.request_complete and self.response_complete and not self._eof
+        body = self._body
+        return (
+            self._persistent
+            and self._reading is Reading.COMPLETE
+            and self.response is not None
+            and body is not None
+            and body.complete
+            and not self._eof
+        )
 
     def _behind(self, data: bytes) -> None:
         if self.switched:
@@ -322,7 +359,7 @@ class Http1Client(MessageReader):
         if (
             framing == UNTIL_CLOSE
             or not _persists(head)
-            or b"close" in request.headers.tokens(b"connection")
+            or (b"connection" in request.headers.index and b"close" in request.headers.tokens(b"connection"))
             # Origins that send content where there can be none exist. It may come only when the next request
             # was sent, and must not be its answer.
             or (framing == 0 and declares_content(head.headers))
@@ -345,6 +382,9 @@ class Http1Client(MessageReader):
         events.append(head)
 
 
+_KEEP_ALIVE = frozenset({b"keep-alive", b"Keep-Alive"})
+
+
 def _response_framing(method: bytes, version: Version, head: ResponseHead) -> tuple[Framing, bool]:
     """How we frame a response's content, and whether there is none whatever its fields say."""
     status = head.status
@@ -362,8 +402,9 @@ def _response_framing(method: bytes, version: Version, head: ResponseHead) -> tu
 
 def _persists(head: RequestHead | ResponseHead) -> bool:
     """RFC 9112 section 9.3."""
-    if b"connection" not in head.headers.index:
-        return head.version == HTTP_1_1
+    field = head.headers.index.get(b"connection")
+    if field is None or (field[2] in _KEEP_ALIVE and head.headers.unique):
+        return field is not None or head.version == HTTP_1_1
     options = head.headers.tokens(b"connection")
     if b"close" in options:
         return False

@@ -80,19 +80,18 @@ def request_to_forward(head: RequestHead) -> Headers:
     forwarded = end_to_end(headers)
     if forwarded is headers:
         return headers
-    fields = forwarded.fields
+    needed = []
     if b"transfer-encoding" in index:
-        fields.append(_CHUNKED)
+        needed.append(_CHUNKED)
     te = b"te" in index and b"trailers" in headers.tokens(b"te")
     upgrade = wanted_upgrade(head)
     if te:
-        fields.append(_TE)
-        fields.append(_CONNECTION_BOTH if upgrade else _CONNECTION_TE)
+        needed += [_TE, _CONNECTION_BOTH if upgrade else _CONNECTION_TE]
     elif upgrade:
-        fields.append(_CONNECTION_UPGRADE)
+        needed.append(_CONNECTION_UPGRADE)
     if upgrade:
-        fields.append(make_field(b"Upgrade", upgrade))
-    return Headers.of(fields)
+        needed.append(make_field(b"Upgrade", upgrade))
+    return forwarded.appended(needed) if needed else forwarded
 
 
 def response_to_forward(head: ResponseHead) -> Headers:
@@ -104,13 +103,10 @@ def response_to_forward(head: ResponseHead) -> Headers:
     forwarded = end_to_end(headers)
     if forwarded is headers:
         return headers
-    fields = forwarded.fields
     if head.status == 101:
-        fields.append(_CONNECTION_UPGRADE)
-        fields.extend(field for field in headers.fields if field[0] == b"upgrade")
-    elif b"transfer-encoding" in headers:
-        fields.append(_CHUNKED)
-    return Headers.of(fields)
+        upgrade = [field for field in headers.fields if field[0] == b"upgrade"]
+        return forwarded.appended([_CONNECTION_UPGRADE, *upgrade])
+    return forwarded.replaced_by(_CHUNKED) if b"transfer-encoding" in headers.index else forwarded
 
 
 # --- Via ----------------------------------------------------------------------------------------------

@@ -9,7 +9,11 @@ from lanrelay.wire.framing import CHUNKED, UNTIL_CLOSE, Framing
 from lanrelay.wire.headers import NAME, VALUE, Headers
 
 _TARGET = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]+")
-_FRAMING = frozenset({b"connection", b"transfer-encoding", b"content-length"})
+_OTHER_FRAMING = frozenset({b"connection", b"transfer-encoding"})
+_FRAMING = _OTHER_FRAMING | {b"content-length"}
+_METHODS = frozenset({b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
+_REASONS = frozenset({b"OK", b"Accepted", b"No Content", b"Not Modified"})
+"""Those that nearly all answers bear."""
 
 
 def encode_request_head(head: RequestHead) -> bytes:
@@ -18,9 +22,10 @@ def encode_request_head(head: RequestHead) -> bytes:
 
     @raise ValueError: method or target would split the request.
     """
-    if NAME.fullmatch(head.method) is None or _TARGET.fullmatch(head.target) is None:
+    method, target = head.method, head.target
+    if (method not in _METHODS and NAME.fullmatch(method) is None) or _TARGET.fullmatch(target) is None:
         raise ValueError("no valid method or target")
-    return b"%b %b HTTP/1.1\r\n%b\r\n" % (head.method, head.target, head.headers.encode())
+    return b"%b %b HTTP/1.1\r\n%b\r\n" % (method, target, head.headers.encode())
 
 
 def encode_response_head(
@@ -34,11 +39,11 @@ def encode_response_head(
     @param connection: the one connection option, if any.
     @raise ValueError: the reason would split the response.
     """
-    if VALUE.fullmatch(reason) is None:
+    if reason not in _REASONS and VALUE.fullmatch(reason) is None:
         raise ValueError("no valid reason")
-    if framing is not None:
-        keep_length = framing >= 0 and b"content-length" in headers
-        if not _FRAMING.isdisjoint(headers.index):
+    if framing is not None and not _FRAMING.isdisjoint(headers.index):
+        keep_length = framing >= 0
+        if not (keep_length and _OTHER_FRAMING.isdisjoint(headers.index)):
             headers = Headers.of(
                 [
                     field
@@ -63,12 +68,12 @@ class BodyWriter:
     @ivar complete: the end was sent.
     """
 
-    __slots__ = ("_left", "_silent", "complete", "framing")
+    __slots__ = ("_left", "complete", "framing", "silent")
 
     def __init__(self, framing: Framing, *, silent: bool = False) -> None:
         self.framing = framing
         self.complete = False
-        self._silent = silent
+        self.silent = silent
         self._left = framing
 
     def part(self, data: bytes) -> bytes:
@@ -77,7 +82,7 @@ class BodyWriter:
         """
         if self.complete:
             raise RuntimeError("content after the end of a message")
-        if self._silent or not data:
+        if self.silent or not data:
             return b""
         if self.framing == CHUNKED:
             return b"%x\r\n%b\r\n" % (len(data), data)
@@ -95,10 +100,15 @@ class BodyWriter:
         """
         if self.complete:
             raise RuntimeError("a second end of a message")
-        if self._silent:
+        if self.silent:
             self.complete = True
             return b""
         if self._left > 0:
             raise RuntimeError("less content than Content-Length says")
         self.complete = True
         return b"0\r\n%b\r\n" % trailers.encode() if self.framing == CHUNKED else b""
+
+
+NO_CONTENT = BodyWriter(0)
+"""Of any message that was sent to its end; shared."""
+NO_CONTENT.complete = True

@@ -254,7 +254,7 @@ class RequestTests(ParentCase):
         answer = self.answered(client, 502)
         self.assertNotIn("Proxy-Authenticate", answer)
         self.assertIn("NAME:PASSWORD", answer)
-        self.assertTrue(origin.aborted)
+        self.assertFalse(origin.connected)
 
     def test_names_are_judged_for_requests_too(self) -> None:
         self.service = self.proxy(parent=HTTP, allow=rules("private"))

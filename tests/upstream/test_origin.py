@@ -49,6 +49,11 @@ class Receiver:
     def response_ended(self, trailers: Headers) -> None:
         self.ended += 1
 
+    def response_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
+        self.response_head_received(head)
+        self.response_body_received(content)
+        self.response_ended(trailers)
+
     def origin_failed(self, error: RelayError) -> None:
         assert self.error is None
         self.error = error
@@ -269,6 +274,15 @@ class OriginTests(OriginTestCase):
     def test_one_that_was_paused_reads_again_in_the_pool(self) -> None:
         self.get()
         self.receiver.response_head_received = lambda head: (  # type: ignore[method-assign]
+            self.origin.pause_reading()
+        )
+        self.stream.receive(b"HTTP/1.1 103 Early Hints\r\n\r\n" + WHOLE)
+        self.assertEqual(self.home.idle, [self.origin])
+        self.assertTrue(self.stream.reading)
+
+    def test_who_has_heard_the_end_pauses_nothing(self) -> None:
+        self.get()
+        self.receiver.response_received = lambda *whole: (  # type: ignore[method-assign]
             self.origin.pause_reading()
         )
         self.stream.receive(WHOLE)

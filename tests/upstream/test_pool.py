@@ -136,7 +136,7 @@ class PoolTests(SynchronousTestCase):
 
     def test_sleep_counts_although_the_clock_stands_still(self) -> None:
         asleep = 0.0
-        self.pool = Pool(self.clock, model.Pool(size=2, idle=4.0), self.upstream, slept=lambda: asleep)
+        self.pool = Pool(self.clock, model.Pool(size=2, idle=4.0), self.upstream, clock=lambda: asleep)
         _, stream = self.idle()
         asleep = 3600.0
         self.assertIsNone(self.pool.take())
