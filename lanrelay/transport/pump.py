@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IPushProducer
-from twisted.internet.protocol import connectionDone
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -85,7 +85,7 @@ class Pump:
     )
 
     def __init__(self, reactor: Any, session: Session, limits: PumpLimits) -> None:
-        self.done: Deferred[None] = Deferred(self._cancelled)
+        self.done: Deferred[None] = Deferred(lambda _: self.abort())
         self._reactor = reactor
         self._session = session
         self._limits = limits
@@ -107,10 +107,17 @@ class Pump:
             self._session.ended_by = self._session.ended_by or "relay"
         self._reset()
 
-    def _cancelled(self, done: Deferred[None]) -> None:
-        self.abort()
-
     # what the ends tell -----------------------------------------------------------------------------
+
+    def _moved(self, source: _End, count: int) -> None:
+        session = self._session
+        now = session.last_active = self._quiet_since = self._reactor.seconds()
+        if source is self._downstream:
+            session.received += count
+        else:
+            session.sent += count
+            if session.first_byte is None:
+                session.first_byte = now - session.opened
 
     def _flowing(self) -> None:
         """A side reads again: silence counts from here."""
@@ -226,8 +233,8 @@ class Pump:
             self.abort(StreamTimeout(f"no byte for {limit:g} s"))
 
 
-@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
-class _End:
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class _End(Protocol):
     """
     One side of a pump: hears its own stream, and is the producer of the other one.
 
@@ -250,27 +257,18 @@ class _End:
         self.paused = self.read_ended = self.write_ended = False
         self.lost: Failure | None = None
 
-    # as a protocol; not Twisted's, for whose dictionary an idle pair would pay 200 bytes
-
-    def makeConnection(self, transport: object) -> None:
-        """The pump knows the streams already."""
-
-    def connectionMade(self) -> None:
-        """Part of C{IProtocol}; nobody calls it."""
+    # as a protocol
 
     def dataReceived(self, data: bytes | memoryview) -> None:
-        pump = self.pump
-        if pump._closing or self.read_ended:
+        if self.pump._closing or self.read_ended:
             return
-        session = pump._session
-        now = session.last_active = pump._quiet_since = pump._reactor.seconds()
-        if self is pump._downstream:
-            session.received += len(data)
-        else:
-            session.sent += len(data)
-            if session.first_byte is None:
-                session.first_byte = now - session.opened
+        self.pump._moved(self, len(data))
         self.other.stream.write(data)  # type: ignore[arg-type]  # a view only where it takes one
+
+    @property
+    def lent_at_most(self) -> int:
+        """What the other stream makes use of in one go, if it says so."""
+        return self.other.stream.lent_at_most  # type: ignore[attr-defined,no-any-return]
 
     def view_received(self, view: memoryview) -> None:
         """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} read, in its own buffer."""
