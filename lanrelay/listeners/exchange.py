@@ -366,12 +366,7 @@ class Exchange:
         session.phase = "response" if self._bodyless else "request"
         if self._full:
             origin.pause_reading()
-        origin.start(
-            self._way.request_head(self, origin),
-            self,
-            whole=self._bodyless,
-            content_follows=bool(self._held) or self.connection.content_at_hand,
-        )
+        origin.start(self._way.request_head(self, origin), self, whole=self._bodyless)
         if self._bodyless or self.origin is not origin:
             return
         held, self._held = self._held, []

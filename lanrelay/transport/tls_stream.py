@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.errors import RelayError, TlsBroken, TlsTruncated
+from lanrelay.transport.records import LARGEST, records_of
 from lanrelay.transport.stream import Parked, Stream
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
     from lanrelay.transport.verify import CertificateInfo
 
-_RECORD = 16384  # bytes in a TLS record at most, and what SSL_read gives at most (RFC 8446 section 5.1)
-_PORTION = 65536  # bytes for the protocol at most in one go, as from Twisted's sockets
-_CIPHERTEXT = _PORTION + 4096  # with the overhead of its records
+# Bytes for the protocol at most in one go, as from Twisted's sockets. Where they are lent, twice as many
+# after a full portion, and again so few after each pause.
+_PORTION = 65536
 
 # Bytes that a peer can make OpenSSL itself send, over the life of a connection. A key update is answered with
 # some 30, and is due once in 2**24 records; a renegotiation of TLS 1.2 with a few KiB.
@@ -39,26 +40,36 @@ class TlsStream:
 
     Nothing is kept here beyond one portion of the raw stream's bytes: what is written goes into the raw
     stream's buffer, whose pauses reach the registered producer.
+
+    A protocol that has a method C{view_received(view)} is given a view that is valid until that call returns,
+    instead of C{dataReceived}'s bytes.
     """
 
     __slots__ = (
         "_SSL",
         "_client",
         "_closing",
+        "_decrypt",
         "_draining",
+        "_encrypt",
         "_end_told_to",
         "_error",
         "_flush",
         "_has_producer",
+        "_lends",
         "_lost",
+        "_most",
         "_own_words",
+        "_protocol",
         "_raw",
         "_raw_ended",
         "_read_ended",
         "_reading",
+        "_records",
         "_ssl",
+        "_view_received",
+        "_waiting",
         "_write_ended",
-        "protocol",
     )
 
     def __init__(self, raw: Stream, ssl: SSL.Connection, *, client: bool) -> None:
@@ -66,7 +77,11 @@ class TlsStream:
 
         self._SSL: Any = SSL
         self._ssl: Any = ssl
-        self._raw = raw
+        self._records = records = records_of(ssl)
+        self._encrypt, self._decrypt = records.encrypt, records.decrypt
+        self._waiting: bytes | memoryview = b""  # what came while the protocol was paused, encrypted
+        self._most = _PORTION
+        self.makeConnection(raw)
         self._client = client
         self._reading = False  # the protocol wants bytes
         self._draining = False  # `_drain` is on the stack
@@ -80,8 +95,20 @@ class TlsStream:
         self._error: RelayError | None = None  # why we aborted the raw stream
         self._has_producer = False
         self._flush: _Flush | None = None
-        self.protocol: Any = Parked()
-        self.protocol.makeConnection(self)  # type: ignore[no-untyped-call, unused-ignore]
+        self.protocol = Parked()
+        self.protocol.makeConnection(self)
+
+    @property
+    def protocol(self) -> Any:
+        """Who hears of this stream."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
+        # TLS within TLS uses the same buffer.
+        within = isinstance(protocol, TlsStream)
+        self._view_received = None if within else getattr(protocol, "view_received", None)
 
     @property
     def certificate(self) -> CertificateInfo | None:
@@ -114,19 +141,19 @@ class TlsStream:
     """C{write} takes a C{memoryview} too, and keeps no part of it."""
 
     def write(self, data: bytes | memoryview) -> None:
-        if len(data) > _PORTION:  # OpenSSL's buffers never shrink again
+        if len(data) > LARGEST:
             view = memoryview(data)
-            for start in range(0, len(data), _PORTION):
-                self.write(view[start : start + _PORTION])
+            for start in range(0, len(data), LARGEST):
+                self.write(view[start : start + LARGEST])
             return
         if self._write_ended or self._lost or self._error is not None or not data:
             return
         try:
-            self._ssl.sendall(data)
+            records = self._encrypt(data)
         except self._SSL.Error as error:
             self._broken(error)
         else:
-            self._send()
+            self._raw.write(records if self._lends else bytes(records))  # type: ignore[arg-type]
 
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
@@ -169,6 +196,7 @@ class TlsStream:
 
     def pauseProducing(self) -> None:
         self._reading = False
+        self._most = _PORTION
         if not self._raw_ended:
             self._raw.pauseProducing()
 
@@ -177,7 +205,7 @@ class TlsStream:
             return
         self._reading = True
         if not self._draining:
-            self._drain()  # what OpenSSL has decrypted already: no readable event comes for that
+            self._drain()  # what has come already: no readable event comes for that
         if self._reading and not self._raw_ended and not self._lost:
             self._raw.resumeProducing()
 
@@ -200,13 +228,23 @@ class TlsStream:
     def makeConnection(self, transport: Stream) -> None:
         """Called by L{hand_over}."""
         self._raw = transport
+        # Not to TLS within TLS: its records and ours lie in the same buffer.
+        self._lends = getattr(transport, "takes_views", False) and not isinstance(transport, TlsStream)
 
-    def dataReceived(self, data: bytes) -> None:
+    def dataReceived(self, data: bytes | memoryview) -> None:
         if self._read_ended or self._closing or self._error is not None:
             return  # what comes after close_notify is not the peer's (RFC 8446 section 6.1)
-        self._ssl.bio_write(data)
+        if self._waiting or self._draining:
+            data = bytes(self._waiting) + bytes(data)
+        self._waiting = data
         if not self._draining:
             self._drain()
+
+    view_received = dataReceived
+    """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} read, in its own buffer."""
+
+    lent_at_most = LARGEST
+    """Bytes of such a view, and what one write is made for."""
 
     def readConnectionLost(self) -> None:
         """FIN."""
@@ -239,37 +277,40 @@ class TlsStream:
                 if self._read_ended:
                     self._tell_end()
                     break
-                data, more = self._decrypt()
-                if data:
-                    self.protocol.dataReceived(data)
-                if not more:
+                waiting, self._waiting = self._waiting, b""
+                taken, content, error = self._decrypt(waiting, self._most)
+                if taken != len(waiting):
+                    self._waiting = memoryview(waiting)[taken:]
+                drained = isinstance(error, self._SSL.WantReadError)
+                if error is not None and not drained:
+                    self._ended(error)
+                if content:
+                    self._give(content)
+                if drained and not self._waiting:
                     break
         finally:
             self._draining = False
+            self._waiting = bytes(self._waiting)  # never a view: the buffer is another's soon
         if not (self._lost or self._error is not None):
             self._own_words += self._send()  # answers of OpenSSL's own, to a key update for example
             if self._own_words > _OWN_WORDS:
                 self._give_up(TlsBroken("the peer makes TLS itself answer without end"))
 
-    def _decrypt(self) -> tuple[bytes, bool]:
-        """A portion of what was sent to us, and whether it is worth to ask again."""
-        recv = self._ssl.recv
-        parts: list[bytes] = []
-        size = 0
-        while size < _PORTION:
-            try:
-                part = recv(_RECORD)
-            except self._SSL.WantReadError:
-                return b"".join(parts), False
-            except self._SSL.ZeroReturnError:
-                self._read_ended = True
-                return b"".join(parts), True
-            except self._SSL.Error as error:
-                self._broken(error)
-                return b"".join(parts), False
-            parts.append(part)
-            size += len(part)
-        return b"".join(parts), True
+    def _give(self, content: bytes | memoryview) -> None:
+        receive = self._view_received
+        if receive is None:
+            self._protocol.dataReceived(bytes(content))
+            return
+        if len(content) == self._most < LARGEST:
+            self._most *= 2
+        receive(content)
+
+    def _ended(self, error: SSL.Error) -> None:
+        self._waiting = b""
+        if isinstance(error, self._SSL.ZeroReturnError):
+            self._read_ended = True
+        else:
+            self._broken(error)
 
     def _tell_end(self) -> None:
         protocol = self.protocol
@@ -283,16 +324,10 @@ class TlsStream:
 
     def _send(self) -> int:
         """Pass on to the raw stream what OpenSSL wants to send; how much that was."""
-        sent = 0
-        while True:
-            try:
-                data = self._ssl.bio_read(_CIPHERTEXT)
-            except self._SSL.WantReadError:
-                return sent
-            self._raw.write(data)
-            sent += len(data)
-            if len(data) < _CIPHERTEXT:
-                return sent
+        records = self._records.answers()
+        if records:
+            self._raw.write(records if self._lends else bytes(records))  # type: ignore[arg-type]
+        return len(records)
 
     def _send_close_notify(self) -> None:
         self._write_ended = True
