@@ -1,0 +1,1 @@
+"""The relay beside its peers, in one run: what each unit of work costs them."""
