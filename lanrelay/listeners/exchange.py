@@ -366,7 +366,12 @@ class Exchange:
         session.phase = "response" if self._bodyless else "request"
         if self._full:
             origin.pause_reading()
-        origin.start(self._way.request_head(self, origin), self, whole=self._bodyless)
+        origin.start(
+            self._way.request_head(self, origin),
+            self,
+            whole=self._bodyless,
+            content_follows=bool(self._held) or self.connection.content_at_hand,
+        )
         if self._bodyless or self.origin is not origin:
             return
         held, self._held = self._held, []

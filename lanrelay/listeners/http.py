@@ -49,6 +49,7 @@ class HttpConnection(Protocol):
 
     @ivar client: who connected; given by the listener.
     @ivar head: the request that is under way, or the last one.
+    @ivar content_at_hand: some of its content came together with it, and is told in the same call.
     @ivar aborted: the listener ended it; not the client.
     """
 
@@ -64,6 +65,7 @@ class HttpConnection(Protocol):
     ) -> None:
         self.client = client
         self.head: RequestHead | None = None
+        self.content_at_hand = False
         self.aborted = False
         self._reactor, self._timeouts = reactor, timeouts
         self._application = application
@@ -333,7 +335,7 @@ class HttpConnection(Protocol):
                 for event in events:
                     kind = type(event)
                     if kind is RequestHead:
-                        self._begin(cast(RequestHead, event), whole=type(events[-1]) is EndOfMessage)
+                        self._begin(cast(RequestHead, event), events)
                     elif kind is BodyPart:
                         self._expecting = False
                         if self._sink is not None:
@@ -362,7 +364,8 @@ class HttpConnection(Protocol):
             self._dispatching = False
         self._settle()
 
-    def _begin(self, head: RequestHead, *, whole: bool) -> None:
+    def _begin(self, head: RequestHead, events: Sequence[Event]) -> None:
+        whole = type(events[-1]) is EndOfMessage
         self.head = head
         self._receiving = not whole
         self._sending = True
@@ -370,7 +373,9 @@ class HttpConnection(Protocol):
         self._waiting = ""
         self._deadline.clear()
         self._expecting = not whole and b"expect" in head.headers
+        self.content_at_hand = len(events) > 1 and type(events[1]) is BodyPart
         sink = self._application.request_received(self, head)
+        self.content_at_hand = False
         if self._sending and self._state == _OPEN:
             self._sink = sink
             if self._full:

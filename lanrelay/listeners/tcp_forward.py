@@ -87,6 +87,8 @@ class ForwardedConnection(Protocol):
         """Begin to dial; called once, after the stream was handed over."""
         self._dialing = Deferred.fromCoroutine(self._dial())
         self._dialing.addErrback(self._not_connected)
+        if self._pump is not None:
+            self._dialing = None  # is over already; kept, it would cost each idle pair half a kilobyte
 
     async def _dial(self) -> None:
         reactor = self._service.environment.reactor

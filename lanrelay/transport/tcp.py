@@ -31,6 +31,7 @@ _SHARED = memoryview(bytearray(1024 * 1024))
 # What is read for protocols that keep what they get, as by Twisted's transports, and by a pump to begin with
 # and after each pause: for a slow reader less is held.
 _PORTION = 64 * 1024
+_ALL = len(_SHARED)
 
 _DONE = Failure(CONNECTION_DONE)
 _LOST = Failure(CONNECTION_LOST)
@@ -62,7 +63,7 @@ class TcpStream:
         "_broken",
         "_closing",
         "_half_closing",
-        "_lent",
+        "_lent_at_most",
         "_most",
         "_peer",
         "_producer",
@@ -71,15 +72,11 @@ class TcpStream:
         "_pulls",
         "_reactor",
         "_reading",
-        "_receive",
-        "_send",
         "_socket",
         "_unsent",
-        "_view_received",
         "_write_ended",
         "_writing",
         "disconnected",
-        "fileno",
     )
 
     log = Logger()
@@ -98,8 +95,6 @@ class TcpStream:
         sock.setblocking(False)
         self._reactor = reactor
         self._socket = sock
-        self._receive, self._send = sock.recv_into, sock.send
-        self.fileno = sock.fileno
         self._peer = peer
         self._unsent: bytearray | None = None  # what a short send left, or waits for a pull producer's turn
         self._producer: Any = None
@@ -127,9 +122,14 @@ class TcpStream:
     @protocol.setter
     def protocol(self, protocol: Any) -> None:
         self._protocol = protocol
-        self._view_received = received = getattr(protocol, "view_received", None)  # asked once, not each time
-        self._lent = _PORTION if received is None else getattr(protocol, "lent_at_most", len(_SHARED))
-        self._most = min(self._most, self._lent)
+        # Looked up once, not for each event; 0: it is not lent the buffer.
+        self._lent_at_most = (
+            getattr(protocol, "lent_at_most", _ALL) if hasattr(protocol, "view_received") else 0
+        )
+        self._most = _PORTION
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     def getHandle(self) -> socket.socket:
         """The socket."""
@@ -173,7 +173,7 @@ class TcpStream:
         if self._write_ended or self._aborting or self.disconnected or not data:
             return
         try:
-            sent = self._send(data)
+            sent = self._socket.send(data)
         except OSError as error:
             sent = 0
             # Not told from here: the protocol is in the middle of something. The reactor's next turn reads
@@ -201,7 +201,7 @@ class TcpStream:
         unsent = self._unsent
         if unsent:
             try:
-                sent = self._send(unsent)
+                sent = self._socket.send(unsent)
             except OSError as error:
                 return None if error.errno in _LATER else CONNECTION_LOST
             del unsent[:sent]
@@ -316,7 +316,7 @@ class TcpStream:
         if not self._reading:
             return None  # paused by what came before in the same turn
         try:
-            count = self._receive(_SHARED, self._most)
+            count = self._socket.recv_into(_SHARED, self._most)
         except OSError as error:
             return None if error.errno in _LATER else CONNECTION_LOST
         if count == 0:
@@ -328,13 +328,13 @@ class TcpStream:
             else:
                 self.connectionLost(_DONE)
             return None
-        receive = self._view_received
-        if receive is None:
+        lent_at_most = self._lent_at_most
+        if not lent_at_most:
             self._protocol.dataReceived(_SHARED[:count].tobytes())
         else:
-            if count == self._most < self._lent:
+            if count == self._most < lent_at_most:
                 self._most *= 2
-            receive(_SHARED[:count])
+            self._protocol.view_received(_SHARED[:count])
         return None
 
     def readConnectionLost(self, reason: Failure) -> None:
@@ -354,7 +354,7 @@ class TcpStream:
         """Part of C{IHalfCloseableDescriptor}; no reactor calls it."""
 
     def pauseProducing(self) -> None:
-        self._most = min(self._most, _PORTION)
+        self._most = _PORTION
         self._stop_reading()
 
     def resumeProducing(self) -> None:

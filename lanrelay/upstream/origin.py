@@ -111,6 +111,7 @@ class OriginConnection(Protocol):
         self._wire = Http1Client()
         self._stream: Stream = cast(Stream, None)  # from connectionMade on
         self._receiver: OriginReceiver | None = None
+        self._held_head = b""  # of a request whose content comes with the next call
         self._request_ended = False
         self._head_received = False
         self._used = False
@@ -130,13 +131,22 @@ class OriginConnection(Protocol):
 
     # --- for the receiver -------------------------------------------------------------------------
 
-    def start(self, head: RequestHead, receiver: OriginReceiver, *, whole: bool = False) -> None:
+    def start(
+        self,
+        head: RequestHead,
+        receiver: OriginReceiver,
+        *,
+        whole: bool = False,
+        content_follows: bool = False,
+    ) -> None:
         """
         Send a request head; C{receiver} hears the rest.
 
         If the connection is already lost, C{receiver} hears that from within this call.
 
         @param whole: there is no body, and the head is the whole request.
+        @param content_follows: L{send_body} is called before this turn of the reactor ends; the head leaves
+            with that, in one system call and mostly in one packet.
         """
         self.reused, self._used = self._used, True
         self.answered = self._request_ended = self._head_received = False
@@ -148,18 +158,26 @@ class OriginConnection(Protocol):
         if whole:
             self._stream.write(self._wire.send_whole(head))
             self._request_sent()
+        elif content_follows:
+            self._held_head = self._wire.send(head)
         else:
             self._stream.write(self._wire.send(head))
 
     def send_body(self, data: bytes) -> None:
         """Send content bytes of the request."""
         if self._open:
-            self._stream.write(self._wire.send(BodyPart(data=data)))
+            self._stream.write(self._with_head(self._wire.send(BodyPart(data=data))))
+
+    def _with_head(self, data: bytes) -> bytes:
+        if self._held_head:
+            data = self._held_head + data
+            self._held_head = b""
+        return data
 
     def end_request(self, trailers: Headers | None = None) -> None:
         """The request is whole; from now on C{timeouts.response} runs."""
         if self._open:
-            data = self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END)
+            data = self._with_head(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
             if data:
                 self._stream.write(data)
             self._request_sent()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -34,6 +36,7 @@ def http_upstreams(*names: str, **keys: Any) -> model.Upstreams:
 
 class ExchangeTestCase(SynchronousTestCase):
     def setUp(self) -> None:
+        self.writes: list[tuple[MemoryStream, bytes]] = []
         self.serve()
 
     def serve(self, *names: str, retry: model.Retry | None = None, **keys: Any) -> None:
@@ -169,6 +172,21 @@ class StreamingTests(ExchangeTestCase):
         origin.receive(OK)
         self.assertTrue(origin.take().startswith(b"HEAD /a?secret=1 HTTP/1.1\r\n"))
         self.assertEqual(len(self.around.dialer.asked), 1)
+
+    def test_what_came_together_leaves_together(self) -> None:
+        """A head and its content in one packet, either way; each write is a system call."""
+        origin = self.asked(POST + b"0123456789")
+        for stream in (origin, self.client):
+            self.patch(stream, "write", partial(self.noted, stream, stream.write))
+        self.assertTrue(origin.take().endswith(b"0123456789"))
+        origin.receive(OK)
+        self.client.receive(POST + b"0123456789")
+        origin.receive(OK)
+        self.assertEqual([each for each, _ in self.writes], [self.client, origin, self.client])
+
+    def noted(self, stream: MemoryStream, write: Callable[[bytes], None], data: bytes) -> None:
+        self.writes.append((stream, data))
+        write(data)
 
     def test_a_head_request_has_no_body(self) -> None:
         origin = self.asked(HEAD)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from twisted.internet import tcp
@@ -437,11 +438,24 @@ class OwnTests(StreamCases, SynchronousTestCase):
             asked.append(most)
             return min(most, of.pop(0))
 
-        self.stream._receive = receive  # type: ignore[assignment]
         self.peer.sendall(b"x")
-        while of:
-            self.reactor.iterate(0.01)
+        with self.faked("recv_into", receive):
+            while of:
+                self.reactor.iterate(0.01)
         return asked
+
+    @contextlib.contextmanager
+    def faked(self, name: str, call: Callable[..., object]) -> Iterator[None]:
+        """A socket with this method in place of its own."""
+        real = self.stream._socket
+        fake = type(
+            "Fake", (), {name: staticmethod(call), "__getattr__": lambda _, name: getattr(real, name)}
+        )
+        self.stream._socket = fake()
+        try:
+            yield
+        finally:
+            self.stream._socket = real
 
     def test_what_is_lent_grows_with_full_reads_and_begins_anew_after_a_pause(self) -> None:
         self.take(Lent())
@@ -486,10 +500,9 @@ class OwnTests(StreamCases, SynchronousTestCase):
         def refuse(data: bytes) -> int:
             raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
 
-        self.stream._send = refuse  # type: ignore[assignment]
-        self.stream.write(b"later")
-        self.turn()
-        self.stream._send = self.stream.getHandle().send
+        with self.faked("send", refuse):
+            self.stream.write(b"later")
+            self.turn()
         self.assertEqual(self.receive(5), b"later")
         self.assertEqual(protocol.heard, [])
 

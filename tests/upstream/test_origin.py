@@ -280,6 +280,14 @@ class OriginTests(OriginTestCase):
         self.assertEqual(self.home.idle, [self.origin])
         self.assertTrue(self.stream.reading)
 
+    def test_a_head_waits_for_content_that_is_at_hand(self) -> None:
+        self.origin.start(POST, self.receiver, content_follows=True)
+        self.assertEqual(self.stream.take(), b"")
+        self.origin.send_body(b"abcd")
+        self.assertEqual(
+            self.stream.take(), b"POST / HTTP/1.1\r\nHost: origin\r\nContent-Length: 4\r\n\r\nabcd"
+        )
+
     def test_who_has_heard_the_end_pauses_nothing(self) -> None:
         self.get()
         self.receiver.response_received = lambda *whole: (  # type: ignore[method-assign]
