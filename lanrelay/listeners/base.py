@@ -228,7 +228,8 @@ class ListenerService(Service):
             self._listen(bound)
 
     def _listen(self, bound: BoundSocket) -> None:
-        port = Port(self.environment.reactor, bound, self._gate, self._accepted)
+        # A command to the relay itself may stop this very listener, so it is better known to it before.
+        port = Port(self.environment.reactor, bound, self._gate, self._accepted, eager=self.relays)
         self._ports.append(port)
         port.start()
 

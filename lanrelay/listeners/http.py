@@ -260,8 +260,10 @@ class HttpConnection(Protocol):
     def connectionMade(self) -> None:
         self._stream = cast(Stream, self.transport)
         self._stream.registerProducer(self, True)
-        self._wait("head", self._timeouts.head)
+        self._waiting = "head"
         self._stream.resumeProducing()
+        if self._waiting == "head" and self._state == _OPEN:  # it has not come from within that call
+            self._deadline.set(self._timeouts.head)
 
     def dataReceived(self, data: bytes) -> None:
         if self._dispatching:

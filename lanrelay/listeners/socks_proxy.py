@@ -77,10 +77,10 @@ class SocksConnection(Protocol):
 
     def connectionMade(self) -> None:
         self._stream = self.transport  # type: ignore[assignment]
-        timeout = self._service.config.timeouts.head
-        if timeout is not None:
-            self._timer = self._service.environment.reactor.callLater(timeout, self._too_late, timeout)
         self._stream.resumeProducing()
+        timeout = self._service.config.timeouts.head
+        if timeout is not None and self._state == _GREETING:
+            self._timer = self._service.environment.reactor.callLater(timeout, self._too_late, timeout)
 
     def dataReceived(self, data: bytes) -> None:
         if self._state == _GREETING:

@@ -106,15 +106,19 @@ class Port:
         stream's end.
     @param accepted: called with each new stream, parked, paused and tuned, and with its C{getpeername()} and
         C{getsockname()}. Should it raise, the stream is reset and the gate is left here.
+    @param eager: a stream that is resumed in C{accepted} may give what has come from within that call.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Accepted) -> None:
+    def __init__(
+        self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Accepted, *, eager: bool = False
+    ) -> None:
         self._reactor = reactor
         self.bound = bound
         self.gate = gate
         self._accepted = accepted
+        self._eager = eager
         self._listening = False
         self._pause: IDelayedCall | None = None
         self._complained: float | None = None
@@ -194,7 +198,7 @@ class Port:
         try:
             if not self._tuned:
                 tune(sock)
-            stream = adopt(self._reactor, sock, address)
+            stream = adopt(self._reactor, sock, address, fresh=self._eager)
             self._accepted(stream, address, sock.getsockname() if self._name is None else self._name)
         except Exception:  # else the reactor would take the port away, not the one connection
             self.log.failure("bug while accepting on {name}", name=self.bound.name)
@@ -232,10 +236,10 @@ _WILDCARDS = ("0.0.0.0", "::")
 _HARMLESS = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EINTR, errno.EPROTO})
 
 
-def adopt(reactor: Any, sock: socket.socket, address: Any) -> Stream:
+def adopt(reactor: Any, sock: socket.socket, address: Any, *, fresh: bool = False) -> Stream:
     """Make a stream, parked and paused, of a socket that was accepted from C{address}."""
     if OWN:
-        return TcpStream(reactor, sock, address)
+        return TcpStream(reactor, sock, address, fresh=fresh)
     protocol = Parked()
     # The transports' own classes: adoptStreamConnection would duplicate the descriptor for each connection.
     transport: Any

@@ -62,6 +62,7 @@ class TcpStream:
         "_aborting",
         "_broken",
         "_closing",
+        "_fresh",
         "_half_closing",
         "_lent_at_most",
         "_most",
@@ -74,6 +75,7 @@ class TcpStream:
         "_reading",
         "_socket",
         "_unsent",
+        "_watched",
         "_write_ended",
         "_writing",
         "disconnected",
@@ -87,10 +89,11 @@ class TcpStream:
     takes_views = True
     """C{write} takes a C{memoryview} too, and keeps no part of it."""
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any) -> None:
+    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, *, fresh: bool = False) -> None:
         """
         @param sock: connected; this stream closes it.
         @param peer: its C{getpeername()}.
+        @param fresh: something may have come already, so the first C{resumeProducing} looks for it.
         """
         sock.setblocking(False)
         self._reactor = reactor
@@ -100,7 +103,9 @@ class TcpStream:
         self._producer: Any = None
         self._producer_paused = False
         self._pulls = False  # the producer is a pull producer
-        self._reading = self._writing = False  # registered with the reactor
+        self._reading = False  # not paused
+        self._watched = self._writing = False  # registered with the reactor
+        self._fresh = fresh
         self._most = (
             _PORTION  # bytes that one read takes; twice as many after a full one, where they are lent
         )
@@ -342,7 +347,7 @@ class TcpStream:
         The reactor saw a hang-up without input. It may have been meant for a socket that had the same number
         earlier in this turn, so look.
         """
-        self._reading = False  # the reactor has removed us
+        self._reading = self._watched = False  # the reactor has removed us
         self.resumeProducing()
         self._tell(self._look)
 
@@ -358,9 +363,18 @@ class TcpStream:
         self._stop_reading()
 
     def resumeProducing(self) -> None:
-        if not (self._reading or self._closing or self._aborting or self.disconnected):
-            self._reactor.addReader(self)
-            self._reading = True
+        if self._reading or self._closing or self._aborting or self.disconnected:
+            return
+        self._reading = True
+        if self._fresh:
+            # Clients that speak first have spoken by now. For a CONNECT this leaves out a turn of the
+            # reactor, two changes of what it waits for, and the timer for the head: 6 % of its CPU.
+            self._fresh = False
+            self._tell(self._look)
+            if self._watched or not self._reading:
+                return
+        self._watched = True
+        self._reactor.addReader(self)
 
     def stopProducing(self) -> None:
         self.loseConnection()
@@ -368,8 +382,9 @@ class TcpStream:
     # ------------------------------------------------------------------------------------------------
 
     def _stop_reading(self) -> None:
-        if self._reading:
-            self._reading = False
+        self._reading = False
+        if self._watched:
+            self._watched = False
             self._reactor.removeReader(self)
 
     def _start_writing(self) -> None:
