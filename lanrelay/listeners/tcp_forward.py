@@ -59,8 +59,7 @@ class TcpForwardService(ListenerService):
         return super().stopService()
 
     def connected(self, stream: Stream, client: Client) -> ForwardedConnection:
-        connection = ForwardedConnection(self, client)
-        hand_over(stream, connection)
+        connection = ForwardedConnection(self, stream, client)
         connection.start()
         return connection
 
@@ -73,8 +72,9 @@ class ForwardedConnection(Protocol):
     meanwhile is noticed after that, for the end of a side is no wish to go: it may wait for the answer.
     """
 
-    def __init__(self, service: TcpForwardService, client: Client) -> None:
+    def __init__(self, service: TcpForwardService, stream: Stream, client: Client) -> None:
         self._service = service
+        self._stream = stream
         self._client = client
         self._session = service.open_session(client, "dial")
         self._session.target = service.leads_to()
@@ -84,11 +84,13 @@ class ForwardedConnection(Protocol):
         self._lost = False
 
     def start(self) -> None:
-        """Begin to dial; called once, after the stream was handed over."""
+        """Begin to dial; called once, with the stream still parked."""
         self._dialing = Deferred.fromCoroutine(self._dial())
         self._dialing.addErrback(self._not_connected)
         if self._pump is not None:
             self._dialing = None  # is over already; kept, it would cost each idle pair half a kilobyte
+        else:
+            hand_over(self._stream, self)
 
     async def _dial(self) -> None:
         reactor = self._service.environment.reactor
@@ -100,8 +102,8 @@ class ForwardedConnection(Protocol):
         session.dialed = reactor.seconds() - session.opened
         session.phase = "tunnel"
         upstream.open += 1
-        stream: Stream = self.transport  # type: ignore[assignment]
-        self._pump = join(reactor, stream, dialed.stream, session=session, limits=self._service.pump_limits)
+        limits = self._service.pump_limits
+        self._pump = join(reactor, self._stream, dialed.stream, session=session, limits=limits)
         self._pump.done.addCallback(self._pumped, upstream)
 
     async def _attempt(self, upstream: Upstream) -> Dialed:
@@ -123,7 +125,7 @@ class ForwardedConnection(Protocol):
         if self._lost:
             self._ended()
         else:
-            self._abort_transport()
+            self._stream.abortConnection()
 
     def _pumped(self, result: None, upstream: Upstream) -> None:
         upstream.open -= 1
@@ -136,10 +138,6 @@ class ForwardedConnection(Protocol):
             self._dialing.cancel()  # ends in _not_connected
         else:
             self._ended()
-
-    def _abort_transport(self) -> None:
-        stream: Stream = self.transport  # type: ignore[assignment]
-        stream.abortConnection()
 
     def _ended(self) -> None:
         self._service.environment.ledger.close(self._session)
@@ -156,4 +154,4 @@ class ForwardedConnection(Protocol):
         if self._pump is not None:
             self._pump.abort()
         else:
-            self._abort_transport()
+            self._stream.abortConnection()

@@ -68,6 +68,19 @@ class TcpForwardTests(SynchronousTestCase):
         self.assertEqual(client.take(), b"late answer")
         self.assertEqual(self.around.closed, [])
 
+    def test_a_client_that_is_lost_before_it_is_listened_to_ends_once(self) -> None:
+        """As by a reset between its TLS handshake and the dial."""
+        for answered in (False, True):
+            client = MemoryStream()
+            client.lose()
+            if answered:
+                self.around.dialer.at_once = True
+            accept(self.service, client)
+            self.assertEqual(len(self.around.ledger), 0)
+            self.assertEqual(self.service.open_connections, 0)
+        self.assertEqual(self.around.dialer.cancelled, 1)
+        self.assertEqual(len(self.around.closed), 2)
+
     def test_a_refused_connection_is_tried_again_while_retry_lasts(self) -> None:
         accept(self.service)
         self.around.dialer.fail(ConnectionRefused("refused"))

@@ -23,9 +23,11 @@ class FakeDialer:
 
     @ivar asked: the targets, in order.
     @ivar pending: the dials not answered yet.
+    @ivar at_once: they succeed before they return, as the kernel's on one machine do.
     """
 
     def __init__(self) -> None:
+        self.at_once = False
         self.asked: list[Target] = []
         self.pending: list[Deferred[Dialed]] = []
         self.cancelled = 0
@@ -34,6 +36,8 @@ class FakeDialer:
         self.asked.append(target)
         pending: Deferred[Dialed] = Deferred(self._cancelled)
         self.pending.append(pending)
+        if self.at_once:
+            self.answer()
         return pending
 
     def answer(self, address: str = "192.0.2.1:5432") -> MemoryStream:
