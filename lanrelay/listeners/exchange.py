@@ -156,6 +156,15 @@ class Exchange:
             self._not_connected(Failure())  # a bug: its session and its origin must not stay open
         return self
 
+    def has_asked(self, origin: OriginConnection) -> None:
+        """In place of L{start}: all of the request was sent to C{origin}."""
+        self.origin = origin
+        self._whole = True
+
+    def failed_by(self, failure: Failure) -> None:
+        """A bug: its session and its origin must not stay open."""
+        self._not_connected(failure)
+
     def answer_headers(self, headers: Headers) -> Headers:
         """For a subclass: the fields of an answer that the relay makes itself."""
         return headers

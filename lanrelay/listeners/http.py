@@ -35,7 +35,7 @@ PIPELINED_MAX: Final = 64 * 1024
 # has read the answer or C{timeouts.close} has passed.
 DISCARDED_MAX: Final = 64 * 1024 * 1024
 
-_OPEN, _LINGERING, _CLOSING, _TUNNEL, _GONE = range(5)
+OPEN, _LINGERING, _CLOSING, _TUNNEL, _GONE = range(5)
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -72,7 +72,7 @@ class HttpConnection(Protocol):
         self._gone = gone
         self._wire = wire or Http1Server()
         self._stream: Stream = cast(Stream, None)  # from connectionMade on
-        self._state = _OPEN
+        self._state = OPEN
         self._sink: RequestSink | None = None
         self._receiving = False  # more of the request is to come
         self._sending = False  # the response is not complete
@@ -97,7 +97,7 @@ class HttpConnection(Protocol):
 
     def send_head(self, head: ResponseHead) -> None:
         """Send an interim or the final response head; the wire picks the framing."""
-        if self._state != _OPEN:
+        if self._state != OPEN:
             return
         if head.status < 200 and head.status != 101:
             self._expecting = self._expecting and head.status != 100
@@ -112,19 +112,19 @@ class HttpConnection(Protocol):
 
     def send_body(self, data: bytes) -> None:
         """Send a part of the content; after C{pause_sending} it should be the last for now."""
-        if self._state == _OPEN:
+        if self._state == OPEN:
             self._write(self._wire.send(BodyPart(data=data)))
 
     def end(self, trailers: Headers = NO_TRAILERS) -> None:
         """The response is complete. If the request is not, the rest of it is read and thrown away."""
-        if self._state != _OPEN:
+        if self._state != OPEN:
             return
         self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
         self._ended()
 
     def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_TRAILERS) -> None:
         """Send a whole final response, in one write: as L{send_head}, L{send_body} and L{end}."""
-        if self._state != _OPEN:
+        if self._state != OPEN:
             return
         if self._receiving or self._draining or self._retired:
             self._wire.close_after_response()
@@ -223,7 +223,7 @@ class HttpConnection(Protocol):
         What was sent of it still arrives. That there was more to come the framing says; where the end of the
         connection would be the end of the answer, a reset says it.
         """
-        if self._state != _OPEN:
+        if self._state != OPEN:
             return
         if not self._wire.shows_its_end:
             self._reset()
@@ -237,7 +237,7 @@ class HttpConnection(Protocol):
     def drain(self) -> None:
         """Close when what is under way has ended; at once if nothing is."""
         self._draining = True
-        if self._state == _OPEN and not self._sending:
+        if self._state == OPEN and not self._sending:
             self._close()
 
     def retire(self) -> None:
@@ -268,7 +268,7 @@ class HttpConnection(Protocol):
     def dataReceived(self, data: bytes) -> None:
         if self._dispatching:
             self._late += data  # a stream that resumes may give what it holds from within that call
-        elif self._state == _OPEN:
+        elif self._state == OPEN:
             try:
                 events = self._wire.receive(data)
             except RemoteProtocolError as error:
@@ -285,7 +285,7 @@ class HttpConnection(Protocol):
         if self._state == _LINGERING:
             if self._write_ended:
                 self._close()
-        elif self._state == _OPEN:
+        elif self._state == OPEN:
             if self._sending:
                 self._leave(None)
                 if self._head_sent:
@@ -321,7 +321,7 @@ class HttpConnection(Protocol):
         self._full = False
         if self._sink is not None:
             self._sink.resume_sending()
-        elif self._state == _OPEN and not self._sending and not self._dispatching:
+        elif self._state == OPEN and not self._sending and not self._dispatching:
             self._dispatch(())
 
     def stopProducing(self) -> None:
@@ -333,7 +333,7 @@ class HttpConnection(Protocol):
         """Tell the sink what came, then go on with the next request if this one is over."""
         self._dispatching = True
         try:
-            while self._state == _OPEN:
+            while self._state == OPEN:
                 for event in events:
                     kind = type(event)
                     if kind is RequestHead:
@@ -346,7 +346,7 @@ class HttpConnection(Protocol):
                         self._receiving = False
                         if self._sink is not None:
                             self._sink.body_ended(cast(EndOfMessage, event).trailers)
-                    if self._state != _OPEN:
+                    if self._state != OPEN:
                         return
                 if self._late:
                     late, self._late = self._late, b""
@@ -378,7 +378,7 @@ class HttpConnection(Protocol):
         self.content_at_hand = len(events) > 1 and type(events[1]) is BodyPart
         sink = self._application.request_received(self, head)
         self.content_at_hand = False
-        if self._sending and self._state == _OPEN:
+        if self._sending and self._state == OPEN:
             self._sink = sink
             if self._full:
                 sink.pause_sending()
@@ -396,7 +396,7 @@ class HttpConnection(Protocol):
 
     def _settle(self) -> None:
         """Bring reading and the timer in line with what is under way."""
-        if self._state != _OPEN or self._dispatching:
+        if self._state != OPEN or self._dispatching:
             return
         stuffed = self._wire.buffered > PIPELINED_MAX and self.head is not None
         if stuffed != self._stuffed:
@@ -405,7 +405,7 @@ class HttpConnection(Protocol):
                 self._stream.pauseProducing()
             else:
                 self._resume()
-        if self._state != _OPEN:
+        if self._state != OPEN:
             return  # by what came from within
         if self._sending:
             if self._receiving and not self._paused and not self._expecting:
@@ -447,7 +447,7 @@ class HttpConnection(Protocol):
         answer = failed(error)
         if not self._sending:
             self._application.request_refused(self, error, answer)
-        if self._state != _OPEN:
+        if self._state != OPEN:
             return
         self._wire.close_after_response()
         self._dispatching = True  # `end` must not look for a next request

@@ -56,7 +56,7 @@ class Origins:
         # Only where there is no choice to be made: `candidates` of round-robin counts how often it is asked.
         self._only = self._pools[group.members[0]] if len(group.members) == 1 else None
 
-    def take(self, exchange: Exchange) -> OriginConnection | None:
+    def take(self) -> OriginConnection | None:
         """An idle connection, if there is no doubt to which upstream it should lead."""
         return None if self._only is None else self._only.take()
 

@@ -14,6 +14,7 @@ from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.route import ProxyRoute, find_route
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.sink import UNHEARD, RequestSink
+from lanrelay.listeners.straight import StraightConnection, StraightWay
 from lanrelay.observe.session import Session, Side
 from lanrelay.policy.browser import check_browser, is_own_origin, preflight_response, with_cors
 from lanrelay.transport.stream import Stream, hand_over
@@ -54,6 +55,9 @@ class ReverseProxyService(ListenerService):
             route.path or any(member.config.url.path for member in route.group.members)
             for route in self.routes
         )
+        self._straight: StraightWay | None = None
+        if len(self.routes) == 1 and self.routes[0].is_straight:
+            self._straight = StraightWay(config, self.kind, self.routes[0], self._known_hosts)
 
     @property
     def groups(self) -> list[UpstreamGroup]:
@@ -87,8 +91,11 @@ class ReverseProxyService(ListenerService):
         return super().stopService()
 
     def connected(self, stream: Stream, client: Client) -> HttpConnection:
-        connection = HttpConnection(
-            self.environment.reactor, self.config.timeouts, self, self.gone, client=client
+        reactor, timeouts = self.environment.reactor, self.config.timeouts
+        connection = (
+            HttpConnection(reactor, timeouts, self, self.gone, client=client)
+            if self._straight is None
+            else StraightConnection(self._straight, reactor, timeouts, self, self.gone, client=client)
         )
         hand_over(stream, connection)
         return connection

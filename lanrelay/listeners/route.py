@@ -13,7 +13,7 @@ from lanrelay.listeners.event_stream import EventStream
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.origins import Origins
 from lanrelay.listeners.recovery import McpSessions
-from lanrelay.listeners.routed_exchange import RoutedExchange
+from lanrelay.listeners.routed_exchange import FORM, RoutedExchange
 from lanrelay.policy.browser import with_cors
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.origin import OriginConnection
@@ -48,7 +48,7 @@ from lanrelay.wire.rewrite import Places, Site, rewrite_request, rewrite_respons
 _TOUCHED: Final = FORWARDED_NAMES | {b"host", b"origin"}
 _CHANGED: Final = (_TOUCHED - {b"host"}) | HOP_BY_HOP | {b"via", b"max-forwards"}
 # Fields whose values may name the other side; without them nothing is worked out.
-_NAMING: Final = frozenset(
+NAMING: Final = frozenset(
     {
         b"location",
         b"content-location",
@@ -122,7 +122,7 @@ class ProxyRoute:
     # --- Way ---------------------------------------------------------------------------------------------
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
-        return self.origins.take(exchange)
+        return self.origins.take()
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         return await self.origins.connect(exchange)
@@ -157,12 +157,12 @@ class ProxyRoute:
                 )
             fields.append(via_field)
             headers = Headers.of(fields)
-        if not _NAMING.isdisjoint(index) and "location" in listener.rewrite:
+        if not NAMING.isdisjoint(index) and "location" in listener.rewrite:
             places = self._places_for(origin.upstream, exchange.host)
             if places is not None:
                 headers = rewrite_request(headers, places, listener.rewrite)
         if b"accept-encoding" in index and (
-            self._may_be_event_stream(head)
+            self._may_be_event_stream(head.method, index)
             or (b"/.well-known/" in exchange.target and self._asks_for_document(exchange))
         ):
             headers = headers.replaced_by(_IDENTITY)
@@ -182,7 +182,7 @@ class ProxyRoute:
         via_field = self._via if head.version == HTTP_1_1 else self._via_old
         if head.status < 200:
             return ResponseHead(status=head.status, reason=head.reason, headers=headers.appended([via_field]))
-        if not _NAMING.isdisjoint(index) and exchange.origin is not None:
+        if not NAMING.isdisjoint(index) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             if places is not None:
                 if self.rewrites_oauth:
@@ -216,13 +216,54 @@ class ProxyRoute:
         if any(coding != b"identity" for coding in headers.tokens(b"content-encoding")):
             return None
         rewrite = None
-        if self._may_be_event_stream(exchange.head) and exchange.origin is not None:
+        request = exchange.head
+        if self._may_be_event_stream(request.method, request.headers.index) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             rewrite = None if places is None else places.to_relay
         silence = self._listener.sse_keepalive
         if silence is None and rewrite is None:
             return None
         return EventStream(self.reactor, silence, exchange.send_down, rewrite)
+
+    # --- the straight way --------------------------------------------------------------------------------
+
+    @property
+    def is_straight(self) -> bool:
+        """What L{plain_request} and L{mark_answer} do is all that is done here to a plain message."""
+        return (
+            self._plain_requests
+            and not self.path
+            and self.sessions is None
+            and self.config.request_headers == self.config.response_headers == _NO_RULES
+            and len(self._sides) == 1
+            and all(side.host is not None and not side.path for side in self._sides.values())
+        )
+
+    def plain_request(self, method: bytes, target: bytes, index: dict[bytes, Field]) -> bytes | None:
+        """As L{request_head}, but encoded, for a plain request; C{None} if there is more to be done to it."""
+        if target.startswith(b"/.well-known/"):
+            return None
+        if self.rewrites_oauth:
+            kind = index.get(b"content-type")
+            if b"resource=" in target or (kind is not None and kind[2].lower().startswith(FORM)):
+                return None
+        (side,) = self._sides.values()
+        assert side.host is not None
+        index[b"host"] = side.host
+        index[b"via"] = self._via
+        if b"accept-encoding" in index and self._may_be_event_stream(method, index):
+            index[b"accept-encoding"] = _IDENTITY
+        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (
+            method,
+            target,
+            b"\r\n".join([field[3] for field in index.values()]),
+        )
+
+    def mark_answer(self, index: dict[bytes, Field]) -> None:
+        """As L{response_head}, for a plain answer."""
+        index[b"via"] = self._via
+        if b"date" not in index:
+            index[b"date"] = date_field(time.time())
 
     # --- OAuth -------------------------------------------------------------------------------------------
 
@@ -265,13 +306,12 @@ class ProxyRoute:
 
     # ---------------------------------------------------------------------------------------------------
 
-    def _may_be_event_stream(self, head: RequestHead) -> bool:
+    def _may_be_event_stream(self, method: bytes, index: dict[bytes, Field]) -> bool:
         """Whether the answer may be an MCP event stream with an endpoint, which an encoding would hide."""
-        return (
-            "endpoint" in self._listener.rewrite
-            and head.method == b"GET"
-            and b"text/event-stream" in (head.headers.get(b"accept") or b"").lower()
-        )
+        if method != b"GET" or "endpoint" not in self._listener.rewrite:
+            return False
+        accept = index.get(b"accept")
+        return accept is not None and b"text/event-stream" in accept[2].lower()
 
     def _target(self, target: bytes, side: _Side) -> bytes:
         if target[:1] != b"/":

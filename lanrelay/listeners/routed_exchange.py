@@ -21,7 +21,7 @@ from lanrelay.wire.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_documen
 if TYPE_CHECKING:
     from lanrelay.listeners.route import ProxyRoute
 
-_FORM: Final = b"application/x-www-form-urlencoded"
+FORM: Final = b"application/x-www-form-urlencoded"
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
 
 
@@ -181,7 +181,7 @@ class RoutedExchange(Exchange):
         """Whether the content may hold a C{resource} that has to be rewritten."""
         headers = self.head.headers
         kind = headers.get(b"content-type")
-        if kind is None or kind.partition(b";")[0].strip().lower() != _FORM:
+        if kind is None or kind.partition(b";")[0].strip().lower() != FORM:
             return False
         if not self.route.rewrites_oauth or b"content-encoding" in headers:
             return False

@@ -65,6 +65,21 @@ class OriginReceiver(Shape):
         """They have been told."""
 
 
+class Asker(Shape):
+    """Who made a request that needs nothing but its answer."""
+
+    def answered(self, data: bytes) -> bool:
+        """
+        The first bytes that came.
+
+        @return: they were the whole answer, L{OriginConnection.free} was called, and all is done; else
+            L{general} was called, and whoever it gave hears what C{data} says.
+        """
+
+    def general(self) -> object:
+        """Something else happened than such an answer: call L{OriginConnection.go_on} with who can tell."""
+
+
 class Home(Shape):
     """Where an origin connection belongs: a L{Pool<lanrelay.upstream.pool.Pool>}."""
 
@@ -111,6 +126,7 @@ class OriginConnection(Protocol):
         self._wire = Http1Client()
         self._stream: Stream = cast(Stream, None)  # from connectionMade on
         self._receiver: OriginReceiver | None = None
+        self._asker: Asker | None = None  # until there is a receiver
         self._held_head = b""  # of a request whose content comes with the next call
         self._request_ended = False
         self._head_received = False
@@ -162,6 +178,39 @@ class OriginConnection(Protocol):
             self._held_head = self._wire.send(head)
         else:
             self._stream.write(self._wire.send(head))
+
+    def ask(self, request: bytes, asker: Asker) -> None:
+        """
+        Send a whole request of which all has been judged; C{asker} hears the rest.
+
+        The wire is not told of it. If anything happens but an answer that C{asker} takes, L{go_on} makes it
+        as if L{start} had been called.
+        """
+        self.reused, self._used = self._used, True
+        self.answered = self._head_received = False
+        self._asker = asker
+        self.sent = self._open
+        if not self._open:
+            self._fail(StreamError("the upstream closed the connection before the request was sent"))
+            return
+        self._stream.write(request)
+        self._request_sent()
+
+    def go_on(self, head: RequestHead, content: bytes, receiver: OriginReceiver) -> None:
+        """C{receiver} hears the rest of what L{ask} began; C{head} and C{content} were sent by it."""
+        self._asker = None
+        self._receiver = receiver
+        self._wire.send(head)
+        if content:
+            self._wire.send(BodyPart(data=content))
+        self._wire.send(_END)
+
+    def free(self) -> None:
+        """The answer to L{ask} was taken; the connection serves again, and has found its way home."""
+        self._asker = None
+        self._deadline.clear()
+        if self._open and not (self._home is not None and self._home.put(self)):
+            self.close()
 
     def send_body(self, data: bytes) -> None:
         """Send content bytes of the request."""
@@ -216,7 +265,7 @@ class OriginConnection(Protocol):
 
     def abort(self) -> None:
         """The answer is not wanted any more: reset, so that the origin notices at once."""
-        self._receiver = None
+        self._receiver = self._asker = None
         if self._open:
             self._deadline.stop()
             self._out_of_use()
@@ -238,6 +287,11 @@ class OriginConnection(Protocol):
         self._stream.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
+        asker = self._asker
+        if asker is not None:
+            self.answered = True
+            if asker.answered(data):
+                return
         receiver = self._receiver
         if receiver is None:
             if self._open:
@@ -272,6 +326,8 @@ class OriginConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
         self._deadline.stop()
+        if self._asker is not None:
+            self._asker.general()
         receiver = self._receiver
         self._out_of_use()
         if receiver is None:
@@ -298,6 +354,8 @@ class OriginConnection(Protocol):
     def pauseProducing(self) -> None:
         if not self.full:
             self.full = True
+            if self._asker is not None:
+                self._asker.general()
             if self._receiver is not None:
                 self._receiver.pause_upload()
 
@@ -351,6 +409,8 @@ class OriginConnection(Protocol):
             self.close()
 
     def _fail(self, error: RelayError) -> None:
+        if self._asker is not None:
+            self._asker.general()
         receiver, self._receiver = self._receiver, None
         self.abort()
         if receiver is not None:

@@ -168,15 +168,25 @@ def _parse_fields(lines: list[bytes], limits: Limits) -> Headers:
     """From the second line on; the first is the start line."""
     if len(lines) - 1 > limits.fields:
         raise RemoteProtocolError(f"more than {limits.fields} fields", 431)
+    del lines[0]
+    index = fields_by_name(lines)
+    if len(index) == len(lines):
+        return Headers.of_index(index)
+    return Headers.of([_judged.get(line) or _judge(line) for line in lines])
+
+
+def fields_by_name(lines: list[bytes]) -> dict[bytes, Field]:
+    """
+    The fields of these lines by their lower-case names; of those with one name the last.
+
+    @raise RemoteProtocolError: a line is none of a field.
+    """
     known = _judged.get
     index = {}
-    del lines[0]
     for line in lines:
         field = known(line) or _judge(line)
         index[field[0]] = field
-    if len(index) == len(lines):
-        return Headers.of_index(index)
-    return Headers.of([known(line) or _judge(line) for line in lines])
+    return index
 
 
 def _judge(line: bytes) -> Field:

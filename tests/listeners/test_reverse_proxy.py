@@ -108,7 +108,7 @@ class GuardTests(ReverseProxyTestCase):
 
         self.answered()
         self.service.routes[0].request_head = fault  # type: ignore[method-assign, assignment]
-        self.client.receive(get())
+        self.client.receive(get("/", "Via: 1.1 somebody"))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIn(b"502 Bad Gateway", self.client.take())
         self.assertEqual((self.session.status, self.session.ended_by), (502, "relay"))

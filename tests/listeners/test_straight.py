@@ -1,0 +1,235 @@
+"""The straight way does what the general way does: each story is told twice, and must be the same story."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, replace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanrelay.config import model
+from lanrelay.listeners.straight import StraightConnection
+from tests.listeners.test_exchange import DATE, OK, ExchangeTestCase
+from tests.support.listening import accept
+from tests.support.memory import MemoryStream
+
+GET = b"GET /a?secret=1 HTTP/1.1\r\nHost: localhost:8080\r\nAccept: x\r\nX-A: b\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 10\r\n\r\n0123456789"
+
+
+def with_field(message: bytes, field: bytes) -> bytes:
+    return message.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n\r\n", 1)
+
+
+EXPECT = b"Expect: 100-continue"
+EVENTS = with_field(GET, b"Accept-Encoding: gzip").replace(b"Accept: x", b"Accept: text/event-stream")
+REQUESTS = [
+    *(GET, POST, EVENTS, GET + GET, b"x\r\n", GET.replace(b"GET", b"DELETE"), GET.replace(b"GET", b"HEAD")),
+    *(GET.replace(b"1.1", b"1.0"), GET.replace(b"localhost", b"evil"), GET.replace(b"/a", b"/../%61")),
+    GET.replace(b"/a", b"/.well-known/x"),
+    *(with_field(POST, b"Content-Type: application/x-www-form-urlencoded"), with_field(POST, EXPECT)),
+    *(
+        with_field(GET, field)
+        for field in (
+            *(
+                b"Connection: keep-alive",
+                b"Connection: close",
+                b"Cookie: a=b",
+                b"Via: 1.1 x",
+                b"Referer: http://x/",
+            ),
+            *(b"Origin: http://localhost:8080", b"X-Forwarded-For: 1.2.3.4", b"Mcp-Session-Id: 1"),
+        )
+    ),
+]
+CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+ANSWERS = [
+    *(OK, CHUNKED, OK + b"x", OK + OK, OK[:-1], OK.replace(b"1.1", b"1.0"), OK.replace(DATE, b"")),
+    *(OK.replace(b"200 OK", b"404 Not Found"), b"nonsense\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" + OK),
+    b"HTTP/1.1 204 No Content\r\n" + DATE + b"\r\n",
+    CHUNKED.replace(b"OK\r\n", b"OK\r\nContent-Type: text/event-stream\r\n"),
+    *(
+        with_field(OK, field)
+        for field in (
+            *(b"Connection: close", b"Connection: keep-alive", b"Keep-Alive: timeout=5", b"Via: 1.1 x"),
+            *(b"Set-Cookie: a=b; Secure", b"Location: http://nas.lan/x", b"Content-Type: text/event-stream"),
+        )
+    ),
+]
+
+Step = tuple[str, Any]
+
+
+class StraightTestCase(ExchangeTestCase):
+    def told(self, steps: list[Step], *, straight: bool, **keys: Any) -> list[Any]:
+        """What happens after each step, and what becomes of the sessions."""
+        self.serve(**keys)
+        if not straight:
+            self.service._straight = None
+        self.client = accept(self.service)
+        self.origin = self.asked(GET)
+        self.origin.receive(OK)
+        self.took = 0
+        story = [self.seen()]
+        for step, how in steps:
+            getattr(self, f"do_{step}")(how)
+            self.took += isinstance(self.client.protocol, StraightConnection) and (
+                self.client.protocol.straight is not None
+            )
+            story.append((step, self.seen()))
+        self.client.lose()
+        while self.around.dialer.pending:
+            self.around.dialer.answer()
+        self.clock.advance(100_000)
+        sessions = [asdict(session) for session in self.around.closed]
+        for session in sessions:
+            del session["id"], session["started"]
+        self.assertEqual(len(self.around.ledger), 0)
+        self.assertAllOver()
+        return [story, sessions]
+
+    def seen(self) -> Any:
+        out = [
+            re.sub(rb"lanrelay-web-[0-9a-f]{8}", b"VIA", each.take()) for each in (self.client, self.origin)
+        ]
+        out = [re.sub(rb"Date: .*?\r\n", b"", each) for each in out]
+        states = [(each.connected, each.closing, each.reading) for each in (self.client, self.origin)]
+        return out, states, len(self.around.dialer.pending), len(self.around.ledger)
+
+    def do_ask(self, data: bytes) -> None:
+        self.client.receive(data)
+
+    def do_answer(self, data: bytes) -> None:
+        if self.origin.connected:
+            self.origin.receive(data)
+
+    def do_dial(self, data: None) -> None:
+        if self.around.dialer.pending:
+            self.origin = self.around.dialer.answer("192.0.2.1:80")
+
+    def do_wait(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def do_leave(self, how: str) -> None:
+        side, _, way = how.partition(" ")
+        stream: MemoryStream = getattr(self, side)
+        if stream.connected:
+            stream.receive_eof() if way == "in order" else stream.lose()
+
+    def do_full(self, full: bool) -> None:
+        self.client.full = full
+
+    def do_stall(self, full: bool) -> None:
+        if self.origin.connected:
+            self.origin.full = full
+
+    def do_call(self, name: str) -> None:
+        if self.client.connected:
+            getattr(self.client.protocol, name)()
+
+    def same(self, *steps: Step, took: bool = True, **keys: Any) -> list[Any]:
+        general = self.told(list(steps), straight=False, **keys)
+        straight = self.told(list(steps), straight=True, **keys)
+        if took:
+            self.assertGreater(self.took, 0)
+        self.assertEqual(straight, general)
+        return straight
+
+
+class StraightTests(StraightTestCase):
+    def test_ordinary_exchanges(self) -> None:
+        for request in (GET, POST, EVENTS, with_field(GET, b"Connection: keep-alive")):
+            for answer in ANSWERS:
+                self.same(("ask", request), ("answer", answer), ("ask", GET), ("dial", None), ("answer", OK))
+
+    def test_an_answer_in_pieces(self) -> None:
+        for at in range(1, len(OK)):
+            self.same(("ask", GET), ("answer", OK[:at]), ("answer", OK[at:]), ("ask", GET), ("answer", OK))
+
+    def test_more_comes_before_the_answer(self) -> None:
+        for more in (GET, GET[:10], POST, b"x", b"\r\n"):
+            self.same(("ask", GET), ("ask", more), ("answer", OK), ("answer", OK))
+
+    def test_the_client_leaves(self) -> None:
+        for how in ("client in order", "client"):
+            self.same(("ask", GET), ("leave", how), ("answer", OK))
+            self.same(("ask", POST), ("leave", how))
+            self.same(("ask", GET), ("answer", OK), ("leave", how), took=False)
+
+    def test_the_origin_leaves(self) -> None:
+        for how in ("origin in order", "origin"):
+            for request in (GET, POST, GET.replace(b"GET", b"DELETE")):
+                self.same(("ask", request), ("leave", how), ("dial", None), ("answer", OK))
+                self.same(("ask", request), ("answer", OK[:9]), ("leave", how), ("dial", None))
+
+    def test_the_listener_ends_it(self) -> None:
+        for name in ("drain", "retire", "abort"):
+            self.same(("ask", GET), ("call", name), ("answer", OK), ("ask", GET))
+            self.same(("ask", GET), ("answer", OK), ("call", name), ("ask", GET), ("answer", OK))
+
+    def test_a_client_that_does_not_read(self) -> None:
+        # While the client is given nothing it is not listened to, which the general way does up to 64 KiB.
+        steps: list[Step] = [("ask", GET), ("full", True), ("answer", OK), ("ask", GET), ("full", False)]
+        story, sessions = self.told([*steps, ("answer", OK)], straight=True)
+        self.assertTrue(story[-1][1][0][0].startswith(b"HTTP/1.1 200"))
+        self.assertEqual([session["status"] for session in sessions], [200, 200, 200])
+        self.assertFalse(story[4][1][1][0][2])
+        self.told([*steps[:3], ("wait", 100_000)], straight=True)
+        self.assertFalse(self.client.connected)
+
+    def test_an_origin_that_does_not_read(self) -> None:
+        self.same(("stall", True), ("ask", POST), ("stall", False), ("answer", OK), took=False)
+        self.same(("stall", True), ("ask", GET), ("answer", OK), took=False)
+
+    def test_timeouts(self) -> None:
+        timeouts = model.Timeouts(response=5.0, keepalive=20.0)
+        self.same(("ask", GET), ("wait", 6), timeouts=timeouts)
+        self.same(("ask", GET), ("answer", OK), ("wait", 21), took=False, timeouts=timeouts)
+        self.same(("ask", GET), ("wait", 100_000), ("answer", OK), ("wait", 60), ("ask", GET))
+
+    def test_what_goes_straight_only_where_the_listener_does_nothing_to_it(self) -> None:
+        route = self.service.routes[0].config
+        rules = model.HeaderRules(remove=("x",))
+        steps: list[Step] = [("ask", POST), ("answer", OK), ("ask", GET), ("dial", None), ("answer", OK)]
+        for keys in (
+            {"max_body": 5},
+            {"max_body": 10},
+            {"forwarded": "rfc7239"},
+            {"session_recovery": True},
+            {"routes": (replace(route, path="/a"), route)},
+            {"routes": (replace(route, host="preserve"),)},
+            {"routes": (replace(route, response_headers=rules),)},
+        ):
+            self.same(*steps, took=False, **keys)
+
+    def test_a_bug_ends_the_session(self) -> None:
+        self.origin = self.asked(GET)
+        self.origin.receive(OK)
+        self.client.take()
+        self.client.receive(GET)
+        self.service.routes[0].request_head = None  # type: ignore[method-assign, assignment]
+        self.origin.receive(CHUNKED)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertIn(b"502 Bad Gateway", self.client.take())
+        self.assertFalse(self.origin.connected)
+        self.assertEqual(len(self.around.ledger), 0)
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.lists(
+            st.tuples(st.just("ask"), st.sampled_from(REQUESTS))
+            | st.tuples(st.just("answer"), st.sampled_from(ANSWERS))
+            | st.tuples(st.just("answer"), st.sampled_from([OK[:30], OK[30:], OK]))
+            | st.tuples(st.just("dial"), st.none())
+            | st.tuples(st.just("wait"), st.sampled_from([0.5, 16.0, 100.0]))
+            | st.tuples(
+                st.just("leave"), st.sampled_from(["client in order", "client", "origin in order", "origin"])
+            )
+            | st.tuples(st.just("call"), st.sampled_from(["drain", "retire", "abort"])),
+            max_size=8,
+        )
+    )
+    def test_any_story(self, steps: list[Step]) -> None:
+        self.same(*steps, took=False)
