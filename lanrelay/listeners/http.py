@@ -262,7 +262,7 @@ class HttpConnection(Protocol):
         self._stream.registerProducer(self, True)
         self._waiting = "head"
         self._stream.resumeProducing()
-        if self._waiting == "head" and self._state == _OPEN:  # it has not come from within that call
+        if self._waiting == "head" and self._state == OPEN:  # it has not come from within that call
             self._deadline.set(self._timeouts.head)
 
     def dataReceived(self, data: bytes) -> None:
