@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from lanrelay.transport.verify import CertificateInfo
 
-# Bytes for the protocol at most in one go, as from Twisted's sockets. Where they are lent, twice as many
-# after a full portion, and again so few after each pause.
+# Bytes for the protocol at most in one go, as from Twisted's sockets; twice as many after a full portion, up
+# to `LARGEST`, and again so few after each pause: for a slow reader less is held. A download of HTTPS by the
+# reverse proxy cost 1.19 s/GB with 64 KiB, 1.10 so; nginx 1.02 in the same run.
 _PORTION = 65536
 
 # Bytes that a peer can make OpenSSL itself send, over the life of a connection. A key update is answered with
@@ -297,13 +298,13 @@ class TlsStream:
                 self._give_up(TlsBroken("the peer makes TLS itself answer without end"))
 
     def _give(self, content: bytes | memoryview) -> None:
+        if len(content) == self._most < LARGEST:
+            self._most *= 2
         receive = self._view_received
         if receive is None:
             self._protocol.dataReceived(bytes(content))
-            return
-        if len(content) == self._most < LARGEST:
-            self._most *= 2
-        receive(content)
+        else:
+            receive(content)
 
     def _ended(self, error: SSL.Error) -> None:
         self._waiting = b""

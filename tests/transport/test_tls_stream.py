@@ -7,6 +7,7 @@ from typing import Any
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -15,11 +16,10 @@ from lanrelay.errors import TlsBroken, TlsTruncated
 from lanrelay.observe.session import Session
 from lanrelay.transport.pump import PumpLimits, join
 from lanrelay.transport.records import PublicRecords
-from lanrelay.transport.stream import Parked
+from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.tls import TlsStream
 from tests.support.memory import MemoryStream
 from tests.support.tls import Heard, Shake, client_tls, listen_to, only, server_context
-from tests.transport.test_records import without_insides
 
 
 class TlsStreamTestCase(SynchronousTestCase):
@@ -292,6 +292,23 @@ class Producer:
         self.stopped = True
 
 
+class Sizes(Protocol, list[int]):
+    """Of the portions that came."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.append(len(data))
+
+
+class Lent(Protocol):
+    """Is lent them."""
+
+    def __init__(self, sizes: Sizes) -> None:
+        self._sizes = sizes
+
+    def view_received(self, view: memoryview) -> None:
+        self._sizes.append(len(view))
+
+
 class PausingProtocol(Heard):
     """Pauses after each portion; C{again} resumes from within."""
 
@@ -338,8 +355,6 @@ class BackpressureTests(TlsStreamTestCase):
         self.client.unregisterProducer()
 
     def test_a_pause_in_the_middle_holds_the_rest_back(self) -> None:
-        from lanrelay.transport.stream import hand_over
-
         pausing = PausingProtocol()
         hand_over(self.server, pausing)
         self.server.resumeProducing()
@@ -356,9 +371,22 @@ class BackpressureTests(TlsStreamTestCase):
         self.assertGreater(portions, 4)
         self.assertEqual(len(pausing.data), 300_000)
 
-    def test_pause_and_resume_from_within_does_not_recurse(self) -> None:
-        from lanrelay.transport.stream import hand_over
+    def test_portions_grow_until_the_next_pause(self) -> None:
+        for lends in (False, True):
+            self.setUp()
+            sizes = Sizes()
+            hand_over(self.server, Lent(sizes) if lends else sizes)
+            self.server.resumeProducing()
+            for _ in range(2):
+                self.client.write(b"x" * 1_000_000)
+                self.wire.run()
+                self.assertEqual(sizes[:4], [65536, 131072, 262144, 262144])
+                self.assertEqual(sum(sizes), 1_000_000)
+                sizes.clear()
+                self.server.pauseProducing()
+                self.server.resumeProducing()
 
+    def test_pause_and_resume_from_within_does_not_recurse(self) -> None:
         pausing = PausingProtocol()
         pausing.again = True
         hand_over(self.server, pausing)
@@ -374,8 +402,6 @@ class BackpressureTests(TlsStreamTestCase):
                 super().dataReceived(data)
                 if len(self.told) == 1:
                     raise ZeroDivisionError
-
-        from lanrelay.transport.stream import hand_over
 
         faulty = Faulty()
         hand_over(self.server, faulty)
@@ -449,26 +475,3 @@ class PumpOverTlsTests(SynchronousTestCase):
 
     def test_the_stream_is_what_the_seam_says(self) -> None:
         self.assertIsInstance(self.server, TlsStream)
-
-
-class WithoutInsides(SynchronousTestCase):
-    """All of it again, with a pyOpenSSL whose insides are not those we know."""
-
-    def setUp(self) -> None:
-        without_insides(self)
-        super().setUp()
-
-
-class PublicByteTests(WithoutInsides, ByteTests): ...
-
-
-class PublicEndTests(WithoutInsides, EndTests): ...
-
-
-class PublicOlderVersionTests(WithoutInsides, OlderVersionTests): ...
-
-
-class PublicBackpressureTests(WithoutInsides, BackpressureTests): ...
-
-
-class PublicPumpOverTlsTests(WithoutInsides, PumpOverTlsTests): ...
