@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from importlib import util
+from importlib import metadata
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 FROM_PYPI = ("mitmproxy", "proxy.py", "pproxy", "py-spy")
-NEEDED = ("twisted", "OpenSSL", "service_identity", "yaml", "cryptography")
 PACKAGES = {
     "gcc": "gcc libc6-dev",
     "haproxy": "haproxy",
@@ -76,15 +76,31 @@ def from_debian(install: bool) -> None:
 
 def itself(folder: Path, module: str) -> None:
     """Go on in an environment under C{folder} that has what the relay needs, unless this Python has it."""
-    if all(util.find_spec(name) is not None for name in NEEDED):
+    setup = configparser.ConfigParser()
+    setup.read(CHECKOUT / "setup.cfg")
+    needed = setup["options"]["install_requires"].split()
+    lacking = [requirement for requirement in needed if not _satisfied(requirement)]
+    if not lacking:
         return
     python = folder.resolve() / "relay" / "bin" / "python"
     if Path(sys.executable) == python:
-        raise SystemExit(f"{python} lacks one of {', '.join(NEEDED)}; remove {folder} and try again")
-    setup = configparser.ConfigParser()
-    setup.read(CHECKOUT / "setup.cfg")
-    _make(python, setup["options"]["install_requires"].split())
+        raise SystemExit(f"{python} lacks {', '.join(lacking)}; remove {folder} and try again")
+    if not python.exists():
+        _make(python, needed)
     os.execv(python, [str(python), "-m", module, *sys.argv[1:]])
+
+
+def _satisfied(requirement: str) -> bool:
+    """Whether C{NAME>=VERSION} is installed for this Python."""
+    name, _, least = requirement.partition(">=")
+    try:
+        return _numbers(metadata.version(name)) >= _numbers(least)
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
 
 
 def peers(folder: Path) -> Environment:

@@ -7,8 +7,8 @@
    load upload   PORT STREAMS BYTES   0      PREFACE    send so many bytes, then await the HTTP answer
    load requests PORT STREAMS SECONDS SIZE   PREFIX     HTTP requests, no two alike, each answer SIZE bytes and its own
    load events   PORT STREAMS SECONDS PERIOD PREFACE    event streams with an event every PERIOD ms: all must come
-   load hold     PORT STREAMS 0       SIZE   [PREFACE]  a round trip (or HTTP answer) on each connection, then "held";
-                                                        all must still be open when its input ends
+   load hold     PORT STREAMS 0       SIZE   [PREFACE]  a round trip (or HTTP answer, with SIZE 1 only its head) on each
+                                                        connection, then "held"; all must be open when its input ends
 
    PREFACE is sent first (\r and \n are understood); where it begins with CONNECT, the answer's head is awaited.
    PREFIX is what comes before the path in the request line. One line of JSON is printed: units, seconds, times of
@@ -245,18 +245,24 @@ static int report(int64_t began) {
     return failures != 0;
 }
 
+static int answered(struct link *l) { /* -1: with something else */
+    int64_t length = whole(l);
+    if (size == 1 && strstr(l->text, "\r\n\r\n")) return strncmp(l->text + 8, " 200", 4) ? -1 : 1;
+    return length < 0 ? -1 : length > 0;
+}
+
 static void hold(struct link *links) {
     int64_t began = now();
     for (int i = 0; i < streams; i++) {
         struct link *l = &links[i];
         dial(l);
         if (!preface_length) say(l, block, size);
-        while (preface_length ? whole(l) == 0 : l->got < (size_t)size) {
+        while (preface_length ? !answered(l) : l->got < (size_t)size) {
             ssize_t got = recv(l->fd, l->text + l->got, sizeof l->text - 1 - l->got, 0);
             if (got <= 0) { fail(l, "no answer"); break; }
             l->got += got;
         }
-        if (preface_length && whole(l) < 0) fail(l, "not the answer");
+        if (preface_length && answered(l) < 0) fail(l, "not the answer");
         units += l->state != DONE;
     }
     puts("held");

@@ -107,7 +107,9 @@ static void more(struct link *l) {
     ssize_t sent = send(l->fd, block, most, MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) { l->state = ENDING; return; }
     if (sent > 0) l->left -= sent;
-    if (l->left <= 0) {
+    if (l->left <= 0 && l->number) {
+        l->state = ENDING;
+    } else if (l->left <= 0) {
         shutdown(l->fd, SHUT_WR);
         watch_fd(l->fd, l, EPOLLIN, EPOLL_CTL_MOD);
     }
@@ -120,6 +122,11 @@ static void heard(int kind, struct link *l) {
     char *into = by_heads ? l->head + l->kept : block;
     ssize_t got = recv(l->fd, into, by_heads ? sizeof l->head - 1 - l->kept : sizeof block - 1, 0);
     if (got < 0 && errno == EAGAIN) return;
+    if (got == 0 && kind == SOURCE && l->state == RUNNING && l->left > 0) { /* it says no more, but still listens */
+        l->number = 1;
+        watch_fd(l->fd, l, EPOLLOUT, EPOLL_CTL_MOD);
+        return;
+    }
     if (got <= 0) { l->state = ENDING; return; }
     if (by_heads) {
         l->kept += got;

@@ -56,17 +56,19 @@ class Origins:
         self._awake: Program | None = None
 
     def port(self, kind: str) -> int:
-        """Where C{echo}, C{source}, C{sink}, C{http}, C{events}, C{ticks} or C{https} listens."""
+        """Where C{echo}, C{source}, C{sink}, C{http}, C{events}, C{ticks}, C{silence} or C{https} listens."""
         if kind not in self._running:
             port = free_port()
             folder = self.folder / kind
             if kind == "https":
                 origin = self._https(folder, port)
             else:
-                words = {"ticks": ("events", port, TICK), "events": ("events", port, 1000)}.get(
-                    kind, (kind, port)
-                )
-                origin = Program([self._origin, *map(str, words)], folder, core=LOAD_CORE)
+                words: dict[str, tuple[object, ...]] = {
+                    "ticks": ("events", port, TICK),
+                    "events": ("events", port, 1000),
+                    "silence": ("events", port, 3_600_000),
+                }
+                origin = Program([self._origin, *words.get(kind, (kind, port))], folder, core=LOAD_CORE)
             origin.listening(port)
             self._running[kind] = port, origin
         return self._running[kind][0]
@@ -108,6 +110,9 @@ class Origins:
                     return 200 '{body}';
                 }}
                 location /down {{ root {files}; output_buffers 2 256k; }}
+                location /silent {{
+                    proxy_pass http://127.0.0.1:{self.port("silence")}; proxy_http_version 1.1; {STREAMED}
+                }}
                 location /up {{
                     proxy_pass http://127.0.0.1:{self.port("sink")}; proxy_http_version 1.1; {STREAMED}
                 }}

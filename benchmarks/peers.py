@@ -46,13 +46,17 @@ def lanrelay(transport: str, kind: str, *, secure: str = "") -> Start:
             listener += f", upstream: {{url: 'https://localhost:{number}', {trust}}}"
         elif kind == "reverse-proxy":
             listener += f", upstream: 'http://127.0.0.1:{number}'"
-        folder.mkdir(parents=True)
-        (folder / "relay.yaml").write_text(f"log: {{access: false}}\nlisteners:\n  bench: {{{listener}}}\n")
-        command = [twistd(), "-n", "--pidfile=", "--logfile=log", "lanrelay", "-c", "relay.yaml"]
-        environ = {"PYTHONPATH": str(CHECKOUT), "LANRELAY_TRANSPORT": transport}
-        return Program(command, folder, core=RELAY_CORE, environ=environ)
+        return relay(f"log: {{access: false}}\nlisteners:\n  bench: {{{listener}}}\n", folder, transport)
 
     return start
+
+
+def relay(configuration: str, folder: Path, transport: str = "own") -> Program:
+    folder.mkdir(parents=True)
+    (folder / "relay.yaml").write_text(configuration)
+    command = [twistd(), "-n", "--pidfile=", "--logfile=log", "lanrelay", "-c", "relay.yaml"]
+    environ = {"PYTHONPATH": str(CHECKOUT), "LANRELAY_TRANSPORT": transport}
+    return Program(command, folder, core=RELAY_CORE, environ=environ)
 
 
 def lanrelay_as_shipped(origins: Origins, origin: str, folder: Path, port: int) -> Program:
@@ -62,10 +66,7 @@ def lanrelay_as_shipped(origins: Origins, origin: str, folder: Path, port: int) 
         if f"listen: localhost:{number}\n" not in text:
             raise Failed(f"conf/relay.yaml does not listen on {number} any more")
         text = text.replace(f"listen: localhost:{number}\n", f"listen: localhost:{instead}\n")
-    folder.mkdir(parents=True)
-    (folder / "relay.yaml").write_text(text)
-    command = [twistd(), "-n", "--pidfile=", "--logfile=log", "lanrelay", "-c", "relay.yaml"]
-    return Program(command, folder, core=RELAY_CORE, environ={"PYTHONPATH": str(CHECKOUT)})
+    return relay(text, folder)
 
 
 def importing_the_reactor(origins: Origins, origin: str, folder: Path, port: int) -> Program:

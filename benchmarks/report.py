@@ -112,26 +112,34 @@ def _limits(rows: Sequence[Row]) -> list[str]:
 
 
 def _figures(row: Row) -> list[str]:
-    unit = row.workload.unit
-    lines = [f"### {row.workload.name}", "", f"{_MEASURES[row.workload.measure]}, in {unit}.", ""]
-    with_load = any(figure.rate for figures in row.figures.values() for figure in figures)
-    lines.append(
-        "| program | median | lowest | highest |"
-        + (" a second | its core | load's core |" if with_load else "")
-    )
-    lines.append("| --- | ---: | ---: | ---: |" + (" ---: | ---: | ---: |" if with_load else ""))
-    for name, figures in row.figures.items():
+    figures = [figure for name in row.figures for figure in row.figures[name]]
+    titles = ["median", "lowest", "highest"]
+    if any(figure.p99 for figure in figures):
+        titles.append("p99, us")
+    if any(figure.rate for figure in figures):
+        titles += ["a second", "its core", "load's core"]
+    lines = [
+        f"### {row.workload.name}",
+        "",
+        f"{_MEASURES[row.workload.measure]}, in {row.workload.unit}.",
+        "",
+        f"| program | {' | '.join(titles)} |",
+        f"| --- |{' ---: |' * len(titles)}",
+    ]
+    for name, those in row.figures.items():
         values = row.values(name)
-        shown = [_number(value) for value in (statistics.median(values), min(values), max(values))]
-        text = f"| {name} | {' | '.join(shown)} |"
-        if with_load:
-            rate, relay, load = (
-                statistics.median(getattr(figure, what) for figure in figures)
-                for what in ("rate", "relay", "load")
-            )
-            own = "" if name == DIRECT else f"{relay:.0%}"
-            text += f" {_number(rate)} | {own} | {load:.0%} |"
-        lines.append(text)
+        columns = {
+            "median": _number(statistics.median(values)),
+            "lowest": _number(min(values)),
+            "highest": _number(max(values)),
+            "p99, us": _number(statistics.median(figure.p99 for figure in those)),
+            "a second": _number(statistics.median(figure.rate for figure in those)),
+            "its core": ""
+            if name == DIRECT
+            else f"{statistics.median(figure.relay for figure in those):.0%}",
+            "load's core": f"{statistics.median(figure.load for figure in those):.0%}",
+        }
+        lines.append(f"| {name} | {' | '.join(columns[title] for title in titles)} |")
     return lines + [f"\nLeft out: {name} ({why})." for name, why in row.left_out.items()]
 
 

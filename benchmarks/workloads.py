@@ -109,7 +109,7 @@ def events(
 ) -> Result:
     preface = "GET /events HTTP/1.1\\r\\nHost: localhost\\r\\nAccept: text/event-stream\\r\\n\\r\\n"
     return load(
-        origins.load, "events", port, streams, max(3.5 if streams > 1 else 1, 4 * share), period, preface
+        origins.load, "events", port, streams, max(3.5 if streams > 1 else 1, 6 * share), period, preface
     )
 
 
@@ -122,6 +122,12 @@ def echoed(origins: Origins, port: int, count: int) -> Sequence[object]:
 
 def answered(origins: Origins, port: int, count: int) -> Sequence[object]:
     return origins.load, "hold", port, count, 0, 0, _REQUEST
+
+
+def streaming(origins: Origins, port: int, count: int) -> Sequence[object]:
+    """Event streams, of which only the head comes."""
+    preface = "GET /silent HTTP/1.1\\r\\nHost: localhost\\r\\nAccept: text/event-stream\\r\\n\\r\\n"
+    return origins.load, "hold", port, count, 0, 1, preface
 
 
 def secured(origins: Origins, port: int, count: int) -> Sequence[object]:
@@ -178,7 +184,9 @@ def bulk(streams: int) -> Workload:
     )
 
 
-def idle(name: str, hold: Hold, origin: str, mine: dict[str, Start], theirs: Start, most: float) -> Workload:
+def idle(
+    name: str, hold: Hold, origin: str, mine: dict[str, Start], theirs: Start, most: float | None
+) -> Workload:
     return Workload(
         name=f"Memory, 1,000 idle {name}",
         unit="KB each",
@@ -324,12 +332,20 @@ WORKLOADS = [
         45,
     ),
     idle(
+        "event streams, HTTP to HTTPS",
+        streaming,
+        "https",
+        ours("reverse-proxy"),
+        peers.HAPROXY_TO_HTTPS,
+        45,
+    ),
+    idle(
         "clients of HTTP to HTTPS after a request",
         answered,
         "https",
         ours("reverse-proxy"),
         peers.HAPROXY_TO_HTTPS,
-        45,
+        None,
     ),
     Workload(
         name="Start to listening, conf/relay.yaml",
