@@ -13,12 +13,11 @@ from zope.interface import implementer
 from lanrelay.config.model import Duration, Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.listeners.answers import failed, reason_phrase
-from lanrelay.listeners.sink import Application
-from lanrelay.listeners.sink import RequestSink as RequestSink  # for whoever makes one
+from lanrelay.listeners.sink import Application, RequestSink
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
-from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
+from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Server
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from lanrelay.listeners.base import Client
     from lanrelay.observe.session import Session
 
-NO_TRAILERS: Final = Headers()
 _END: Final = EndOfMessage()
 
 # What a client may pipeline before its reading is paused: one read, as HAProxy and nginx keep one buffer.
@@ -65,11 +63,9 @@ class HttpConnection(Protocol):
     ) -> None:
         self.client = client
         self.head: RequestHead | None = None
-        self.content_at_hand = False
-        self.aborted = False
+        self.content_at_hand = self.aborted = False
         self._reactor, self._timeouts = reactor, timeouts
-        self._application = application
-        self._gone = gone
+        self._application, self._gone = application, gone
         self._wire = wire or Http1Server()
         self._stream: Stream = cast(Stream, None)  # from connectionMade on
         self._state = OPEN
@@ -78,17 +74,13 @@ class HttpConnection(Protocol):
         self._sending = False  # the response is not complete
         self._head_sent = False
         self._expecting = False  # the client waits for a 100, so its silence is none
-        self._draining = False
-        self._retired = False
-        self._dispatching = False
+        self._draining = self._retired = self._dispatching = False
         self._paused = False  # reading, by the sink
         self._stuffed = False  # reading, by too much that was pipelined
         self._full = False  # the client does not read
         self._corked: list[bytes] | None = None
-        self._read_ended = False
-        self._write_ended = False
-        self._discarded = 0
-        self._late = b""
+        self._read_ended = self._write_ended = False
+        self._discarded, self._late = 0, b""
         self._waiting = ""  # which timeout runs
         self._deadline = Deadline(reactor, self._too_late)
         self._pump: Pump | None = None
@@ -104,10 +96,7 @@ class HttpConnection(Protocol):
             self._write(self._wire.send(head))
             self._settle()
             return
-        if self._receiving or self._draining or self._retired:
-            self._wire.close_after_response()
-        self._expecting = False
-        self._head_sent = True
+        self._final_head()
         self._write(self._wire.send(head))
 
     def send_body(self, data: bytes) -> None:
@@ -115,23 +104,26 @@ class HttpConnection(Protocol):
         if self._state == OPEN:
             self._write(self._wire.send(BodyPart(data=data)))
 
-    def end(self, trailers: Headers = NO_TRAILERS) -> None:
+    def end(self, trailers: Headers = NO_FIELDS) -> None:
         """The response is complete. If the request is not, the rest of it is read and thrown away."""
         if self._state != OPEN:
             return
         self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
         self._ended()
 
-    def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_TRAILERS) -> None:
+    def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_FIELDS) -> None:
         """Send a whole final response, in one write: as L{send_head}, L{send_body} and L{end}."""
         if self._state != OPEN:
             return
+        self._final_head()
+        self._write(self._wire.send_whole(head, content, trailers))
+        self._ended()
+
+    def _final_head(self) -> None:
         if self._receiving or self._draining or self._retired:
             self._wire.close_after_response()
         self._expecting = False
         self._head_sent = True
-        self._write(self._wire.send_whole(head, content, trailers))
-        self._ended()
 
     def _ended(self) -> None:
         self.uncork()  # before a next request is looked at: only a client that reads is given more
