@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from lanrelay.addresses import host_name, is_loopback, parse_ip
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, NameDenied, StartError
@@ -21,6 +23,8 @@ class ForwardProxyService(ListenerService):
     @ivar credentials: C{None} where anybody may use it.
     @ivar parent: the proxy to go through, if any.
     """
+
+    eager: ClassVar[bool] = True
 
     def __init__(self, environment: Environment, config: model.ForwardProxy) -> None:
         super().__init__(environment, config)
