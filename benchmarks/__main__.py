@@ -43,8 +43,6 @@ def main() -> int:
         Path(made).chmod(0o755)
         try:
             origins = Origins(Path(made) / "origins", peers)
-            if not options.asleep:
-                origins.keep_awake()
             if options.profile:
                 text = profile.page(
                     chosen, origins, Path(made), options.share, lambda text: print(text, flush=True)
@@ -106,7 +104,6 @@ def _options() -> argparse.Namespace:
         "--profile", action="store_true", help="instead write PROFILE.md: where the relay's time goes"
     )
     parser.add_argument("--install", action="store_true", help="what Debian has and is missing, as root")
-    parser.add_argument("--asleep", action="store_true", help="do not keep the load's core awake")
     parser.add_argument("--list", action="store_true", help="the workloads")
     folder = environment.CHECKOUT / ".venv-benchmarks"
     parser.add_argument("--environment", type=Path, default=folder, help="where Python environments are made")

@@ -4,8 +4,7 @@
    origin source PORT          reads "N\n", sends N bytes and the end
    origin sink PORT            takes an HTTP upload of any length, and answers when all of it is here
    origin http PORT            answers any request with 1 KB and the request's X-Request-Id; an Upgrade becomes an echo
-   origin events PORT PERIOD   streams an event every PERIOD milliseconds, with its number and when it was sent
-   origin awake                keeps this core from sleeping, and stands back for all else */
+   origin events PORT PERIOD   streams an event every PERIOD milliseconds, with its number and when it was sent */
 #include "common.h"
 
 enum { PREPARING, RUNNING, ENDING };
@@ -203,12 +202,6 @@ int main(int count, char **word) {
     signal(SIGPIPE, SIG_IGN);
     poller = epoll_create1(0);
     memset(block, 'x', sizeof block);
-    if (count == 2 && !strcmp(word[1], "awake")) {
-        nice(19); /* its time is counted apart from that of others */
-        struct sched_param none = {0};
-        if (sched_setscheduler(0, SCHED_IDLE, &none)) die("sched_setscheduler");
-        for (;;) __asm__ volatile("");
-    }
     if (count >= 3)
         for (int kind = 0; kind <= EVENTS; kind++)
             if (!strcmp(word[1], kinds[kind])) serve(kind, atoi(word[2]), count > 3 ? atoi(word[3]) : 1000);

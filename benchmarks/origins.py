@@ -53,7 +53,6 @@ class Origins:
         self.both = folder / "certificate-and-key.pem"  # as HAProxy and socat want it
         self.both.write_bytes(issued.cert.read_bytes() + issued.key.read_bytes())
         self._running: dict[str, tuple[int, Program]] = {}
-        self._awake: Program | None = None
 
     def port(self, kind: str) -> int:
         """Where C{echo}, C{source}, C{sink}, C{http}, C{events}, C{ticks}, C{silence} or C{https} listens."""
@@ -76,19 +75,6 @@ class Origins:
     def cpu(self) -> float:
         """Seconds that all of them took."""
         return sum(origin.cpu() for _, origin in self._running.values())
-
-    def keep_awake(self) -> None:
-        """
-        A core that sleeps between two requests costs the relay the waking of it, which in a virtual machine
-        is an exit to the host: the slower a relay, the more. So the load's core never sleeps.
-        """
-        self._awake = Program([self._origin, "awake"], self.folder / "awake", core=LOAD_CORE)
-
-    def stop(self) -> None:
-        for _, origin in self._running.values():
-            origin.stop()
-        if self._awake is not None:
-            self._awake.stop()
 
     def _https(self, folder: Path, port: int) -> Program:
         files = folder / "files"
