@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -211,16 +212,22 @@ def held(command: Sequence[object], folder: Path) -> Iterator[None]:
         cwd=folder,
         env=plain_environment(),
     )
+    too_long = threading.Timer(PATIENCE, process.kill)
+    too_long.start()
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
+        too_long.cancel()
         if line.strip() != "held":
             raise Failed(f"connections could not be held: {line}{process.communicate()[1][-500:]}")
         yield
         _said(*process.communicate("", timeout=30))
+    except subprocess.TimeoutExpired:
+        raise Failed("held connections do not end") from None
     finally:
+        too_long.cancel()
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def _said(output: str, errors: str) -> Result:

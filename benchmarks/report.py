@@ -18,8 +18,8 @@ UNFAIR = """\
 * Everything runs on one machine over loopback. A send includes much of the receiver's work in the kernel, and
   no network card is served. Where the load's core is nearly full, the relay waits for work and finds less of
   it at a time; the tables say how full it was.
-* Where the load's core has slept, who sends to it pays for waking it, in a virtual machine above all. A slower
-  relay pays that more often.
+* Where the load's core has slept, who sends to it pays for waking it, in a virtual machine above all. A
+  slower relay pays that more often.
 * No two HTTP requests are alike: path and X-Request-Id change each time. The other seven fields do not, and
   what remembers them gains by that, as it does with a real client on a kept connection.
 * Memory is what a process has written to and shares with nobody. The kernel's socket buffers are not in it.
