@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.errors import RelayError, StreamError, StreamTimeout
 from lanrelay.observe.session import Session
+from lanrelay.transport.splice import SharedPipe
 from lanrelay.transport.stream import Stream, hand_over
 
 
@@ -85,7 +86,7 @@ class Pump:
     )
 
     def __init__(self, reactor: Any, session: Session, limits: PumpLimits) -> None:
-        self.done: Deferred[None] = Deferred(lambda _: self.abort())
+        self.done: Deferred[None] = Deferred(self._cancelled)
         self._reactor = reactor
         self._session = session
         self._limits = limits
@@ -106,6 +107,9 @@ class Pump:
                 self._session.failed(error, by="relay")
             self._session.ended_by = self._session.ended_by or "relay"
         self._reset()
+
+    def _cancelled(self, done: Deferred[None]) -> None:
+        self.abort()
 
     # what the ends tell -----------------------------------------------------------------------------
 
@@ -233,8 +237,8 @@ class Pump:
             self.abort(StreamTimeout(f"no byte for {limit:g} s"))
 
 
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class _End(Protocol):
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class _End:
     """
     One side of a pump: hears its own stream, and is the producer of the other one.
 
@@ -257,7 +261,13 @@ class _End(Protocol):
         self.paused = self.read_ended = self.write_ended = False
         self.lost: Failure | None = None
 
-    # as a protocol
+    # as a protocol; not Twisted's, for whose dictionary an idle pair would pay 200 bytes
+
+    def makeConnection(self, transport: object) -> None:
+        """The pump knows the streams already."""
+
+    def connectionMade(self) -> None:
+        """Part of C{IProtocol}; nobody calls it."""
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         if self.pump._closing or self.read_ended:
@@ -273,6 +283,18 @@ class _End(Protocol):
     def view_received(self, view: memoryview) -> None:
         """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} read, in its own buffer."""
         self.dataReceived(bytes(view) if self.copies else view)
+
+    @property
+    def takes_pipes(self) -> bool:
+        """Whether L{pipe_received} may be called, instead of L{view_received}."""
+        return hasattr(self.other.stream, "write_pipe")
+
+    def pipe_received(self, pipe: SharedPipe) -> None:
+        """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} has spliced."""
+        if self.pump._closing or self.read_ended:
+            return
+        self.pump._moved(self, pipe.held)
+        self.other.stream.write_pipe(pipe)  # type: ignore[attr-defined]
 
     def readConnectionLost(self) -> None:
         if self.pump._closing or self.read_ended:

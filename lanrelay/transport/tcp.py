@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lanrelay.transport.splice import SharedPipe, discard, shared_pipe, unable
 from lanrelay.transport.stream import Parked
 
 # All streams read into one buffer. A pump sends from there, and nothing is copied but the rest of a short
@@ -52,7 +53,8 @@ class TcpStream:
     nothing waiting takes effect, and tells so, at once.
 
     A protocol that has a method C{view_received(view)} is given a view of the shared buffer instead of
-    C{dataReceived}'s bytes, valid until that call returns, and of C{lent_at_most} bytes if it has that.
+    C{dataReceived}'s bytes, valid until that call returns, and of C{lent_at_most} bytes if it has that. One
+    with C{takes_pipes} gets a L{SharedPipe} in C{pipe_received} where much comes; it has to be empty then.
 
     @ivar disconnected: C{connectionLost} was told.
     """
@@ -106,9 +108,7 @@ class TcpStream:
         self._reading = False  # not paused
         self._watched = self._writing = False  # registered with the reactor
         self._fresh = fresh
-        self._most = (
-            _PORTION  # bytes that one read takes; twice as many after a full one, where they are lent
-        )
+        self._most = _PORTION  # bytes of one read; twice as many after a full one, where they are lent
         self._closing = self._half_closing = self._write_ended = False
         self._aborting = False
         self._broken = False  # a send failed; the reactor's next turn tells
@@ -187,6 +187,18 @@ class TcpStream:
             self._broken = error.errno not in _LATER
         if sent != len(data):
             self._unsent = bytearray(memoryview(data)[sent:])  # never a view: the buffer is another's soon
+            self._wait_for_room()
+
+    def write_pipe(self, pipe: SharedPipe) -> None:
+        """L{write} what C{pipe} holds; it is empty afterwards."""
+        if self._unsent is not None or self._write_ended or self._aborting or self.disconnected:
+            self.write(pipe.rest())
+            return
+        try:
+            pipe.send(self._socket.fileno())
+        except OSError as error:
+            self._broken = not (error.errno in _LATER or unable(error))  # as in `write`
+            self._unsent = bytearray(pipe.rest())
             self._wait_for_room()
 
     def writeSequence(self, data: Any) -> None:
@@ -320,19 +332,16 @@ class TcpStream:
     def doRead(self) -> Exception | None:  # type: ignore[override]
         if not self._reading:
             return None  # paused by what came before in the same turn
+        if self._most == _ALL and getattr(self._protocol, "takes_pipes", False):
+            pipe = shared_pipe()
+            if pipe is not None:
+                return self._read_pipe(pipe)
         try:
             count = self._socket.recv_into(_SHARED, self._most)
         except OSError as error:
             return None if error.errno in _LATER else CONNECTION_LOST
         if count == 0:
-            if self._broken:
-                return CONNECTION_LOST
-            self._stop_reading()
-            if IHalfCloseableProtocol.providedBy(self._protocol):
-                self._tell(self._protocol.readConnectionLost)
-            else:
-                self.connectionLost(_DONE)
-            return None
+            return self._read_the_end()
         lent_at_most = self._lent_at_most
         if not lent_at_most:
             self._protocol.dataReceived(_SHARED[:count].tobytes())
@@ -340,6 +349,33 @@ class TcpStream:
             if count == self._most < lent_at_most:
                 self._most *= 2
             self._protocol.view_received(_SHARED[:count])
+        return None
+
+    def _read_the_end(self) -> Exception | None:
+        if self._broken:
+            return CONNECTION_LOST
+        self._stop_reading()
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._tell(self._protocol.readConnectionLost)
+        else:
+            self.connectionLost(_DONE)
+        return None
+
+    def _read_pipe(self, pipe: SharedPipe) -> Exception | None:
+        """Where several reads in a row were full, so that a copy would be large."""
+        try:
+            count = pipe.fill(self._socket.fileno())
+        except OSError as error:
+            return None if error.errno in _LATER or unable(error) else CONNECTION_LOST
+        if count == 0:
+            return self._read_the_end()
+        if count < _PORTION:
+            self._most = _PORTION  # for little a copy costs less
+        try:
+            self._protocol.pipe_received(pipe)
+        finally:
+            if pipe.held:
+                discard(pipe)
         return None
 
     def readConnectionLost(self, reason: Failure) -> None:
