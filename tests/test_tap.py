@@ -8,8 +8,10 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import twisted.internet
 from twisted.application.service import IServiceMaker
 from twisted.logger import FilteringLogObserver, Logger, LogLevel, LogLevelFilterPredicate, LogPublisher
 from twisted.plugin import getPlugins
@@ -17,13 +19,35 @@ from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
-from lanrelay.tap import Options, choose_log, makeService
+from lanrelay.tap import Options, _install_reactor, choose_log, makeService
 
 
 class PluginTests(SynchronousTestCase):
     def test_twisted_finds_it(self) -> None:
         (ours,) = [plugin for plugin in getPlugins(IServiceMaker) if plugin.tapname == "lanrelay"]
         self.assertIs(ours.options, Options)
+
+
+class ReactorTests(SynchronousTestCase):
+    def installed(self, platform: str) -> list[str]:
+        """What is installed where Twisted has no reactor yet."""
+        chosen: list[str] = []
+        for name in ("kqreactor", "default"):
+            module = ModuleType(f"twisted.internet.{name}")
+            module.install = lambda name=name: chosen.append(name)  # type: ignore[attr-defined]
+            if not hasattr(twisted.internet, name):
+                setattr(twisted.internet, name, None)
+                self.addCleanup(delattr, twisted.internet, name)
+            self.patch(twisted.internet, name, module)
+        self.patch(sys, "platform", platform)
+        _install_reactor()
+        return chosen
+
+    def test_kqueue_on_macos(self) -> None:
+        self.assertEqual(self.installed("darwin"), ["kqreactor"])
+
+    def test_elsewhere_twisted_s_default(self) -> None:
+        self.assertEqual(self.installed("linux"), ["default"])
 
 
 class RefusalTests(SynchronousTestCase):

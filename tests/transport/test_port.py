@@ -71,6 +71,22 @@ class PortTestCase(BindTestCase):
 
 
 class AcceptTests(PortTestCase):
+    def test_what_waited_before_the_port_was_started_is_tuned_as_what_comes_later(self) -> None:
+        """On Linux the latter inherit it."""
+        self.connect(2)
+        port = self.port()
+        port.start()
+        port.doRead()
+        self.connect(2)
+        port.doRead()
+        self.assertEqual(len(self.streams), 4)
+        for stream in self.streams:
+            handle = stream.getHandle()  # type: ignore[attr-defined]
+            self.assertTrue(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            self.assertTrue(handle.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                self.assertEqual(handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 30)
+
     def test_a_stream_comes_parked_paused_and_tuned(self) -> None:
         port = self.port()
         self.assertFalse(self.reads(port))
