@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from benchmarks.peers import Start
 from benchmarks.workloads import OURS, Goal, Workload
 
 DIRECT = "without a relay"
+FAULTS = (Missing, Failed, OSError, subprocess.SubprocessError)  # of a program; the others go on
 HELD = 1000
 
 
@@ -109,7 +111,7 @@ def run(
             for name in names[first:] + names[:first]:
                 try:
                     row.figures.setdefault(name, []).append(_believable(workload, turns[name]()))
-                except (Missing, Failed, OSError) as error:
+                except FAULTS as error:
                     _leave_out(row, name, error, say)
                     del turns[name]
     if workload.measure == "added":
@@ -146,7 +148,7 @@ def _side_by_side(
             stack.callback(program.stop)
             program.listening(port)
             workload.run(origins, program, port, 0.1 * share)
-        except (Missing, Failed, OSError) as error:
+        except FAULTS as error:
             _leave_out(row, name, error, say)
         else:
             turns[name] = lambda program=program, port=port: _once(  # type: ignore[misc]
