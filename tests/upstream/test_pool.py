@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.config import model
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.origin import OriginConnection
-from lanrelay.upstream.pool import FRESH, Pool
+from lanrelay.upstream.pool import Pool
 from tests.support.memory import MemoryStream
 
 
@@ -102,7 +102,6 @@ class PoolTests(SynchronousTestCase):
         ours.setblocking(False)
         stream.getHandle = lambda: ours  # type: ignore[attr-defined]
         theirs.send(b"HTTP/1.1 200 OK\r\n")
-        self.clock.advance(FRESH)
         self.assertIsNot(self.pool.take(), connection)
         self.assertIsNone(self.pool.take())
         self.assertTrue(quiet.connected)
@@ -110,7 +109,6 @@ class PoolTests(SynchronousTestCase):
         self.assertIs(self.pool.take(), connection)
         self.pool.put(connection)
         theirs.close()
-        self.clock.advance(FRESH)
         self.assertIsNone(self.pool.take())
         connection.close()
         self.assertEqual(self.upstream.open, 1)
