@@ -241,7 +241,7 @@ class ProxyRoute:
 
     def plain_request(self, method: bytes, target: bytes, index: dict[bytes, Field]) -> bytes | None:
         """As L{request_head}, but encoded, for a plain request; C{None} if there is more to be done to it."""
-        if target.startswith(b"/.well-known/"):
+        if b"/.well-known/" in target:
             return None
         if self.rewrites_oauth:
             kind = index.get(b"content-type")

@@ -64,7 +64,7 @@ class StraightConnection(HttpConnection):
             self._state == OPEN
             and self.head is None
             and not (self._sending or self._full or self.leaving or self._dispatching)
-            and not self._wire.head_begun
+            and self._wire.untouched
         )
 
     @property

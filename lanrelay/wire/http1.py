@@ -67,6 +67,11 @@ class Http1Server(MessageReader):
         """The request was received to its end."""
         return self.request is not None and self._reading in (Reading.COMPLETE, Reading.SWITCHED)
 
+    @property
+    def untouched(self) -> bool:
+        """Nothing of the next request has come, not even the empty line that may stand before it."""
+        return not (self._held or self._empty_line_skipped)
+
     def start_next_cycle(self) -> list[Event]:
         """
         Go on with what came behind the last request; may hold a whole next one.

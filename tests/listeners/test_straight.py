@@ -204,6 +204,17 @@ class StraightTests(StraightTestCase):
         ):
             self.same(*steps, took=False, **keys)
 
+    def test_an_empty_line_after_each_request(self) -> None:
+        for request in (POST, GET):
+            self.same(*[("ask", request), ("answer", OK), ("ask", b"\r\n")] * 3, ("ask", GET), ("answer", OK))
+
+    def test_a_document_of_a_login_behind_the_path_of_its_issuer(self) -> None:
+        document = b'{"issuer": "http://nas.lan/realm"}'
+        answer = with_field(OK, b"Content-Type: application/json").replace(b": 2\r", b": 34\r")
+        ask = ("ask", GET.replace(b"/a?secret=1", b"/realm/.well-known/openid-configuration"))
+        story = self.same(ask, ("answer", answer[:-2] + document), took=False)[0]
+        self.assertIn(b"http://localhost:8080/realm", story[-1][1][0][0])
+
     def test_a_bug_ends_the_session(self) -> None:
         self.origin = self.asked(GET)
         self.origin.receive(OK)
