@@ -271,6 +271,14 @@ class Exchange:
         connection.end(trailers)
 
     def response_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
+        try:
+            self._all_received(head, content, trailers)
+        except Exception:
+            if self._over:
+                raise
+            self.failed_by(Failure())  # the connection, which is idle by now, cannot tell us by its end
+
+    def _all_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
         changed = self._final_head(head)
         if changed is None:
             return
@@ -373,14 +381,14 @@ class Exchange:
         session = self.session
         session.address = origin.address
         session.phase = "response" if self._bodyless else "request"
-        if self._full:
-            origin.pause_reading()
         origin.start(
             self._way.request_head(self, origin),
             self,
             whole=self._bodyless,
             content_follows=bool(self._held) or self.connection.content_at_hand,
         )
+        if self._full and self.origin is origin:
+            origin.pause_reading()
         if self._bodyless or self.origin is not origin:
             return
         held, self._held = self._held, []

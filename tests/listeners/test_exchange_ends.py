@@ -89,6 +89,17 @@ class EndTests(ExchangeTestCase):
 
 
 class FailureTests(ExchangeTestCase):
+    def test_a_bug_with_an_answer_in_one_piece_ends_the_session(self) -> None:
+        origin = self.asked(GET)
+        self.service.routes[0].response_head = None  # type: ignore[method-assign, assignment]
+        origin.receive(OK)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+        self.assertIn(b"502 Bad Gateway", self.client.take())
+        self.assertFalse(origin.connected)
+        self.assertEqual(self.session.status, 502)
+        self.client.lose()
+        self.assertAllOver()
+
     def failing(self, error: Exception, request: bytes = GET) -> bytes:
         self.serve(retry=model.Retry(duration=0, backoff=0.1))
         self.client.receive(request)
