@@ -35,7 +35,10 @@ def quicken(reactor: Any) -> None:
     """
     epoll = sys.modules.get("twisted.internet.epollreactor")
     if epoll is not None and type(reactor) is epoll.EPollReactor:
-        reactor.doIteration = _turn_of(reactor)
+        try:
+            reactor.doIteration = _turn_of(reactor)
+        except AttributeError:
+            pass  # another Twisted than those we know, with other insides
 
 
 def _turn_of(reactor: Any) -> Callable[[float | None], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
@@ -227,6 +228,26 @@ class TurnTests(SynchronousTestCase):
         peer.sendall(b"x")
         self.turn()
         self.assertEqual(served, ["read"])
+
+    def test_another_twisted_keeps_its_own_turn(self) -> None:
+        for name in ("_poller", "_selectables", "_doReadOrWrite"):
+            reactor: Any = EPollReactor()
+            for reader in list(reactor._internalReaders):
+                reader.connectionLost(connectionDone)
+            reactor._poller.close()
+            before = reactor.doIteration
+            with patch.object(EPollReactor, "__getattribute__", _without(name)):
+                quicken(reactor)
+            self.assertEqual(reactor.doIteration, before, name)
+
+
+def _without(missing: str) -> Callable[[Any, str], Any]:
+    def get(self: Any, name: str) -> Any:
+        if name == missing:
+            raise AttributeError(name)
+        return object.__getattribute__(self, name)
+
+    return get
 
 
 class OtherReactorTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
+from lanrelay.transport import stream as stream_module
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.pool import Pool
@@ -113,6 +114,10 @@ class PoolTests(SynchronousTestCase):
         connection.close()
         self.assertEqual(self.upstream.open, 1)
         self.pool.close()
+
+    def test_where_python_has_no_poll_it_is_looked_at_as_well(self) -> None:
+        self.patch(stream_module, "_look", None)
+        self.test_one_that_has_said_something_unread_is_passed_over()
 
     def test_one_in_use_that_breaks_is_counted_out(self) -> None:
         _, stream = self.adopted()
