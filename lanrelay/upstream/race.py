@@ -133,6 +133,7 @@ class Race:
     """
 
     __slots__ = (
+        "_beginning",
         "_connect",
         "_delay",
         "_over",
@@ -155,6 +156,7 @@ class Race:
         self._timer: Any = None
         self._result: Deferred[Stream] = Deferred(self._end)
         self._over = False
+        self._beginning = False
         self.pending: list[Attempt] = []
         self.failures: list[DialError] = []
         self.winner: SocketAddress | None = None
@@ -167,6 +169,19 @@ class Race:
         return self._result
 
     def _next(self) -> None:
+        """Begin with the next address; never within itself: a name may have hundreds that fail at once."""
+        if self._beginning:
+            return
+        self._beginning = True
+        try:
+            failed = -1
+            while self._waiting and failed != len(self.failures):
+                failed = len(self.failures)
+                self._begin()
+        finally:
+            self._beginning = False
+
+    def _begin(self) -> None:
         self._stop_timer()
         attempt = Attempt(self._waiting.pop(0), self._reactor.seconds())
         self.pending.append(attempt)

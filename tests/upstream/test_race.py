@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.error import ConnectError, UserError, getConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.task import Clock
@@ -84,6 +84,19 @@ class RaceTests(SynchronousTestCase):
         stream = self.connect.answer("10.0.0.2:443")
         self.assertIs(self.successResultOf(result), stream)
         self.assertEqual(self.connect.cancelled, ["10.0.0.1:443", "10.0.0.3:443"])
+        self.assertNothingLeft()
+
+    def test_hundreds_that_fail_at_once(self) -> None:
+        asked: list[str] = []
+
+        def refuse(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+            asked.append(str(address))
+            return fail(ConnectionRefused("refused"))
+
+        addresses = [at(f"10.0.{number >> 8}.{number & 255}") for number in range(1000)]
+        result = Deferred.fromCoroutine(race(self.clock, addresses, connect=refuse))
+        self.assertEqual(len(self.failureResultOf(result, ConnectionRefused).value.others), 999)
+        self.assertEqual(len(asked), 1000)
         self.assertNothingLeft()
 
     def test_the_next_begins_at_once_when_one_fails(self) -> None:
