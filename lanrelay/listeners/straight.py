@@ -175,7 +175,7 @@ class StraightExchange:
     @ivar request: as it came, with its content from C{content} on.
     """
 
-    __slots__ = ("_connection", "_content", "_origin", "_request", "_session", "_way")
+    __slots__ = ("_became", "_connection", "_content", "_origin", "_request", "_session", "_way")
 
     def __init__(
         self,
@@ -192,6 +192,7 @@ class StraightExchange:
         self._content = content
         self._origin = origin
         self._session = session
+        self._became: RoutedExchange | None = None
 
     def answered(self, data: bytes) -> bool:
         answer = read_plain_answer(data)
@@ -217,10 +218,12 @@ class StraightExchange:
         return True
 
     def general(self) -> RoutedExchange:
-        """From here on it is a L{RoutedExchange}."""
+        """From here on it is a L{RoutedExchange}, always the same."""
+        if self._became is not None:
+            return self._became
         connection, origin, route = self._connection, self._origin, self._way.route
         head = connection.read_again(self._request)
-        exchange = RoutedExchange(
+        exchange = self._became = RoutedExchange(
             connection,
             head,
             self._session,

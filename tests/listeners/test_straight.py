@@ -227,6 +227,21 @@ class StraightTests(StraightTestCase):
         self.assertFalse(self.origin.connected)
         self.assertEqual(len(self.around.ledger), 0)
 
+    def test_a_bug_after_a_stall_ends_the_session_once(self) -> None:
+        self.origin = self.asked(GET)
+        self.origin.receive(OK)
+        self.client.take()
+
+        def write(data: bytes) -> None:
+            self.origin.producer.pauseProducing()
+            raise ZeroDivisionError
+
+        self.patch(self.origin, "write", write)
+        self.client.receive(GET)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIn(b"502 Bad Gateway", self.client.take())
+        self.assertEqual(len(self.around.ledger), 0)
+
     @settings(max_examples=150, deadline=None)
     @given(
         st.lists(
