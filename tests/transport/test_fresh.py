@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.transport.stream import hand_over
 from lanrelay.transport.tcp import TcpStream
-from tests.transport.test_tcp import HalfCloseable
+from tests.support.hearing import HalfCloseable
 
 
 class FreshTests(SynchronousTestCase):

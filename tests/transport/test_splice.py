@@ -17,7 +17,7 @@ from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.splice import SharedPipe
 from lanrelay.transport.stream import hand_over
 from lanrelay.transport.tcp import TcpStream
-from tests.transport.test_tcp import HalfCloseable
+from tests.support.hearing import HalfCloseable
 
 LIMITS = PumpLimits(idle=None, half_closed=60, close=5)
 PORTION, ALL = 65536, 1 << 20

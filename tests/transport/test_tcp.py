@@ -12,17 +12,16 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.pollreactor import PollReactor
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import connectionDone
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
 from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.tcp import TcpStream
 from lanrelay.transport.turn import quicken
+from tests.support.hearing import HalfCloseable, Lent, Listening, Producer
 
 try:
     from twisted.internet.epollreactor import EPollReactor as DefaultReactor
@@ -30,59 +29,6 @@ except ImportError:
     from twisted.internet.kqreactor import KQueueReactor as DefaultReactor  # type: ignore[assignment]
 
 MUCH = bytes(range(256)) * 4096 * 8  # 8 MB: more than two sockets' buffers hold
-
-
-class Listening(Protocol):
-    """Notes what it hears."""
-
-    def __init__(self) -> None:
-        self.heard: list[Any] = []
-        self.received = b""
-        self.on_data: Callable[[bytes], object] = lambda data: None
-
-    def dataReceived(self, data: bytes) -> None:
-        assert isinstance(data, bytes)
-        self.received += data
-        self.on_data(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.heard.append(type(reason.value))
-
-
-@implementer(IHalfCloseableProtocol)
-class HalfCloseable(Listening):
-    def readConnectionLost(self) -> None:
-        self.heard.append("read ended")
-
-    def writeConnectionLost(self) -> None:
-        self.heard.append("write ended")
-
-
-class Lent(HalfCloseable):
-    """Takes views."""
-
-    lent_at_most = 1 << 20
-
-    def view_received(self, view: memoryview) -> None:
-        assert isinstance(view, memoryview)
-        self.received += view
-        self.on_data(view)  # type: ignore[arg-type]
-
-
-class Producer:
-    def __init__(self, heard: list[Any]) -> None:
-        self.heard = heard
-        self.on_resume: Callable[[], object] = lambda: None
-
-    def pauseProducing(self) -> None:
-        self.heard.append("pause")
-
-    def resumeProducing(self) -> None:
-        self.heard.append("resume")
-        self.on_resume()
-
-    def stopProducing(self) -> None:
-        self.heard.append("stop")
 
 
 class StreamCases:

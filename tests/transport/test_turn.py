@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.transport.stream import hand_over
 from lanrelay.transport.tcp import TcpStream
 from lanrelay.transport.turn import quicken
-from tests.transport.test_tcp import HalfCloseable
+from tests.support.hearing import HalfCloseable
 
 try:
     from twisted.internet.epollreactor import EPollReactor
