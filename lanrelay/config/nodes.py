@@ -140,7 +140,7 @@ class _Composer:
             if self._open and isinstance(self._open[-1], Mapping) and self._keys[-1] is None:
                 raise NotYaml(line, column, "found a list or a map as a key, expected text")
             if len(self._open) == MAX_DEPTH:
-                raise NotYaml(line, column, f"found more than {MAX_DEPTH} levels, expected fewer")
+                raise NotYaml(line, column, _too_deep())
             self._open.append(node)
             self._keys.append(None)
         if event.anchor is not None:
@@ -190,7 +190,14 @@ class _Composer:
             raise NotYaml(line, column, f"found more than {MAX_NODES} values, expected fewer")
 
 
+def _too_deep() -> str:
+    return f"found more than {MAX_DEPTH} levels, expected fewer"
+
+
 # --- syntax errors ------------------------------------------------------------------------------------
+
+# What a hint looks at of a line: searching takes the square of its length.
+_LINE = 500
 
 _BRACKET = re.compile(r"[:\-,{\[]\s*\[[^\]\s]*\](?=:[0-9])|[:\-,{\[]\s*\[[0-9A-Fa-f:./]*::")
 _REFERENCE = re.compile(r"[{\[].*\$\{")
@@ -202,6 +209,8 @@ def _syntax_error(text: str, error: yaml.YAMLError) -> NotYaml:
     if mark is None:
         return NotYaml(1, 1, "found something that is no YAML")
     problem = getattr(error, "problem", None) or "found something that is no YAML"
+    if "nesting depth" in problem:  # libyaml's own limit, 1000, in newer versions; it reads ahead of us
+        return NotYaml(mark.line + 1, mark.column + 1, _too_deep())
     lines = text.splitlines()
     line = min(mark.line, max(len(lines) - 1, 0))  # an early end is noticed behind the last line
     column = mark.column if line == mark.line else len(lines[line]) if lines else 0
@@ -210,7 +219,7 @@ def _syntax_error(text: str, error: yaml.YAMLError) -> NotYaml:
 
 
 def _hint(line: str, problem: str, context: str) -> str:
-    content = line.split(" #", 1)[0]
+    content = line[:_LINE].split(" #", 1)[0]
     if line.lstrip(" ").startswith("\t"):
         return "; lines are indented with spaces, not with tabs"
     if _BRACKET.search(content):

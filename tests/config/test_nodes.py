@@ -93,6 +93,11 @@ class ComposeTests(SynchronousTestCase):
         self.assertIn("levels", self.refusal("[" * 500_000))
         self.assertIn("levels", self.refusal("\n".join(" " * n + "a:" for n in range(900))))
 
+    def test_a_syntax_error_in_a_long_line_is_told_in_time(self) -> None:
+        """What looks for a hint took the square of the line: an hour for half a megabyte."""
+        for text in ("[" * 20 + "@" * 500_000, "a: @" + "[" * 500_000, "a: @" + ":[0" * 200_000):
+            self.assertIn("syntax error", self.refusal(text))
+
     def test_syntax_errors_say_where_and_what_to_quote(self) -> None:
         for text, place, hint in (
             ("x:\n  listen: [::1]:8080\n", "2:12", '"[" needs quotes'),
