@@ -60,6 +60,8 @@ NAMING: Final = frozenset(
         b"www-authenticate",
     }
 )
+# What L{ProxyRoute.plain_request} looks at.
+NOTED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"content-type"})
 _IDENTITY: Final = make_field(b"Accept-Encoding", b"identity")
 _NO_RULES: Final = model.HeaderRules()
 
@@ -106,6 +108,8 @@ class ProxyRoute:
         self._via = make_field(b"Via", via((1, 1), name))
         self._via_old = make_field(b"Via", via(HTTP_1_0, name))
         self._sides = {upstream: _Side(upstream, config) for upstream in self.group.members}
+        host = self._sides[self.group.members[0]].host
+        self._host_line = b"" if host is None else host[3]
         self._places: dict[tuple[Upstream, bytes], Places | None] = {}
 
     def matches(self, path: bytes) -> bool:
@@ -229,41 +233,44 @@ class ProxyRoute:
 
     @property
     def is_straight(self) -> bool:
-        """What L{plain_request} and L{mark_answer} do is all that is done here to a plain message."""
+        """What L{plain_request} and L{plain_answer} do is all that is done here to a plain message."""
         return (
             self._plain_requests
             and not self.path
             and self.sessions is None
             and self.config.request_headers == self.config.response_headers == _NO_RULES
             and len(self._sides) == 1
-            and all(side.host is not None and not side.path for side in self._sides.values())
+            and bool(self._host_line)
+            and not any(side.path for side in self._sides.values())
         )
 
-    def plain_request(self, method: bytes, target: bytes, index: dict[bytes, Field]) -> bytes | None:
-        """As L{request_head}, but encoded, for a plain request; C{None} if there is more to be done to it."""
+    def plain_request(
+        self, method: bytes, target: bytes, lines: list[bytes], noted: dict[bytes, Field]
+    ) -> bool:
+        """
+        As L{request_head}, for the lines of a plain request, which are changed; C{False}: there is more to be
+        done to it.
+
+        @param noted: of its fields those of L{NOTED}, Host among them.
+        """
         if b"/.well-known/" in target:
-            return None
+            return False
         if self.rewrites_oauth:
-            kind = index.get(b"content-type")
+            kind = noted.get(b"content-type")
             if b"resource=" in target or (kind is not None and kind[2].lower().startswith(FORM)):
-                return None
-        (side,) = self._sides.values()
-        assert side.host is not None
-        index[b"host"] = side.host
-        index[b"via"] = self._via
-        if b"accept-encoding" in index and self._may_be_event_stream(method, index):
-            index[b"accept-encoding"] = _IDENTITY
-        return b"%b %b HTTP/1.1\r\n%b\r\n\r\n" % (
-            method,
-            target,
-            b"\r\n".join([field[3] for field in index.values()]),
-        )
+                return False
+        lines[lines.index(noted[b"host"][3])] = self._host_line
+        lines.append(self._via[3])
+        encoding = noted.get(b"accept-encoding")
+        if encoding is not None and self._may_be_event_stream(method, noted):
+            lines[lines.index(encoding[3])] = _IDENTITY[3]
+        return True
 
-    def mark_answer(self, index: dict[bytes, Field]) -> None:
-        """As L{response_head}, for a plain answer."""
-        index[b"via"] = self._via
-        if b"date" not in index:
-            index[b"date"] = date_field(time.time())
+    def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
+        """As L{response_head}, for a plain answer; Date has to be noted."""
+        lines.append(self._via[3])
+        if b"date" not in noted:
+            lines.append(date_field(time.time())[3])
 
     # --- OAuth -------------------------------------------------------------------------------------------
 

@@ -11,32 +11,30 @@ been one from the start.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from twisted.python.failure import Failure
 
 from lanrelay.config import model
 from lanrelay.errors import RelayError
 from lanrelay.listeners.http import OPEN, HttpConnection
-from lanrelay.listeners.route import NAMING, ProxyRoute
+from lanrelay.listeners.route import NAMING, NOTED, ProxyRoute
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.observe.session import Session
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import FORWARDED_NAMES
-from lanrelay.wire.plain import read_plain_answer, read_plain_request
+from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
 
-if TYPE_CHECKING:
-    pass
-
-# Fields that a guard, a rewriting or an exchange would look at.
-_UNUSUAL: Final = (
-    NAMING | FORWARDED_NAMES | {b"origin", b"sec-fetch-site", b"via", b"max-forwards", b"mcp-session-id"}
+_REQUESTS: Final = PlainFields(
+    noted=NOTED,
+    # What a guard, a rewriting or an exchange would look at.
+    unusual=NAMING
+    | FORWARDED_NAMES
+    | {b"origin", b"sec-fetch-site", b"via", b"max-forwards", b"mcp-session-id"},
 )
-_UNUSUAL_IN_ANSWERS: Final = NAMING | {b"via"}
-_line = itemgetter(3)
+_ANSWERS: Final = PlainFields(noted={b"date"}, unusual=NAMING | {b"via"}, dropped={b"keep-alive"})
 
 
 class StraightConnection(HttpConnection):
@@ -44,28 +42,28 @@ class StraightConnection(HttpConnection):
     A client connection whose requests go straight where they can.
 
     @ivar straight: the request that is under way so.
+    @ivar let_in: the last Host that the guard let in on this connection; it would again.
     """
 
     def __init__(self, way: StraightWay, *arguments: Any, **keys: Any) -> None:
         super().__init__(*arguments, **keys)
         self.straight: StraightExchange | None = None
+        self.let_in = b""
         self._way = way
         self._flushing = False  # the client does not read its last answer
 
     def dataReceived(self, data: bytes) -> None:
         if self.straight is not None:
             self.straight.general()  # more came before the answer
-        elif self._is_free() and self._way.begin(self, data):
-            return
-        super().dataReceived(data)
-
-    def _is_free(self) -> bool:
-        return (
+        elif (
             self._state == OPEN
             and self.head is None
-            and not (self._sending or self._full or self.leaving or self._dispatching)
+            and not (self._sending or self._full or self._draining or self._retired or self._dispatching)
             and self._wire.untouched
-        )
+            and self._way.begin(self, data)
+        ):
+            return
+        super().dataReceived(data)
 
     @property
     def leaving(self) -> bool:
@@ -88,8 +86,8 @@ class StraightConnection(HttpConnection):
         if self._full:
             self._flushing = True
             self.pause_reading()  # whoever does not read is given no more
-        else:
-            self._settle()
+        elif self._state == OPEN:
+            self._wait("keepalive", self._timeouts.keepalive)  # nothing came behind the request
 
     def resumeProducing(self) -> None:
         if self._flushing:
@@ -134,35 +132,33 @@ class StraightWay:
 
     def begin(self, connection: StraightConnection, data: bytes) -> bool:
         """Take a request; C{False}: it is none for us, and nothing was done."""
-        request = read_plain_request(data)
+        request = read_plain_request(data, _REQUESTS)
         if request is None:
             return False
-        method, target, index, content = request
-        client, host = connection.client, index.get(b"host")
+        method, target, lines, noted, at = request
+        client, host = connection.client, noted.get(b"host")
         if (
             host is None
             or client is None
-            or client.local not in self._known_hosts.get(host[2], ())
-            or not _UNUSUAL.isdisjoint(index)
-            or (self._max_body is not None and len(data) - content > self._max_body)
+            or (host[2] != connection.let_in and client.local not in self._known_hosts.get(host[2], ()))
+            or (self._max_body is not None and len(data) - at > self._max_body)
+            or not self.route.plain_request(method, target, lines, noted)
         ):
             return False
-        route = self.route
-        head = route.plain_request(method, target, index)
-        if head is None:
-            return False
-        origin = route.origins.take()
+        origin = self.route.origins.take()
         if origin is None:
             return False
         session = self.ledger.open(self._listener, self._kind, client.name, phase="response")
         session.method = method.decode("ascii")
         session.path = target.partition(b"?")[0].decode("latin-1")
-        session.target, session.address = route.target, origin.address
-        session.received = len(data) - content
-        exchange = StraightExchange(self, connection, data, content, origin, session)
+        session.target, session.address = self.route.target, origin.address
+        session.received = len(data) - at
+        connection.let_in = host[2]
+        exchange = StraightExchange(self, connection, data, at, origin, session)
         connection.begun(exchange)
         try:
-            origin.ask(head + data[content:] if session.received else head, exchange)
+            lines += (b"", data[at:])
+            origin.ask(b"\r\n".join(lines), exchange)
         except Exception:
             exchange.general().failed_by(Failure())
         return True
@@ -195,26 +191,22 @@ class StraightExchange:
         self._became: RoutedExchange | None = None
 
     def answered(self, data: bytes) -> bool:
-        answer = read_plain_answer(data)
+        answer = read_plain_answer(data, _ANSWERS)
         connection, way, session = self._connection, self._way, self._session
         if answer is None or connection.leaving:
             self.general()
             return False
-        status, reason, index, content = answer
-        if not _UNUSUAL_IN_ANSWERS.isdisjoint(index):
-            self.general()
-            return False
-        way.route.mark_answer(index)
-        lines = b"\r\n".join(map(_line, index.values()))
-        session.status = int(status)
+        session.status, lines, noted, at = answer
+        way.route.plain_answer(lines, noted)
         now = session.last_active = way.reactor.seconds()
         session.first_byte = now - session.opened
-        session.sent = len(data) - content
+        session.sent = len(data) - at
         session.phase = "done"
         session.ended_by = "upstream"
         self._origin.free()
         way.ledger.close(session)
-        connection.done(b"HTTP/1.1 %b %b\r\n%b\r\n\r\n%b" % (status, reason, lines, data[content:]))
+        lines += (b"", data[at:])
+        connection.done(b"\r\n".join(lines))
         return True
 
     def general(self) -> RoutedExchange:

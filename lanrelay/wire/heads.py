@@ -34,9 +34,7 @@ _USUAL_FIELD_LINE = re.compile(
 TOKEN_BYTES = frozenset(b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 """What a method, and so a request, can begin with."""
 
-# Lines that come again and again are judged once. Only of fields that are never secret and seldom unique,
-# so that no peer's token stays in memory, and so that it cannot be flooded by what will not come again.
-_REPEATED = frozenset(
+REPEATED = frozenset(
     {
         b"accept",
         b"accept-encoding",
@@ -71,6 +69,11 @@ _REPEATED = frozenset(
         b"x-frame-options",
     }
 )
+"""
+Fields whose lines come again and again, so that they are judged once. Only such as are never secret and
+seldom unique, so that no peer's token stays in memory, and so that it cannot be flooded by what will not come
+again.
+"""
 _CACHE_LINES = 1024
 _CACHE_LENGTH = 256
 _judged: dict[bytes, Field] = {}
@@ -169,24 +172,14 @@ def _parse_fields(lines: list[bytes], limits: Limits) -> Headers:
     if len(lines) - 1 > limits.fields:
         raise RemoteProtocolError(f"more than {limits.fields} fields", 431)
     del lines[0]
-    index = fields_by_name(lines)
-    if len(index) == len(lines):
-        return Headers.of_index(index)
-    return Headers.of([_judged.get(line) or _judge(line) for line in lines])
-
-
-def fields_by_name(lines: list[bytes]) -> dict[bytes, Field]:
-    """
-    The fields of these lines by their lower-case names; of those with one name the last.
-
-    @raise RemoteProtocolError: a line is none of a field.
-    """
     known = _judged.get
     index = {}
     for line in lines:
         field = known(line) or _judge(line)
         index[field[0]] = field
-    return index
+    if len(index) == len(lines):
+        return Headers.of_index(index)
+    return Headers.of([known(line) or _judge(line) for line in lines])
 
 
 def _judge(line: bytes) -> Field:
@@ -203,7 +196,7 @@ def _judge(line: bytes) -> Field:
         value = value.strip(b" \t")
         lower = name.lower()
         field = (lower, name, value, b"%b: %b" % (name, value))
-    if lower in _REPEATED and len(line) <= _CACHE_LENGTH:
+    if lower in REPEATED and len(line) <= _CACHE_LENGTH:
         if len(_judged) >= _CACHE_LINES:
             _judged.clear()
         _judged[line] = field

@@ -7,17 +7,34 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.errors import RemoteProtocolError
+from lanrelay.wire import plain
 from lanrelay.wire.authority import parse_authority
 from lanrelay.wire.events import BodyPart, EndOfMessage, RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers
+from lanrelay.wire.headers import Field, Headers
 from lanrelay.wire.http1 import Http1Client, Http1Server
-from lanrelay.wire.limits import Limits
-from lanrelay.wire.plain import read_plain_answer, read_plain_request
+from lanrelay.wire.limits import LIMITS, Limits
+from lanrelay.wire.plain import PlainFields
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"
 NOT_PASSED_ON = {b"connection", b"keep-alive"}
+
+REQUESTS = PlainFields(noted={b"host"}, unusual={b"via"})
+ANSWERS = PlainFields(noted={b"date"}, unusual={b"via"}, dropped={b"keep-alive"})
+
+
+def read_plain_request(
+    data: bytes, limits: Limits = LIMITS
+) -> tuple[bytes, bytes, list[bytes], dict[bytes, Field], int] | None:
+    return plain.read_plain_request(data, REQUESTS, limits)
+
+
+def read_plain_answer(
+    data: bytes, limits: Limits = LIMITS
+) -> tuple[int, list[bytes], dict[bytes, Field], int] | None:
+    return plain.read_plain_answer(data, ANSWERS, limits)
+
 
 # Pieces that mean something, so that what is put together of them is nearly a message.
 PIECES = st.sampled_from(
@@ -36,8 +53,9 @@ MESSAGES = st.lists(PIECES, max_size=8).map(b"".join) | st.tuples(
 ).map(lambda made: made[0][: made[2]] + b"".join(made[1]) + made[0][made[2] + made[3] :])
 
 
-def kept(headers: Headers) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name.lower() not in NOT_PASSED_ON]
+def kept(head: RequestHead | ResponseHead) -> list[bytes]:
+    """Its field lines that go on."""
+    return [b"%b: %b" % field for field in head.headers if field[0].lower() not in NOT_PASSED_ON]
 
 
 class PlainTests(SynchronousTestCase):
@@ -48,11 +66,11 @@ class PlainTests(SynchronousTestCase):
     @example(GET.replace(b"\r\n\r\n", b"\r\nConnection: Keep-Alive\r\n\r\n"))
     def test_a_request_is_read_as_in_general(self, data: bytes) -> None:
         plain = read_plain_request(data)
-        if plain is None or b"host" not in plain[2]:
+        if plain is None or b"host" not in plain[3]:
             return
-        method, target, index, content = plain
+        method, target, lines, noted, content = plain
         try:
-            parse_authority(index[b"host"][2])
+            parse_authority(noted[b"host"][2])
         except ValueError:  # not judged there; whoever goes straight takes the Hosts that were let in before
             self.assertRaises(RemoteProtocolError, Http1Server().receive, data)
             return
@@ -60,7 +78,9 @@ class PlainTests(SynchronousTestCase):
         head = events[0]
         assert isinstance(head, RequestHead)
         self.assertEqual((head.method, head.target), (method, target))
-        self.assertEqual(kept(head.headers), list(Headers.of_index(index)))
+        self.assertEqual(lines[0], b"%b %b HTTP/1.1" % (method, target))
+        self.assertEqual(kept(head), lines[1:])
+        self.assertEqual(noted[b"host"][2], head.headers.get(b"host"))
         self.assertEqual(b"".join(e.data for e in events if isinstance(e, BodyPart)), data[content:])
         self.assertEqual(events[-1], EndOfMessage())
 
@@ -70,16 +90,15 @@ class PlainTests(SynchronousTestCase):
         plain = read_plain_answer(data)
         if plain is None:
             return
-        status, reason, index, content = plain
+        status, lines, noted, content = plain
         client = Http1Client()
         client.send_whole(RequestHead(method=b"GET", target=b"/", headers=Headers([(b"Host", b"a")])))
         events = client.receive(data)
         head = events[0]
         assert isinstance(head, ResponseHead)
-        self.assertEqual((head.status, head.reason), (int(status), reason))
-        self.assertEqual(
-            kept(head.headers), [pair for pair in Headers.of_index(index) if pair[0].lower() != b"keep-alive"]
-        )
+        self.assertEqual((head.status, lines[0]), (status, b"HTTP/1.1 %d %b" % (status, head.reason)))
+        self.assertEqual(kept(head), lines[1:])
+        self.assertEqual(b"date" in noted, b"date" in head.headers)
         self.assertEqual(b"".join(e.data for e in events if isinstance(e, BodyPart)), data[content:])
         self.assertEqual(events[-1], EndOfMessage())
         self.assertTrue(client.reusable)
@@ -100,6 +119,15 @@ class PlainTests(SynchronousTestCase):
             *(with_field(GET, b"Connection: close"), with_field(GET, b"Connection: keep-alive, x")),
             *(with_field(GET, b"Host: b"), with_field(GET, b"Upgrade: x"), with_field(GET, b"TE: trailers")),
             *(with_field(POST, b"Expect: 100-continue"), with_field(POST, b"Transfer-Encoding: chunked")),
+            *(
+                with_field(GET, b"Via: x"),
+                with_field(GET, b"X:y"),
+                with_field(GET, b"X:  y"),
+                with_field(GET, b"X: "),
+            ),
+            *(with_field(GET, b"X: a\0"), with_field(GET, b"X: a\rb"), with_field(GET, b"X: a\nb")),
+            *(GET.replace(b"/a?b", b"/a#b"), GET.replace(b"/a?b", b"/a\tb"), GET.replace(b"/a?b", b"/a b")),
+            *(GET.replace(b"/a?b", b"/a\x7f"), GET.replace(b" HTTP", b"  HTTP"), GET.replace(b"GET", b"get")),
             *(with_field(GET, b"a b: c"), with_field(GET, b" c"), with_field(GET, b"Proxy-Authorization: x")),
             *(POST.replace(b"2\r", b"+2\r"), POST.replace(b"2\r", b"2,2\r")),
         ):
@@ -133,3 +161,29 @@ class PlainTests(SynchronousTestCase):
         self.assertEqual(len(Http1Server(exact).receive(GET)), 2)
         self.assertIsNone(read_plain_answer(OK, Limits(fields=0)))
         self.assertIsNone(read_plain_answer(OK, Limits(head=10)))
+
+    def test_fields_that_nobody_looks_at_may_come_twice(self) -> None:
+        twice = b"A: b\r\nAccept-Language: x\r\na: c\r\nAccept-Language: x\r\n\r\n"
+        read = read_plain_request(GET[:-2] + twice)
+        assert read is not None
+        self.assertEqual(b"\r\n".join(read[2][2:]) + b"\r\n\r\n", twice)
+
+    def test_what_is_remembered_has_its_bounds(self) -> None:
+        fields = PlainFields(noted={b"accept"}, unusual=())
+        for number in range(5000):
+            for line in (b"Accept: %d", b"Server: %d", b"X-%d: a", b"Cookie: %d", b"Server: %01000d"):
+                lines = [b"", line % number]
+                noted = fields.sort(lines)
+                self.assertEqual(bool(noted), line.startswith(b"Accept"))
+        kept = [*fields._known, *fields._passing]
+        self.assertLessEqual(len(kept), 1024)
+        self.assertLessEqual(len(fields._names), 1024)
+        self.assertEqual({line.partition(b":")[0] for line in kept}, {b"Accept", b"Server"})
+        self.assertLessEqual(max(map(len, kept)), 256)
+        for number in range(1000):
+            plain.read_plain_answer(OK.replace(b"OK", b"%d" % number), ANSWERS)
+        self.assertLessEqual(len(plain._statuses), 256)
+
+    def test_what_is_remembered_is_the_same(self) -> None:
+        message = GET.replace(b"\r\n\r", b"\r\nServer: a\r\nConnection: keep-alive\r\nX: y\r\n\r")
+        self.assertEqual(read_plain_request(message), read_plain_request(message))
