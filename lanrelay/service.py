@@ -34,7 +34,6 @@ from lanrelay.process import (
 )
 from lanrelay.reload.blueprints import CONTROL, blueprints, logged
 from lanrelay.reload.change import Change, Part, Past
-from lanrelay.reload.watch import FileWatch
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.transport.port import Gate
 from lanrelay.upstream.dial import Dialer
@@ -43,6 +42,7 @@ from lanrelay.upstream.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from lanrelay.admin.control import Command, Json, Tell
+    from lanrelay.reload.watch import FileWatch
 
 VERSION = "0.1.0"
 
@@ -216,6 +216,8 @@ class RelayService(Service):
 
     def watch_file(self) -> None:
         """Reload whenever the configuration file, or one that it includes, has changed."""
+        from lanrelay.reload.watch import FileWatch  # few are asked to
+
         self._watch = FileWatch(self._reactor, self._watched_files, lambda: self.reload("--watch"))
         self._watch.seen()
 

@@ -20,12 +20,11 @@ from lanrelay.policy.rules import ClientRules
 from lanrelay.transport.port import BoundSocket, FamilyMissing, Gate, Port, bind
 from lanrelay.transport.pump import PumpLimits
 from lanrelay.transport.stream import Stream
-from lanrelay.transport.tls import secure_server
-from lanrelay.transport.trust import ServerContext
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.explain import explain
 
 if TYPE_CHECKING:
+    from lanrelay.transport.tls import ServerContext
     from lanrelay.upstream.inheritance import Inheritance
     from lanrelay.wire.proxy_header import Endpoints
 
@@ -142,7 +141,11 @@ class ListenerService(Service):
         self.draining = False
         self._clients = ClientRules(config.clients)
         self._announcers = ClientRules(config.accept_proxy) if config.accept_proxy else None
-        self._tls = ServerContext(config.tls) if config.tls is not None else None
+        self._tls: ServerContext | None = None
+        if config.tls is not None:
+            from lanrelay.transport.tls import ServerContext  # few listeners have TLS
+
+            self._tls = ServerContext(config.tls)
         self._gate = Gate(config.max_connections, environment.room if self.relays else None)
         self._ports: list[Port] = []
         self._connections: set[Connection] = set()
@@ -392,6 +395,8 @@ class ListenerService(Service):
                 self._gate.leave()
                 return
         if self._tls is not None:
+            from lanrelay.transport.tls import secure_server  # loaded with the context
+
             try:
                 stream = await secure_server(reactor, stream, self._tls, timeout=timeouts.handshake)
             except RelayError as error:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from lanrelay.addresses import host_name, is_loopback, parse_ip
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, NameDenied, StartError
 from lanrelay.listeners.base import Environment, ListenerService, explained
 from lanrelay.observe.session import Session
-from lanrelay.policy.credentials import Credentials
 from lanrelay.policy.rules import DestinationRules, Destinations, Permit
 from lanrelay.upstream.dial import Dialed, Target, known_addresses
 from lanrelay.upstream.parent import Parent
 from lanrelay.upstream.resolve import LOCALHOST
+
+if TYPE_CHECKING:
+    from lanrelay.policy.credentials import Credentials
 
 
 class ForwardProxyService(ListenerService):
@@ -31,7 +33,11 @@ class ForwardProxyService(ListenerService):
         self._proxy = config
         self._rules = DestinationRules(config.allow, config.deny)
         self._bypass = Destinations(config.parent_bypass)
-        self.credentials = None if config.auth is None else Credentials(config.auth)
+        self.credentials: Credentials | None = None
+        if config.auth is not None:
+            from lanrelay.policy.credentials import Credentials  # few proxies ask for any
+
+            self.credentials = Credentials(config.auth)
         self.parent = None if config.parent is None else Parent(config.parent)
 
     def leads_to(self) -> str:

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lanrelay.errors import ExchangeError, RelayError
+from lanrelay.listeners.routed_exchange import ANSWER_MAX, INITIALIZE_MAX
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, make_field
@@ -21,17 +22,8 @@ if TYPE_CHECKING:
 SESSIONS_MAX: Final = 256
 """Sessions remembered for each route; the one that was used longest ago is forgotten first."""
 
-INITIALIZE_MAX: Final = 16 * 1024
-"""Bytes of an initialize request that is remembered; SDKs send some 300. So a route keeps 4 MiB at most."""
-
 ID_MAX: Final = 256
 """Bytes of a session id; SDKs make 32 or 36."""
-
-BODY_MAX: Final = 1024 * 1024
-"""Bytes of a request that can be repeated."""
-
-ANSWER_MAX: Final = 256 * 1024
-"""Bytes of what a server says to initialize, or of a 404 that is held while that is tried."""
 
 PATIENCE: Final = 30.0
 """Seconds for both requests of a recovery; the client waits meanwhile."""

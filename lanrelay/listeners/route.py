@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lanrelay.config import model
 from lanrelay.listeners.base import Environment
 from lanrelay.listeners.event_stream import EventStream
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.origins import Origins
-from lanrelay.listeners.recovery import McpSessions
 from lanrelay.listeners.routed_exchange import FORM, RoutedExchange
 from lanrelay.policy.browser import with_cors
 from lanrelay.upstream.balance import UpstreamGroup
@@ -43,6 +42,9 @@ from lanrelay.wire.oauth import (
     with_parameter,
 )
 from lanrelay.wire.rewrite import Places, Site, rewrite_request, rewrite_response
+
+if TYPE_CHECKING:
+    from lanrelay.listeners.recovery import McpSessions
 
 # Fields of a request that do not go on as they came.
 _TOUCHED: Final = FORWARDED_NAMES | {b"host", b"origin"}
@@ -99,7 +101,11 @@ class ProxyRoute:
             self.reactor, self.group, listener.pool, listener.timeouts, inheritance=inheritance
         )
         self.target = self.group.members[0].name
-        self.sessions = McpSessions(self.reactor) if listener.session_recovery else None
+        self.sessions: McpSessions | None = None
+        if listener.session_recovery:
+            from lanrelay.listeners.recovery import McpSessions  # only where it is asked for
+
+            self.sessions = McpSessions(self.reactor)
         self.rewrites_oauth = "oauth" in listener.rewrite
         self._siblings = siblings
         self._listener = listener

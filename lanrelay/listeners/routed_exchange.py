@@ -11,7 +11,6 @@ from twisted.python.failure import Failure
 
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.http import HttpConnection
-from lanrelay.listeners.recovery import ANSWER_MAX, BODY_MAX, INITIALIZE_MAX, McpSession
 from lanrelay.observe.session import Session
 from lanrelay.policy.browser import with_cors
 from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
@@ -19,10 +18,20 @@ from lanrelay.wire.headers import Headers
 from lanrelay.wire.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_document
 
 if TYPE_CHECKING:
+    from lanrelay.listeners.recovery import McpSession
     from lanrelay.listeners.route import ProxyRoute
 
 FORM: Final = b"application/x-www-form-urlencoded"
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
+
+INITIALIZE_MAX: Final = 16 * 1024
+"""Bytes of an initialize request that is remembered; SDKs send some 300. So a route keeps 4 MiB at most."""
+
+BODY_MAX: Final = 1024 * 1024
+"""Bytes of a request that can be repeated."""
+
+ANSWER_MAX: Final = 256 * 1024
+"""Bytes of what a server says to initialize, or of a 404 that is held while that is tried."""
 
 
 class _Whole:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
 from lanrelay.upstream.dial import Dialer
-from lanrelay.upstream.health import HealthCheck
 from lanrelay.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
+    from lanrelay.upstream.health import HealthCheck
     from lanrelay.upstream.inheritance import Inheritance
 
 
@@ -41,6 +41,8 @@ class UpstreamGroup:
             member, check = known or (Upstream(reactor, dialer, one, timeouts, config.health), None)
             self.members.append(member)
             if config.health is not None:
+                from lanrelay.upstream.health import HealthCheck  # few upstreams are checked
+
                 self.checks[member] = check or HealthCheck(reactor, member, config.health)
         self.sleepers: list[Callable[[], None]] = []
         self._turn = 0

@@ -6,15 +6,8 @@ from typing import Any
 
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused
-from lanrelay.listeners.recovery import (
-    ANSWER_MAX,
-    BODY_MAX,
-    ID_MAX,
-    INITIALIZE_MAX,
-    PATIENCE,
-    SESSIONS_MAX,
-    McpSessions,
-)
+from lanrelay.listeners.recovery import ID_MAX, PATIENCE, SESSIONS_MAX, McpSessions
+from lanrelay.listeners.routed_exchange import ANSWER_MAX, BODY_MAX, INITIALIZE_MAX
 from tests.listeners.test_exchange import ExchangeTestCase
 from tests.support.listening import accept
 from tests.support.memory import MemoryStream
