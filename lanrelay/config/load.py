@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -98,10 +99,11 @@ def _content(path: Path) -> str:
         raise nodes.NotYaml(1, 1, f"found no file that can be read: {problem}") from None
     if len(raw) > LIMIT:
         raise nodes.NotYaml(1, 1, f"found more than {LIMIT // 1024} KiB, expected a configuration file")
+    raw = raw.removeprefix(BOM_UTF8)
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode()
     except UnicodeDecodeError as error:
-        before = raw[: error.start].decode("utf-8-sig")
+        before = raw[: error.start].decode()
         line = before.count("\n") + 1
         column = len(before) - (before.rfind("\n") + 1) + 1
         wrong = raw[error.start]
