@@ -24,6 +24,7 @@ def main() -> int:
         return 1
     environment.from_debian(options.install)
     environment.itself(options.environment, "benchmarks")
+    environment.compile_the_relay()
     # From here on what the relay needs is importable.
     from benchmarks import machine, measure, profile, report, rounds
     from benchmarks.origins import Missing, Origins

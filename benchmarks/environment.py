@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import configparser
 import os
 import re
@@ -88,6 +89,15 @@ def itself(folder: Path, module: str) -> None:
     if not python.exists():
         _make(python, needed)
     os.execv(python, [str(python), "-m", module, *sys.argv[1:]])
+
+
+def compile_the_relay() -> None:
+    """
+    Put the relay's bytecode where an installation has it.
+
+    Where C{PYTHONDONTWRITEBYTECODE} is set, each start from a checkout would compile all of it anew.
+    """
+    compileall.compile_dir(CHECKOUT / "lanrelay", quiet=1)
 
 
 def _satisfied(requirement: str) -> bool:
