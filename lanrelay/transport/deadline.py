@@ -43,8 +43,12 @@ class Deadline:
         self._at = None
 
     def stop(self) -> None:
-        """It does not come, and leaves no timer behind; for the end of its owner."""
+        """
+        It does not come, ever, and leaves no timer behind; for the end of its owner, which it lets go: each
+        knows the other, and would wait for the collector of cycles.
+        """
         self._at = None
+        self._expired = _nobody
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -60,3 +64,7 @@ class Deadline:
         else:
             self._at = None
             self._expired()
+
+
+def _nobody() -> None:
+    """Whose owner has gone."""

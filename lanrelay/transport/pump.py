@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
@@ -67,26 +67,27 @@ class Pump:
     client that had ended its side before that is no error, for it has all that it wants: curl closes after
     its FIN, and its kernel resets when more comes.
 
-    @ivar done: fires once, with C{None}, when both streams are gone; never fails by itself. Cancelling it
-        resets both.
+    With the streams all that knows of each other here lets go, so that nothing is left to the collector of
+    cycles: a forwarded connection left it ten objects, a tunnel twenty, and it took 3 and 8 us for each.
     """
 
     __slots__ = (
         "_closing",
+        "_done",
         "_downstream",
         "_first_end",
         "_limits",
         "_open",
+        "_over",
         "_quiet_since",
         "_reactor",
         "_session",
         "_timer",
         "_upstream",
-        "done",
     )
 
     def __init__(self, reactor: Any, session: Session, limits: PumpLimits) -> None:
-        self.done: Deferred[None] = Deferred(self._cancelled)
+        self._done: Deferred[None] | None = None
         self._reactor = reactor
         self._session = session
         self._limits = limits
@@ -95,10 +96,22 @@ class Pump:
         self._downstream.other, self._upstream.other = self._upstream, self._downstream
         self._open = False  # both streams are ours
         self._closing = False  # no more bytes are moved
+        self._over = False  # both streams are gone
         self._first_end: Literal["downstream", "upstream", ""] = ""
         self._quiet_since: float = reactor.seconds()
         self._timer: IDelayedCall | None = None
         session.phase = "tunnel"
+
+    @property
+    def done(self) -> Deferred[None]:
+        """
+        Fires once, with C{None}, when both streams are gone; never fails by itself. Cancelling it resets both.
+        """
+        if self._over:
+            return succeed(None)
+        if self._done is None:
+            self._done = Deferred(self._cancelled)
+        return self._done
 
     def abort(self, error: RelayError | None = None) -> None:
         """Reset both streams at once. C{error} says why in the session; without it no error is noted."""
@@ -139,8 +152,10 @@ class Pump:
         self._check_both_ended()
 
     def _check_both_ended(self) -> None:
+        if self._closing:
+            return
         down, up = self._downstream, self._upstream
-        if self._closing or not (down.read_ended and down.write_ended and up.read_ended and up.write_ended):
+        if not (down.read_ended and down.write_ended and up.read_ended and up.write_ended):
             return
         self._closing = True
         self._session.phase = "done"
@@ -152,9 +167,9 @@ class Pump:
             self._set_timer(self._limits.close, self._reset)
 
     def _lost(self, end: _End, reason: Failure) -> None:
-        other = end.other
-        if not self._open:
+        if not self._open or self._over:
             return  # `_begin` looks at what was lost
+        other = end.other
         if not self._closing:
             self._closing = True
             if isinstance(reason.value, ConnectionDone):
@@ -171,10 +186,13 @@ class Pump:
                 else:
                     self._session.failed(_explain(reason, end), by=end.side)
                 self._reset()
-        if end.lost is not None and other.lost is not None:
+        if end.lost is not None and other.lost is not None and not self._over:
+            self._over = True
             self._set_timer(None)
-            if not self.done.called:
-                self.done.callback(None)
+            del self._downstream, self._upstream, end.other, other.other
+            done, self._done = self._done, None
+            if done is not None:
+                done.callback(None)
 
     # ------------------------------------------------------------------------------------------------
 
@@ -205,6 +223,8 @@ class Pump:
     def _reset(self) -> None:
         self._closing = True
         self._set_timer(None)
+        if self._over:
+            return
         for end in (self._downstream, self._upstream):
             if end.lost is None:
                 end.stream.abortConnection()

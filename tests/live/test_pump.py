@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import socket
 import time
@@ -9,7 +10,7 @@ import time
 from twisted.internet import reactor
 
 from lanrelay.observe.session import Session
-from lanrelay.transport.pump import Pump, PumpLimits, join
+from lanrelay.transport.pump import Pump, PumpLimits, _End, join
 from lanrelay.transport.stream import Stream
 from tests.support.sockets import SocketTestCase, in_thread, pause, receive_all, reset, watch_buffers
 
@@ -108,6 +109,27 @@ class PumpTests(PumpTestCase):
             await pump.done
             side = "downstream" if first == "client" else "upstream"
             self.assertEqual((self.session.phase, self.session.ended_by), ("done", side))
+
+    async def test_nothing_is_left_to_the_collector_of_cycles(self) -> None:
+        def left() -> int:
+            return sum(type(each) in (Pump, _End) for each in gc.get_objects())
+
+        gc.collect()
+        self.addCleanup(gc.enable)
+        gc.disable()
+        before = left()
+        for ended in (socket.socket.close, reset):
+            downstream, client = await self.pair()
+            upstream, server = await self.pair()
+            self.session = Session(id=1, listener="x", kind="x", client="c", started=0, opened=0)
+            done = self.join(downstream, upstream).done
+            del downstream, upstream
+            ended(client)
+            if ended is socket.socket.close:
+                server.close()
+            await done
+            await pause(0.05)
+        self.assertEqual(left(), before)
 
     async def test_a_reset_comes_out_as_a_reset(self) -> None:
         for side in ("downstream", "upstream"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -59,3 +62,18 @@ class DeadlineTests(SynchronousTestCase):
         self.deadline.stop()
         self.deadline.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopped_it_lets_its_owner_go(self) -> None:
+        class Owner:
+            def __init__(self, clock: Clock) -> None:
+                self.deadline = Deadline(clock, self.expired)
+
+            def expired(self) -> None: ...
+
+        owner = Owner(self.clock)
+        gone = weakref.ref(owner)
+        owner.deadline.stop()
+        self.addCleanup(gc.enable)
+        gc.disable()
+        del owner
+        self.assertIsNone(gone())
