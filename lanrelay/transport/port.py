@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from lanrelay.transport.bind import BoundSocket, FamilyMissing, bind, bind_all
 from lanrelay.transport.choice import OWN
+from lanrelay.transport.connect import Socket
 from lanrelay.transport.stream import Parked, Stream, tune
 from lanrelay.transport.tcp import TcpStream
 
@@ -118,6 +119,7 @@ class Port:
         self.bound = bound
         self.gate = gate
         self._accepted = accepted
+        self._family = int(bound.socket.family)
         self._eager = eager
         self._listening = False
         self._pause: IDelayedCall | None = None
@@ -180,7 +182,7 @@ class Port:
                     self._complain("the limit of open files leaves no room for more (ulimit -n)")
                 return True
             try:
-                sock, address = self.bound.socket.accept()
+                sock, address = _accept(self.bound.socket, self._family)
             except BlockingIOError:
                 self._tuned = _INHERITED  # none is left that came before the socket was tuned
                 return True
@@ -193,7 +195,7 @@ class Port:
             self._arrived(sock, address)
         return False
 
-    def _arrived(self, sock: socket.socket, address: Any) -> None:
+    def _arrived(self, sock: socket.SocketType, address: Any) -> None:
         stream: Stream | None = None
         try:
             if not self._tuned:
@@ -230,13 +232,21 @@ class Port:
             self._reactor.addReader(self)
 
 
+def _accept(listening: socket.socket, family: int) -> tuple[Any, Any]:
+    if not OWN:
+        return listening.accept()
+    # As Python's own accept() does it, but for the class around the socket: see C{connect.Socket}.
+    descriptor, address = listening._accept()  # type: ignore[attr-defined]
+    return Socket(family, socket.SOCK_STREAM, 0, descriptor), address
+
+
 _WILDCARDS = ("0.0.0.0", "::")
 
 # The client left while it was in the queue, or the firewall took it (EPERM on Linux).
 _HARMLESS = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EINTR, errno.EPROTO})
 
 
-def adopt(reactor: Any, sock: socket.socket, address: Any, *, fresh: bool = False) -> Stream:
+def adopt(reactor: Any, sock: socket.SocketType, address: Any, *, fresh: bool = False) -> Stream:
     """Make a stream, parked and paused, of a socket that was accepted from C{address}."""
     if OWN:
         return TcpStream(reactor, sock, address, fresh=fresh)

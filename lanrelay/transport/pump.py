@@ -105,7 +105,8 @@ class Pump:
     @property
     def done(self) -> Deferred[None]:
         """
-        Fires once, with C{None}, when both streams are gone; never fails by itself. Cancelling it resets both.
+        Fires once, with C{None}, when both streams are gone; never fails by itself. Cancelling it resets
+        both.
         """
         if self._over:
             return succeed(None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
-from typing import Any
+from typing import Any, Final
 from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IProtocol
@@ -57,7 +57,7 @@ def hand_over(stream: Stream, protocol: IProtocol) -> None:
     parked = stream.protocol
     stream.protocol = protocol
     protocol.makeConnection(stream)  # type: ignore[arg-type]
-    if isinstance(parked, Parked) and parked.lost is not None:
+    if parked is not PARKED and isinstance(parked, Parked) and parked.lost is not None:
         protocol.connectionLost(parked.lost)
 
 
@@ -72,6 +72,10 @@ class Parked(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.lost = reason
+
+
+PARKED: Final = Parked()
+"""Of streams that need none of their own as long as they live."""
 
 
 def tune(transport: Any) -> None:

@@ -23,7 +23,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.transport.splice import SharedPipe, discard, shared_pipe, unable
-from lanrelay.transport.stream import Parked
+from lanrelay.transport.stream import PARKED, Parked
+from lanrelay.transport.turn import FORGET
 
 # All streams read into one buffer. A pump sends from there, and nothing is copied but the rest of a short
 # send. Its reads may be as large as the buffer. The relay's CPU on loopback, in one run, with 64 KiB, 256 KiB
@@ -74,6 +75,7 @@ class TcpStream:
         "_protocol",
         "_pulls",
         "_reactor",
+        "_read_ended",
         "_reading",
         "_socket",
         "_unsent",
@@ -88,16 +90,20 @@ class TcpStream:
     lean = True
     """L{lanrelay.transport.turn} hands out its events: C{doRead} and C{doWrite} look for themselves."""
 
+    lent_at_most = _ALL
+    """What it makes use of in one go, of a buffer that is lent to its producer."""
+
     takes_views = True
     """C{write} takes a C{memoryview} too, and keeps no part of it."""
 
-    def __init__(self, reactor: Any, sock: socket.socket, peer: Any, *, fresh: bool = False) -> None:
+    def __init__(self, reactor: Any, sock: socket.SocketType, peer: Any, *, fresh: bool = False) -> None:
         """
         @param sock: connected; this stream closes it.
         @param peer: its C{getpeername()}.
         @param fresh: something may have come already, so the first C{resumeProducing} looks for it.
         """
-        sock.setblocking(False)
+        if sock.gettimeout() != 0.0:
+            sock.setblocking(False)
         self._reactor = reactor
         self._socket = sock
         self._peer = peer
@@ -109,12 +115,12 @@ class TcpStream:
         self._watched = self._writing = False  # registered with the reactor
         self._fresh = fresh
         self._most = _PORTION  # bytes of one read; twice as many after a full one, where they are lent
-        self._closing = self._half_closing = self._write_ended = False
+        self._closing = self._half_closing = self._write_ended = self._read_ended = False
         self._aborting = False
         self._broken = False  # a send failed; the reactor's next turn tells
         self.disconnected = False
-        self.protocol = Parked()
-        self.protocol.makeConnection(self)
+        self._protocol: Any = PARKED
+        self._lent_at_most = 0
 
     def __repr__(self) -> str:
         return f"<stream with {self._peer or 'a unix socket'!r}>"
@@ -136,7 +142,7 @@ class TcpStream:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def getHandle(self) -> socket.socket:
+    def getHandle(self) -> socket.SocketType:
         """The socket."""
         return self._socket
 
@@ -272,21 +278,27 @@ class TcpStream:
 
     def _end_writing(self) -> None:
         self._write_ended = True
+        if not self._read_ended:
+            self._send_end()
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._tell(self._protocol.writeConnectionLost)
+        if self._read_ended and not self.disconnected:
+            self._send_end()  # most often whoever hears that both sides have ended closes, which says it, too
+
+    def _send_end(self) -> None:
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # the peer has reset it; the next read tells
-        if IHalfCloseableProtocol.providedBy(self._protocol):
-            self._tell(self._protocol.writeConnectionLost)
 
     def loseConnection(self) -> None:
         if self._closing or self.disconnected or self._aborting:
             return
         self._closing = True
-        self.pauseProducing()
         if self._write_ended:
             self.connectionLost(_DONE)
         else:
+            self.pauseProducing()
             self._start_writing()  # even with nothing to write: `connectionLost` comes on the next turn
 
     def abortConnection(self) -> None:
@@ -306,17 +318,26 @@ class TcpStream:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.stopProducing()
-        self._stop_reading()
-        self._stop_writing()
+        self._reading = False
+        if self._watched or self._writing:
+            forget = getattr(self._reactor, FORGET, None)
+            if forget is None:
+                self._stop_reading()
+                self._stop_writing()
+            else:
+                self._watched = self._writing = False
+                forget(self._socket.fileno())
         if self._aborting:
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             except OSError:
                 pass
         self._socket.close()
-        protocol = self.protocol
-        if not isinstance(protocol, Parked):  # which is asked later why it was lost
-            self.protocol = None  # each knows the other: do not wait for the collector of cycles
+        protocol = self._protocol
+        if protocol is PARKED:
+            protocol = self._protocol = Parked()  # one of its own, which is asked later why it was lost
+        elif not isinstance(protocol, Parked):
+            self._protocol = None  # each knows the other: do not wait for the collector of cycles
         protocol.connectionLost(reason)
 
     def _tell(self, event: Any) -> None:
@@ -354,9 +375,13 @@ class TcpStream:
     def _read_the_end(self) -> Exception | None:
         if self._broken:
             return CONNECTION_LOST
-        self._stop_reading()
+        self._reading = False
+        self._read_ended = True
         if IHalfCloseableProtocol.providedBy(self._protocol):
             self._tell(self._protocol.readConnectionLost)
+            # Not before: where this was the second of both ends, it is closed now, and out of epoll's set.
+            if not self._reading:
+                self._stop_reading()
         else:
             self.connectionLost(_DONE)
         return None

@@ -18,6 +18,14 @@ _MOST = (
     128  # events of one turn: so many reads of a megabyte are 30 ms, and the kernel hands them out by turns
 )
 
+FORGET = "lanrelay_forget"
+"""
+Where a reactor has what L{quicken} gives it beside its turn: a function that is told the number of a
+descriptor that is about to be closed, instead of C{removeReader} and C{removeWriter}. Epoll lets go by itself of
+what is closed, if nobody has a copy of it; of streams nobody has. Two calls of the system less for a connection
+that is forwarded, and 6 us of Python.
+"""
+
 _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}
 
 
@@ -36,7 +44,9 @@ def quicken(reactor: Any) -> None:
     epoll = sys.modules.get("twisted.internet.epollreactor")
     if epoll is not None and type(reactor) is epoll.EPollReactor:
         try:
-            reactor.doIteration = _turn_of(reactor)
+            turn, forget = _turn_of(reactor), _forget_of(reactor)
+            reactor.doIteration = turn
+            setattr(reactor, FORGET, forget)
         except AttributeError:
             pass  # another Twisted than those we know, with other insides
 
@@ -65,6 +75,17 @@ def _turn_of(reactor: Any) -> Callable[[float | None], None]:
                 _end(selectable, failure)
 
     return turn
+
+
+def _forget_of(reactor: Any) -> Callable[[int], None]:
+    reads, writes, selectables = reactor._reads, reactor._writes, reactor._selectables
+
+    def forget(number: int) -> None:
+        reads.discard(number)
+        writes.discard(number)
+        selectables.pop(number, None)
+
+    return forget
 
 
 def _end(selectable: Any, failure: Failure) -> None:

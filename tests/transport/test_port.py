@@ -26,11 +26,18 @@ class FaultyListener:
         self.calls = 0
 
     def accept(self) -> Any:
+        self.fail()
+        return self.real.accept()
+
+    def _accept(self) -> Any:
+        self.fail()
+        return self.real._accept()  # type: ignore[attr-defined]
+
+    def fail(self) -> None:
         self.calls += 1
         if self.faults:
             number = self.faults.pop(0)
             raise OSError(number, os.strerror(number))
-        return self.real.accept()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.real, name)

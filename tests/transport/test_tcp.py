@@ -233,6 +233,15 @@ class StreamCases:
 
     # ends
 
+    def test_our_end_after_the_peer_s_is_sent_though_nobody_closes(self: Any) -> None:
+        protocol = self.take()
+        self.peer.shutdown(socket.SHUT_WR)
+        self.until(lambda: protocol.heard)
+        self.stream.loseWriteConnection()
+        self.until(lambda: len(protocol.heard) > 1)
+        self.assertEqual(protocol.heard, ["read ended", "write ended"])
+        self.assertEqual(self.peer.recv(1), b"")
+
     def test_our_end_comes_after_all_that_was_written(self: Any) -> None:
         protocol = self.take()
         self.stream.write(MUCH)
@@ -470,6 +479,16 @@ class QuickTests(OwnTests):
     """On the reactor as the relay has it."""
 
     quick = True
+
+    def test_what_is_closed_is_forgotten(self) -> None:
+        self.take()
+        self.stream.write(MUCH)  # so that it waits for room, too
+        self.assertIn(self.stream, self.reactor.getReaders())
+        self.assertIn(self.stream, self.reactor.getWriters())
+        self.stream.connectionLost(connectionDone)
+        self.assertEqual((self.reactor.getWriters(), self.stream in self.reactor.getReaders()), ([], False))
+        self.assertNotIn(self.stream, self.reactor._selectables.values())
+        self.turn()
 
 
 class OwnOnPollTests(StreamCases, SynchronousTestCase):
