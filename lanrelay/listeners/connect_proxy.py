@@ -22,7 +22,7 @@ from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.observe.session import Session, Side
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
-from lanrelay.upstream.dial import Target
+from lanrelay.upstream.dial import Dialed, Target
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.parent import refused_by_status
 from lanrelay.wire.authority import format_authority, parse_authority
@@ -41,6 +41,7 @@ from lanrelay.wire.target import parse_target
 
 CHALLENGE: Final = b'Basic realm="lanrelay"'
 _GUARD: Final = model.BrowserGuard()
+_ESTABLISHED: Final = ResponseHead(status=200, reason=b"Connection established")
 
 
 class ConnectProxyService(ForwardProxyService):
@@ -229,8 +230,16 @@ class _Tunnel:
     def start(self) -> _Tunnel:
         """Begin to dial; returns itself."""
         self._session.phase = "dial"
-        self._dialing = Deferred.fromCoroutine(self._dial())
-        self._dialing.addErrback(self._not_connected)
+        try:
+            dialed = self._service.dial_at_once(self._target, self._session)
+            if dialed is not None:
+                self._connected(dialed)
+        except Exception:
+            self._not_connected(Failure())
+        else:
+            if dialed is None:
+                self._dialing = Deferred.fromCoroutine(self._dial())
+                self._dialing.addErrback(self._not_connected)
         return self
 
     def client_gone(self, error: RelayError | None) -> None:
@@ -244,13 +253,17 @@ class _Tunnel:
     def resume_sending(self) -> None: ...
 
     async def _dial(self) -> None:
+        self._connected(await self._service.dial(self._target, self._session))
+
+    def _connected(self, dialed: Dialed) -> None:
         connection, session = self._connection, self._session
-        dialed = await self._service.dial(self._target, session)
         session.status = 200
         connection.cork()
-        connection.send_head(ResponseHead(status=200, reason=b"Connection established"))
-        pump = connection.join(dialed.stream, session=session, limits=self._service.pump_limits)
-        pump.done.addCallback(lambda _: self._service.environment.ledger.close(session))
+        connection.send_head(_ESTABLISHED)
+        connection.join(dialed.stream, session=session, limits=self._service.pump_limits, ended=self._pumped)
+
+    def _pumped(self) -> None:
+        self._service.environment.ledger.close(self._session)
 
     def _not_connected(self, failure: Failure) -> None:
         service, error = self._service, failure.value

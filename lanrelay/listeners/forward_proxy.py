@@ -64,6 +64,18 @@ class ForwardProxyService(ListenerService):
                 StartError("its parent is this listener itself", remedy="name another proxy in `parent`")
             )
 
+    def dial_at_once(self, target: Target, session: Session) -> Dialed | None:
+        """As L{dial}, where that takes no waiting, see L{Dialer.dial_at_once}; C{None}: ask L{dial}."""
+        if self.parent is not None or self._rules.judge_name(target.host, target.port) is not None:
+            return None
+        dialed = self.environment.dialer.dial_at_once(
+            target, permit=self._permit(target), fixed=self._proxy.resolve
+        )
+        if dialed is not None:
+            session.tries = 1
+            self._note(session, dialed)
+        return dialed
+
     async def dial(self, target: Target, session: Session, *, tunnel: bool = True) -> Dialed:
         """
         Connect to where a client wants to go.
@@ -101,9 +113,12 @@ class ForwardProxyService(ListenerService):
             session.phase = "policy"
             session.failed(error, by="relay", detail=explained(error))
             raise
+        self._note(session, dialed)
+        return dialed
+
+    def _note(self, session: Session, dialed: Dialed) -> None:
         session.address = dialed.address
         session.dialed = self.environment.reactor.seconds() - session.opened
-        return dialed
 
     def parent_for(self, target: Target) -> Parent | None:
         """

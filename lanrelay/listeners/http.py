@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
@@ -182,10 +183,18 @@ class HttpConnection(Protocol):
         return self._stream, self._wire.take_unread() + self._late
 
     def join(
-        self, upstream: Stream, *, session: Session, limits: PumpLimits, to_downstream: bytes = b""
+        self,
+        upstream: Stream,
+        *,
+        session: Session,
+        limits: PumpLimits,
+        to_downstream: bytes = b"",
+        ended: Callable[[], object] | None = None,
     ) -> Pump:
         """
-        Take over and join with C{upstream}; its C{done} fires when both are gone.
+        Take over and join with C{upstream}; its C{done} fires when both are gone, after L{released}.
+
+        @param ended: called at the same moment.
 
         From here on L{drain} waits for the tunnel, and L{abort} resets it.
         """
@@ -198,9 +207,14 @@ class HttpConnection(Protocol):
             limits=limits,
             to_upstream=unread,
             to_downstream=to_downstream,
+            ended=self._tunnelled if ended is None else partial(self._tunnelled, ended),
         )
-        self._pump.done.addCallback(lambda _: self.released())
         return self._pump
+
+    def _tunnelled(self, ended: Callable[[], object] | None = None) -> None:
+        self.released()
+        if ended is not None:
+            ended()
 
     def released(self) -> None:
         """The stream that was taken over is gone."""

@@ -85,26 +85,48 @@ class ForwardedConnection(Protocol):
 
     def start(self) -> None:
         """Begin to dial; called once, with the stream still parked."""
-        self._dialing = Deferred.fromCoroutine(self._dial())
-        self._dialing.addErrback(self._not_connected)
+        try:
+            self._dial_at_once()
+        except Exception:
+            self._not_connected(Failure())
+        else:
+            if self._pump is None:
+                self._dialing = Deferred.fromCoroutine(self._dial())
+                self._dialing.addErrback(self._not_connected)
         if self._pump is not None:
             self._dialing = None  # is over already; kept, it would cost each idle pair half a kilobyte
         else:
             hand_over(self._stream, self)
 
+    def _dial_at_once(self) -> None:
+        members = self._service.group.members
+        if len(members) == 1:  # of several, whose turn it is says only who counts the turns
+            dialed = members[0].dial_at_once()
+            if dialed is not None:
+                self._session.tries += 1
+                self._connected(members[0], dialed)
+
     async def _dial(self) -> None:
-        reactor = self._service.environment.reactor
-        dialed = await try_each(reactor, self._service.group, self._attempt)
+        dialed = await try_each(self._service.environment.reactor, self._service.group, self._attempt)
         self._dialing = None
-        session, upstream = self._session, self._upstream
-        assert upstream is not None
+        assert self._upstream is not None
+        self._connected(self._upstream, dialed)
+
+    def _connected(self, upstream: Upstream, dialed: Dialed) -> None:
+        service, session = self._service, self._session
+        reactor = service.environment.reactor
+        self._upstream = upstream
         session.target, session.address = upstream.name, dialed.address
         session.dialed = reactor.seconds() - session.opened
-        session.phase = "tunnel"
         upstream.open += 1
-        limits = self._service.pump_limits
-        self._pump = join(reactor, self._stream, dialed.stream, session=session, limits=limits)
-        self._pump.done.addCallback(self._pumped, upstream)
+        self._pump = join(
+            reactor,
+            self._stream,
+            dialed.stream,
+            session=session,
+            limits=service.pump_limits,
+            ended=self._pumped,
+        )
 
     async def _attempt(self, upstream: Upstream) -> Dialed:
         self._session.tries += 1
@@ -127,8 +149,9 @@ class ForwardedConnection(Protocol):
         else:
             self._stream.abortConnection()
 
-    def _pumped(self, result: None, upstream: Upstream) -> None:
-        upstream.open -= 1
+    def _pumped(self) -> None:
+        assert self._upstream is not None
+        self._upstream.open -= 1
         self._ended()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -21,9 +21,9 @@ _MOST = (
 FORGET = "lanrelay_forget"
 """
 Where a reactor has what L{quicken} gives it beside its turn: a function that is told the number of a
-descriptor that is about to be closed, instead of C{removeReader} and C{removeWriter}. Epoll lets go by itself of
-what is closed, if nobody has a copy of it; of streams nobody has. Two calls of the system less for a connection
-that is forwarded, and 6 us of Python.
+descriptor that is about to be closed, instead of C{removeReader} and C{removeWriter}. Epoll lets go by itself
+of what is closed, if nobody has a copy of it; of streams nobody has. That is a call of the system less for a
+connection that is forwarded, and 6 us of Python.
 """
 
 _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}

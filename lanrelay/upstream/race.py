@@ -315,12 +315,16 @@ def connect_once(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
 
 
 def _own_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
-    error = partial(from_errno, address=address)
+    return connect(reactor, *socket_name(address), partial(from_errno, address=address))
+
+
+def socket_name(address: SocketAddress) -> tuple[int, Any]:
+    """The family, and what C{connect()} is given."""
     if isinstance(address.host, Path):
-        return connect(reactor, socket.AF_UNIX, os.fspath(address.host), error)
+        return socket.AF_UNIX, os.fspath(address.host)
     if address.host.version == 4:
-        return connect(reactor, socket.AF_INET, (str(address.host), address.port), error)
-    return connect(reactor, socket.AF_INET6, (str(address.host), address.port, 0, 0), error)
+        return socket.AF_INET, (str(address.host), address.port)
+    return socket.AF_INET6, (str(address.host), address.port, 0, 0)
 
 
 def twisted_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:

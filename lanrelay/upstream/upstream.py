@@ -137,6 +137,15 @@ class Upstream:
         """It is told of the client in a PROXY header, so a connection is for one client alone."""
         return self.config.send_proxy is not None
 
+    def dial_at_once(self) -> Dialed | None:
+        """As L{dial}, where that takes no waiting, see L{Dialer.dial_at_once}; C{None}: ask L{dial}."""
+        if self.tls is not None or self.parent is not None or self.config.send_proxy is not None:
+            return None
+        dialed = self._dialer.dial_at_once(self.target)
+        if dialed is not None and not isinstance(self.last_error, CheckFailed):
+            self.succeeded()
+        return dialed
+
     async def dial(self, permit: Permit | None = None, *, client: Endpoints | None = None) -> Dialed:
         """
         Connect to it; the outcome counts as that of a health check.

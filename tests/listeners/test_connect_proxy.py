@@ -16,7 +16,7 @@ from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused, NoSuchName, StartError
 from lanrelay.listeners.connect_proxy import ConnectProxyService
 from lanrelay.transport.stream import Stream
-from lanrelay.upstream.dial import Dialer
+from lanrelay.upstream.dial import Dialed, Dialer, Target
 from lanrelay.upstream.race import SocketAddress
 from tests.support.listening import Surroundings, accept, without_via
 from tests.support.memory import MemoryStream
@@ -141,6 +141,32 @@ class TunnelTests(ProxyTestCase):
         client.receive(b"three")
         self.assertEqual(upstream.take(), b"one two three")
         self.assertEqual(client.take(), ESTABLISHED)
+
+    def test_what_is_on_the_loopback_is_joined_at_once_if_the_rules_permit_it(self) -> None:
+        streams: list[MemoryStream] = []
+
+        def dial_at_once(target: Target, *, permit: Any, fixed: Any) -> Dialed | None:
+            if permit(ip_address("127.0.0.1")) is not None:
+                return None
+            streams.append(MemoryStream())
+            return Dialed(streams[-1], f"127.0.0.1:{target.port}")
+
+        self.patch(self.environment.dialer, "dial_at_once", dial_at_once)
+        request = b"CONNECT localhost:22 HTTP/1.1\r\nHost: localhost:22\r\n\r\n"
+        client = self.send(request + b"early")
+        [upstream] = streams
+        self.assertEqual((client.take(), upstream.take()), (ESTABLISHED, b"early"))
+        client.receive_eof()
+        upstream.receive_eof()
+        session = self.session()
+        self.assertEqual((session.status, session.address, session.received), (200, "127.0.0.1:22", 5))
+        self.assertEqual((session.tries, session.dialed, session.phase), (1, 0.0, "done"))
+        self.assertEqual((self.network.asked, self.service.open_connections), ([], 0))
+        self.names.table["localhost"] = (ip_address("127.0.0.1"),)
+        for keys in ({"deny": (model.DestinationRule(word="loopback"),)}, {"allow": ()}):
+            self.service = self.proxy(**keys)
+            self.answered(self.send(request), 403)
+        self.assertEqual(len(streams), 1)
 
     def test_what_comes_early_is_bounded(self) -> None:
         client = self.send(CONNECT)

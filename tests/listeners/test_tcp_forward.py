@@ -59,6 +59,34 @@ class TcpForwardTests(SynchronousTestCase):
         self.assertEqual(len(self.around.ledger), 0)
         self.assertEqual(self.service.open_connections, 0)
 
+    def test_what_is_on_the_loopback_is_joined_at_once_and_tells_the_same(self) -> None:
+        self.around.dialer.on_loopback = True
+        client = accept(self.service)
+        [upstream] = self.around.dialer.streams
+        self.assertEqual(self.around.dialer.pending, [])
+        self.assertEqual(self.service.group.members[0].open, 1)
+        client.receive(b"abc")
+        upstream.receive_eof()
+        client.receive_eof()
+        [session] = self.around.closed
+        self.assertEqual(
+            (session.target, session.address, session.received, session.tries, session.dialed),
+            ("tcp://nas.lan:5432", "127.0.0.1:5432", 3, 1, 0.0),
+        )
+        self.assertEqual((session.phase, session.ended_by, session.error), ("done", "upstream", ""))
+        self.assertEqual(self.service.group.members[0].open, 0)
+        self.assertEqual((len(self.around.ledger), self.service.open_connections), (0, 0))
+
+    def test_a_bug_in_a_dial_at_once_costs_its_client_alone(self) -> None:
+        def bug(target: object) -> None:
+            raise ZeroDivisionError
+
+        self.patch(self.around.dialer, "dial_at_once", bug)
+        client = accept(self.service)
+        self.assertTrue(client.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual((len(self.around.ledger), self.service.open_connections), (0, 0))
+
     def test_client_half_close_still_lets_the_answer_through(self) -> None:
         client, upstream = self.connect()
         client.receive(b"question")

@@ -33,6 +33,7 @@ from lanrelay.errors import (
     UnknownIssuer,
     WrongName,
 )
+from lanrelay.transport.choice import OWN
 from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.trust import ClientTls
 from lanrelay.upstream.dial import Dialed, Dialer, Target
@@ -141,6 +142,47 @@ class LiveCase(TestCase):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", 0))
             return int(sock.getsockname()[1])
+
+
+class AtOnceTests(LiveCase):
+    if not OWN:
+        skip = "Twisted's transports decide on their next turn"
+
+    def dial_at_once(self, host: str, port: int, **more: Any) -> Dialed | None:
+        return self.dialer.dial_at_once(Target(host, port), **more)
+
+    async def test_what_is_on_the_loopback_and_answers(self) -> None:
+        server = Server()
+        port = self.listen(server)
+        asked: list[Any] = []
+        for host in ("127.0.0.1", "127.1", "localhost"):
+            dialed = self.dial_at_once(host, port, permit=asked.append)
+            assert dialed is not None
+            self.assertEqual((dialed.address, str(asked.pop())), (f"127.0.0.1:{port}", "127.0.0.1"))
+            collecting = Collecting()
+            hand_over(dialed.stream, collecting)
+            dialed.stream.resumeProducing()
+            while not collecting.received:
+                await deferLater(reactor, 0.01)
+            dialed.stream.loseConnection()
+            await collecting.ended
+
+    async def test_all_else_is_for_who_can_wait_or_say_why(self) -> None:
+        server = Server()
+        port = self.listen(server)
+        self.assertIsNone(self.dial_at_once("127.0.0.1", self.free_port()))
+        self.assertIsNone(self.dial_at_once("127.0.0.1", port, permit=lambda _: "denied"))
+        self.assertIsNone(self.dial_at_once("localhost", port, fixed={"localhost": ()}))
+        for host in ("nas.lan", "192.0.2.1", "0.0.0.0", "x" * 300, ""):
+            self.assertIsNone(self.dial_at_once(host, port))
+        self.assertIsNone(self.dialer.dial_at_once(Target("", 0, Path("/there/is/none"))))
+        self.assertEqual(server.connections, [])
+
+    async def test_one_that_does_not_accept_is_not_waited_for(self) -> None:
+        listening, fillers = blackhole()
+        for each in (listening, *fillers):
+            self.addCleanup(each.close)
+        self.assertIsNone(self.dial_at_once(*listening.getsockname()))
 
 
 class TcpTests(LiveCase):

@@ -120,6 +120,9 @@ class FakeDialer:
         self.pending: list[Deferred[Dialed]] = []
         self.cancelled = 0
 
+    def dial_at_once(self, target: Target, **limits: Any) -> Dialed | None:
+        return None
+
     def dial(self, target: Target, **limits: Any) -> Awaitable[Dialed]:
         self.asked.append(str(target))
         self.limits.append(limits)
