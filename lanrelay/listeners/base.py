@@ -62,10 +62,12 @@ class Given:
     missing: Sequence[tuple[model.ListenAddress, model.ListenAddress]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Client:
     """
     Who connected; behind a PROXY header who it says, and where that one connected to.
+
+    Nobody changes it. It is not frozen, for each connection makes one, and would pay 2 us for that.
 
     @ivar name: for logs: C{"127.0.0.1:50123"} or C{"unix"}.
     @ivar address: C{None} for a unix socket.

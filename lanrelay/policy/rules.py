@@ -143,6 +143,8 @@ class ClientRules:
         rules = tuple(rules)
         self._words = {rule.word for rule in rules if rule.word is not None}
         self._networks = [unmapped_network(rule.network) for rule in rules if rule.network is not None]
+        self._latest: IPAddress | None = None
+        self._verdict = False
 
     def permits(self, address: IPAddress | None) -> bool:
         """
@@ -155,8 +157,12 @@ class ClientRules:
             return True
         if address is None:
             return "loopback" in self._words
-        address = unmapped(address)
-        return kind(address) in self._words or any(address in network for network in self._networks)
+        # Most often it is the one that connected before, and then the same object (L{parse_ip}): 2 us less.
+        if address is not self._latest:
+            plain = unmapped(address)
+            self._verdict = kind(plain) in self._words or any(plain in network for network in self._networks)
+            self._latest = address
+        return self._verdict
 
 
 class _Rule:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.events import (
     HTTP_1_0,
@@ -209,6 +211,8 @@ class Http1Server(MessageReader):
             if not self.request_complete:
                 raise RuntimeError("a tunnel inside a request")
             self._switch()
+            if not head.headers:
+                return _tunnel_head(head.status, head.reason)
             return encode_response_head(head.status, head.reason, head.headers, framing=UNTIL_CLOSE)
         framing, silent = _response_framing(method, version, head)
         if self.keep_alive and (
@@ -385,6 +389,12 @@ class Http1Client(MessageReader):
         self._persistent = False
         self._reading = Reading.SWITCHED
         events.append(head)
+
+
+@lru_cache(maxsize=8)
+def _tunnel_head(status: int, reason: bytes) -> bytes:
+    """That a tunnel is open, which is nearly always said in the same words."""
+    return encode_response_head(status, reason, NO_FIELDS, framing=UNTIL_CLOSE)
 
 
 _KEEP_ALIVE = frozenset({b"keep-alive", b"Keep-Alive"})

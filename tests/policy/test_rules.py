@@ -286,6 +286,12 @@ class ClientTests(SynchronousTestCase):
         for texts, client, expected in table:
             self.assertEqual(self.permits(*texts, client=client), expected, (texts, client))
 
+    def test_one_client_after_another(self) -> None:
+        rules = ClientRules([ClientRule(word="loopback")])
+        here, elsewhere = ip_address("127.0.0.1"), ip_address("10.0.0.1")
+        for address in (here, here, elsewhere, elsewhere, here, None, elsewhere):
+            self.assertEqual(rules.permits(address), address is not elsewhere)
+
     def test_a_mapped_address_is_judged_as_ipv4(self) -> None:
         self.assertTrue(self.permits("loopback", client="::ffff:127.0.0.1"))
         self.assertTrue(self.permits("192.168.1.0/24", client="::ffff:192.168.1.7"))
