@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lanrelay.config.model import Duration, Timeouts
+from lanrelay.config.model import Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.listeners.answers import failed, reason_phrase
+from lanrelay.listeners.client_stream import GONE, LINGERING, OPEN, TUNNEL, ClientStream
 from lanrelay.listeners.sink import Application, RequestSink
-from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
 from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
@@ -34,11 +34,9 @@ PIPELINED_MAX: Final = 64 * 1024
 # has read the answer or C{timeouts.close} has passed.
 DISCARDED_MAX: Final = 64 * 1024 * 1024
 
-OPEN, _LINGERING, _CLOSING, _TUNNEL, _GONE = range(5)
 
-
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class HttpConnection(Protocol):
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class HttpConnection(ClientStream):
     """
     One client connection: C{hand_over(stream, connection)} starts it.
 
@@ -52,6 +50,27 @@ class HttpConnection(Protocol):
     @ivar aborted: the listener ended it; not the client.
     """
 
+    __slots__ = (
+        "_application",
+        "_discarded",
+        "_dispatching",
+        "_draining",
+        "_expecting",
+        "_full",
+        "_gone",
+        "_head_sent",
+        "_late",
+        "_pump",
+        "_receiving",
+        "_retired",
+        "_sending",
+        "_sink",
+        "aborted",
+        "client",
+        "content_at_hand",
+        "head",
+    )
+
     def __init__(
         self,
         reactor: Any,
@@ -62,28 +81,19 @@ class HttpConnection(Protocol):
         client: Client | None = None,
         wire: Http1Server | None = None,
     ) -> None:
+        super().__init__(reactor, timeouts, wire or Http1Server())
         self.client = client
         self.head: RequestHead | None = None
         self.content_at_hand = self.aborted = False
-        self._reactor, self._timeouts = reactor, timeouts
         self._application, self._gone = application, gone
-        self._wire = wire or Http1Server()
-        self._stream: Stream = cast(Stream, None)  # from connectionMade on
-        self._state = OPEN
         self._sink: RequestSink | None = None
         self._receiving = False  # more of the request is to come
         self._sending = False  # the response is not complete
         self._head_sent = False
         self._expecting = False  # the client waits for a 100, so its silence is none
         self._draining = self._retired = self._dispatching = False
-        self._paused = False  # reading, by the sink
-        self._stuffed = False  # reading, by too much that was pipelined
         self._full = False  # the client does not read
-        self._corked: list[bytes] | None = None
-        self._read_ended = self._write_ended = False
         self._discarded, self._late = 0, b""
-        self._waiting = ""  # which timeout runs
-        self._deadline = Deadline(reactor, self._too_late)
         self._pump: Pump | None = None
 
     # --- for the application, about the request under way -----------------------------------------
@@ -157,17 +167,6 @@ class HttpConnection(Protocol):
             self._resume()
             self._settle()
 
-    def cork(self) -> None:
-        """Collect what is sent until C{uncork} or C{end}: what belongs together leaves in one write."""
-        if self._corked is None:
-            self._corked = []
-
-    def uncork(self) -> None:
-        """Send what was collected."""
-        corked, self._corked = self._corked, None
-        if corked and self._state != _GONE:
-            self._stream.write(corked[0] if len(corked) == 1 else b"".join(corked))
-
     def take_over(self) -> tuple[Stream, bytes]:
         """
         End HTTP on this connection: the caller owns the stream, which is paused, and the unread bytes.
@@ -175,7 +174,7 @@ class HttpConnection(Protocol):
         The caller hands the stream to another protocol and calls L{released} when it is gone.
         """
         self.uncork()
-        self._state = _TUNNEL
+        self._state = TUNNEL
         self._sink = None
         self._deadline.stop()
         self._stream.unregisterProducer()
@@ -218,8 +217,8 @@ class HttpConnection(Protocol):
 
     def released(self) -> None:
         """The stream that was taken over is gone."""
-        if self._state != _GONE:
-            self._state = _GONE
+        if self._state != GONE:
+            self._state = GONE
             self._gone(self)
 
     def cut(self) -> None:
@@ -258,13 +257,12 @@ class HttpConnection(Protocol):
         self.aborted = True
         if self._pump is not None:
             self._pump.abort()
-        elif self._state not in (_GONE, _TUNNEL):
+        elif self._state not in (GONE, TUNNEL):
             self._reset()
 
     # --- from the stream --------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
-        self._stream = cast(Stream, self.transport)
         self._stream.registerProducer(self, True)
         self._waiting = "head"
         self._stream.resumeProducing()
@@ -281,14 +279,14 @@ class HttpConnection(Protocol):
                 self._refuse(error)
             else:
                 self._dispatch(events)
-        elif self._state == _LINGERING:
+        elif self._state == LINGERING:
             self._discarded += len(data)
             if self._discarded > DISCARDED_MAX:
                 self._stream.pauseProducing()
 
     def readConnectionLost(self) -> None:
         self._read_ended = True
-        if self._state == _LINGERING:
+        if self._state == LINGERING:
             if self._write_ended:
                 self._close()
         elif self._state == OPEN:
@@ -301,16 +299,16 @@ class HttpConnection(Protocol):
 
     def writeConnectionLost(self) -> None:
         self._write_ended = True
-        if self._state == _LINGERING:
+        if self._state == LINGERING:
             if self._read_ended:
                 self._close()
             else:
                 self._wait("close", self._timeouts.close)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._state == _GONE:
+        if self._state == GONE:
             return
-        self._state = _GONE
+        self._state = GONE
         self._deadline.stop()
         self._leave(None)
         self._gone(self)
@@ -428,16 +426,6 @@ class HttpConnection(Protocol):
             else:
                 self._wait("keepalive", self._timeouts.keepalive)
 
-    def _resume(self) -> None:
-        if not self._paused and not self._stuffed and not self._read_ended:
-            self._stream.resumeProducing()
-
-    def _write(self, data: bytes) -> None:
-        if self._corked is not None:
-            self._corked.append(data)
-        elif data:
-            self._stream.write(data)
-
     # --- ends -------------------------------------------------------------------------------------
 
     def _refuse(self, error: RemoteProtocolError) -> None:
@@ -466,42 +454,6 @@ class HttpConnection(Protocol):
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.client_gone(error)
-
-    def _linger(self) -> None:
-        """
-        End our side, and let the client read the answer before anything is reset (RFC 9112 section 9.6).
-
-        Closing while the client still sends makes its kernel throw away what it has not read.
-        """
-        self._state = _LINGERING
-        self._wait("flush", self._timeouts.half_closed)
-        self.uncork()
-        self._stream.unregisterProducer()
-        self._stream.loseWriteConnection()
-        if self._state == _LINGERING and not self._read_ended:
-            self._stream.resumeProducing()
-
-    def _close(self) -> None:
-        """
-        Send what is buffered, then close.
-
-        A client may read the end of its answer slowly; one that has ended its own side is not waited for.
-        """
-        self._state = _CLOSING
-        self._wait("close", self._timeouts.close if self._read_ended else self._timeouts.half_closed)
-        self.uncork()
-        self._stream.unregisterProducer()
-        self._stream.loseConnection()
-
-    def _reset(self) -> None:
-        self._state = _CLOSING
-        self._corked = None
-        self._deadline.stop()
-        self._stream.abortConnection()
-
-    def _wait(self, waiting: str, timeout: Duration) -> None:
-        self._waiting = waiting
-        self._deadline.set(timeout)
 
     def _too_late(self) -> None:
         if self._waiting == "head" and self._wire.head_begun:

@@ -17,7 +17,8 @@ from twisted.python.failure import Failure
 
 from lanrelay.config import model
 from lanrelay.errors import RelayError
-from lanrelay.listeners.http import OPEN, HttpConnection
+from lanrelay.listeners.client_stream import OPEN
+from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.route import NAMING, NOTED, ProxyRoute
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.observe.session import Session
@@ -44,6 +45,8 @@ class StraightConnection(HttpConnection):
     @ivar straight: the request that is under way so.
     @ivar let_in: the last Host that the guard let in on this connection; it would again.
     """
+
+    __slots__ = ("_flushing", "_way", "let_in", "straight")
 
     def __init__(self, way: StraightWay, *arguments: Any, **keys: Any) -> None:
         super().__init__(*arguments, **keys)
