@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from lanrelay.config.model import Duration
+from lanrelay.observe.session import Session
 from lanrelay.transport.deadline import Deadline
+from lanrelay.wire.framing import whole_chunk
 from lanrelay.wire.sse import EndpointRewriter, EventBoundary
 
 COMMENT: Final = b":\n\n"
@@ -14,6 +16,9 @@ COMMENT: Final = b":\n\n"
 A comment line, which clients skip (HTML section 9.2.6), and the end of an event that is none. So a comment
 never becomes the first line of what comes next.
 """
+
+_ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n")
+"""How a chunk ends whose content ends with the blank line that ends an event."""
 
 
 class EventStream:
@@ -32,13 +37,44 @@ class EventStream:
         send: Callable[[bytes], None],
         rewrite: Callable[[bytes], bytes] | None = None,
     ) -> None:
+        self._reactor = reactor
         self._silence = silence
         self._send = send
         self._endpoint = EndpointRewriter(rewrite) if rewrite is not None else None
         self._boundary = EventBoundary()
+        self._write = send  # from take_chunks on
+        self._session = cast(Session, None)  # likewise
         self._paused = False
         self._deadline = Deadline(reactor, self._silent)
         self._deadline.set(silence)
+
+    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> EventStream:
+        self._write, self._session = write, session
+        return self
+
+    def chunk_came(self, data: bytes) -> bool:
+        """
+        An event in a chunk of its own goes on as it came, and is judged, noted and timed as by L{feed}.
+
+        Between events the relay sleeps and its caches grow cold, so that each function on the way to the
+        client costs microseconds. With one event each 10 ms the relay added 190 us by the general way, and
+        adds 107 by this; nginx 86 in the same run, a forward without HTTP 93.
+        """
+        endpoint = self._endpoint
+        size = whole_chunk(data)
+        if not (size and data.endswith(_ENDS) and (endpoint is None or endpoint.ignores(data))):
+            return False
+        self._write(data)
+        session = self._session  # from here on nobody waits
+        session.last_active = self._reactor.seconds()
+        session.sent += size
+        if endpoint is not None:
+            endpoint.passed(size)
+            if endpoint.done:
+                self._endpoint = None
+        self._boundary.feed(data[-2 - size : -2])
+        self._deadline.set(self._silence)
+        return True
 
     def feed(self, data: bytes) -> bytes:
         if self._endpoint is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 from typing import Protocol as Shape
 
@@ -16,7 +17,7 @@ from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Session, Side
 from lanrelay.transport.pump import PumpLimits
-from lanrelay.upstream.origin import OriginConnection
+from lanrelay.upstream.origin import ChunkTaker, OriginConnection
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import wanted_upgrade
@@ -38,6 +39,12 @@ class BodyFilter(Shape):
 
     def finish(self) -> bytes:
         """The response is whole: what is still to be sent."""
+
+    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> ChunkTaker | None:
+        """
+        Who takes whole chunks without C{feed}, to C{write} them and count them in C{session}; C{None} if
+        nobody does.
+        """
 
     def pause(self) -> None:
         """The client does not read."""
@@ -336,6 +343,11 @@ class Exchange:
         """The answer's head, for the client; it cannot be taken back. A subclass may wait with it."""
         self._head_sent = True
         self.connection.send_head(head)
+        if self._filter is not None and self.origin is not None:
+            write = self.connection.chunk_writer
+            taker = None if write is None else self._filter.take_chunks(write, self.session)
+            if taker is not None:
+                self.origin.pass_chunks(self, taker)
 
     def send_down(self, data: bytes) -> None:
         """Content for the client that did not come from the origin; for a L{BodyFilter}."""

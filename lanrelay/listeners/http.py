@@ -115,6 +115,11 @@ class HttpConnection(ClientStream):
         if self._state == OPEN:
             self._write(self._wire.send(BodyPart(data=data)))
 
+    @property
+    def chunk_writer(self) -> Callable[[bytes], None] | None:
+        """Sends what is a whole chunk already, until the answer ends; C{None} if that has none."""
+        return self._stream.write if self._state == OPEN and self._wire.sends_chunks else None
+
     def end(self, trailers: Headers = NO_FIELDS) -> None:
         """The response is complete. If the request is not, the rest of it is read and thrown away."""
         if self._state != OPEN:

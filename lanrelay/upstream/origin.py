@@ -65,6 +65,17 @@ class OriginReceiver(Shape):
         """They have been told."""
 
 
+class ChunkTaker(Shape):
+    """Who passes on what needs no look inside."""
+
+    def chunk_came(self, data: bytes) -> bool:
+        """
+        Between two chunks of the content came this.
+
+        @return: it was one chunk, and has gone on; else nothing was done.
+        """
+
+
 class Asker(Shape):
     """Who made a request that needs nothing but its answer."""
 
@@ -126,6 +137,8 @@ class OriginConnection(Protocol):
         self._wire = Http1Client()
         self._stream: Stream = cast(Stream, None)  # from connectionMade on
         self._receiver: OriginReceiver | None = None
+        self._chunk_taker: ChunkTaker | None = None
+        self._chunk_expected: ChunkTaker | None = None  # the same, while what comes next begins a chunk
         self._asker: Asker | None = None  # until there is a receiver
         self._held_head = b""  # of a request whose content comes with the next call
         self._request_ended = False
@@ -231,6 +244,11 @@ class OriginConnection(Protocol):
                 self._stream.write(data)
             self._request_sent()
 
+    def pass_chunks(self, receiver: OriginReceiver, taker: ChunkTaker) -> None:
+        """Until the answer ends, C{taker} is asked first where a chunk begins with what comes."""
+        if self._receiver is receiver:
+            self._chunk_taker = taker
+
     def pause_reading(self) -> None:
         """Hold the response back, if it has not ended; its silence does not count."""
         if not self._paused and self._open and self._receiver is not None:
@@ -253,7 +271,7 @@ class OriginConnection(Protocol):
 
         The connection counts as in use until the caller calls L{released}.
         """
-        self._receiver = None
+        self._forget_receiver()
         self._deadline.stop()
         self._stream.unregisterProducer()
         self._stream.pauseProducing()
@@ -265,7 +283,8 @@ class OriginConnection(Protocol):
 
     def abort(self) -> None:
         """The answer is not wanted any more: reset, so that the origin notices at once."""
-        self._receiver = self._asker = None
+        self._forget_receiver()
+        self._asker = None
         if self._open:
             self._deadline.stop()
             self._out_of_use()
@@ -287,6 +306,11 @@ class OriginConnection(Protocol):
         self._stream.resumeProducing()
 
     def dataReceived(self, data: bytes) -> None:
+        taker = self._chunk_expected
+        if taker is not None and taker.chunk_came(data):
+            if self._timeouts.stream is not None and not self._paused:
+                self._wait("stream", self._timeouts.stream)
+            return
         asker = self._asker
         if asker is not None:
             self.answered = True
@@ -313,6 +337,7 @@ class OriginConnection(Protocol):
                 cast(ResponseHead, events[0]), content, cast(EndOfMessage, events[-1]).trailers
             )
             return
+        self._chunk_expected = None
         if len(events) == 1:
             self._tell(events[0])
         elif events:
@@ -322,6 +347,8 @@ class OriginConnection(Protocol):
                 if self._receiver is not receiver:
                     break
             receiver.uncork()
+        if self._chunk_taker is not None and self._wire.between_chunks:
+            self._chunk_expected = self._chunk_taker
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
@@ -395,7 +422,7 @@ class OriginConnection(Protocol):
 
     def _response_ended(self) -> None:
         """Give the connection back before the receiver goes on: its next request may want it."""
-        self._receiver = None
+        self._forget_receiver()
         self._deadline.clear()
         if not self._open:
             return
@@ -407,6 +434,9 @@ class OriginConnection(Protocol):
             self._stream.resumeProducing()  # may end it at once, if something came that was not asked for
         if self._open and not (self._wire.reusable and self._home is not None and self._home.put(self)):
             self.close()
+
+    def _forget_receiver(self) -> None:
+        self._receiver = self._chunk_taker = self._chunk_expected = None
 
     def _fail(self, error: RelayError) -> None:
         if self._asker is not None:

@@ -122,6 +122,15 @@ def _declared(version: Version, headers: Headers) -> Framing | None:
     return int(length[2])
 
 
+def whole_chunk(data: bytes) -> int:
+    """
+    The length of the content, if C{data} are one chunk just as
+    L{BodyWriter<lanrelay.wire.writer.BodyWriter>} would write it; else 0.
+    """
+    size = len(data) - data.find(b"\n") - 3
+    return size if size > 0 and data.startswith(b"%x\r\n" % size) and data.endswith(b"\r\n") else 0
+
+
 class ChunkedReader:
     """
     Takes a chunked body apart.
@@ -143,6 +152,11 @@ class ChunkedReader:
         self._held = b""
         """The beginning of a chunk line, or of a CRLF; never more than one line."""
         self._extensions = 0
+
+    @property
+    def between_chunks(self) -> bool:
+        """All that came were whole chunks, and not the last one."""
+        return not (self._left or self._ending or self._held) and self._trailing is None and not self.complete
 
     def feed(self, data: bytes) -> list[bytes]:
         """

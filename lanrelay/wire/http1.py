@@ -152,6 +152,16 @@ class Http1Server(MessageReader):
         """The framing of the response under way tells the client whether all of it has come."""
         return self._response is not None and self._response.framing != UNTIL_CLOSE
 
+    @property
+    def sends_chunks(self) -> bool:
+        """The response under way is framed in chunks; a L{whole_chunk} may be sent as it is."""
+        response = self._response
+        return (
+            response is not None
+            and response.framing == CHUNKED
+            and not (response.silent or response.complete)
+        )
+
     def close_after_response(self) -> None:
         """The response under way is the last one; said to the client if its head was not sent yet."""
         self.keep_alive = False

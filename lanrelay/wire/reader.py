@@ -104,6 +104,11 @@ class MessageReader:
         """A part of a head has come, and not its end."""
         return bool(self._held)
 
+    @property
+    def between_chunks(self) -> bool:
+        """What comes next begins with a chunk's size."""
+        return self._reading is _CHUNKED and self._chunked is not None and self._chunked.between_chunks
+
     def take_unread(self) -> bytes:
         """Hand over what was received and not parsed; for whoever takes the connection as a tunnel."""
         unread = bytes(self._unread)

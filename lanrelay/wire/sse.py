@@ -86,6 +86,16 @@ class EndpointRewriter:
         self._data: list[tuple[int, int]] = []
         """Where in C{_held} the data of the event are; its data lines that passed are empty places."""
 
+    def ignores(self, events: bytes) -> bool:
+        """C{feed} would give C{events} back as they are; that they end with a blank line is known."""
+        return not (self._line or self._kind or self._data) and b"endpoint" not in events
+
+    def passed(self, size: int) -> None:
+        """So many bytes that it L{ignores} have passed."""
+        self._first = self._after_cr = False
+        self._seen += size
+        self.done = self._seen > _LOOK_AHEAD
+
     def feed(self, data: bytes) -> bytes:
         """What can go on now."""
         if self.done or not data:

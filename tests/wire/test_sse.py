@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import product
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -146,6 +147,42 @@ class EndpointRewriterTests(SynchronousTestCase):
         for _ in range(5000):
             self.assertEqual(rewriter.feed(b"data: hello, world\n\n"), b"data: hello, world\n\n")
         self.assertTrue(rewriter.done)
+
+    def test_what_is_ignored_is_fed_to_no_effect(self) -> None:
+        starts = [
+            b"",
+            BOM,
+            b": x\n",
+            b": x\r",
+            b"id: 1\r\n",
+            b"da",
+            b"event: x\n",
+            b"data: x\n",
+            b"\r",
+            b"\n\n",
+        ]
+        events = [
+            b"data: 1\n\n",
+            b"\n\n",
+            b"event: x\r\ndata: 1\r\n\r\n",
+            b"data: 1\r\n\n",
+            b"x: endpoint\n\n",
+        ]
+        ignored = 0
+        for start, first, second in product(starts, events, [*events, b"x" * 70_000 + b"\n\n"]):
+            one, other = EndpointRewriter(relayed), EndpointRewriter(relayed)
+            one.feed(start), other.feed(start)
+            for event in (first, second):
+                if one.ignores(event):
+                    ignored += 1
+                    one.passed(len(event))
+                    self.assertEqual(other.feed(event), event)
+                else:
+                    self.assertEqual(one.feed(event), other.feed(event))
+                if not other.done:
+                    self.assertEqual(vars(one), vars(other))
+            self.assertEqual(one.done, other.done)
+        self.assertGreater(ignored, 300)
 
     def test_many_small_events_at_once_are_no_work(self) -> None:
         data = b"\n" * 2_000_000
