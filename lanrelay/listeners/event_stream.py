@@ -30,6 +30,18 @@ class EventStream:
     @param rewrite: for the URL of the stream's C{endpoint} event, if it is to be rewritten.
     """
 
+    __slots__ = (
+        "_boundary",
+        "_deadline",
+        "_endpoint",
+        "_paused",
+        "_reactor",
+        "_send",
+        "_session",
+        "_silence",
+        "_write",
+    )
+
     def __init__(
         self,
         reactor: Any,

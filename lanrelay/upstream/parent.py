@@ -113,13 +113,14 @@ class _HttpConnect:
         return self._wire.send(self._head) + self._wire.send(EndOfMessage())
 
     def receive(self, data: bytes) -> tuple[bytes, bool]:
-        self._wire.receive(data)
-        answer = self._wire.response
-        if answer is None:
-            return b"", False
-        if 200 <= answer.status < 300:
-            return b"", True
-        raise refused_by_status(answer.status, answer.reason)
+        from lanrelay.wire.events import ResponseHead
+
+        for event in self._wire.receive(data):
+            if isinstance(event, ResponseHead) and event.status >= 200:
+                if event.status < 300:
+                    return b"", True
+                raise refused_by_status(event.status, event.reason)
+        return b"", False
 
     def take_unread(self) -> bytes:
         return self._wire.take_unread()

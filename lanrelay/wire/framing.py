@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from lanrelay.errors import RemoteProtocolError
-from lanrelay.wire.events import HTTP_1_0, ResponseHead, Version
+from lanrelay.wire.events import HTTP_1_0, NO_FIELDS, ResponseHead, Version
 from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers
 from lanrelay.wire.heads import parse_trailers
 from lanrelay.wire.limits import Limits
@@ -139,9 +140,23 @@ class ChunkedReader:
     @ivar rest: the bytes after the body; valid once C{complete}.
     """
 
+    __slots__ = (
+        "_ending",
+        "_extensions",
+        "_held",
+        "_left",
+        "_limits",
+        "_trailing",
+        "complete",
+        "content_so_far",
+        "rest",
+        "trailers",
+    )
+
     def __init__(self, limits: Limits) -> None:
         self.complete = False
-        self.trailers = Headers()
+        self.trailers = NO_FIELDS
+        self.content_so_far: Sequence[bytes] = ()
         self.rest = b""
         self._limits = limits
         self._left = 0

@@ -259,15 +259,14 @@ class Http1Client(MessageReader):
     dropped and ends the connection's use. After a 101, or a 2xx to CONNECT, everything waits for
     C{take_unread}.
 
-    @ivar response: the final head of the exchange under way.
     @ivar switched: HTTP has ended, by 101 or a successful CONNECT.
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         super().__init__(limits)
-        self.response: ResponseHead | None = None
         self.switched = False
-        self._request: RequestHead | None = None
+        self._asked = self._answered = False  # a request was sent; the final head of its answer has come
+        self._request: RequestHead | None = None  # until then: nobody asks later, and a stream may be long
         self._body: BodyWriter | None = None
         self._persistent = True
         self._interim = 0
@@ -303,7 +302,7 @@ class Http1Client(MessageReader):
         return data + self._body.end(NO_FIELDS) if framing else data
 
     def _send_head(self, head: RequestHead) -> tuple[bytes, Framing]:
-        fresh = self._request is None and self._persistent and not self._eof
+        fresh = not self._asked and self._persistent and not self._eof
         if not (fresh or self.reusable):
             raise RuntimeError("a request on a connection that cannot take one")
         data = encode_request_head(head)
@@ -312,7 +311,7 @@ class Http1Client(MessageReader):
         except RemoteProtocolError as error:
             raise ValueError(error.detail) from None
         self._request = head
-        self.response = None
+        self._asked, self._answered = True, False
         self._interim = 0
         self._reading = Reading.HEAD
         return data, framing
@@ -327,7 +326,7 @@ class Http1Client(MessageReader):
     @property
     def response_complete(self) -> bool:
         """The final response was received to its end."""
-        return self.response is not None and self._reading is Reading.COMPLETE
+        return self._answered and self._reading is Reading.COMPLETE
 
     @property
     def reusable(self) -> bool:
@@ -336,7 +335,7 @@ class Http1Client(MessageReader):
         return (
             self._persistent
             and self._reading is Reading.COMPLETE
-            and self.response is not None
+            and self._answered
             and body is not None
             and body.complete
             and not self._eof
@@ -344,7 +343,7 @@ class Http1Client(MessageReader):
 
     def _behind(self, data: bytes) -> None:
         if self.switched:
-            self._unread += data
+            super()._behind(data)
         else:
             # RFC 9112 section 9.2: an answer to nothing. It must never be read as the answer to what
             # comes next.
@@ -384,7 +383,7 @@ class Http1Client(MessageReader):
             or (framing == 0 and declares_content(head.headers))
         ):
             self._persistent = False
-        self.response = head
+        self._request, self._answered = None, True
         events.append(head)
         self._body_follows(framing, events)
 
@@ -394,7 +393,7 @@ class Http1Client(MessageReader):
         return True
 
     def _switch(self, head: ResponseHead, events: list[Event]) -> None:
-        self.response = head
+        self._request, self._answered = None, True
         self.switched = True
         self._persistent = False
         self._reading = Reading.SWITCHED

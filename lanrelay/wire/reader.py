@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import Enum
 
 from lanrelay.errors import RemoteProtocolError
@@ -37,15 +38,16 @@ class MessageReader:
     @ivar before_error: the events that came before the error in the call that raised it.
     """
 
+    before_error: Sequence[Event] = ()
+
     def __init__(self, limits: Limits = LIMITS) -> None:
-        self.before_error: list[Event] = []
         self._limits = limits
         self._reading = Reading.HEAD
         self._left = 0
         self._chunked: ChunkedReader | None = None
-        self._held = bytearray()
-        """The beginning of a head."""
-        self._unread = bytearray()
+        self._held: bytes | bytearray = b""
+        """The beginning of a head; C{bytes} for none, as below: an idle connection has neither."""
+        self._unread: bytes | bytearray = b""
         """What came after the message, or after the switch."""
         self._eof = False
 
@@ -93,8 +95,7 @@ class MessageReader:
                     break
         except RemoteProtocolError:
             self._reading = Reading.FAILED
-            self._held.clear()
-            self._unread.clear()
+            self._held = self._unread = b""
             self.before_error = events
             raise
         return events
@@ -111,8 +112,7 @@ class MessageReader:
 
     def take_unread(self) -> bytes:
         """Hand over what was received and not parsed; for whoever takes the connection as a tunnel."""
-        unread = bytes(self._unread)
-        self._unread.clear()
+        unread, self._unread = bytes(self._unread), b""
         return unread
 
     @property
@@ -122,7 +122,10 @@ class MessageReader:
 
     def _behind(self, data: bytes) -> None:
         """Bytes after the message, or of another protocol."""
-        self._unread += data
+        if self._unread:
+            self._unread += data
+        else:
+            self._unread = bytearray(data)
 
     def _read_head(self, data: bytes, events: list[Event]) -> bytes:
         held = self._held
@@ -133,6 +136,8 @@ class MessageReader:
                     raise self._too_long(data.find(b"\r\n"))
                 self._head_received(data[:end], events)
                 return data[end + 4 :]
+        if not isinstance(held, bytearray):
+            held = self._held = bytearray()
         scanned = max(len(held) - 3, 0)
         held += data
         if not self._head_begun(held):
@@ -144,7 +149,7 @@ class MessageReader:
             refuse_bare_line_ends(held, scanned)
             return b""
         block, rest = bytes(held[:end]), bytes(held[end + 4 :])
-        held.clear()
+        self._held = b""
         self._head_received(block, events)
         return rest
 
@@ -180,10 +185,10 @@ class MessageReader:
         chunked = self._chunked
         assert chunked is not None
         try:
-            content = chunked.feed(data)
+            chunked.feed(data)
         finally:
             # Many small chunks that came together go on together.
-            content = chunked.content_so_far
+            content, chunked.content_so_far = chunked.content_so_far, ()
             if content:
                 events.append(BodyPart(data=content[0] if len(content) == 1 else b"".join(content)))
         if not chunked.complete:
@@ -208,7 +213,7 @@ class MessageReader:
         if self._between_messages():
             return [ConnectionClosed()]
         place, self._reading = self._reading.value, Reading.FAILED
-        self.before_error = []
+        self.before_error = ()
         raise RemoteProtocolError(f"the connection ended before the end of {place}")
 
     def _between_messages(self) -> bool:

@@ -69,6 +69,19 @@ class EndpointRewriter:
     @ivar done: so it is.
     """
 
+    __slots__ = (
+        "_after_cr",
+        "_data",
+        "_first",
+        "_held",
+        "_holding",
+        "_kind",
+        "_line",
+        "_rewrite",
+        "_seen",
+        "done",
+    )
+
     def __init__(self, rewrite: Callable[[bytes], bytes]) -> None:
         self.done = False
         self._rewrite = rewrite

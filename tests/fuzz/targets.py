@@ -132,7 +132,8 @@ def check_responses(data: bytes, random: Random) -> None:
             events += origin.receive_eof()
     except RemoteProtocolError:
         return
-    if origin.response is None or origin.switched:
+    final = any(isinstance(event, ResponseHead) and event.status >= 200 for event in events)
+    if origin.switched or not final:
         return
     answered(method, events)
 

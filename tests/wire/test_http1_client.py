@@ -218,7 +218,7 @@ class ReceivingTests(SynchronousTestCase):
 
     def test_the_end_of_an_idle_connection(self) -> None:
         for client in (Http1Client(), asked()):
-            if client.response is None and client.request_complete:
+            if client.request_complete:
                 client.receive(OK + b"Content-Length: 0\r\n\r\n")
                 self.assertTrue(client.reusable)
             self.assertEqual(len(client.receive_eof()), 1)
