@@ -391,9 +391,14 @@ class TcpStream:
         try:
             count = pipe.fill(self._socket.fileno())
         except OSError as error:
-            return None if error.errno in _LATER or unable(error) else CONNECTION_LOST
+            if error.errno not in _LATER and not unable(error):
+                return CONNECTION_LOST
+            count = 0
         if count == 0:
-            return self._read_the_end()
+            # `recv` knows what that means: nothing, the end, or a byte out of band, at which splice() stops
+            # for ever while the socket stays readable.
+            self._most = _PORTION
+            return self.doRead()
         if count < _PORTION:
             self._most = _PORTION  # for little a copy costs less
         try:

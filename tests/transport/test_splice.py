@@ -138,6 +138,21 @@ class PumpTests(SpliceTestCase):
         self.assertEqual(self.receive(client, sent), data[:sent])
         self.assertTrue(any(count >= PORTION for count in self.filled))
 
+    def test_a_byte_out_of_band_does_not_stop_what_comes_behind_it(self) -> None:
+        """splice() never goes past one; Twisted's transports leave it out, as recv() does."""
+        for end in (False, True):
+            _, client, server, _ = self.pair()
+            data = os.urandom(200_000)
+            server.send(data[:PORTION])
+            server.send(b"!", socket.MSG_OOB)
+            sent = PORTION + self.send(server, data[PORTION:])
+            if end:
+                server.shutdown(socket.SHUT_WR)
+            self.assertEqual(self.receive(client, sent), data[:sent])
+            self.pipe_is_empty()
+        self.turn(3)
+        self.assertEqual(client.recv(1), b"")
+
     def test_two_pairs_do_not_mix(self) -> None:
         pairs = [self.pair() for _ in range(2)]
         texts = [bytes([number]) * 8_000_000 for number in range(2)]
