@@ -327,11 +327,14 @@ class TcpStream:
             else:
                 self._watched = self._writing = False
                 forget(self._socket.fileno())
-        if self._aborting:
-            try:
+        try:
+            if self._aborting:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            except OSError:
-                pass
+            elif not self._write_ended:
+                # A FIN first: close() of a socket that holds unread bytes sends nothing but RST.
+                self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
         self._socket.close()
         protocol = self._protocol
         if protocol is PARKED:

@@ -283,6 +283,16 @@ class StreamCases:
         self.assertEqual(self.peer.recv(10), b"bye")
         self.assertEqual(self.peer.recv(10), b"")
 
+    def test_a_close_with_bytes_unread_is_an_orderly_end_for_the_peer(self: Any) -> None:
+        protocol = self.take()
+        self.peer.sendall(b"one thing more")
+        self.stream.write(b"bye")
+        self.stream.loseConnection()
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionDone])
+        self.assertEqual(self.peer.recv(10), b"bye")
+        self.assertEqual(self.peer.recv(10), b"")
+
     def test_a_close_waits_for_a_producer_that_is_paused(self: Any) -> None:
         protocol = self.take()
         producer = Producer([])
