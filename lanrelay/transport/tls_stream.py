@@ -266,7 +266,10 @@ class TlsStream:
             reason = Failure(self._error)
         elif isinstance(reason.value, ConnectionDone) and not (self._closing or self._read_ended):
             reason = Failure(TlsTruncated("the peer closed the connection without TLS close_notify"))
-        self.protocol.connectionLost(reason)
+        protocol = self._protocol
+        if not isinstance(protocol, Parked):  # as in `TcpStream.connectionLost`
+            self.protocol = None
+        protocol.connectionLost(reason)
 
     # ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -85,7 +86,9 @@ class Dialer:
         self._reactor = reactor
         self._resolver = resolver
         self._connect = connect
-        self._may_be_at_once = OWN and connect is connect_once
+        # Elsewhere than on Linux the kernel answers a moment later: the upstream would see, and log, one
+        # connection more for each, that was given up.
+        self._may_be_at_once = OWN and connect is connect_once and sys.platform == "linux"
 
     def dial_at_once(
         self,
