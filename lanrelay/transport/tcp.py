@@ -75,7 +75,6 @@ class TcpStream:
         "_protocol",
         "_pulls",
         "_reactor",
-        "_read_ended",
         "_reading",
         "_socket",
         "_unsent",
@@ -115,7 +114,7 @@ class TcpStream:
         self._watched = self._writing = False  # registered with the reactor
         self._fresh = fresh
         self._most = _PORTION  # bytes of one read; twice as many after a full one, where they are lent
-        self._closing = self._half_closing = self._write_ended = self._read_ended = False
+        self._closing = self._half_closing = self._write_ended = False
         self._aborting = False
         self._broken = False  # a send failed; the reactor's next turn tells
         self.disconnected = False
@@ -277,19 +276,15 @@ class TcpStream:
             self._start_writing()
 
     def _end_writing(self) -> None:
-        self._write_ended = True
-        if not self._read_ended:
-            self._send_end()
-        if IHalfCloseableProtocol.providedBy(self._protocol):
-            self._tell(self._protocol.writeConnectionLost)
-        if self._read_ended and not self.disconnected:
-            self._send_end()  # most often whoever hears that both sides have ended closes, which says it, too
-
-    def _send_end(self) -> None:
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # the peer has reset it; the next read tells
+            self._broken = True  # the peer has reset it; no read tells that if its end was read before
+            self._start_writing()
+            return
+        self._write_ended = True
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._tell(self._protocol.writeConnectionLost)
 
     def loseConnection(self) -> None:
         if self._closing or self.disconnected or self._aborting:
@@ -379,7 +374,6 @@ class TcpStream:
         if self._broken:
             return CONNECTION_LOST
         self._reading = False
-        self._read_ended = True
         if IHalfCloseableProtocol.providedBy(self._protocol):
             self._tell(self._protocol.readConnectionLost)
             # Not before: where this was the second of both ends, it is closed now, and out of epoll's set.

@@ -261,6 +261,19 @@ class StreamCases:
         self.assertEqual(protocol.heard[2:], [ConnectionDone])
         self.stream.loseWriteConnection() if self.own else None
 
+    def test_a_reset_after_the_peer_s_end_is_no_orderly_end_of_ours(self: Any) -> None:
+        """What we wrote was lost, and nothing is read any more that would tell."""
+        protocol = self.take()
+        self.peer.close()
+        self.until(lambda: protocol.heard)
+        self.stream.write(b"too late")
+        self.turn()
+        self.assertEqual(protocol.heard, ["read ended"])
+        self.stream.loseWriteConnection()
+        self.assertEqual(protocol.heard, ["read ended"])
+        self.until(lambda: len(protocol.heard) > 1)
+        self.assertEqual(protocol.heard, ["read ended", ConnectionLost])
+
     def test_a_close_comes_after_all_that_was_written(self: Any) -> None:
         protocol = self.take()
         self.stream.write(MUCH)
