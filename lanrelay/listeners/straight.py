@@ -46,14 +46,13 @@ class StraightConnection(HttpConnection):
     @ivar let_in: the last Host that the guard let in on this connection; it would again.
     """
 
-    __slots__ = ("_flushing", "_way", "let_in", "straight")
+    __slots__ = ("_way", "let_in", "straight")
 
     def __init__(self, way: StraightWay, *arguments: Any, **keys: Any) -> None:
         super().__init__(*arguments, **keys)
         self.straight: StraightExchange | None = None
         self.let_in = b""
         self._way = way
-        self._flushing = False  # the client does not read its last answer
 
     def dataReceived(self, data: bytes) -> None:
         if self.straight is not None:
@@ -81,27 +80,21 @@ class StraightConnection(HttpConnection):
         self._waiting = ""
         self._deadline.clear()
 
-    def done(self, answer: bytes) -> None:
-        """Send the whole answer."""
+    def done(self, answer: bytes, request: bytes) -> None:
+        """Send the whole answer to C{request}."""
         self._sink = self.straight = None
         self._sending = False
         self._stream.write(answer)
         if self._full:
-            self._flushing = True
-            self.pause_reading()  # whoever does not read is given no more
+            # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
+            self.read_again(request)
+            self._wire.answered()
+            self._settle()
         elif self._state == OPEN:
             self._wait("keepalive", self._timeouts.keepalive)  # nothing came behind the request
 
-    def resumeProducing(self) -> None:
-        if self._flushing:
-            self._flushing = self._full = False
-            self._waiting = ""
-            self.resume_reading()
-        else:
-            super().resumeProducing()
-
     def read_again(self, request: bytes) -> RequestHead:
-        """Let the wire read what is under way, which it has not seen yet."""
+        """Let the wire read a request that it has not seen yet."""
         self.head = cast(RequestHead, self._wire.receive(request)[0])
         return self.head
 
@@ -209,7 +202,7 @@ class StraightExchange:
         self._origin.free()
         way.ledger.close(session)
         lines += (b"", data[at:])
-        connection.done(b"\r\n".join(lines))
+        connection.done(b"\r\n".join(lines), self._request)
         return True
 
     def general(self) -> RoutedExchange:

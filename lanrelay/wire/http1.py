@@ -196,6 +196,10 @@ class Http1Server(MessageReader):
             return data + content
         return b"%b%b%b" % (data, writer.part(content), writer.end(trailers))
 
+    def answered(self) -> None:
+        """The whole response to this request was sent by somebody else; another may follow."""
+        self._response = NO_CONTENT
+
     def _sending(self) -> BodyWriter:
         if self._response is None:
             raise RuntimeError("content before a response head")

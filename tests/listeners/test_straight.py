@@ -170,14 +170,22 @@ class StraightTests(StraightTestCase):
             self.same(("ask", GET), ("answer", OK), ("call", name), ("ask", GET), ("answer", OK))
 
     def test_a_client_that_does_not_read(self) -> None:
-        # While the client is given nothing it is not listened to, which the general way does up to 64 KiB.
-        steps: list[Step] = [("ask", GET), ("full", True), ("answer", OK), ("ask", GET), ("full", False)]
-        story, sessions = self.told([*steps, ("answer", OK)], straight=True)
+        stalled: list[Step] = [("ask", GET), ("full", True), ("answer", OK)]
+        story, sessions = self.same(*stalled, ("ask", GET), ("full", False), ("answer", OK))
         self.assertTrue(story[-1][1][0][0].startswith(b"HTTP/1.1 200"))
         self.assertEqual([session["status"] for session in sessions], [200, 200, 200])
-        self.assertFalse(story[4][1][1][0][2])
-        self.told([*steps[:3], ("wait", 100_000)], straight=True)
+        self.same(*stalled, ("full", False), ("ask", GET), ("answer", OK), ("wait", 76))
+        self.same(*stalled, ("ask", GET[:10]), ("ask", GET[10:] + GET), ("full", False), ("answer", OK))
+        self.same(*stalled, ("ask", POST * 2000), ("full", False), ("answer", OK))
+        for name in ("drain", "retire", "abort"):
+            self.same(*stalled, ("call", name), ("full", False), ("ask", GET), ("answer", OK))
+        self.same(*stalled, ("wait", 100_000))
         self.assertFalse(self.client.connected)
+
+    def test_a_client_that_does_not_read_and_ends_is_not_waited_for(self) -> None:
+        for how in ("client in order", "client"):
+            self.same(("ask", GET), ("full", True), ("answer", OK), ("leave", how), ("wait", 6))
+            self.assertFalse(self.client.connected)
 
     def test_an_origin_that_does_not_read(self) -> None:
         self.same(("stall", True), ("ask", POST), ("stall", False), ("answer", OK), took=False)
