@@ -72,7 +72,7 @@ class Pump:
     its FIN, and its kernel resets when more comes.
 
     With the streams all that knows of each other here lets go, so that nothing is left to the collector of
-    cycles: a forwarded connection left it ten objects, a tunnel twenty, and it took 3 and 8 us for each.
+    cycles: a forwarded connection left it ten objects, for which it took 6 us, a tunnel twenty, and 30 us.
     """
 
     __slots__ = (
