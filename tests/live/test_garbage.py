@@ -60,8 +60,9 @@ class GarbageTests(SynchronousTestCase):
         text = CONFIGURATION.format(
             echo=self.echo.port, http=origin.port, https=secure.port, ca=authority().root
         )
-        self.relay = Relay(text)
-        self.relay._environ = {"PYTHONPATH": f"{self.relay.folder}:{CHECKOUT}"}
+        # Twisted's own transports leave their connectors.
+        self.relay = Relay(text, environ={"LANRELAY_TRANSPORT": "own"})
+        self.relay.environ["PYTHONPATH"] = f"{self.relay.folder}:{CHECKOUT}"
         (self.relay.folder / "sitecustomize.py").write_text(SITE)
         self.relay.start()
         self.addCleanup(self.relay.stop)

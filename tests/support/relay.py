@@ -27,6 +27,7 @@ class Relay:
     a cleanup.
 
     @param within: a command that runs it, with its arguments.
+    @ivar environ: what is added to its environment when it starts.
     @ivar folder: where its configuration is; relative paths in it begin here.
     """
 
@@ -37,7 +38,7 @@ class Relay:
         self.folder = Path(self._temporary.name)
         self.config = self.folder / "relay.yaml"
         self.config.write_text(dedent(text))
-        self._environ = environ or {}
+        self.environ = dict(environ or {})
         self._within = within
         self._log = self.folder / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -63,7 +64,7 @@ class Relay:
         """Start it; returns when it listens."""
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         here = {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(self.folder)}
-        environ.update(here, **self._environ)
+        environ.update(here, **self.environ)
         command = [sys.executable, "-c", TWISTD, "-n", "--pidfile=", "lanrelay", "-c", str(self.config)]
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
