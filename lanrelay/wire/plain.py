@@ -58,10 +58,11 @@ class PlainFields:
         self._noted = _LOOKED_AT.union(noted, dropped)
         self._unusual = _UNUSUAL.union(unusual) - self._noted
         self._dropped = frozenset(dropped)
-        # Lines that pass, lines that are noted, and names of which all valid lines pass and none is kept.
+        # Lines that pass, lines that are noted, and names of which no line is kept: in lower case if they are
+        # noted, empty if they pass.
         self._passing: set[bytes] = set()
         self._known: dict[bytes, Field] = {}
-        self._names: set[bytes] = set()
+        self._names: dict[bytes, bytes] = {}
         self._passes = self._passing.__contains__
 
     def sort(self, lines: list[bytes]) -> dict[bytes, Field] | None:
@@ -96,7 +97,10 @@ class PlainFields:
         name, _, value = line.partition(b": ")
         if not value or value.strip(b" \t") != value:
             return None
-        return _PASSES if name in self._names else self._judge_name(name, value, line)
+        lower = self._names.get(name)
+        if lower is None:
+            return self._judge_name(name, value, line)
+        return (lower, name, value, line) if lower else _PASSES
 
     def _judge_name(self, name: bytes, value: bytes, line: bytes) -> Field | None:
         lower = name.lower()
@@ -105,9 +109,9 @@ class PlainFields:
         noted = lower in self._noted
         field = (lower, name, value, line) if noted else _PASSES
         if lower not in REPEATED:
-            if not noted and len(name) <= _LINE_LENGTH:
+            if len(name) <= _LINE_LENGTH:
                 _bounded(self._names, _LINES)
-                self._names.add(name)
+                self._names[name] = lower if noted else b""
         elif len(line) <= _LINE_LENGTH:
             if noted:
                 _bounded(self._known, _LINES // 2)
