@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lanrelay.config import model
-from tests.listeners.test_connect_proxy import ProxyTestCase
+from tests.support.proxying import ProxyTestCase
 
 
 def request(method: str, target: str, *fields: str) -> bytes:

@@ -11,10 +11,10 @@ from lanrelay.listeners.connect_proxy import ConnectProxyService
 from lanrelay.listeners.proxy_pac import script
 from lanrelay.listeners.socks_proxy import SocksProxyService
 from lanrelay.wire.socks5 import Reply, reply
-from tests.listeners.test_connect_proxy import ESTABLISHED, ProxyTestCase
 from tests.listeners.test_socks_proxy import GREETING, NAS
 from tests.support.listening import accept, without_via
 from tests.support.memory import MemoryStream
+from tests.support.proxying import ESTABLISHED, ProxyTestCase
 
 HTTP = model.ParentProxy(
     scheme="http", host="10.9.9.9", port=3128, username="alice", password=model.Secret("secret")

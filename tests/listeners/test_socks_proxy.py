@@ -11,9 +11,9 @@ from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused, DialTimeout, NoSuchName, Unroutable
 from lanrelay.listeners.socks_proxy import EARLY_MAX, SocksProxyService, reply_to
 from lanrelay.wire.socks5 import Reply, reply
-from tests.listeners.test_connect_proxy import ProxyTestCase
 from tests.support.listening import accept
 from tests.support.memory import MemoryStream
+from tests.support.proxying import ProxyTestCase
 
 GREETING = b"\x05\x01\x00"
 NAS = b"\x05\x01\x00\x03\x07nas.lan\x00\x16"
