@@ -97,7 +97,7 @@ class RelayService(Service):
         self._hurry: IDelayedCall | None = None
         counters = Counters()
         self._access_log = AccessLog(logged(config))
-        self.ledger.observers += [counters, self._access_log]
+        self.ledger.observers += [counters.note, self._access_log.note]
         self.watched = Watched(
             version=VERSION,
             config=config,

@@ -9,9 +9,12 @@ from lanrelay.observe.metrics import Histogram
 from lanrelay.observe.session import Session
 
 # Seconds. From a LAN host that answers from memory to a model that thinks; what streams lies above.
-REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+REQUEST_BOUNDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
 # From a neighbour to the limits of `timeouts.connect` (5 s) and `retry`.
-DIAL_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+DIAL_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def _requests() -> Histogram:
@@ -50,7 +53,7 @@ class Count:
 
 class Counters:
     """
-    One of the ledger's observers: a few additions for each session.
+    Its L{note} is one of the ledger's observers: a few additions for each session.
 
     @ivar listeners: by listener name; only those that have closed a session.
     @ivar failures: the latest that failed.
@@ -60,7 +63,8 @@ class Counters:
         self.listeners: dict[str, Count] = {}
         self.failures = Failures()
 
-    def __call__(self, session: Session, duration: float) -> None:
+    def note(self, session: Session, duration: float) -> None:
+        """Count C{session}, which has closed after so many seconds."""
         count = self.listeners.get(session.listener)
         if count is None:
             count = self.listeners[session.listener] = Count()

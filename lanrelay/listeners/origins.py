@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,10 @@ from lanrelay.upstream.wakeup import counting_sleep
 
 if TYPE_CHECKING:
     from lanrelay.upstream.inheritance import Inheritance
+
+
+def _none() -> None:
+    """No idle connection."""
 
 
 class Origins:
@@ -55,10 +60,8 @@ class Origins:
         group.sleepers.append(self.drop_idle)
         # Only where there is no choice to be made: `candidates` of round-robin counts how often it is asked.
         self._only = self._pools[group.members[0]] if len(group.members) == 1 else None
-
-    def take(self) -> OriginConnection | None:
-        """An idle connection, if there is no doubt to which upstream it should lead."""
-        return None if self._only is None else self._only.take()
+        # What `take` of a pool gives, if there is no doubt to which upstream it should lead.
+        self.take: Callable[[], OriginConnection | None] = _none if self._only is None else self._only.take
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         """

@@ -250,33 +250,37 @@ class ProxyRoute:
             and not any(side.path for side in self._sides.values())
         )
 
-    def plain_request(
-        self, method: bytes, target: bytes, lines: list[bytes], noted: dict[bytes, Field]
-    ) -> bool:
+    def plain_request(self, method: str, target: str, lines: list[bytes], noted: dict[bytes, Field]) -> bool:
         """
         As L{request_head}, for the lines of a plain request, which are changed; C{False}: there is more to be
         done to it.
 
+        @param lines: of the two that end them one becomes ours.
         @param noted: of its fields those of L{NOTED}, Host among them.
         """
-        if b"/.well-known/" in target:
+        if "/.well-known/" in target:
             return False
         if self.rewrites_oauth:
-            kind = noted.get(b"content-type")
-            if b"resource=" in target or (kind is not None and kind[2].lower().startswith(FORM)):
+            if "resource=" in target:
+                return False
+            if b"content-type" in noted and noted[b"content-type"][2].lower().startswith(FORM):
                 return False
         lines[lines.index(noted[b"host"][3])] = self._host_line
-        lines.append(self._via[3])
-        encoding = noted.get(b"accept-encoding")
-        if encoding is not None and self._may_be_event_stream(method, noted):
-            lines[lines.index(encoding[3])] = _IDENTITY[3]
+        if (
+            method == "GET"
+            and b"accept-encoding" in noted
+            and b"accept" in noted
+            and self._may_be_event_stream(b"GET", noted)
+        ):
+            lines[lines.index(noted[b"accept-encoding"][3])] = _IDENTITY[3]
+        lines[-2] = self._via[3]
         return True
 
     def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
         """As L{response_head}, for a plain answer; Date has to be noted."""
-        lines.append(self._via[3])
+        lines[-2] = self._via[3]
         if b"date" not in noted:
-            lines.append(date_field(time.time())[3])
+            lines.insert(-1, date_field(time.time())[3])
 
     # --- OAuth -------------------------------------------------------------------------------------------
 
@@ -324,7 +328,7 @@ class ProxyRoute:
         if method != b"GET" or "endpoint" not in self._listener.rewrite:
             return False
         accept = index.get(b"accept")
-        return accept is not None and b"text/event-stream" in accept[2].lower()
+        return accept is not None and accept[2].lower().find(b"text/event-stream") >= 0
 
     def _target(self, target: bytes, side: _Side) -> bytes:
         if target[:1] != b"/":

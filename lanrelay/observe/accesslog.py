@@ -53,7 +53,7 @@ class AccessRecord(Record):
 
 class AccessLog:
     """
-    Logs the sessions of the listeners that want it; one of the ledger's observers.
+    Logs the sessions of the listeners that want it; its L{note} is one of the ledger's observers.
 
     @ivar listeners: the names of those listeners.
     """
@@ -62,7 +62,8 @@ class AccessLog:
         self.listeners = frozenset(listeners)
         self.log = Logger(namespace=ACCESS_NAMESPACE)  # on a class it would take the class's namespace
 
-    def __call__(self, session: Session, duration: float) -> None:
+    def note(self, session: Session, duration: float) -> None:
+        """Log C{session}, which has closed after so many seconds."""
         if session.listener in self.listeners:
             # The record formats itself when, and only if, the line is written.
             self.log.info("{record}", record=AccessRecord(session, duration))

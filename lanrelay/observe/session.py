@@ -23,7 +23,7 @@ Phase = Literal[
 ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Session:
     """
     What is known of one connection (a forward, a tunnel) or one HTTP exchange.
@@ -56,15 +56,15 @@ class Session:
     client: str
     started: float
     opened: float
+    last_active: float = 0.0
+    phase: Phase = "accept"
     target: str = ""
     address: str = ""
     dialed: float | None = None
     first_byte: float | None = None
     received: int = 0
     sent: int = 0
-    last_active: float = 0.0
     ended_by: Side = ""
-    phase: Phase = "accept"
     error: str = ""
     detail: str = ""
     method: str = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final, cast
 from typing import Protocol as Shape
 
@@ -22,7 +23,7 @@ from lanrelay.errors import (
     StreamTimeout,
 )
 from lanrelay.transport.deadline import Deadline
-from lanrelay.transport.stream import Stream, has_unread
+from lanrelay.transport.stream import Stream, unread_of
 from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Client
@@ -135,6 +136,7 @@ class OriginConnection(Protocol):
         self._timeouts = timeouts
         self._home = home
         self._wire = Http1Client()
+        self._unread: Callable[[], Any] | None = None
         self._stream: Stream = cast(Stream, None)  # from connectionMade on
         self._receiver: OriginReceiver | None = None
         self._chunk_taker: ChunkTaker | None = None
@@ -156,7 +158,9 @@ class OriginConnection(Protocol):
         Nothing has come since the last answer that the reactor has not told of yet: it would be read as the
         answer to the next request.
         """
-        return not has_unread(self._stream)
+        if self._unread is None:
+            self._unread = unread_of(self._stream)
+        return not self._unread()
 
     # --- for the receiver -------------------------------------------------------------------------
 
@@ -207,7 +211,9 @@ class OriginConnection(Protocol):
             self._fail(StreamError("the upstream closed the connection before the request was sent"))
             return
         self._stream.write(request)
-        self._request_sent()
+        self._request_ended = True
+        if self._timeouts.response is not None:
+            self._wait("response", self._timeouts.response)
 
     def go_on(self, head: RequestHead, content: bytes, receiver: OriginReceiver) -> None:
         """C{receiver} hears the rest of what L{ask} began; C{head} and C{content} were sent by it."""
@@ -221,7 +227,9 @@ class OriginConnection(Protocol):
     def free(self) -> None:
         """The answer to L{ask} was taken; the connection serves again, and has found its way home."""
         self._asker = None
-        self._deadline.clear()
+        if self._waiting:
+            self._waiting = ""
+            self._deadline.clear()
         if self._open and not (self._home is not None and self._home.put(self)):
             self.close()
 

@@ -30,7 +30,7 @@ class WatchedTestCase(SynchronousTestCase):
         self.around = Surroundings()
         self.listeners: list[ListenerService] = []
         self.counters = Counters()
-        self.around.ledger.observers.append(self.counters)
+        self.around.ledger.observers.append(self.counters.note)
         self.watched = Watched(
             version="1.2.3",
             config=model.Config(path=Path("/etc/relay.yaml"), listeners=(), warnings=("mind the gap",)),

@@ -16,7 +16,7 @@ class CountersTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.ledger, self.counters = Ledger(self.clock), Counters()
-        self.ledger.observers.append(self.counters)
+        self.ledger.observers.append(self.counters.note)
 
     def closed(
         self, error: RelayError | None = None, *, lasting: float = 0.0, listener: str = "db", **values: Any
@@ -92,6 +92,6 @@ class FailuresTests(SynchronousTestCase):
 
     def test_counters_keep_them(self) -> None:
         counters = Counters()
-        counters(self.failed("a"), 1.0)
-        counters(self.ledger.open("db", "kind", "unix"), 1.0)
+        counters.note(self.failed("a"), 1.0)
+        counters.note(self.ledger.open("db", "kind", "unix"), 1.0)
         self.assertEqual(len(counters.failures), 1)

@@ -75,8 +75,8 @@ class StraightTestCase(ExchangeTestCase):
         story = [self.seen()]
         for step, how in steps:
             getattr(self, f"do_{step}")(how)
-            self.took += isinstance(self.client.protocol, StraightConnection) and (
-                self.client.protocol.straight is not None
+            self.took += (
+                isinstance(self.client.protocol, StraightConnection) and self.client.protocol.straight
             )
             story.append((step, self.seen()))
         self.client.lose()

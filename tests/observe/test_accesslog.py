@@ -109,7 +109,7 @@ class AccessLogTests(SynchronousTestCase):
         globalLogPublisher.addObserver(events.append)  # type: ignore[arg-type]
         self.addCleanup(globalLogPublisher.removeObserver, events.append)  # type: ignore[arg-type]
         ledger = Ledger(Clock())
-        ledger.observers.append(AccessLog({"wanted"}))
+        ledger.observers.append(AccessLog({"wanted"}).note)
         for name in ("wanted", "silent", "wanted"):
             ledger.close(ledger.open(name, "tcp-forward", "unix"))
         ours = [event for event in events if event["log_namespace"] == "lanrelay.access"]

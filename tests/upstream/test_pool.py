@@ -116,7 +116,7 @@ class PoolTests(SynchronousTestCase):
         self.pool.close()
 
     def test_where_python_has_no_poll_it_is_looked_at_as_well(self) -> None:
-        self.patch(stream_module, "_look", None)
+        self.patch(stream_module, "_poll", None)
         self.test_one_that_has_said_something_unread_is_passed_over()
 
     def test_one_in_use_that_breaks_is_counted_out(self) -> None:
