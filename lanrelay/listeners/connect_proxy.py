@@ -14,11 +14,12 @@ from lanrelay.config import model
 from lanrelay.errors import DialError, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.listeners import proxy_pac
 from lanrelay.listeners.answers import Answer, failed, from_here
-from lanrelay.listeners.base import Client, Environment
+from lanrelay.listeners.base import Client, Connection, Environment
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.forward_proxy import ForwardProxyService
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.sink import UNHEARD, RequestSink
+from lanrelay.listeners.straight_tunnel import StraightTunnels
 from lanrelay.observe.session import Session, Side
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
@@ -53,13 +54,21 @@ class ConnectProxyService(ForwardProxyService):
         super().__init__(environment, config)
         self._via = pseudonym(config.name)
         self._way = _OwnWay(self, self._via)
+        # Where somebody has to be asked for credentials no head is plain.
+        self._straight = StraightTunnels(self, _ESTABLISHED) if self.credentials is None else None
 
-    def connected(self, stream: Stream, client: Client) -> HttpConnection:
-        connection = HttpConnection(
-            self.environment.reactor, self.config.timeouts, self, self.gone, client=client
-        )
+    def connected(self, stream: Stream, client: Client) -> Connection:
+        if self._straight is not None:
+            return self._straight.begin(stream, client)
+        connection = self.http_connection(client)
         hand_over(stream, connection)
         return connection
+
+    def http_connection(self, client: Client, come: bytes = b"") -> HttpConnection:
+        """For a stream that is to be handed over to it; C{come}, see there."""
+        return HttpConnection(
+            self.environment.reactor, self.config.timeouts, self, self.gone, client=client, come=come
+        )
 
     # --- Application ------------------------------------------------------------------------------------
 

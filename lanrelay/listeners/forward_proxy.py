@@ -10,7 +10,7 @@ from lanrelay.errors import AddressDenied, NameDenied, StartError
 from lanrelay.listeners.base import Environment, ListenerService, explained
 from lanrelay.observe.session import Session
 from lanrelay.policy.rules import DestinationRules, Destinations, Permit
-from lanrelay.upstream.dial import Dialed, Target, known_addresses
+from lanrelay.upstream.dial import Dialed, Place, Target, known_addresses
 from lanrelay.upstream.parent import Parent
 from lanrelay.upstream.resolve import LOCALHOST
 
@@ -75,6 +75,21 @@ class ForwardProxyService(ListenerService):
             session.tries = 1
             self._note(session, dialed)
         return dialed
+
+    def place_at_once(self, target: Target) -> Place | None:
+        """
+        The part of L{dial_at_once} that is the same each time: where C{target} is, if all rules permit it.
+
+        What no rule can permit (C{Environment.forbidden}) has to be asked each time, then
+        L{Dialer.reach_at_once}.
+        """
+        host, port = target.host, target.port
+        if self.parent is not None or self._rules.judge_name(host, port) is not None:
+            return None
+        place = self.environment.dialer.place_at_once(target, self._proxy.resolve)
+        if place is None or self._rules.judge_address(host, port, place[0]) is not None:
+            return None
+        return place
 
     async def dial(self, target: Target, session: Session, *, tunnel: bool = True) -> Dialed:
         """

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 Permit = Callable[[IPAddress], str | None]
 """C{None}: the address may be dialed; else the reason why not, as a phrase."""
 
+Place = tuple[IPAddress, int, Any, str]
+"""What is on the loopback: its address, the family, C{connect()}'s argument, and the text of all."""
+
 T = TypeVar("T")
 _NONE: Mapping[str, tuple[IPAddress, ...]] = MappingProxyType({})
 
@@ -106,17 +109,37 @@ class Dialer:
         @return: C{None}: it is none of these, it may not be dialed, or it does not answer at once. Nothing is
             left of it, and L{dial} does it all, and says what was wrong.
         """
-        if not self._may_be_at_once or target.unix_path is not None:
-            return None
-        host = target.host
-        here = _on_loopback(host, target.port) if len(host) < _LONG_HOST else None
-        if here is None or (fixed and host == "localhost"):  # which may be fixed to another
+        here = self.place_at_once(target, fixed)
+        if here is None:
             return None
         address, family, name, text = here
         if permit is not None and permit(address) is not None:
             return None
         stream = connect_at_once(self._reactor, family, name)
         return None if stream is None else Dialed(stream, text)
+
+    def place_at_once(
+        self, target: Target, fixed: Mapping[str, tuple[IPAddress, ...]] = _NONE
+    ) -> Place | None:
+        """
+        The first half of L{dial_at_once}: where a target on the loopback is. It is so for ever.
+
+        @return: C{None}: it is none, or this dialer dials nothing at once.
+        """
+        if not self._may_be_at_once or target.unix_path is not None:
+            return None
+        host = target.host
+        if len(host) >= _LONG_HOST or (fixed and host == "localhost"):  # which may be fixed to another
+            return None
+        return _on_loopback(host, target.port)
+
+    def reach_at_once(self, place: Place) -> Stream | None:
+        """
+        The second half of it, for what may be dialed.
+
+        @return: C{None}: it does not answer at once.
+        """
+        return connect_at_once(self._reactor, place[1], place[2])
 
     async def dial(
         self,
@@ -279,8 +302,8 @@ _LONG_HOST = 64  # what is longer is no address; clients choose it, so it is not
 
 
 @lru_cache(maxsize=1024)
-def _on_loopback(host: str, port: int) -> tuple[IPAddress, int, Any, str] | None:
-    """Address, family, C{connect()}'s argument and text of what is on the loopback without a look-up."""
+def _on_loopback(host: str, port: int) -> Place | None:
+    """What is on the loopback without a look-up."""
     address = LOCALHOST[0] if host == "localhost" else parse_ip(host)
     if address is None or not is_loopback(address):
         return None
