@@ -60,15 +60,15 @@ class ConnectProxyService(ForwardProxyService):
     def connected(self, stream: Stream, client: Client) -> Connection:
         if self._straight is not None:
             return self._straight.begin(stream, client)
-        connection = self.http_connection(client)
+        return self.general(stream, client)
+
+    def general(self, stream: Stream, client: Client) -> HttpConnection:
+        """As L{connected}, for clients that may say anything."""
+        connection = HttpConnection(
+            self.environment.reactor, self.config.timeouts, self, self.gone, client=client
+        )
         hand_over(stream, connection)
         return connection
-
-    def http_connection(self, client: Client, come: bytes = b"") -> HttpConnection:
-        """For a stream that is to be handed over to it; C{come}, see there."""
-        return HttpConnection(
-            self.environment.reactor, self.config.timeouts, self, self.gone, client=client, come=come
-        )
 
     # --- Application ------------------------------------------------------------------------------------
 

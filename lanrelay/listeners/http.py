@@ -44,7 +44,6 @@ class HttpConnection(ClientStream):
     C{take_over} whoever took it calls L{released}). A client that ends its side while its answer is
     pending has gone, as for nginx.
 
-    @param come: what another has read of the stream, which it has resumed already.
     @ivar client: who connected; given by the listener.
     @ivar head: the request that is under way, or the last one.
     @ivar content_at_hand: some of its content came together with it, and is told in the same call.
@@ -81,7 +80,6 @@ class HttpConnection(ClientStream):
         *,
         client: Client | None = None,
         wire: Http1Server | None = None,
-        come: bytes = b"",
     ) -> None:
         super().__init__(reactor, timeouts, wire or Http1Server())
         self.client = client
@@ -95,7 +93,7 @@ class HttpConnection(ClientStream):
         self._expecting = False  # the client waits for a 100, so its silence is none
         self._draining = self._retired = self._dispatching = False
         self._full = False  # the client does not read
-        self._discarded, self._late = 0, come
+        self._discarded, self._late = 0, b""
         self._pump: Pump | None = None
 
     # --- for the application, about the request under way -----------------------------------------
@@ -272,11 +270,7 @@ class HttpConnection(ClientStream):
     def connectionMade(self) -> None:
         self._stream.registerProducer(self, True)
         self._waiting = "head"
-        come, self._late = self._late, b""
-        if come:
-            self.dataReceived(come)
-        else:
-            self._stream.resumeProducing()
+        self._stream.resumeProducing()
         if self._waiting == "head" and self._state == OPEN:  # it has not come from within that call
             self._deadline.set(self._timeouts.head)
 

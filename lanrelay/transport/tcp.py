@@ -65,6 +65,7 @@ class TcpStream:
         "_aborting",
         "_broken",
         "_closing",
+        "_early",
         "_fresh",
         "_half_closing",
         "_lent_at_most",
@@ -113,6 +114,7 @@ class TcpStream:
         self._reading = False  # not paused
         self._watched = self._writing = False  # registered with the reactor
         self._fresh = fresh
+        self._early = b""  # was read when nobody heard it
         self._most = _PORTION  # bytes of one read; twice as many after a full one, where they are lent
         self._closing = self._half_closing = self._write_ended = False
         self._aborting = False
@@ -348,6 +350,25 @@ class TcpStream:
 
     # reading -------------------------------------------------------------------------------------------
 
+    def early(self) -> bytes:
+        """
+        What has come before anybody hears this stream, if it is fresh. Whoever does not take it owes it to
+        L{put_back}. An end, or an error, is left for the next read to tell.
+        """
+        if not self._fresh or self.disconnected:
+            return b""
+        self._fresh = False
+        try:
+            count = self._socket.recv_into(_SHARED, _PORTION)
+        except OSError as error:
+            self._broken = error.errno not in _LATER
+            return b""
+        return _SHARED[:count].tobytes()
+
+    def put_back(self, early: bytes) -> None:
+        """Have the next C{resumeProducing} tell it, as if it had just been read."""
+        self._fresh, self._early = True, early
+
     def doRead(self) -> Exception | None:  # type: ignore[override]
         if not self._reading:
             return None  # paused by what came before in the same turn
@@ -415,7 +436,10 @@ class TcpStream:
         self._tell(self._look)
 
     def _look(self) -> None:
-        if self.doRead() is not None:
+        early, self._early = self._early, b""
+        if early:
+            self._protocol.dataReceived(early)
+        elif self.doRead() is not None:
             self.connectionLost(_LOST)
 
     def writeConnectionLost(self, reason: Failure) -> None:

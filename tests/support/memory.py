@@ -103,6 +103,13 @@ class MemoryStream:
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
 
+    def early(self) -> bytes:
+        """As of L{TcpStream<lanrelay.transport.tcp.TcpStream>}: what has come before anybody reads."""
+        return (self._pending.pop(0) or b"") if self.connected and self._pending and self._pending[0] else b""
+
+    def put_back(self, early: bytes) -> None:
+        self._pending.insert(0, early)
+
     def loseConnection(self) -> None:
         if self.connected and not self.closing:
             self.closing = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
@@ -105,3 +106,55 @@ class FreshTests(SynchronousTestCase):
         self.assertTrue(self.stream.disconnected)
         self.assertFalse(self.watched())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_what_came_early_is_told_nobody_if_it_is_taken(self) -> None:
+        self.peer.sendall(b"early")
+        self.assertEqual(self.stream.early(), b"early")
+        self.assertEqual(self.stream.early(), b"")
+        protocol = self.take()
+        self.stream.resumeProducing()
+        self.assertEqual((protocol.received, self.watched()), (b"", True))
+        self.peer.sendall(b"late")
+        self.assertEqual(self.stream.early(), b"")
+        self.stream.doRead()
+        self.assertEqual(protocol.received, b"late")
+
+    def test_what_is_put_back_is_told_as_if_it_had_just_come(self) -> None:
+        self.peer.sendall(b"early")
+        self.stream.put_back(self.stream.early())
+        protocol = self.take()
+        self.peer.sendall(b" and late")
+        self.stream.resumeProducing()
+        self.assertEqual((protocol.received, self.watched()), (b"early", True))
+        self.stream.doRead()
+        self.assertEqual(protocol.received, b"early and late")
+
+    def test_nothing_early(self) -> None:
+        self.assertEqual(self.stream.early(), b"")
+        protocol = self.take()
+        self.peer.sendall(b"late")
+        self.stream.resumeProducing()
+        self.assertEqual((protocol.received, self.watched()), (b"", True))
+
+    def test_of_a_stream_that_is_not_fresh_nothing_is_read_early(self) -> None:
+        stream = TcpStream(self.reactor, self.stream.getHandle(), "")
+        self.peer.sendall(b"x")
+        self.assertEqual(stream.early(), b"")
+
+    def test_an_end_or_a_reset_is_not_taken_for_nothing(self) -> None:
+        self.peer.shutdown(socket.SHUT_WR)
+        self.assertEqual(self.stream.early(), b"")
+        protocol = self.take()
+        self.stream.resumeProducing()
+        self.stream.doRead()
+        self.assertEqual(protocol.heard, ["read ended"])
+
+    def test_a_reset_too(self) -> None:
+        self.stream.getHandle().send(b"unread")
+        self.peer.close()
+        self.assertEqual(self.stream.early(), b"")
+        protocol = self.take()
+        self.stream.resumeProducing()
+        reason = self.stream.doRead()
+        self.assertIsInstance(reason, ConnectionLost)
+        self.assertEqual(protocol.heard, [])
