@@ -112,6 +112,9 @@ class Port:
 
     log = Logger()
 
+    lean = True
+    """L{lanrelay.transport.turn} hands out its events; it finds out itself whether there is anything."""
+
     def __init__(
         self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Accepted, *, eager: bool = False
     ) -> None:
@@ -170,28 +173,33 @@ class Port:
     def doRead(self) -> None:
         self._accept_some()
 
+    def doWrite(self) -> None:
+        """For nothing to be written; a port that is in trouble is readable, too."""
+
     def _accept_some(self) -> bool:
         """A batch; C{True}: there is no more, or it cannot be had now."""
+        gate = self.gate
         for _ in range(_BATCH):
             if not self._listening:
                 return True  # `accepted` stopped us
-            if self.gate.full:
+            if not gate.enter():
                 self._reactor.removeReader(self)
-                self.gate.when_free(self._go_on)
-                if self.gate.full_around:
+                gate.when_free(self._go_on)
+                if gate.full_around:
                     self._complain("the limit of open files leaves no room for more (ulimit -n)")
                 return True
             try:
                 sock, address = _accept(self.bound.socket, self._family)
             except BlockingIOError:
+                gate.leave()
                 self._tuned = _INHERITED  # none is left that came before the socket was tuned
                 return True
             except OSError as error:
+                gate.leave()
                 if error.errno in _HARMLESS:
                     continue
                 self._out_of_something(error)
                 return True
-            self.gate.enter()
             self._arrived(sock, address)
         return False
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 from unittest.mock import patch
 
@@ -13,6 +14,8 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.config.model import TcpAddress
+from lanrelay.transport.port import Gate, Port, bind
 from lanrelay.transport.stream import hand_over
 from lanrelay.transport.tcp import TcpStream
 from lanrelay.transport.turn import quicken
@@ -76,6 +79,30 @@ class TurnTests(SynchronousTestCase):
             self.turn()
         self.assertEqual(fired, [True])
         self.assertTrue(all(protocol.received for _, protocol, _ in pairs))
+
+    def test_a_port_accepts_what_waits_until_it_is_stopped(self) -> None:
+        [bound] = bind(TcpAddress(host=ip_address("127.0.0.1"), port=0))
+        accepted: list[Any] = []
+        gate = Gate(2)
+        port = Port(self.reactor, bound, gate, lambda stream, peer, local: accepted.append(stream))
+        port.start()
+        for _ in range(3):
+            client = socket.create_connection(bound.socket.getsockname())
+            self.sockets.append(client)
+        for _ in range(3):
+            self.turn()
+        self.assertEqual((len(accepted), gate.open), (2, 2))
+        gate.leave()
+        self.turn()
+        self.assertEqual((len(accepted), gate.open), (3, 2))
+        gate.leave()
+        self.turn()
+        self.assertEqual((len(accepted), gate.open), (3, 1))  # a look that finds nobody takes no place
+        port.stop()
+        self.assertNotIn(port, self.reactor.getReaders())
+        for stream in accepted:
+            stream.abortConnection()
+        self.turn()
 
     def test_one_that_another_closed_hears_no_more(self) -> None:
         pairs = [self.pair(), self.pair()]
