@@ -162,14 +162,12 @@ class Pump:
         sink = end.other.stream
         sink.unregisterProducer()  # else Twisted holds the half-close back for a paused producer
         sink.loseWriteConnection()
-        self._check_both_ended()
 
-    def _check_both_ended(self) -> None:
+    def _both_ended(self) -> None:
+        """Our side has ended towards both, and so before that had theirs."""
         if self._closing:
             return
         down, up = self._downstream, self._upstream
-        if not (down.read_ended and down.write_ended and up.read_ended and up.write_ended):
-            return
         self._closing = True
         self._session.phase = "done"
         self._session.ended_by = self._session.ended_by or self._first_end
@@ -201,7 +199,8 @@ class Pump:
                 self._reset()
         if end.lost is not None and other.lost is not None and not self._over:
             self._over = True
-            self._set_timer(None)
+            if self._timer is not None:
+                self._set_timer(None)
             del self._downstream, self._upstream, end.other, other.other
             ended, self._when_over = self._when_over, None
             done, self._done = self._done, None
@@ -219,22 +218,26 @@ class Pump:
         self._open = True
 
     def _begin(self, to_upstream: bytes, to_downstream: bytes) -> None:
-        ends = (self._downstream, self._upstream)
-        for end in ends:
+        down, up = self._downstream, self._upstream
+        for end in (down, up):
             if end.lost is not None:
                 self._lost(end, end.lost)
         if self._closing:
             return
-        self._watch()
-        for end in ends:
-            end.copies = not getattr(end.other.stream, "takes_views", False)
-            end.other.stream.registerProducer(end, True)
-        for end, data in ((self._downstream, to_upstream), (self._upstream, to_downstream)):
-            if data:
-                end.dataReceived(data)
-        for end in ends:
-            if not (end.paused or end.read_ended or self._closing):
-                end.stream.resumeProducing()
+        if self._limits.idle is not None:
+            self._watch()
+        down.copies = not getattr(up.stream, "takes_views", False)
+        up.copies = not getattr(down.stream, "takes_views", False)
+        up.stream.registerProducer(down, True)
+        down.stream.registerProducer(up, True)
+        if to_upstream:
+            down.dataReceived(to_upstream)
+        if to_downstream:
+            up.dataReceived(to_downstream)
+        if not (down.paused or down.read_ended or self._closing):
+            down.stream.resumeProducing()
+        if not (up.paused or up.read_ended or self._closing):
+            up.stream.resumeProducing()
 
     def _reset(self) -> None:
         self._closing = True
@@ -318,7 +321,12 @@ class _End:
 
     def view_received(self, view: memoryview) -> None:
         """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} read, in its own buffer."""
-        self.dataReceived(bytes(view) if self.copies else view)
+        # As `dataReceived`, without a call for each of the many parts.
+        pump = self.pump
+        if pump._closing or self.read_ended:
+            return
+        pump._moved(self, len(view))
+        self.other.stream.write(bytes(view) if self.copies else view)  # type: ignore[arg-type]
 
     @property
     def takes_pipes(self) -> bool:
@@ -341,7 +349,8 @@ class _End:
 
     def writeConnectionLost(self) -> None:
         self.write_ended = True
-        self.pump._check_both_ended()
+        if self.other.write_ended:
+            self.pump._both_ended()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.lost is None:
