@@ -1,4 +1,4 @@
-"""A time limit that moves often and runs out seldom."""
+"""Time limits that run out seldom: one that moves often, and those of many that wait equally long."""
 
 from __future__ import annotations
 
@@ -68,3 +68,82 @@ class Deadline:
 
 def _nobody() -> None:
     """Whose owner has gone."""
+
+
+class Wait:
+    """What L{wait} has promised."""
+
+    __slots__ = ("_call", "_due", "_queue")
+
+    def __init__(self, queue: _Queue, due: float, call: Callable[[], object]) -> None:
+        self._queue: _Queue | None = queue
+        self._due = due
+        self._call = call
+
+    def cancel(self) -> None:
+        """It does not come; nothing happens if it has, or was cancelled before."""
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            del queue.waits[self]
+            if not queue.waits:
+                queue.end()
+
+
+class _Queue:
+    """
+    Those who wait equally long on one reactor; there is one only while somebody waits.
+
+    Who came first is due first, so one timer is enough. It stays as it is when the first one is cancelled:
+    what is left for the next one is worked out when it fires.
+    """
+
+    __slots__ = ("_reactor", "_seconds", "_timer", "waits")
+
+    def __init__(self, reactor: Any, seconds: float) -> None:
+        self._reactor, self._seconds = reactor, seconds
+        self.waits: dict[Wait, None] = {}  # in order
+        self._timer: Any = reactor.callLater(seconds, self._fired)
+
+    def end(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:  # else it is firing, and sees to it itself
+            timer.cancel()
+            del _queues[self._reactor, self._seconds]
+
+    def _fired(self) -> None:
+        self._timer = None
+        now = self._reactor.seconds()
+        try:
+            while self.waits:
+                first = next(iter(self.waits))
+                if first._due > now:
+                    break
+                first._queue = None
+                del self.waits[first]
+                first._call()
+        finally:
+            if self.waits:
+                first = next(iter(self.waits))
+                self._timer = self._reactor.callLater(max(first._due - now, 0.0), self._fired)
+            else:
+                del _queues[self._reactor, self._seconds]
+
+
+_queues: dict[tuple[Any, float], _Queue] = {}
+
+
+def wait(reactor: Any, seconds: float, call: Callable[[], object]) -> Wait:
+    """
+    As C{reactor.callLater}, for limits that many have alike and that hardly ever run out: they share a timer.
+
+    Made for each tunnel, and cancelled, that for the silence between its two ends took 14,000 of 195,000
+    instructions; where tunnels come and go by the dozen it takes 8,000 so.
+
+    @param call: at the end of its owner C{cancel} has to be called, and what this returns be let go.
+    """
+    queue = _queues.get((reactor, seconds))
+    if queue is None:
+        queue = _queues[reactor, seconds] = _Queue(reactor, seconds)
+    one = Wait(queue, reactor.seconds() + seconds, call)
+    queue.waits[one] = None
+    return one

@@ -8,13 +8,14 @@ from typing import Any, Literal
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.errors import RelayError, StreamError, StreamTimeout
 from lanrelay.observe.session import Session
+from lanrelay.transport.deadline import Wait, wait
 from lanrelay.transport.splice import SharedPipe
 from lanrelay.transport.stream import Stream, hand_over
 
@@ -111,7 +112,7 @@ class Pump:
         self._over = False  # both streams are gone
         self._first_end: Literal["downstream", "upstream", ""] = ""
         self._quiet_since: float = reactor.seconds()
-        self._timer: IDelayedCall | None = None
+        self._timer: Wait | None = None
         session.phase = "tunnel"
 
     @property
@@ -158,7 +159,7 @@ class Pump:
         self._first_end = self._first_end or end.side
         self._quiet_since = self._reactor.seconds()
         if not end.other.read_ended:
-            self._watch()  # the other limit holds from now on
+            self._set_timer(self._limits.half_closed, self._look)  # that limit holds from now on
         sink = end.other.stream
         sink.unregisterProducer()  # else Twisted holds the half-close back for a paused producer
         sink.loseWriteConnection()
@@ -199,8 +200,7 @@ class Pump:
                 self._reset()
         if end.lost is not None and other.lost is not None and not self._over:
             self._over = True
-            if self._timer is not None:
-                self._set_timer(None)
+            self._set_timer(None)  # which knows us, too
             del self._downstream, self._upstream, end.other, other.other
             ended, self._when_over = self._when_over, None
             done, self._done = self._done, None
@@ -224,8 +224,7 @@ class Pump:
                 self._lost(end, end.lost)
         if self._closing:
             return
-        if self._limits.idle is not None:
-            self._watch()
+        self._set_timer(self._limits.idle, self._look)
         down.copies = not getattr(up.stream, "takes_views", False)
         up.copies = not getattr(down.stream, "takes_views", False)
         up.stream.registerProducer(down, True)
@@ -251,21 +250,13 @@ class Pump:
     # the one timer: silence, then the close ------------------------------------------------------------
 
     def _set_timer(self, delay: float | None, call: Any = None) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
-        if delay is not None:
-            self._timer = self._reactor.callLater(delay, call)
-
-    def _limit(self) -> float | None:
-        return self._limits.half_closed if self._first_end else self._limits.idle
-
-    def _watch(self) -> None:
-        self._set_timer(self._limit(), self._look)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if delay is None else wait(self._reactor, delay, call)
 
     def _look(self) -> None:
         """The timer is not moved for each byte; what is left is worked out when it fires."""
-        limit = self._limit()
+        limit = self._limits.half_closed if self._first_end else self._limits.idle
         assert limit is not None
         left = limit
         if not (self._downstream.paused or self._upstream.paused):

@@ -8,7 +8,7 @@ import weakref
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.transport.deadline import Deadline
+from lanrelay.transport.deadline import Deadline, Wait, _queues, wait
 
 
 class DeadlineTests(SynchronousTestCase):
@@ -77,3 +77,76 @@ class DeadlineTests(SynchronousTestCase):
         gc.disable()
         del owner
         self.assertIsNone(gone())
+
+
+class WaitTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.heard: list[tuple[str, float]] = []
+
+    def wait(self, name: str, seconds: float = 5) -> Wait:
+        return wait(self.clock, seconds, lambda: self.heard.append((name, self.clock.seconds())))
+
+    def assertNothingLeft(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual([key for key in _queues if key[0] is self.clock], [])
+
+    def test_each_comes_in_time_and_once(self) -> None:
+        for name in "abc":
+            self.wait(name)
+            self.clock.advance(1)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.pump([2] + 100 * [0.25])
+        self.assertEqual(self.heard, [("a", 5), ("b", 6), ("c", 7)])
+        self.assertNothingLeft()
+
+    def test_those_who_wait_for_another_time_do_not_wait_for_these(self) -> None:
+        self.wait("long", 7)
+        self.wait("short", 2)
+        self.clock.pump(10 * [1])
+        self.assertEqual(self.heard, [("short", 2), ("long", 7)])
+        self.assertNothingLeft()
+
+    def test_who_is_cancelled_does_not_hear_and_keeps_nobody_waiting(self) -> None:
+        first = self.wait("a")
+        self.clock.advance(1)
+        self.wait("b")
+        first.cancel()
+        first.cancel()
+        self.clock.pump(6 * [1])
+        self.assertEqual(self.heard, [("b", 6)])
+        self.assertNothingLeft()
+
+    def test_when_all_are_cancelled_no_timer_is_left(self) -> None:
+        waits = [self.wait("a"), self.wait("b")]
+        for one in waits:
+            one.cancel()
+        self.assertNothingLeft()
+        self.wait("c")
+        self.clock.advance(5)
+        self.assertEqual(self.heard, [("c", 5)])
+        waits[0].cancel()
+        self.assertNothingLeft()
+
+    def test_who_hears_may_cancel_others_and_wait_again(self) -> None:
+        waits: list[Wait] = []
+
+        def again() -> None:
+            waits.pop().cancel()
+            self.wait("again")
+
+        waits.append(wait(self.clock, 5, again))
+        waits.append(self.wait("b"))
+        self.clock.advance(5)
+        self.assertEqual(self.heard, [])
+        self.clock.advance(5)
+        self.assertEqual(self.heard, [("again", 10)])
+        self.assertNothingLeft()
+
+    def test_a_fault_of_one_is_not_the_others(self) -> None:
+        wait(self.clock, 5, lambda: 1 / 0)
+        self.wait("b")
+        self.assertRaises(ZeroDivisionError, self.clock.advance, 5)
+        self.clock.advance(0)
+        self.assertEqual(self.heard, [("b", 5)])
+        self.assertNothingLeft()
