@@ -62,6 +62,7 @@ class TlsStream:
         "_most",
         "_own_words",
         "_protocol",
+        "_quiet",
         "_raw",
         "_raw_ended",
         "_read_ended",
@@ -79,7 +80,7 @@ class TlsStream:
         self._SSL: Any = SSL
         self._ssl: Any = ssl
         self._records = records = records_of(ssl)
-        self._encrypt, self._decrypt = records.encrypt, records.decrypt
+        self._encrypt, self._decrypt, self._quiet = records.encrypt, records.decrypt, records.quiet
         self._waiting: bytes | memoryview = b""  # what came while the protocol was paused, encrypted
         self._most = _PORTION
         self.makeConnection(raw)
@@ -149,12 +150,13 @@ class TlsStream:
             return
         if self._write_ended or self._lost or self._error is not None or not data:
             return
+        encrypt = self._encrypt
         try:
-            records = self._encrypt(data)
+            records = encrypt(data)
         except self._SSL.Error as error:
             self._broken(error)
         else:
-            self._raw.write(records if self._lends else bytes(records))  # type: ignore[arg-type]
+            self._raw.write(records if self._lends else records.tobytes())  # type: ignore[arg-type]
 
     def writeSequence(self, data: Any) -> None:
         self.write(b"".join(data))
@@ -276,38 +278,41 @@ class TlsStream:
     def _drain(self) -> None:
         """Give the protocol what has come, as long as it wants it. Never called from within itself."""
         self._draining = True
+        decrypt = self._decrypt
+        answers = False  # OpenSSL may have some of its own, to a key update for example
         try:
             while self._reading:
                 if self._read_ended:
                     self._tell_end()
                     break
                 waiting, self._waiting = self._waiting, b""
-                taken, content, error = self._decrypt(waiting, self._most)
-                if taken != len(waiting):
-                    self._waiting = memoryview(waiting)[taken:]
-                drained = isinstance(error, self._SSL.WantReadError)
-                if error is not None and not drained:
-                    self._ended(error)
+                taken, content, error = decrypt(waiting, self._most)
+                drained = error is self._quiet
+                if not drained:
+                    answers = True
+                    if taken != len(waiting):
+                        self._waiting = memoryview(waiting)[taken:]
+                    drained = isinstance(error, self._SSL.WantReadError)
+                    if error is not None and not drained:
+                        self._ended(error)
                 if content:
-                    self._give(content)
+                    if len(content) == self._most < LARGEST:
+                        self._most *= 2
+                    receive = self._view_received
+                    if receive is None:
+                        self._protocol.dataReceived(content.tobytes())
+                    else:
+                        receive(content)
                 if drained and not self._waiting:
                     break
         finally:
             self._draining = False
-            self._waiting = bytes(self._waiting)  # never a view: the buffer is another's soon
-        if not (self._lost or self._error is not None):
-            self._own_words += self._send()  # answers of OpenSSL's own, to a key update for example
+            if self._waiting:
+                self._waiting = bytes(self._waiting)  # never a view: the buffer is another's soon
+        if answers and not (self._lost or self._error is not None):
+            self._own_words += self._send()
             if self._own_words > _OWN_WORDS:
                 self._give_up(TlsBroken("the peer makes TLS itself answer without end"))
-
-    def _give(self, content: bytes | memoryview) -> None:
-        if len(content) == self._most < LARGEST:
-            self._most *= 2
-        receive = self._view_received
-        if receive is None:
-            self._protocol.dataReceived(bytes(content))
-        else:
-            receive(content)
 
     def _ended(self, error: SSL.Error) -> None:
         self._waiting = b""
@@ -330,7 +335,7 @@ class TlsStream:
         """Pass on to the raw stream what OpenSSL wants to send; how much that was."""
         records = self._records.answers()
         if records:
-            self._raw.write(records if self._lends else bytes(records))  # type: ignore[arg-type]
+            self._raw.write(records if self._lends else records.tobytes())  # type: ignore[arg-type]
         return len(records)
 
     def _send_close_notify(self) -> None:

@@ -14,9 +14,12 @@ from tests.support.tls import client_tls, only, server_context
 PATTERN = bytes(range(256)) * 1024
 
 
-def shaken(version: str = "1.3") -> tuple[SSL.Connection, SSL.Connection]:
+def shaken(version: str = "1.3", cipher: bytes = b"") -> tuple[SSL.Connection, SSL.Connection]:
     """Both ends of a connection after its handshake, with nothing on the way."""
-    client: Any = only(client_tls(), version).connection()
+    tls = only(client_tls(), version)
+    if cipher:
+        tls._ready().set_cipher_list(cipher)
+    client: Any = tls.connection()
     server: Any = server_context().connection()
     for _ in range(4):
         for one, other in ((client, server), (server, client)):
@@ -46,7 +49,7 @@ def read(one: Records, data: bytes, most: int = 65536) -> tuple[bytes, list[int]
     while True:
         taken, part, error = one.decrypt(data, most)
         data = data[taken:]
-        content += part
+        content += bytes(part)
         sizes.append(len(part))
         if error is not None:
             return content, sizes, error
@@ -83,13 +86,13 @@ class DirectTests(SynchronousTestCase):
     def test_what_was_decrypted_and_not_asked_for_comes_without_new_records(self) -> None:
         client, server = self.pair()
         data = bytes(client.encrypt(PATTERN[:RECORD]))
-        taken, first, error = server.decrypt(data, RECORD - 1)
-        first = bytes(first)
+        taken, part, error = server.decrypt(data, RECORD - 1)
+        content = bytes(part)
         self.assertEqual(taken, len(data))
         if error is None:
-            _, rest, error = server.decrypt(b"", RECORD)
-            first += rest
-        self.assertEqual(first, PATTERN[:RECORD])
+            _, part, error = server.decrypt(b"", RECORD)
+            content += bytes(part)
+        self.assertEqual(content, PATTERN[:RECORD])
 
     def test_records_may_be_cut_anywhere(self) -> None:
         client, server = self.pair()
@@ -97,10 +100,22 @@ class DirectTests(SynchronousTestCase):
         content = b""
         for byte in data:
             taken, part, error = server.decrypt(bytes([byte]), 65536)
-            content += part
+            content += bytes(part)
             self.assertEqual(taken, 1)
             self.assertIsInstance(error, SSL.WantReadError)
         self.assertEqual(content, b"onetwo")
+
+    def test_records_may_be_cut_into_two(self) -> None:
+        for version in ("1.2", "1.3"):
+            client, server = self.pair(version)
+            for size in range(1, 41):
+                data = bytes(client.encrypt(PATTERN[:size]))
+                for chunk, content in ((data[:size], b""), (data[size:], PATTERN[:size])):
+                    taken, part, error = server.decrypt(chunk, 65536)
+                    self.assertEqual((taken, bytes(part)), (len(chunk), content))
+                    self.assertIsInstance(error, SSL.WantReadError)
+                whole = bytes(client.encrypt(b"whole"))
+                self.assertEqual(read(server, whole)[0], b"whole")
 
     def test_close_notify_comes_after_the_content(self) -> None:
         client, server = self.pair()
@@ -142,6 +157,63 @@ class DirectTests(SynchronousTestCase):
         client, server = shaken()
         server.bio_write(bytes(records_of(client).encrypt(b"early")))
         self.assertEqual(read(records_of(server), b"")[0], b"early")
+
+
+class QuietTests(SynchronousTestCase):
+    """What OpenSSL is not asked, because the sizes tell it."""
+
+    def pair(self, version: str = "1.3", cipher: bytes = b"") -> tuple[Records, Records]:
+        self.client, self.server = shaken(version, cipher)
+        return records_of(self.client), records_of(self.server)
+
+    def ends(self, one: Records, data: bytes, most: int = 65536) -> list[bool]:
+        """Whether each call that it takes ends with C{quiet}."""
+        ends = []
+        error = None
+        while error is None:
+            taken, _, error = one.decrypt(data, most)
+            data = data[taken:]
+            self.assertNotIsInstance(error, SSL.ZeroReturnError)
+            ends.append(error is one.quiet)
+        return ends
+
+    def test_a_record_that_came_alone_is_quiet_from_the_second_on(self) -> None:
+        for version, cipher in (
+            ("1.3", b""),
+            ("1.2", b"ECDHE+AES256+AESGCM"),
+            ("1.2", b"ECDHE+CHACHA20"),
+        ):
+            client, server = self.pair(version, cipher)
+            for one, other in ((client, server), (server, client)):
+                sizes = (1, 1, 500, RECORD, 1)
+                found = [self.ends(other, bytes(one.encrypt(PATTERN[:size]))) for size in sizes]
+                self.assertEqual(found, [[False], *([[True]] * 4)], cipher)
+
+    def test_others_are_not(self) -> None:
+        client, server = self.pair("1.2", b"ECDHE+AES+SHA256:!AESGCM:!AESCCM")
+        self.assertIn("SHA256", str(self.client.get_cipher_name()))
+        for _ in range(3):
+            self.assertEqual(self.ends(server, bytes(client.encrypt(b"of blocks"))), [False])
+
+    def test_nor_is_what_has_a_record_beside_it(self) -> None:
+        client, server = self.pair()
+        one = bytes(client.encrypt(b"one"))
+        self.assertEqual(self.ends(server, one), [False])
+        for _ in range(2):
+            both = bytes(client.encrypt(b"two")) + bytes(client.encrypt(b"three"))
+            self.assertEqual(self.ends(server, both), [False])
+            self.assertEqual(self.ends(server, bytes(client.encrypt(b"one"))), [True])
+        cut = bytes(client.encrypt(b"two")) + bytes(client.encrypt(b"three"))
+        self.assertEqual(self.ends(server, cut[:-4]), [False])
+        self.assertEqual(self.ends(server, cut[-4:]), [False])
+        self.assertEqual(self.ends(server, bytes(client.encrypt(b"one"))), [True])
+
+    def test_nor_is_what_the_call_has_no_room_for(self) -> None:
+        client, server = self.pair()
+        self.ends(server, bytes(client.encrypt(b"one")))
+        data = bytes(client.encrypt(PATTERN[:100]))
+        self.assertEqual(self.ends(server, data, most=60), [False, False])
+        self.assertEqual(self.ends(server, bytes(client.encrypt(PATTERN[:100])), most=100), [True])
 
 
 class PublicTests(DirectTests):
