@@ -18,7 +18,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from lanrelay.admin.counters import Counters
-from lanrelay.admin.status import Reload, Watched, groups, status
+from lanrelay.admin.watched import Reload, Watched, groups
 from lanrelay.config import model
 from lanrelay.errors import StartError
 from lanrelay.listeners.base import Environment, ListenerService
@@ -33,7 +33,7 @@ from lanrelay.process import (
     raise_descriptor_limit,
 )
 from lanrelay.reload.blueprints import CONTROL, blueprints, logged
-from lanrelay.reload.change import Change, Part, Past
+from lanrelay.reload.parts import Part, Past
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.transport.port import Gate
 from lanrelay.upstream.dial import Dialer
@@ -42,6 +42,7 @@ from lanrelay.upstream.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from lanrelay.admin.control import Command, Json, Tell
+    from lanrelay.reload.change import Change
     from lanrelay.reload.watch import FileWatch
 
 VERSION = "0.1.0"
@@ -325,6 +326,8 @@ class RelayService(Service):
             config = load(self.config.path)
         except ConfigErrors as wrong:
             return [str(complaint) for complaint in wrong.complaints], []
+        from lanrelay.reload.change import Change  # a start does without
+
         change = Change(
             self._environment, self._parts, list(blueprints(config, self.watched, self._commands))
         )
@@ -384,6 +387,8 @@ class RelayService(Service):
         return {"pid": os.getpid(), "version": VERSION}
 
     def _status(self, request: Json, tell: Tell) -> object:
+        from lanrelay.admin.status import status  # rarely asked for
+
         return status(self.watched)
 
     def _asked_to_reload(self, request: Json, tell: Tell) -> object:

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 from twisted.internet.defer import Deferred
 
-from lanrelay.admin.status import Watched, status, unready
 from lanrelay.admin.viewers import Parts, Viewers
+from lanrelay.admin.watched import Watched
 from lanrelay.config import model
 from lanrelay.errors import RemoteProtocolError, RequestDenied, StartError
 from lanrelay.listeners.answers import Answer as Refusal
@@ -150,6 +150,7 @@ class AdminService(ListenerService):
     def _page(self) -> Answer:
         """For people."""
         from lanrelay.admin.page import SESSIONS, page  # late: nobody may ever look
+        from lanrelay.admin.status import status
 
         body, policy = page(status(self._watched, sessions=SESSIONS))
         return Answer(200, b"text/html; charset=utf-8", body, ((b"Content-Security-Policy", policy),))
@@ -157,6 +158,7 @@ class AdminService(ListenerService):
     def _look(self) -> tuple[str, Parts]:
         """What those who have the page open should see."""
         from lanrelay.admin.page import SESSIONS, render, title
+        from lanrelay.admin.status import status
 
         document = status(self._watched, sessions=SESSIONS)
         return title(document), render(document, moving=False)
@@ -167,12 +169,16 @@ class AdminService(ListenerService):
 
     def _readiness(self) -> Answer:
         """Every listener listens, and has an upstream that is not known to be down."""
+        from lanrelay.admin.status import unready
+
         reasons = unready(self._watched)
         if reasons:
             return _json(503, {"status": "not ready", "reasons": reasons})
         return _json(200, {"status": "ready"})
 
     def _status(self) -> Answer:
+        from lanrelay.admin.status import status
+
         return _json(200, status(self._watched))
 
     def _metrics(self) -> Answer:

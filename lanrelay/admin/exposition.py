@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 
 from lanrelay.admin.counters import Count
 from lanrelay.admin.process_figures import process_figures
-from lanrelay.admin.status import Lead, Watched, certificates, leads
+from lanrelay.admin.status import Lead, certificates, leads
+from lanrelay.admin.watched import Watched
 from lanrelay.observe.metrics import Family, Histogram, Kind, expose
 
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lanrelay.admin.certificates import OwnCertificates
-from lanrelay.admin.counters import Count, Counters
+from lanrelay.admin.counters import Count
 from lanrelay.admin.failures import Failed
-from lanrelay.config import model
+from lanrelay.admin.watched import Reload, WallClock, Watched, groups
 from lanrelay.errors import DialError
 from lanrelay.listeners.base import ListenerService
-from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.logformat import moment
 from lanrelay.observe.session import Session
-from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.upstream import Transition, Upstream
 
@@ -37,89 +33,6 @@ SOON = timedelta(days=14)
 Before its end a certificate is a problem: ACME clients should have renewed it by then. Of one that lives for
 less, it is the last quarter of its life (Caddy's own live 12 hours).
 """
-
-RELOADS = 10
-"""How many reloads are remembered."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reload:
-    """
-    One attempt to put a changed configuration into force.
-
-    @ivar at: wall-clock seconds since the epoch.
-    @ivar by: who asked: C{"SIGHUP"}, C{"lanrelay reload"}, C{"--watch"}.
-    @ivar errors: why everything stayed as it was, as sentences; none if it is in force.
-    @ivar changes: what has become different, as sentences.
-    """
-
-    at: float
-    by: str
-    errors: tuple[str, ...] = ()
-    changes: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether the new configuration is in force."""
-        return not self.errors
-
-
-class WallClock:
-    """
-    Turns the reactor's seconds into wall-clock moments.
-
-    The two drift apart when the machine sleeps or its clock is set. Otherwise the same second gives the same
-    moment, to the millisecond, so that what has not changed looks unchanged.
-    """
-
-    def __init__(self, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:
-        self._seconds = seconds
-        self._now = now
-        self._offset = now() - seconds()
-
-    def at(self, seconds: float) -> float:
-        """Seconds since the epoch."""
-        offset = self._now() - self._seconds()
-        if abs(offset - self._offset) > 0.5:
-            self._offset = offset
-        return seconds + self._offset
-
-
-@dataclass(slots=True, kw_only=True)
-class Watched:
-    """
-    The parts of the running relay that the endpoints look at; the service keeps it up to date.
-
-    @ivar started: wall-clock seconds since the epoch.
-    @ivar config: the one in force.
-    @ivar configured: since when it is, in wall-clock seconds.
-    @ivar listeners: those that were started; the service keeps the list.
-    @ivar draining: those that a reload has replaced or removed, while they have connections.
-    @ivar reloads: the latest last; see L{reloaded}.
-    """
-
-    version: str
-    config: model.Config
-    started: float
-    reactor: Any
-    ledger: Ledger
-    counters: Counters
-    listeners: Sequence[ListenerService]
-    draining: Sequence[ListenerService] = ()
-    reloads: deque[Reload] = field(default_factory=lambda: deque(maxlen=RELOADS))
-    own_certificates: OwnCertificates = field(default_factory=OwnCertificates)
-    wall: WallClock = field(init=False)
-    configured: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.wall = WallClock(self.reactor.seconds)
-        self.configured = self.started
-
-    def reloaded(self, reload: Reload) -> None:
-        """Note how an attempt to reload came out; a new C{config} is for the caller to set."""
-        self.reloads.append(reload)
-        if reload.ok:
-            self.configured = reload.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +62,6 @@ class Lead:
             "upstream": upstream.name,
             "address": address,
         }
-
-
-def groups(listener: ListenerService) -> Sequence[UpstreamGroup]:
-    """What a listener leads to; a forward proxy leads to what its clients ask for, so to none."""
-    found: Sequence[UpstreamGroup] = getattr(listener, "groups", ())
-    return found
 
 
 def leads(listeners: Iterable[ListenerService]) -> Iterator[Lead]:

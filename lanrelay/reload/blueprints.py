@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from lanrelay.admin.status import Watched
+from lanrelay.admin.watched import Watched
 from lanrelay.config import model
 from lanrelay.listeners import kinds
 from lanrelay.listeners.base import Environment, ListenerService
-from lanrelay.reload.change import Blueprint
-from lanrelay.reload.plan import Wanted
+from lanrelay.reload.parts import Blueprint, Wanted
 
 if TYPE_CHECKING:
     from lanrelay.admin.control import Command

@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from ipaddress import ip_address
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from lanrelay.config import model
 from lanrelay.errors import StartError
 from lanrelay.listeners.base import Environment, Given, ListenerService
-from lanrelay.reload.plan import Beginning, Held, Opening, Place, Running, Wanted, plan
+from lanrelay.reload.parts import Blueprint, Part, Past
+from lanrelay.reload.plan import Beginning, Held, Opening, Place, Running, plan
 from lanrelay.transport.port import BoundSocket
 from lanrelay.upstream.inheritance import Inheritance
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blueprint:
-    """A listener as the configuration describes it, and how it is made."""
-
-    wanted: Wanted
-    build: Callable[[Environment], ListenerService]
-
-
-@dataclass(slots=True, kw_only=True)
-class Part:
-    """A listener that runs, and what it was made of."""
-
-    wanted: Wanted
-    listener: ListenerService
-
-
-@dataclass(slots=True, kw_only=True)
-class Past:
-    """
-    A listener that only lets its connections end.
-
-    @ivar heirs: the listeners by whose word they may go on; when none is left they have to end.
-    @ivar ended: fires with the last.
-    """
-
-    listener: ListenerService
-    heirs: list[ListenerService]
-    ended: Deferred[None]
 
 
 class Change:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 
 from lanrelay.config import model
+from lanrelay.reload.parts import Wanted
 
 Place = tuple[model.IPAddress, int] | str
 """Where a socket listens: address and real port, or the whole text of what has none (a path, a name)."""
@@ -29,23 +30,6 @@ class Held:
 
     place: Place
     address: model.ListenAddress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """
-    A listener of the new configuration.
-
-    @ivar kind: C{type}, or what else tells listeners apart that can never stand for one another.
-    @ivar record: whatever it is made of; equal records make equal listeners.
-    @ivar policy: what decides whether a connection may go on.
-    """
-
-    kind: str
-    name: str
-    record: object
-    listen: tuple[model.ListenAddress, ...]
-    policy: object = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 from twisted.logger import Logger
 
 from lanrelay.errors import StartError
-from lanrelay.transport.pem import is_certificate_file
 
 T = TypeVar("T")
 
@@ -138,6 +137,8 @@ def _stamps(path: Path) -> list[_Stamp | None]:
 
 
 def _counts(name: str) -> bool:
+    from lanrelay.transport.pem import is_certificate_file  # late: few name a folder
+
     return is_certificate_file(Path(name))
 
 

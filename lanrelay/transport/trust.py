@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from lanrelay.config.model import ServerTls, Trust
-from lanrelay.transport.contexts import new_context, show, trust_authorities
 from lanrelay.transport.files import Reloaded
-from lanrelay.transport.verify import Judgement, check_name, is_address, note_finding
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -76,6 +74,8 @@ class ClientTls:
         """
         from OpenSSL import SSL  # late: 80 ms
 
+        from lanrelay.transport.verify import Judgement, is_address
+
         connection = SSL.Connection(self._ready(), None)
         connection.set_connect_state()
         connection.set_app_data(Judgement())
@@ -93,6 +93,8 @@ class ClientTls:
 
         @raise CertificateError: somebody else's.
         """
+        from lanrelay.transport.verify import check_name
+
         trust = self.trust
         if not trust.verify:
             return
@@ -133,6 +135,9 @@ class ClientTls:
 
     def _make(self) -> SSL.Context:
         from OpenSSL import SSL  # late: 80 ms
+
+        from lanrelay.transport.contexts import new_context, show, trust_authorities
+        from lanrelay.transport.verify import note_finding
 
         trust = self.trust
         context = new_context(SSL.TLS_CLIENT_METHOD, trust.min_version)
@@ -190,6 +195,8 @@ class ServerContext:
         """An OpenSSL connection in memory, for one handshake."""
         from OpenSSL import SSL  # late: 80 ms
 
+        from lanrelay.transport.verify import Judgement
+
         connection = SSL.Connection(self._ready(), None)
         connection.set_accept_state()
         connection.set_app_data(Judgement())
@@ -200,6 +207,9 @@ class ServerContext:
 
     def _make(self) -> SSL.Context:
         from OpenSSL import SSL  # late: 80 ms
+
+        from lanrelay.transport.contexts import new_context, show, trust_authorities
+        from lanrelay.transport.verify import note_finding
 
         context = new_context(SSL.TLS_SERVER_METHOD, self.tls.min_version)
         # No resumption: a client that was once let in would come again without showing its certificate, and

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.admin.counters import Counters
-from lanrelay.admin.status import Watched
+from lanrelay.admin.watched import Watched
 from lanrelay.config import model
 from lanrelay.listeners.base import ListenerService
 from lanrelay.listeners.reverse_proxy import ReverseProxyService

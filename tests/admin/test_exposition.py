@@ -8,7 +8,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from lanrelay.admin.exposition import figures
-from lanrelay.admin.status import Reload
+from lanrelay.admin.watched import Reload
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused, RelayError
 from tests.admin.support import WatchedTestCase, https

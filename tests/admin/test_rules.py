@@ -12,7 +12,8 @@ from unittest import skipUnless
 import yaml
 
 from lanrelay.admin.exposition import figures
-from lanrelay.admin.status import Reload, status
+from lanrelay.admin.status import status
+from lanrelay.admin.watched import Reload
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused
 from tests.admin.support import WatchedTestCase, https

@@ -13,7 +13,8 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.status import Reload, status
+from lanrelay.admin.status import status
+from lanrelay.admin.watched import Reload
 from lanrelay.config import model
 from lanrelay.config.load import load
 from lanrelay.listeners.base import ListenerService

@@ -6,7 +6,8 @@ from ipaddress import ip_address
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
-from lanrelay.reload.plan import Beginning, Ending, Held, Place, Plan, Running, Wanted, plan
+from lanrelay.reload.parts import Wanted
+from lanrelay.reload.plan import Beginning, Ending, Held, Place, Plan, Running, plan
 
 
 def tcp(text: str) -> model.ListenAddress:

@@ -1,0 +1,107 @@
+"""The running relay as those see it who show how it is."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lanrelay.admin.certificates import OwnCertificates
+
+if TYPE_CHECKING:
+    from lanrelay.admin.counters import Counters
+    from lanrelay.config import model
+    from lanrelay.listeners.base import ListenerService
+    from lanrelay.observe.ledger import Ledger
+    from lanrelay.upstream.balance import UpstreamGroup
+
+RELOADS = 10
+"""How many reloads are remembered."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reload:
+    """
+    One attempt to put a changed configuration into force.
+
+    @ivar at: wall-clock seconds since the epoch.
+    @ivar by: who asked: C{"SIGHUP"}, C{"lanrelay reload"}, C{"--watch"}.
+    @ivar errors: why everything stayed as it was, as sentences; none if it is in force.
+    @ivar changes: what has become different, as sentences.
+    """
+
+    at: float
+    by: str
+    errors: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the new configuration is in force."""
+        return not self.errors
+
+
+class WallClock:
+    """
+    Turns the reactor's seconds into wall-clock moments.
+
+    The two drift apart when the machine sleeps or its clock is set. Otherwise the same second gives the same
+    moment, to the millisecond, so that what has not changed looks unchanged.
+    """
+
+    def __init__(self, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:
+        self._seconds = seconds
+        self._now = now
+        self._offset = now() - seconds()
+
+    def at(self, seconds: float) -> float:
+        """Seconds since the epoch."""
+        offset = self._now() - self._seconds()
+        if abs(offset - self._offset) > 0.5:
+            self._offset = offset
+        return seconds + self._offset
+
+
+@dataclass(slots=True, kw_only=True)
+class Watched:
+    """
+    The parts of the running relay that the endpoints look at; the service keeps it up to date.
+
+    @ivar started: wall-clock seconds since the epoch.
+    @ivar config: the one in force.
+    @ivar configured: since when it is, in wall-clock seconds.
+    @ivar listeners: those that were started; the service keeps the list.
+    @ivar draining: those that a reload has replaced or removed, while they have connections.
+    @ivar reloads: the latest last; see L{reloaded}.
+    """
+
+    version: str
+    config: model.Config
+    started: float
+    reactor: Any
+    ledger: Ledger
+    counters: Counters
+    listeners: Sequence[ListenerService]
+    draining: Sequence[ListenerService] = ()
+    reloads: deque[Reload] = field(default_factory=lambda: deque(maxlen=RELOADS))
+    own_certificates: OwnCertificates = field(default_factory=OwnCertificates)
+    wall: WallClock = field(init=False)
+    configured: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.wall = WallClock(self.reactor.seconds)
+        self.configured = self.started
+
+    def reloaded(self, reload: Reload) -> None:
+        """Note how an attempt to reload came out; a new C{config} is for the caller to set."""
+        self.reloads.append(reload)
+        if reload.ok:
+            self.configured = reload.at
+
+
+def groups(listener: ListenerService) -> Sequence[UpstreamGroup]:
+    """What a listener leads to; a forward proxy leads to what its clients ask for, so to none."""
+    found: Sequence[UpstreamGroup] = getattr(listener, "groups", ())
+    return found

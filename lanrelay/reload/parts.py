@@ -1,0 +1,61 @@
+"""What a relay is made of; apart from what a reload does with it, which a start does without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lanrelay.config import model
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+    from lanrelay.listeners.base import Environment, ListenerService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """
+    A listener of the new configuration.
+
+    @ivar kind: C{type}, or what else tells listeners apart that can never stand for one another.
+    @ivar record: whatever it is made of; equal records make equal listeners.
+    @ivar policy: what decides whether a connection may go on.
+    """
+
+    kind: str
+    name: str
+    record: object
+    listen: tuple[model.ListenAddress, ...]
+    policy: object = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blueprint:
+    """A listener as the configuration describes it, and how it is made."""
+
+    wanted: Wanted
+    build: Callable[[Environment], ListenerService]
+
+
+@dataclass(slots=True, kw_only=True)
+class Part:
+    """A listener that runs, and what it was made of."""
+
+    wanted: Wanted
+    listener: ListenerService
+
+
+@dataclass(slots=True, kw_only=True)
+class Past:
+    """
+    A listener that only lets its connections end.
+
+    @ivar heirs: the listeners by whose word they may go on; when none is left they have to end.
+    @ivar ended: fires with the last.
+    """
+
+    listener: ListenerService
+    heirs: list[ListenerService]
+    ended: Deferred[None]
