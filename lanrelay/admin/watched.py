@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lanrelay.admin.certificates import OwnCertificates
 
@@ -21,8 +21,7 @@ RELOADS = 10
 """How many reloads are remembered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reload:
+class Reload(NamedTuple):
     """
     One attempt to put a changed configuration into force.
 

@@ -412,14 +412,16 @@ class ForwardProxy(Listener):
     resolve: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectProxy(ForwardProxy):
+class ConnectProxy(ForwardProxy):  # no field of its own, so it needs no methods of its own
     """C{type: connect-proxy}."""
 
+    __slots__ = ()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SocksProxy(ForwardProxy):
+
+class SocksProxy(ForwardProxy):  # no field of its own, so it needs no methods of its own
     """C{type: socks-proxy}."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

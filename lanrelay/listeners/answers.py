@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.upstream.explain import explain
@@ -64,8 +63,7 @@ RETRY_AFTER: Final = b"2"
 _DETAILS_MAX: Final = 512
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(NamedTuple):
     """
     A whole response.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lanrelay.config import model
 
@@ -31,8 +31,7 @@ class Wanted:
     policy: object = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Blueprint:
+class Blueprint(NamedTuple):
     """A listener as the configuration describes it, and how it is made."""
 
     wanted: Wanted

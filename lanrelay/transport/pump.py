@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
@@ -20,8 +19,7 @@ from lanrelay.transport.splice import SharedPipe
 from lanrelay.transport.stream import Stream, hand_over
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PumpLimits:
+class PumpLimits(NamedTuple):
     """
     Seconds; C{None} is never.
 

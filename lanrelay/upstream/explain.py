@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lanrelay import errors
 from lanrelay.errors import RelayError
@@ -13,8 +12,7 @@ from lanrelay.upstream import sentences
 from lanrelay.upstream.sentences import Sentences, capital, phrase
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(NamedTuple):
     """
     For the body of an answer, the access log, the log and the status page.
 

@@ -7,11 +7,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred
@@ -39,8 +38,7 @@ STAGGER = 0.25
 """Seconds between two starts: RFC 8305 section 5 recommends it; curl takes 200 ms."""
 
 
-@dataclass(frozen=True, slots=True)
-class SocketAddress:
+class SocketAddress(NamedTuple):
     """Where one connect goes: an IP address and a port, or the path of a unix socket."""
 
     host: IPAddress | Path

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv6Address
+from typing import NamedTuple
 
 # RFC 3986 section 3.2.2: reg-name is unreserved, sub-delims and percent-encoded; IPv4 addresses are such
 # names too. IPvFuture and zone identifiers (RFC 6874, withdrawn) are refused: nobody can dial the first,
@@ -15,8 +15,7 @@ _AUTHORITY = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(NamedTuple):
     """
     A host and a port.
 

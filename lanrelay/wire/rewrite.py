@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.headers import Field, Headers, make_field
@@ -15,8 +15,7 @@ _PORTS = {"http": 80, "https": 443}
 _URL = re.compile(rb"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?//([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+class Site(NamedTuple):
     """
     An origin and a path prefix on it.
 
@@ -66,8 +65,7 @@ class Site:
         return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Places:
+class Places(NamedTuple):
     """
     The two sites of one route: C{upstream.prefix} plus a path there is C{relay.prefix} plus that path here.
 
