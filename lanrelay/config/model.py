@@ -1,6 +1,10 @@
 """
 The configuration as the rest of the program sees it: frozen records, checked and typed.
 
+Most are named tuples, which take a fifth of what a frozen dataclass takes of every start. Dataclasses are
+those that inherit fields, or that stand where records of another class may stand, too, for tuples of the same
+fields are equal whatever their class. All of them are made with keywords.
+
 Durations are seconds, C{None} is C{never}. Sizes are bytes, C{None} is no limit. Paths are absolute.
 Text that came from C{${...}} is already expanded here; C{repr} of a record never shows a L{Secret}.
 """
@@ -11,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -88,8 +92,7 @@ ListenAddress = TcpAddress | LocalhostAddress | UnixAddress | SystemdSocket | La
 AddressWord = Literal["private", "loopback", "link-local", "public", "any"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DestinationRule:
+class DestinationRule(NamedTuple):
     """
     One entry of C{allow} or C{deny}: exactly one of C{name}, C{network} and C{word} is set.
 
@@ -105,8 +108,7 @@ class DestinationRule:
     ports: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientRule:
+class ClientRule(NamedTuple):
     """One entry of C{clients}: a network or a word."""
 
     network: IPNetwork | None = None
@@ -118,8 +120,7 @@ class ClientRule:
 TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerTls:
+class ServerTls(NamedTuple):
     """TLS on a listener."""
 
     cert: Path
@@ -142,8 +143,7 @@ class CertificatePin:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trust:
+class Trust(NamedTuple):
     """
     Which certificates an upstream may show, and what we show it.
 
@@ -164,8 +164,7 @@ class Trust:
 # --- upstreams ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UpstreamUrl:
+class UpstreamUrl(NamedTuple):
     """
     A parsed upstream URL.
 
@@ -202,16 +201,14 @@ class UpstreamUrl:
         return f"{self.scheme}://{self.authority}{self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetAddress:
+class TargetAddress(NamedTuple):
     """C{address} of an upstream: what to dial instead of the URL's host and port."""
 
     host: str
     port: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParentProxy:
+class ParentProxy(NamedTuple):
     """A proxy to go through: C{http://user:pass@proxy:3128} or C{socks5://...}."""
 
     scheme: Literal["http", "socks5"]
@@ -221,8 +218,7 @@ class ParentProxy:
     password: Secret | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upstream:
+class Upstream(NamedTuple):
     """One configured upstream."""
 
     url: UpstreamUrl
@@ -237,8 +233,7 @@ class Upstream:
         return self.trust.server_name or self.url.host
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
+class Health(NamedTuple):
     """
     Background checks.
 
@@ -254,8 +249,7 @@ class Health:
     fall: int = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retry:
+class Retry(NamedTuple):
     """
     New tries for a connection that could not be made.
 
@@ -267,19 +261,20 @@ class Retry:
     backoff: float = 0.1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pool:
+class Pool(NamedTuple):
     """Idle upstream connections: how many are kept, and for how many seconds; size 0 keeps none."""
 
     size: int = 32
     idle: float = 4.0
 
 
+POOL = Pool()
+
+
 Balance = Literal["first", "round-robin", "least-connections"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upstreams:
+class Upstreams(NamedTuple):
     """What a listener or a route leads to: at least one upstream, and how they are tried."""
 
     members: tuple[Upstream, ...]
@@ -291,8 +286,7 @@ class Upstreams:
 # --- listeners ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeouts:
+class Timeouts(NamedTuple):
     """Seconds, C{None} for never; each is named by what it bounds."""
 
     connect: float = 5.0
@@ -310,6 +304,7 @@ class Timeouts:
 
 
 LOOPBACK_CLIENTS = (ClientRule(word="loopback"),)
+TIMEOUTS = Timeouts()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -323,7 +318,7 @@ class Listener:
     clients: tuple[ClientRule, ...] = LOOPBACK_CLIENTS
     max_connections: int = 4096
     accept_proxy: tuple[ClientRule, ...] = ()
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts = TIMEOUTS
     access_log: bool = True
     enabled: bool = True
 
@@ -335,8 +330,7 @@ class TcpForward(Listener):
     upstreams: Upstreams
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeaderRules:
+class HeaderRules(NamedTuple):
     """Fields to set (replacing), add and remove; values may be L{Secret}."""
 
     set: tuple[tuple[str, str], ...] = ()
@@ -344,8 +338,7 @@ class HeaderRules:
     remove: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Route:
+class Route(NamedTuple):
     """
     One entry of C{routes}; a reverse proxy with C{upstream} has a single one for C{/}.
 
@@ -353,8 +346,8 @@ class Route:
     @ivar host: C{"upstream"}, C{"preserve"} or a literal.
     """
 
-    path: str = "/"
     upstreams: Upstreams
+    path: str = "/"
     strip_prefix: bool = False
     host: str = "upstream"
     request_headers: HeaderRules = HeaderRules()
@@ -364,8 +357,7 @@ class Route:
 Rewrite = Literal["location", "cookies", "endpoint", "oauth"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BrowserGuard:
+class BrowserGuard(NamedTuple):
     """
     Which Host and Origin values are let in beside the loopback ones.
 
@@ -377,19 +369,22 @@ class BrowserGuard:
     origins: tuple[str, ...] | None = ()
 
 
+LOOPBACK_NAMES = BrowserGuard()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReverseProxy(Listener):
     """C{type: reverse-proxy}. C{routes} are sorted, the longest prefix first."""
 
     routes: tuple[Route, ...]
-    guard: BrowserGuard = BrowserGuard()
+    guard: BrowserGuard = LOOPBACK_NAMES
     origin: Literal["strip", "keep", "upstream"] = "strip"
     forwarded: Literal["none", "x-forwarded", "rfc7239"] = "none"
     rewrite: frozenset[Rewrite] = frozenset({"location", "cookies", "endpoint", "oauth"})
     sse_keepalive: Duration = 15.0
     session_recovery: bool = False
     max_body: int | None = None
-    pool: Pool = Pool()
+    pool: Pool = POOL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,8 +434,7 @@ class Exec(Listener):
 # --- the whole ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
+class Log(NamedTuple):
     """What is written about what happens."""
 
     level: Literal["debug", "info", "warn", "error"] = "info"
@@ -451,8 +445,7 @@ class Log:
     keep: int = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admin:
+class Admin(NamedTuple):
     """Where the status endpoints are, and who may see them."""
 
     listen: tuple[ListenAddress, ...]
@@ -460,8 +453,7 @@ class Admin:
     hosts: tuple[str, ...] | None = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
+class Control(NamedTuple):
     """
     The control socket.
 
@@ -473,8 +465,7 @@ class Control:
     named: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(NamedTuple):
     """
     A whole configuration file.
 

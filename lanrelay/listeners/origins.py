@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
@@ -46,7 +45,7 @@ class Origins:
         self._reactor = reactor
         self._timeouts = timeouts
         clock = counting_sleep(reactor)
-        none = replace(pool, size=0)
+        none = pool._replace(size=0)
         self._pools: dict[Upstream, Pool] = {}
         for upstream in group.members:
             wanted = none if upstream.announced else pool

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import os
 from pathlib import Path
@@ -96,7 +95,7 @@ class CheckTests(ConfigCase):
         printed = self.shown(text)
         self.file = self.folder / "sub" / "relay.yaml"
         self.file.parent.mkdir()
-        again = dataclasses.replace(self.load(printed), path=first.path, control=first.control)
+        again = self.load(printed)._replace(path=first.path, control=first.control)
         self.assertEqual(again, first)
 
     def test_everything_that_is_wrong_goes_to_stderr(self) -> None:

@@ -186,21 +186,36 @@ def _records() -> list[type]:
     return [
         value
         for value in vars(model).values()
-        if isinstance(value, type) and dataclasses.is_dataclass(value) and value.__module__ == model.__name__
+        if isinstance(value, type) and _fields(value) and value.__module__ == model.__name__
     ]
 
 
+def _fields(record: type) -> dict[str, object]:
+    """The fields of a dataclass or a named tuple with their defaults; of anything else none."""
+    if dataclasses.is_dataclass(record):
+        return {
+            field.name: field.default
+            if field.default_factory is dataclasses.MISSING
+            else field.default_factory()
+            for field in dataclasses.fields(record)
+        }
+    names: tuple[str, ...] = getattr(record, "_fields", ())
+    defaults: dict[str, object] = getattr(record, "_field_defaults", {})
+    return {name: defaults.get(name, dataclasses.MISSING) for name in names}
+
+
 def _own_fields(record: type) -> list[str]:
-    inherited = {field.name for base in record.__mro__[1:-1] for field in dataclasses.fields(base)}
-    return [field.name for field in dataclasses.fields(record) if field.name not in inherited]
+    inherited = {name for base in record.__mro__[1:] for name in _fields(base)}
+    return [name for name in _fields(record) if name not in inherited]
 
 
 def _inside(value: object) -> Iterator[object]:
     """All records in a record."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    names = _fields(type(value))
+    if names:
         yield value
-        for field in dataclasses.fields(value):
-            yield from _inside(getattr(value, field.name))
+        for name in names:
+            yield from _inside(getattr(value, name))
     elif isinstance(value, (tuple, list, frozenset)):
         for item in value:
             yield from _inside(item)
@@ -267,7 +282,7 @@ class ReferenceTests(ConfigCase):
         for file in (REFERENCE, SMALLEST):
             first = examine(file, environment={"HOME": "/home/nobody"})
             again = self.load(render(first.effective))
-            same_file = dataclasses.replace(again, path=first.config.path, control=first.config.control)
+            same_file = again._replace(path=first.config.path, control=first.config.control)
             self.assertEqual(same_file, first.config)
 
     def test_the_smallest_configuration_names_no_file(self) -> None:
@@ -283,8 +298,7 @@ class ReferenceTests(ConfigCase):
 
 
 def _paths(record: object) -> list[Path]:
-    assert dataclasses.is_dataclass(record)
-    values = [getattr(record, field.name) for field in dataclasses.fields(record)]
+    values = [getattr(record, name) for name in _fields(type(record))]
     return [value for value in values if isinstance(value, Path)]
 
 
@@ -302,15 +316,12 @@ class ModelTests(ConfigCase):
         config = self.load(EVERYTHING)
         changed: set[str] = set()
         for record in _inside(config):
-            for field in dataclasses.fields(record):  # type: ignore[arg-type]
-                default = field.default
-                if field.default_factory is not dataclasses.MISSING:
-                    default = field.default_factory()
-                if getattr(record, field.name) != default:
+            for field, default in _fields(type(record)).items():
+                if getattr(record, field) != default:
                     changed.update(
-                        f"{base.__name__}.{field.name}"
-                        for base in type(record).__mro__[:-1]
-                        if field.name in _own_fields(base)
+                        f"{base.__name__}.{field}"
+                        for base in type(record).__mro__
+                        if field in _own_fields(base)
                     )
         every = {f"{record.__name__}.{field}" for record in _records() for field in _own_fields(record)}
         self.assertEqual(every - changed, NOT_REACHED)

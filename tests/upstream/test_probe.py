@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -27,7 +26,7 @@ class ProbeTests(SynchronousTestCase):
         self, where: str = "http://nas.lan:8000", health: model.Health | None = None, **changes: object
     ) -> Deferred[Probed]:
         (config,) = upstreams(where).members
-        config = replace(config, **changes)  # type: ignore[arg-type]
+        config = config._replace(**changes)  # type: ignore[arg-type]
         timeouts = model.Timeouts(connect=4)
         return Deferred.fromCoroutine(
             probe(self.clock, self.dialer, config, timeouts, health, self.steps.append)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -44,7 +43,7 @@ class UpstreamTests(UpstreamCase):
         )
 
     def test_address_is_dialed_and_the_url_is_named(self) -> None:
-        config = replace(PLAIN, address=model.TargetAddress(host="10.0.0.7", port=80))
+        config = PLAIN._replace(address=model.TargetAddress(host="10.0.0.7", port=80))
         upstream = self.upstream(config)
         result = Deferred.fromCoroutine(upstream.dial())
         self.dialer.fail(ConnectionRefused("refused", target="10.0.0.7:80", address="10.0.0.7:80"))
@@ -64,7 +63,7 @@ class UpstreamTests(UpstreamCase):
         secure.load()
         Deferred.fromCoroutine(secure.dial())
         self.assertIs(self.dialer.limits[0]["tls"], secure.tls)
-        self.assertTrue(self.upstream(replace(HTTPS, trust=model.Trust(verify=False))).insecure)
+        self.assertTrue(self.upstream(HTTPS._replace(trust=model.Trust(verify=False))).insecure)
 
     def test_a_cancelled_dial_counts_for_nothing(self) -> None:
         upstream = self.upstream(health=model.Health(fall=1))
