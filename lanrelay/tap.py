@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Iterable, MutableMapping
@@ -38,6 +39,18 @@ def makeService(options: Options) -> IService:
     by lines on standard error and exit status 1. What goes wrong later can only be logged.
     """
     begun = time.monotonic()
+    # What a start makes stays: looking for cycles in it frees nothing, and took 6 % of the start (256 ms of
+    # CPU with it, 239 without). Frozen, no later collection looks at it either.
+    gc.disable()
+    try:
+        service = _make_service(options, begun)
+        gc.freeze()
+    finally:
+        gc.enable()
+    return service
+
+
+def _make_service(options: Options, begun: float) -> IService:
     if not options["config"]:
         _fail(["no configuration: say which one with -c FILE, as in `twistd -n lanrelay -c conf/relay.yaml`"])
     from lanrelay.config.load import ConfigErrors, load
