@@ -164,6 +164,9 @@ def _file_name(name: str) -> str:
 def _once(workload: Workload, origins: Origins, program: Program | None, port: int, share: float) -> Figure:
     assert workload.run is not None
     family = program.family() if program else set()
+    if workload.kept:
+        # Since its last turn a program may have let go of what was idle: a relay after some seconds.
+        workload.run(origins, program, port, 0.1 * share)
     before, load_before = program.cpu() if program else 0.0, load_cpu() + origins.cpu()
     result = workload.run(origins, program, port, share)
     load = (load_cpu() + origins.cpu() - load_before) / result.seconds
