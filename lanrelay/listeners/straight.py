@@ -34,6 +34,7 @@ _REQUESTS: Final = PlainFields(
     unusual=NAMING
     | FORWARDED_NAMES
     | {b"origin", b"sec-fetch-site", b"via", b"max-forwards", b"mcp-session-id"},
+    dropped={b"keep-alive"},
 )
 _ANSWERS: Final = PlainFields(noted={b"date"}, unusual=NAMING | {b"via"}, dropped={b"keep-alive"})
 
@@ -136,7 +137,7 @@ class StraightConnection(HttpConnection):
         session.received = len(data) - content
         self._origin, self._request, self._content = origin, data, content
         self._sink = self
-        self._sending = True
+        self._sending, self._between = True, False
         self._head_sent = False
         self._waiting = ""
         self._deadline.clear()
@@ -170,9 +171,9 @@ class StraightConnection(HttpConnection):
         self._request = b""
         self._sending = False
         origin.free()  # type: ignore[union-attr]
-        way.ledger.close(session)
         lines.append(data[content:])
         self._stream.write(b"\r\n".join(lines))
+        way.ledger.close(session)
         if self._full:
             # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
             self._read_again(request)
@@ -192,11 +193,10 @@ class StraightConnection(HttpConnection):
         origin, session, request, content = self._origin, self._session, self._request, self._content
         if origin is None:
             return None
-        self._origin = self._session = None
-        self._request = b""
-        self._between = False
         route = self._way.route
         head = self._read_again(request)
+        self._origin = self._session = None
+        self._request = b""
         exchange = RoutedExchange(
             self,
             head,

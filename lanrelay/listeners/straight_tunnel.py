@@ -128,6 +128,7 @@ class StraightTunnel:
                 ended=self._ended,
             )
         except Exception:
+            upstream.abortConnection()
             tunnels.service.bug(session)
             raise  # whoever called logs it, and closes the connection
 

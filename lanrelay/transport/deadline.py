@@ -135,6 +135,7 @@ _queues: dict[tuple[Any, float], _Queue] = {}
 def wait(reactor: Any, seconds: float, call: Callable[[], object]) -> Wait:
     """
     As C{reactor.callLater}, for limits that many have alike and that hardly ever run out: they share a timer.
+    C{reactor.seconds} may not go back: that of a relay does not (L{lanrelay.process.follow_monotonic_clock}).
 
     Made for each tunnel, and cancelled, that for the silence between its two ends took 14,000 of 195,000
     instructions; where tunnels come and go by the dozen it takes 8,000 so.

@@ -164,8 +164,6 @@ class Pump:
 
     def _both_ended(self) -> None:
         """Our side has ended towards both, and so before that had theirs."""
-        if self._closing:
-            return
         down, up = self._downstream, self._upstream
         self._closing = True
         self._session.phase = "done"
@@ -338,7 +336,7 @@ class _End:
 
     def writeConnectionLost(self) -> None:
         self.write_ended = True
-        if self.other.write_ended:
+        if not self.pump._closing and self.other.write_ended:
             self.pump._both_ended()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

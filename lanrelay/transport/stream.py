@@ -114,6 +114,8 @@ def unread_of(stream: Any) -> Callable[[], Any]:
     sock = None if handle is None else handle()
     if sock is None:
         return _never
+    if sock.fileno() < 0:
+        return _always  # closed, and nobody was told yet
     if _poll is None:
         return partial(_peek, sock)
     # A recv(MSG_PEEK) that finds nothing costs three times as much, for it raises.
@@ -124,6 +126,10 @@ def unread_of(stream: Any) -> Callable[[], Any]:
 
 def _never() -> bool:
     return False
+
+
+def _always() -> bool:
+    return True
 
 
 def _peek(sock: Any) -> bool:

@@ -457,6 +457,7 @@ class OriginConnection(Protocol):
     def _out_of_use(self) -> None:
         if self._open:
             self._open = False
+            self._unread = None  # its number will be another's
             if self._home is not None:
                 self._home.ended(self)
 

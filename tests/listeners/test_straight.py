@@ -36,6 +36,7 @@ REQUESTS = [
             *(
                 b"Connection: keep-alive",
                 b"Connection: close",
+                b"Keep-Alive: timeout=5",
                 b"Cookie: a=b",
                 b"Via: 1.1 x",
                 b"Referer: http://x/",
@@ -60,6 +61,10 @@ ANSWERS = [
 ]
 
 Step = tuple[str, Any]
+
+
+def stalled_by(request: bytes) -> list[Step]:
+    return [("ask", request), ("full", True), ("answer", OK)]
 
 
 class StraightTestCase(ExchangeTestCase):
@@ -182,6 +187,14 @@ class StraightTests(StraightTestCase):
         self.same(*stalled, ("wait", 100_000))
         self.assertFalse(self.client.connected)
 
+    def test_a_client_that_stops_to_read_after_some_answers(self) -> None:
+        steps: list[Step] = [("ask", GET), ("answer", OK), *stalled_by(POST), ("ask", POST)]
+        story = self.same(*steps, ("full", False), ("answer", OK), ("ask", GET), ("answer", OK))[0]
+        asked = [seen[0][1] for _, seen in story[1:]]
+        self.assertEqual(sum(each.count(b"POST /") for each in asked), 2)  # each was passed on once
+        for how in ("client in order", "client"):
+            self.same(*steps, ("leave", how), ("wait", 100_000))
+
     def test_a_client_that_does_not_read_and_ends_is_not_waited_for(self) -> None:
         for how in ("client in order", "client"):
             self.same(("ask", GET), ("full", True), ("answer", OK), ("leave", how), ("wait", 6))
@@ -257,6 +270,7 @@ class StraightTests(StraightTestCase):
             | st.tuples(st.just("answer"), st.sampled_from(ANSWERS))
             | st.tuples(st.just("answer"), st.sampled_from([OK[:30], OK[30:], OK]))
             | st.tuples(st.just("dial"), st.none())
+            | st.tuples(st.just("full"), st.booleans())
             | st.tuples(st.just("wait"), st.sampled_from([0.5, 16.0, 100.0]))
             | st.tuples(
                 st.just("leave"), st.sampled_from(["client in order", "client", "origin in order", "origin"])
