@@ -258,13 +258,9 @@ class ProxyRoute:
         @param lines: of the two that end them one becomes ours.
         @param noted: of its fields those of L{NOTED}, Host among them.
         """
-        if "/.well-known/" in target:
+        kind = noted[b"content-type"][2] if self.rewrites_oauth and b"content-type" in noted else b""
+        if not self.plain_target(target) or kind.lower().startswith(FORM):
             return False
-        if self.rewrites_oauth:
-            if "resource=" in target:
-                return False
-            if b"content-type" in noted and noted[b"content-type"][2].lower().startswith(FORM):
-                return False
         lines[lines.index(noted[b"host"][3])] = self._host_line
         if (
             method == "GET"
@@ -275,6 +271,10 @@ class ProxyRoute:
             lines[lines.index(noted[b"accept-encoding"][3])] = _IDENTITY[3]
         lines[-2] = self._via[3]
         return True
+
+    def plain_target(self, target: str) -> bool:
+        """The part of L{plain_request} that is about the target, which goes on as it is."""
+        return not ("/.well-known/" in target or (self.rewrites_oauth and "resource=" in target))
 
     def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
         """As L{response_head}, for a plain answer; Date has to be noted."""

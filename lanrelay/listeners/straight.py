@@ -26,7 +26,9 @@ from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import FORWARDED_NAMES
+from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
+from lanrelay.wire.template import Repeats
 
 _REQUESTS: Final = PlainFields(
     noted=NOTED,
@@ -37,6 +39,10 @@ _REQUESTS: Final = PlainFields(
     dropped={b"keep-alive"},
 )
 _ANSWERS: Final = PlainFields(noted={b"date"}, unusual=NAMING | {b"via"}, dropped={b"keep-alive"})
+
+
+Asked = tuple[str, str, int, bytes]
+"""Of a request method, target, where its content begins, and what goes to the origin."""
 
 
 class StraightWay:
@@ -71,12 +77,13 @@ class StraightConnection(HttpConnection):
     @ivar let_in: the last Host that the guard let in on this connection; it would again.
     """
 
-    __slots__ = ("_between", "_content", "_origin", "_request", "_session", "_way", "let_in")
+    __slots__ = ("_between", "_content", "_origin", "_repeats", "_request", "_session", "_way", "let_in")
 
     def __init__(self, way: StraightWay, *arguments: Any, **keys: Any) -> None:
         super().__init__(*arguments, **keys)
         self.let_in = b""
         self._way = way
+        self._repeats = Repeats(_REQUESTS)
         self._between = False  # the last request went straight, and nothing has come since
         # Of the request that is under way so: where it went, what is known of it, how it came, and where in
         # that its content begins.
@@ -112,24 +119,16 @@ class StraightConnection(HttpConnection):
 
     def _go_straight(self, data: bytes) -> bool:
         """Take a request; C{False}: it does not go straight, and nothing was done."""
-        request = read_plain_request(data, _REQUESTS)
-        if request is None:
-            return False
-        method, target, lines, noted, content = request
         way, client = self._way, self.client
-        if client is None or b"host" not in noted:
+        asked = self._like_the_last(data) or self._judged(data)
+        if asked is None or client is None:
             return False
-        host = noted[b"host"][2]
-        if (
-            (host != self.let_in and client.local not in way.known_hosts.get(host, ()))
-            or (way.max_body is not None and len(data) - content > way.max_body)
-            or not way.route.plain_request(method, target, lines, noted)
-        ):
+        method, target, content, request = asked
+        if way.max_body is not None and len(data) - content > way.max_body:
             return False
         origin = way.take()
         if origin is None:
             return False
-        self.let_in = host
         self._session = session = way.ledger.open(way.listener, way.kind, client.name, phase="response")
         session.method = method
         session.path = target.partition("?")[0]
@@ -142,8 +141,7 @@ class StraightConnection(HttpConnection):
         self._waiting = ""
         self._deadline.clear()
         try:
-            lines.append(data[content:])
-            origin.ask(b"\r\n".join(lines), self)
+            origin.ask(request, self)
         except Exception:
             failure = Failure()
             exchange = self.general() or cast("RoutedExchange | None", self._sink)
@@ -151,17 +149,63 @@ class StraightConnection(HttpConnection):
                 exchange.failed_by(failure)
         return True
 
+    def _judged(self, data: bytes) -> Asked | None:
+        """Read a request, and make of it what goes to the origin; C{None}: it does not go straight."""
+        request = read_plain_request(data, _REQUESTS)
+        if request is None:
+            return None
+        method, target, lines, noted, content = request
+        way, client = self._way, self.client
+        if client is None or b"host" not in noted:
+            return None
+        host = noted[b"host"][2]
+        if (host != self.let_in and client.local not in way.known_hosts.get(host, ())) or not (
+            way.route.plain_request(method, target, lines, noted)
+        ):
+            return None
+        self.let_in = host
+        lines.append(data[content:])
+        passed = b"\r\n".join(lines)
+        self._repeats.saw(method, data, len(method) + len(target) + 1, content, passed)
+        return method, target, content, passed
+
+    def _like_the_last(self, data: bytes) -> Asked | None:
+        """The same, for one that differs from another before it in its target and one value."""
+        template = self._repeats.template
+        if template is None:
+            return None
+        if not data.startswith(template.start):
+            return None
+        method: str = template.what
+        start = len(method) + 1
+        at = data.find(b" ", start)
+        target = data[start:at].decode("latin-1")
+        if (
+            "#" in target
+            or not target.isprintable()
+            or len(target) > LIMITS.target
+            or not self._way.route.plain_target(target)
+        ):
+            return None
+        fitting = template.fit(data, at)
+        if fitting is None:
+            return None
+        value, content = fitting
+        passed = b"".join((data[:at], template.before, value, template.after, data[content:]))
+        return method, target, content, passed
+
     # Asker: what the origin says.
 
     def answered(self, data: bytes) -> bool:
-        answer = read_plain_answer(data, _ANSWERS)
-        if answer is None or self._draining or self._retired:  # who leaves has to say so in the answer
+        answer = None
+        if not (self._draining or self._retired):  # who leaves has to say so in the answer
+            answer = self._answer_like_the_last(data) or self._answer_judged(data)
+        if answer is None:
             self.general()
             return False
         way, origin, request = self._way, self._origin, self._request
         session: Session = self._session
-        session.status, lines, noted, content = answer
-        way.route.plain_answer(lines, noted)
+        session.status, content, passed = answer
         now = session.last_active = way.seconds()
         session.first_byte = now - session.opened
         session.sent = len(data) - content
@@ -171,8 +215,7 @@ class StraightConnection(HttpConnection):
         self._request = b""
         self._sending = False
         origin.free()  # type: ignore[union-attr]
-        lines.append(data[content:])
-        self._stream.write(b"\r\n".join(lines))
+        self._stream.write(passed)
         way.ledger.close(session)
         if self._full:
             # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
@@ -184,6 +227,31 @@ class StraightConnection(HttpConnection):
             self._waiting = "keepalive"
             self._deadline.set(self._timeouts.keepalive)
         return True
+
+    def _answer_judged(self, data: bytes) -> tuple[int, int, bytes] | None:
+        """Status, where the content begins, and what goes to the client; C{None}: it does not go straight."""
+        answer, origin = read_plain_answer(data, _ANSWERS), self._origin
+        if answer is None or origin is None:
+            return None
+        status, lines, noted, content = answer
+        self._way.route.plain_answer(lines, noted)
+        lines.append(data[content:])
+        passed = b"\r\n".join(lines)
+        if b"date" in noted:  # else it is ours, and another one next time
+            if origin.repeats is None:
+                origin.repeats = Repeats(_ANSWERS)
+            origin.repeats.saw(status, data, 0, content, passed)
+        return status, content, passed
+
+    def _answer_like_the_last(self, data: bytes) -> tuple[int, int, bytes] | None:
+        """The same, for one that differs from another before it in one value."""
+        repeats: Repeats | None = self._origin.repeats  # type: ignore[union-attr]
+        template = None if repeats is None else repeats.template
+        fitting = None if template is None else template.fit(data, 0)
+        if template is None or fitting is None:
+            return None
+        value, content = fitting
+        return template.what, content, b"".join((template.before, value, template.after, data[content:]))
 
     def general(self) -> RoutedExchange | None:
         """

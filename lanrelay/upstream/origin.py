@@ -116,6 +116,7 @@ class OriginConnection(Protocol):
     @ivar sent: bytes of the request under way were written.
     @ivar answered: bytes of its answer came.
     @ivar full: the origin does not read what is sent.
+    @ivar repeats: what its askers know of its answers.
     """
 
     def __init__(
@@ -129,6 +130,7 @@ class OriginConnection(Protocol):
     ) -> None:
         self.address = address
         self.upstream = upstream
+        self.repeats: Any = None
         self.reused = False
         self.sent = False
         self.answered = False

@@ -31,10 +31,12 @@ _KEEP_ALIVE: Final = frozenset({b"keep-alive", b"Keep-Alive"})
 _UNUSUAL: Final = (HOP_BY_HOP - {b"connection", b"keep-alive"}) | {b"expect"}
 _LOOKED_AT: Final = frozenset({b"connection", b"content-length"})
 
+DIGITS: Final = 18
+"""Of a length, at most."""
+
 _LINES = 1024
 _LINE_LENGTH = 256
 _STATUSES = 256
-_DIGITS = 18  # of a length
 
 _PASSES: Final[Field] = (b"", b"", b"", b"")
 _EMPTY: Final = (b"",)  # as which the end of a head passes
@@ -83,7 +85,7 @@ class PlainFields:
             if field is None:
                 name, _, value = line.partition(b": ")
                 lower = find_name(name)
-                if not (value.isalnum() or _is_text(value)):
+                if not (value.isalnum() or is_text(value)):
                     return None
                 if lower is None:
                     field = self._judge(name, value, line)
@@ -109,6 +111,11 @@ class PlainFields:
                 lines.remove(noted.pop(name)[3])
         return noted
 
+    def may_differ(self, name: bytes) -> bool:
+        """Whether the value of a field that was sorted makes no difference to anybody, but for its length."""
+        lower = name.lower()
+        return lower == b"content-length" or not (lower in self._noted or lower in self._unusual)
+
     def _judge(self, name: bytes, value: bytes, line: bytes) -> Field | None:
         """One of a name that is not known, or of which each line is."""
         lower = name.lower()
@@ -130,7 +137,7 @@ class PlainFields:
         return field
 
 
-def _is_text(value: bytes) -> bool:
+def is_text(value: bytes) -> bool:
     """
     What a field's value may hold by RFC 9110 section 5.5, and no space around it.
 
@@ -176,7 +183,7 @@ def read_plain_request(
         return None
     if b"content-length" in noted:
         length = noted[b"content-length"][2]
-        if not length.isdigit() or len(length) > _DIGITS or int(length) != len(data) - content:
+        if not length.isdigit() or len(length) > DIGITS or int(length) != len(data) - content:
             return None
     elif len(data) != content:
         return None
@@ -206,7 +213,7 @@ def read_plain_answer(
     if noted is None or b"content-length" not in noted:
         return None
     length = noted[b"content-length"][2]
-    if not length.isdigit() or len(length) > _DIGITS or int(length) != len(data) - content:
+    if not length.isdigit() or len(length) > DIGITS or int(length) != len(data) - content:
         return None
     return status, lines, noted, content
 

@@ -23,6 +23,10 @@ def with_field(message: bytes, field: bytes) -> bytes:
     return message.replace(b"\r\n\r\n", b"\r\n" + field + b"\r\n\r\n", 1)
 
 
+def numbered(message: bytes, number: int) -> bytes:
+    return with_field(message, b"X-Id: %d" % number)
+
+
 EXPECT = b"Expect: 100-continue"
 EVENTS = with_field(GET, b"Accept-Encoding: gzip").replace(b"Accept: x", b"Accept: text/event-stream")
 REQUESTS = [
@@ -61,6 +65,28 @@ ANSWERS = [
 ]
 
 Step = tuple[str, Any]
+
+
+STORIES = st.lists(
+    st.tuples(st.just("ask"), st.sampled_from([*REQUESTS, *(numbered(each, 7) for each in REQUESTS)]))
+    | st.tuples(st.just("answer"), st.sampled_from([*ANSWERS, *(numbered(each, 7) for each in ANSWERS)]))
+    | st.tuples(st.just("answer"), st.sampled_from([OK[:30], OK[30:], OK]))
+    | st.tuples(st.just("dial"), st.none())
+    | st.tuples(st.just("full"), st.booleans())
+    | st.tuples(st.just("wait"), st.sampled_from([0.5, 16.0, 100.0]))
+    | st.tuples(st.just("leave"), st.sampled_from(["client in order", "client", "origin in order", "origin"]))
+    | st.tuples(st.just("call"), st.sampled_from(["drain", "retire", "abort"])),
+    max_size=8,
+)
+
+
+def known(request: bytes) -> list[Step]:
+    """So often that what they have in common is known."""
+    return [
+        step
+        for number in range(4)
+        for step in (("ask", numbered(request, number)), ("answer", numbered(OK, number)))
+    ]
 
 
 def stalled_by(request: bytes) -> list[Step]:
@@ -263,21 +289,38 @@ class StraightTests(StraightTestCase):
         self.assertIn(b"502 Bad Gateway", self.client.take())
         self.assertEqual(len(self.around.ledger), 0)
 
+    def test_what_comes_nearly_the_same_again_and_again(self) -> None:
+        for request in (GET, POST, EVENTS):
+            self.same(*known(request), ("ask", numbered(request, 9)), ("answer", numbered(OK, 9)))
+            assert isinstance(self.client.protocol, StraightConnection)
+            self.assertIsNotNone(self.client.protocol._repeats.template)
+            origin: Any = self.origin.protocol
+            self.assertIsNotNone(origin.repeats.template)
+            for other in (
+                *(
+                    numbered(request, 9).replace(b"localhost", b"evil"),
+                    numbered(request, 9) + b"x",
+                    GET,
+                    POST,
+                ),
+                *(numbered(request, 9)[:-1], numbered(request, 9).replace(b"/a", b"/.well-known/x"), b"x"),
+                *(
+                    numbered(request, 9).replace(b"/a", b"/a#"),
+                    numbered(request, 9).replace(b": 9", b": 9\r\n:"),
+                ),
+            ):
+                self.same(*known(request), ("ask", other), ("answer", OK), ("dial", None), ("answer", OK))
+            for name in ("drain", "retire", "abort"):
+                again = ("ask", numbered(request, 9))
+                self.same(*known(request), again, ("call", name), ("answer", numbered(OK, 9)), again)
+            self.same(*known(request), ("ask", numbered(request, 9)), ("answer", numbered(CHUNKED, 9)))
+
     @settings(max_examples=150, deadline=None)
-    @given(
-        st.lists(
-            st.tuples(st.just("ask"), st.sampled_from(REQUESTS))
-            | st.tuples(st.just("answer"), st.sampled_from(ANSWERS))
-            | st.tuples(st.just("answer"), st.sampled_from([OK[:30], OK[30:], OK]))
-            | st.tuples(st.just("dial"), st.none())
-            | st.tuples(st.just("full"), st.booleans())
-            | st.tuples(st.just("wait"), st.sampled_from([0.5, 16.0, 100.0]))
-            | st.tuples(
-                st.just("leave"), st.sampled_from(["client in order", "client", "origin in order", "origin"])
-            )
-            | st.tuples(st.just("call"), st.sampled_from(["drain", "retire", "abort"])),
-            max_size=8,
-        )
-    )
+    @given(STORIES)
     def test_any_story(self, steps: list[Step]) -> None:
         self.same(*steps, took=False)
+
+    @settings(max_examples=150, deadline=None)
+    @given(STORIES)
+    def test_any_story_of_one_that_is_known(self, steps: list[Step]) -> None:
+        self.same(*known(GET), *steps)
