@@ -21,7 +21,8 @@ UNFAIR = """\
 * Where the load's core has slept, who sends to it pays for waking it, in a virtual machine above all. A
   slower relay pays that more often.
 * No two HTTP requests are alike: path and X-Request-Id change each time. The other seven fields do not, and
-  what remembers them gains by that, as it does with a real client on a kept connection.
+  what remembers them gains by that, as it does with a real client on a kept connection. The relay does: where
+  two values change each time, a small exchange costs it a third more.
 * Memory is what a process has written to and shares with nobody. The kernel's socket buffers are not in it.
 """
 
