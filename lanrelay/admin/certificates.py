@@ -34,7 +34,7 @@ class OwnCertificates:
                 info = _read(path) or info
                 self._known[path] = (found, info)
         except OSError:
-            pass
+            pass  # it is being replaced, or has gone: what was read last is still in force
         return info
 
 

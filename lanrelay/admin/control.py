@@ -281,7 +281,7 @@ def peer_uid(stream: object) -> int | None:
             raw = sock.getsockopt(0, 0x001, 76)  # SOL_LOCAL, LOCAL_PEERCRED
             return int(struct.unpack_from("=II", raw)[1])
     except (AttributeError, OSError, struct.error):
-        pass
+        pass  # a system that does not say: nobody is known by this then
     return None
 
 
@@ -321,7 +321,7 @@ def make_folder(folder: Path) -> None:
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        pass
+        pass  # as mostly; whose it is, is looked at below
     except OSError as error:
         raise StartError(f"{folder} cannot be made: {error.strerror}") from error
     found = os.lstat(folder)

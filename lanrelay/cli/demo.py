@@ -286,7 +286,7 @@ class Demonstration:
                 if connection.getresponse().status == 200:
                     return True
             except (OSError, HTTPException):
-                pass
+                pass  # not yet
             finally:
                 connection.close()
             time.sleep(0.05)

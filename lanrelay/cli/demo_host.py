@@ -214,7 +214,7 @@ class Server(ThreadingHTTPServer):
             request.settimeout(1)
             request.unwrap()
         except (OSError, ValueError):
-            pass
+            pass  # the client has gone without close_notify
         self.close_request(request)
 
     def handle_error(self, request: object, client_address: object) -> None:

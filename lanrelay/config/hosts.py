@@ -26,7 +26,7 @@ def ip(text: str) -> model.IPAddress:
         try:
             return ip_address(text)
         except ValueError:
-            pass
+            pass  # refused below, as what has a zone is
     raise Unfit("expected an IP address")
 
 
@@ -125,7 +125,7 @@ def network(text: str) -> model.IPNetwork:
     try:
         return ip_network(text)
     except ValueError:
-        pass
+        pass  # perhaps only for the bits of a host in it
     try:
         whole = ip_network(text, strict=False)
     except ValueError:

@@ -59,7 +59,7 @@ def examine(path: Path, *, environment: Mapping[str, str] = os.environ) -> Loade
     try:
         config, effective = document.read(Place(context, root, ""), absolute)
     except Broken:
-        pass
+        pass  # a complaint has been noted, and is raised with the others
     else:
         if not context.complaints:
             return Loaded(config, effective, frozenset(context.given))

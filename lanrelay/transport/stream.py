@@ -138,7 +138,7 @@ def _peek(sock: Any) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        pass
+        pass  # an end, too, is something to be told
     return True
 
 

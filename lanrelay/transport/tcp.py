@@ -331,7 +331,7 @@ class TcpStream:
                 # A FIN first: close() of a socket that holds unread bytes sends nothing but RST.
                 self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass
+            pass  # the peer has ended it already
         self._socket.close()
         protocol = self._protocol
         if protocol is PARKED:

@@ -119,7 +119,7 @@ def check_name(certificate: x509.Certificate, wanted: str) -> None:
             try:
                 patterns.append(DNSPattern.from_bytes(name.value.encode()))
             except BadPattern:
-                pass
+                pass  # what is no pattern matches no name
         elif isinstance(name, x509.IPAddress):
             patterns.append(IPAddressPattern(name.value))  # type: ignore[arg-type]
     found = names_of(certificate)
