@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lanrelay.config import model
 from lanrelay.listeners.straight import StraightConnection
 from tests.listeners.test_exchange import DATE, OK, ExchangeTestCase
+from tests.support.desync_requests import ROWS
 from tests.support.listening import accept
 from tests.support.memory import MemoryStream
 
@@ -314,6 +315,15 @@ class StraightTests(StraightTestCase):
                 again = ("ask", numbered(request, 9))
                 self.same(*known(request), again, ("call", name), ("answer", numbered(OK, 9)), again)
             self.same(*known(request), ("ask", numbered(request, 9)), ("answer", numbered(CHUNKED, 9)))
+
+    def test_odd_requests_of_one_that_is_known(self) -> None:
+        for row in ROWS:
+            if row.on == "proxy":
+                continue
+            sent = row.sent.replace(b"@T", b"").replace(b"@H", b"localhost:8080")
+            known_as = GET.replace(b"GET", b"POST") if sent.startswith(b"POST") else GET
+            for odd in (sent, numbered(known_as, 7)[:-2] + sent, numbered(known_as, 7) + sent):
+                self.same(*known(GET), ("ask", odd), ("answer", OK), ("dial", None), ("answer", OK))
 
     @settings(max_examples=150, deadline=None)
     @given(STORIES)
