@@ -167,12 +167,13 @@ class AdminService(ListenerService):
 
     def _readiness(self) -> Answer:
         """Every listener listens, and has an upstream that is not known to be down."""
-        from lanrelay.admin.status import unready
+        from lanrelay.admin.status import not_checked, unready
 
         reasons = unready(self._watched)
         if reasons:
             return _json(503, {"status": "not ready", "reasons": reasons})
-        return _json(200, {"status": "ready"})
+        unknown = not_checked(self._watched)
+        return _json(200, {"status": "ready", **({"not_checked": unknown} if unknown else {})})
 
     def _status(self) -> Answer:
         from lanrelay.admin.status import status

@@ -169,11 +169,11 @@ def _folded(codes: dict[int, int]) -> dict[str, int]:
 
 
 def _upstreams(found: list[Lead]) -> Iterator[Family]:
-    kinds: tuple[tuple[str, str, Callable[[Lead], int], Callable[[int, int], int]], ...] = (
+    kinds: tuple[tuple[str, str, Callable[[Lead], int | None], Callable[[int, int], int]], ...] = (
         (
             "lanrelay_upstream_up",
-            "Whether it is taken to be there; without health checks always.",
-            lambda lead: int(lead.upstream.up),
+            "Whether it is taken to be there; always without health checks, absent before the first.",
+            lambda lead: None if lead.upstream.state == "not known yet" else int(lead.upstream.up),
             min,
         ),
         (
@@ -200,6 +200,8 @@ def _upstreams(found: list[Lead]) -> Iterator[Family]:
         for lead in found:
             key = tuple(lead.labels.items())
             value = of(lead)  # the same upstream may be listed twice, the same labels may not
+            if value is None:
+                continue
             values[key] = merged(values[key], value) if key in values else value
         family = Family(name, "gauge", text)
         for key, value in values.items():

@@ -191,6 +191,8 @@ def _upstream_name(one: Json) -> Html:
 def _upstream_state(one: Json, show: Times) -> Html:
     if not one["checked"]:
         state = badge("none", "not checked")
+    elif one["up"] is None:
+        state = badge("none", "not known yet")
     elif one["up"]:
         state = badge("good", "up")
     else:

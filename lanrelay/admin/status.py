@@ -94,9 +94,20 @@ def _unready(listeners: Iterable[ListenerService]) -> Iterator[str]:
         if not listener.running or not listener.bound:
             yield f"{name} does not listen"
         for group in groups(listener):
-            if not any(member.up for member in group.members):
-                for member in group.members:
-                    yield f"{name}: {member.name} is down{_because(member)}"
+            states = [member.state for member in group.members]
+            if "up" in states or "not checked" in states:
+                continue
+            for member, state in zip(group.members, states, strict=True):
+                yield f"{name}: {member.name} is {state}{_because(member) if state == 'down' else ''}"
+
+
+def not_checked(watched: Watched) -> list[str]:
+    """The upstreams of which nothing is known because nobody looks, as sentences."""
+    return [
+        f"{lead.listener}: {lead.upstream.name} is not checked"
+        for lead in leads(watched.listeners)
+        if lead.upstream.state == "not checked"
+    ]
 
 
 def _because(upstream: Upstream) -> str:
@@ -162,7 +173,7 @@ def _upstream(lead: Lead, wall: WallClock) -> Json:
         "route": lead.route,
         "url": upstream.name,
         "address": labels["address"],
-        "up": upstream.up,
+        "up": {"up": True, "down": False}.get(upstream.state),
         "checked": lead.checked,
         "open": upstream.open,
         "idle": lead.idle,

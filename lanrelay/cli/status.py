@@ -128,7 +128,10 @@ def _state(listener: Json) -> str:
 
 
 def _health(upstream: Json) -> str:
-    state = "up" if upstream["up"] else "DOWN"
+    if upstream["up"] is None:
+        state = "not known yet" if upstream["checked"] else "not checked"
+    else:
+        state = "up" if upstream["up"] else "DOWN"
     return f"{state}, insecure" if upstream["insecure"] else state
 
 

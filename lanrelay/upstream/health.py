@@ -134,9 +134,9 @@ class HealthCheck:
                     error.target, error.address = str(upstream.target), dialed.address
                     raise
         except DialError as error:
-            upstream.failed(error)
+            upstream.judge(error)
         else:
-            upstream.succeeded()
+            upstream.judge(None)
 
     async def _get(self, stream: Stream, path: str, timeout: float) -> None:
         asking = _StatusLine()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from twisted.logger import Logger
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 HISTORY = 20
 """Changes of state that are kept for the status page."""
+
+State = Literal["up", "down", "not known yet", "not checked"]
+"""What is known of an upstream, in the words that people are told."""
 
 
 class Transition(NamedTuple):
@@ -45,6 +48,7 @@ class Upstream:
     @ivar parent: the proxy through which it is reached, if any.
     @ivar health: how it is checked, if it is.
     @ivar up: whether it is taken to be there. Only health checks make it C{False}: without them it stays up.
+    @ivar judged: a health check has had its word; before that C{up} is a mere assumption.
     @ivar open: connections in use; counted by who uses them, read by least-connections.
     @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
     @ivar history: the latest changes of state, the oldest first.
@@ -86,6 +90,7 @@ class Upstream:
 
             self.parent = Parent(config.via)
         self.up = True
+        self.judged = False
         self.open = 0
         self.last_error: DialError | None = None
         self.history: deque[Transition] = deque(maxlen=HISTORY)
@@ -198,21 +203,52 @@ class Upstream:
             self._shown = getattr(dialed.stream, "shown", None)
         return dialed
 
-    def succeeded(self) -> None:
-        """A dial or a check was good."""
+    @property
+    def state(self) -> State:
+        """As C{up}, for whoever tells people: who knows nothing says so."""
+        if not self.up:
+            return "down"
+        if self.health is None:
+            return "not checked"
+        return "up" if self.judged else "not known yet"
+
+    def judge(self, error: DialError | None) -> None:
+        """
+        The word of a health check. The first one counts at once: there is nothing that it could contradict.
+
+        @param error: C{None} if it was good.
+        """
+        first = not self.judged
+        # Our own limits say nothing about the upstream.
+        self.judged = self.judged or not isinstance(error, (AddressDenied, LocalLimit))
+        if error is None:
+            self.succeeded(at_once=first)
+        else:
+            self.failed(error, at_once=first)
+
+    def succeeded(self, *, at_once: bool = False) -> None:
+        """
+        A dial or a check was good.
+
+        @param at_once: it is up by this one success.
+        """
         self.last_error = None
         self._streak = 0 if self.up else self._streak + 1
-        if not self.up and (self.health is None or self._streak >= self.health.rise):
+        if not self.up and (at_once or self.health is None or self._streak >= self.health.rise):
             self._change(True, None)
         self._tell()
 
-    def failed(self, error: DialError) -> None:
-        """A dial or a check failed. What is not the upstream's doing (a rule, our limits) changes nothing."""
+    def failed(self, error: DialError, *, at_once: bool = False) -> None:
+        """
+        A dial or a check failed. What is not the upstream's doing (a rule, our limits) changes nothing.
+
+        @param at_once: it is down by this one failure.
+        """
         if isinstance(error, (AddressDenied, LocalLimit)):
             return
         self.last_error = error
         self._streak = self._streak + 1 if self.up else 0
-        if self.up and self.health is not None and self._streak >= self.health.fall:
+        if self.up and self.health is not None and (at_once or self._streak >= self.health.fall):
             self._change(False, error)
         self._tell()
 

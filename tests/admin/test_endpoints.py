@@ -42,6 +42,16 @@ class AdminTests(WatchedTestCase):
 
     def test_ready_when_every_listener_listens_and_nothing_is_known_to_be_down(self) -> None:
         self.forward("nas.lan")
+        self.assertEqual(
+            self.get("/readyz"),
+            (200, {"status": "ready", "not_checked": ["to-nas.lan: tcp://nas.lan:5432 is not checked"]}),
+        )
+
+    def test_not_ready_before_the_first_check(self) -> None:
+        service = self.forward("nas.lan", health=model.Health())
+        reason = "to-nas.lan: tcp://nas.lan:5432 is not known yet"
+        self.assertEqual(self.get("/readyz"), (503, {"status": "not ready", "reasons": [reason]}))
+        service.group.members[0].judge(None)
         self.assertEqual(self.get("/readyz"), (200, {"status": "ready"}))
 
     def test_one_upstream_of_several_is_enough(self) -> None:
@@ -98,7 +108,7 @@ class AdminTests(WatchedTestCase):
         self.assertEqual(content["listeners"][1]["name"], "admin")
         (upstream,) = content["upstreams"]
         self.assertEqual(
-            (upstream["url"], upstream["up"], upstream["insecure"]), ("tcp://nas.lan:5432", True, False)
+            (upstream["url"], upstream["up"], upstream["insecure"]), ("tcp://nas.lan:5432", None, False)
         )
         self.assertEqual(upstream["last_error"]["error"], "connection_refused")
         self.assertTrue(upstream["last_error"]["what"])

@@ -279,7 +279,8 @@ class PartsTests(SynchronousTestCase):
         for up, checked, expected in (
             (True, True, "up"),
             (False, True, "down"),
-            (True, False, "not checked"),
+            (None, True, "not known yet"),
+            (None, False, "not checked"),
         ):
             document = deepcopy(DOCUMENT)
             document["upstreams"][0].update(up=up, checked=checked, history=[])

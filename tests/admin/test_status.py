@@ -58,7 +58,19 @@ class StatusTests(WatchedTestCase):
 
     def test_without_health_checks_it_is_not_checked(self) -> None:
         self.forward("nas.lan")
-        self.assertFalse(status(self.watched)["upstreams"][0]["checked"])
+        (one,) = status(self.watched)["upstreams"]
+        self.assertEqual((one["up"], one["checked"]), (None, False))
+
+    def test_before_the_first_check_nothing_is_known(self) -> None:
+        service = self.forward("nas.lan", "nas.vpn", health=model.Health())
+        first, second = service.group.members
+        self.assertEqual([one["up"] for one in status(self.watched)["upstreams"]], [None, None])
+        first.judge(ConnectionRefused())
+        self.assertEqual([one["up"] for one in status(self.watched)["upstreams"]], [False, None])
+        self.assertIn("to-nas.lan: tcp://nas.vpn:5432 is not known yet", unready(self.watched))
+        second.judge(None)
+        self.assertEqual([one["up"] for one in status(self.watched)["upstreams"]], [False, True])
+        self.assertEqual(unready(self.watched), [])
 
     def test_idle_connections_are_those_of_the_pool(self) -> None:
         service = self.proxy(("/", https()))

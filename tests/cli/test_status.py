@@ -99,6 +99,12 @@ class TableTests(SynchronousTestCase):
         self.assertRegex(text, r"(?m)^nas-db +DOWN ")
         self.assertRegex(text, r"(?m)^web/files +up, insecure ")
 
+    def test_what_is_not_known_is_neither_up_nor_down(self) -> None:
+        unknown = {**DOCUMENT["upstreams"][1], "up": None, "insecure": False}
+        for checked, words in ((True, "not known yet"), (False, "not checked")):
+            document = {**DOCUMENT, "upstreams": [{**unknown, "checked": checked}]}
+            self.assertRegex("\n".join(table(document, 200)), rf"(?m)^web/files +{words} +2 ")
+
     def test_it_fits_whatever_the_width(self) -> None:
         for width in (*range(20, 130), 300):
             for line in table(DOCUMENT, width):

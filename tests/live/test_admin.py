@@ -91,7 +91,7 @@ class FigureTests(AdminTestCase):
         self.assertEqual(self.value("lanrelay_requests_total", listener="web", code="200"), 2)
         self.assertEqual(self.value("lanrelay_requests_total", listener="web", code="404"), 1)
         self.assertEqual(self.value("lanrelay_request_duration_seconds_count", listener="web"), 3)
-        self.assertEqual(self.value("lanrelay_upstream_up", listener="web"), 1)
+        until(lambda: self.value("lanrelay_upstream_up", listener="web") == 1)
         self.assertGreater(
             self.value("lanrelay_certificate_expiry_timestamp_seconds", listener="web"), time.time()
         )

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
-from lanrelay.errors import CheckFailed, ConnectionRefused, DialTimeout, PeerClosed
+from lanrelay.errors import CheckFailed, ConnectionRefused, DialTimeout, LocalLimit, PeerClosed
 from lanrelay.upstream.health import HealthCheck, request, status_of
 from lanrelay.upstream.upstream import Upstream
 from tests.support.dialing import FakeDialer, upstreams
@@ -86,8 +86,35 @@ class ConnectTests(HealthCase):
         self.clock.advance(0.2)
         self.assertEqual(len(self.dialer.asked), 2)
 
+    def test_the_first_check_has_the_word_at_once(self) -> None:
+        self.start()
+        self.assertEqual(self.upstream.state, "not known yet")
+        self.refuse()
+        self.assertEqual((self.upstream.state, self.upstream.up), ("down", False))
+        self.clock.advance(2.1)
+        self.dialer.answer()
+        self.assertEqual(self.upstream.state, "up")
+
+    def test_a_check_that_says_nothing_about_the_upstream_is_none(self) -> None:
+        self.start()
+        self.dialer.fail(LocalLimit("no descriptors"))
+        self.assertEqual(self.upstream.state, "not known yet")
+        self.clock.advance(15.1)
+        self.refuse()
+        self.assertEqual(self.upstream.state, "down")
+
+    def test_the_first_check_says_that_it_is_up_whatever_dials_have_said(self) -> None:
+        self.start()
+        for _ in range(2):
+            self.upstream.failed(ConnectionRefused())
+        self.assertEqual(self.upstream.state, "down")
+        self.dialer.answer()
+        self.assertEqual(self.upstream.state, "up")
+
     def test_a_failure_is_looked_into_soon(self) -> None:
         self.start()
+        self.dialer.answer()
+        self.clock.advance(15.1)
         self.refuse()
         self.assertTrue(self.upstream.up)
         self.clock.advance(2.1)
