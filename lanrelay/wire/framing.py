@@ -96,7 +96,10 @@ def response_framing(method: bytes, head: ResponseHead) -> Framing:
 
 
 def declares_content(headers: Headers) -> bool:
-    """Whether there would be content if this were not an answer without: to HEAD, or a 204 or 304."""
+    """
+    Whether a message has content by its fields; of an answer whether it would if it were not one without: to
+    HEAD, or a 204 or 304.
+    """
     index = headers.index
     length = index.get(b"content-length")
     return b"transfer-encoding" in index or (length is not None and length[2].strip(b"0") != b"")

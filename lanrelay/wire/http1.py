@@ -382,6 +382,8 @@ class Http1Client(MessageReader):
             framing == UNTIL_CLOSE
             or not _persists(head)
             or (b"connection" in request.headers.index and b"close" in request.headers.tokens(b"connection"))
+            # Whoever was offered another protocol may still wait for it, whatever it answered.
+            or b"upgrade" in request.headers.index
             # Origins that send content where there can be none exist. It may come only when the next request
             # was sent, and must not be its answer.
             or (framing == 0 and declares_content(head.headers))

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Literal, Protocol
 
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead, Version
+from lanrelay.wire.framing import declares_content
 from lanrelay.wire.headers import Field, Headers, end_to_end, make_field
 
 FORWARDED_NAMES = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
@@ -36,13 +37,16 @@ def wanted_upgrade(head: RequestHead) -> bytes:
     The protocols that a request offers to switch to, as an Upgrade value; empty for none.
 
     C{h2c} is left out: switched to it, requests would pass by unseen. An HTTP/1.0 request cannot ask
-    (RFC 9110 section 7.8).
+    (RFC 9110 section 7.8). A request with content does not: servers exist that read no content after an
+    Upgrade, but a second request in its place (httptools, on which uvicorn runs), so that whoever wrote the
+    content would ask past every guard. HAProxy leaves Upgrade out there, too.
     """
     headers = head.headers
     if (
         b"upgrade" not in headers
         or head.version == HTTP_1_0
         or b"upgrade" not in headers.tokens(b"connection")
+        or declares_content(headers)
     ):
         return b""
     offers = [offer.strip(b" \t") for value in headers.all(b"upgrade") for offer in value.split(b",")]

@@ -433,18 +433,28 @@ class UpgradeTests(ExchangeTestCase):
         self.assertEqual(upstream.open, 0)
         self.assertAllOver()
 
-    def test_a_refused_upgrade_is_an_ordinary_answer(self) -> None:
+    def test_a_refused_upgrade_is_an_ordinary_answer_and_the_last_of_its_origin_connection(self) -> None:
         origin = self.asked(UPGRADE)
         origin.receive(OK)
         self.assertIn(b"200 OK", self.client.take())
+        self.assertTrue(origin.closed)
         self.client.receive(GET)
-        self.assertIn(b"GET /a", origin.take())
+        self.assertIn(b"GET /a", self.dialed().take())
 
     def test_a_switch_that_was_not_asked_for_is_a_502(self) -> None:
         origin = self.asked(GET)
         origin.receive(SWITCH)
         self.assertIn(b"502 Bad Gateway", self.client.take())
         self.assertTrue(origin.aborted)
+
+    def test_content_goes_on_without_its_upgrade(self) -> None:
+        request = UPGRADE.replace(b"\r\n\r\n", b"\r\nContent-Length: 10\r\n\r\n")
+        origin = self.asked(request + b"0123456789")
+        sent = origin.take()
+        self.assertNotIn(b"pgrade", sent)
+        self.assertTrue(sent.endswith(b"\r\n\r\n0123456789"))
+        origin.receive(SWITCH)
+        self.assertIn(b"502 Bad Gateway", self.client.take())
 
     def test_h2c_is_never_offered(self) -> None:
         origin = self.asked(UPGRADE.replace(b"websocket", b"h2c"))

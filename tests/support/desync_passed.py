@@ -161,6 +161,21 @@ RIGHT: list[Row] = [
         b"GET /a",
         absent=(b"upgrade", b"http2-settings", b"connection"),
     ),
+    *(
+        passed(
+            "RFC 9110 section 7.8; httptools reads it as the next request",
+            f"{upgrade.decode()} with content",
+            POST + b"Connection: Upgrade\r\nUpgrade: %b\r\n%b" % (upgrade, rest) + NEXT,
+            b"POST /a hello",
+            b"GET /b",
+            absent=(b"upgrade", b"connection"),
+        )
+        for upgrade in (b"foo", b"h2c, foo", b"websocket")
+        for rest in (
+            b"Content-Length: 5\r\n\r\nhello",
+            b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        )
+    ),
     passed(
         "RFC 9113 section 3.1",
         "H2C without a Connection",

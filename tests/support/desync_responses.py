@@ -381,7 +381,6 @@ RIGHT: list[Row] = [
         Reply((TWO,)),
         200,
         b"ok",
-        ask=UPGRADE,
-        pooled=True,
+        ask=UPGRADE,  # and who knows what the origin takes the next bytes for
     ),
 ]

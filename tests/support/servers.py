@@ -158,6 +158,13 @@ class McpServer(Server):
         super().__init__(tls=tls, port=port, allowed_hosts=[LAN_NAME, f"{LAN_NAME}:*"])
 
 
+class AsgiServer(Server):
+    """uvicorn on httptools; see C{asgi_program}."""
+
+    module = "asgi_program"
+    scheme = "http"
+
+
 class LoginServer(Server):
     """An MCP server that wants an OAuth login; see C{login_program}."""
 

@@ -366,11 +366,13 @@ class SwitchTests(SynchronousTestCase):
         client.send(RequestHead(method=b"POST", target=b"/", headers=fields))
         self.assertRaises(RemoteProtocolError, client.receive, self.SWITCHING)
 
-    def test_an_upgrade_that_is_refused_goes_on_as_http(self) -> None:
+    def test_an_upgrade_that_is_refused_is_the_last_of_its_connection(self) -> None:
+        """Who knows what the origin takes the next bytes for."""
         client = upgrading()
         client.receive(OK + b"Content-Length: 0\r\n\r\n")
+        self.assertTrue(client.response_complete)
         self.assertFalse(client.switched)
-        self.assertTrue(client.reusable)
+        self.assertFalse(client.reusable)
 
     def test_connect(self) -> None:
         """RFC 9110 section 9.3.6: the framing fields of its 2xx are ignored."""

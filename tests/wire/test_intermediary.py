@@ -86,6 +86,24 @@ class ForwardingTests(SynchronousTestCase):
             expected = [(b"Connection", b"upgrade"), (b"Upgrade", wanted)] if wanted else []
             self.assertEqual(forwarded_request(*pairs, version=version), expected)
 
+    def test_no_upgrade_goes_on_with_content(self) -> None:
+        """Its origin might read the content as the next request."""
+        for framing, offered, wanted in (
+            ((b"Content-Length", b"1"), b"foo", b""),
+            ((b"Content-Length", b"00010"), b"websocket", b""),
+            ((b"Content-Length", b"5"), b"h2c, foo", b""),
+            ((b"Transfer-Encoding", b"chunked"), b"websocket", b""),
+            ((b"Transfer-Encoding", b"Chunked"), b"foo", b""),
+            ((b"Content-Length", b"0"), b"websocket", b"websocket"),
+            ((b"Content-Length", b"00"), b"websocket", b"websocket"),
+        ):
+            pairs = [(b"Connection", b"Upgrade"), (b"Upgrade", offered), framing]
+            for method in (b"GET", b"POST"):
+                head = RequestHead(method=method, target=b"/", headers=Headers(pairs))
+                self.assertEqual(wanted_upgrade(head), wanted, pairs)
+            names = [name for name, _ in forwarded_request(*pairs)]
+            self.assertEqual((b"Upgrade" in names, b"Connection" in names), (bool(wanted),) * 2, pairs)
+
     def test_upgrade_that_connection_does_not_name_is_none(self) -> None:
         self.assertEqual(forwarded_request((b"Upgrade", b"websocket")), [])
         self.assertEqual(forwarded_request((b"Upgrade", b"websocket"), (b"Connection", b"close")), [])
