@@ -258,6 +258,24 @@ def _number(text: str) -> int | None:
         return None
 
 
+def in_ascii(name: str) -> str:
+    """
+    A name by IDNA 2008, after the mapping of UTS 46 (not the transitional one): C{xn--strae-oqa.lan} for
+    C{straße.lan}. Python's own codec is IDNA 2003, which asks for C{strasse.lan}.
+
+    Labels that are ASCII pass as they are, with the underscores that IDNA knows nothing of.
+
+    @raise UnicodeError: a label that IDNA does not allow.
+    """
+    if name.isascii():
+        return name
+    import idna  # late: its tables take 10 ms, and names in ASCII need none. Twisted depends on it.
+
+    mapped = idna.uts46_remap(name, std3_rules=False, transitional=False)
+    labels = mapped.split(".")
+    return ".".join(each if each.isascii() else idna.alabel(each).decode("ascii") for each in labels)
+
+
 def host_name(text: str) -> str | None:
     """
     The name as DNS and rules compare it: lower case, in ASCII (IDNA), without the final dot.
@@ -267,7 +285,7 @@ def host_name(text: str) -> str | None:
     """
     if not text.isascii():
         try:
-            text = text.encode("idna").decode("ascii")
+            text = in_ascii(text)
         except UnicodeError:
             return None
     name = text.removesuffix(".").lower()

@@ -159,6 +159,17 @@ class HostNameTests(SynchronousTestCase):
             "nas.lan.": "nas.lan",
             "my_host.lan": "my_host.lan",
             "bücher.example": "xn--bcher-kva.example",
+            # IDNA 2008 (RFC 5894 section 7.2), where IDNA 2003 made ss, σ and nothing of them.
+            "straße.lan": "xn--strae-oqa.lan",
+            "STRASSE.lan": "strasse.lan",
+            "faß.de": "xn--fa-hia.de",
+            "βόλος.com": "xn--nxasmm1c.com",
+            "نامه\u200cای.com": "xn--mgba3gch31f060k.com",
+            # UTS 46: cases, widths and full stops.
+            "BÜCHER.Example": "xn--bcher-kva.example",
+            "ｎａｓ。lan": "nas.lan",
+            "bu\u0308cher.example": "xn--bcher-kva.example",
+            "_http._tcp.straße.lan.": "_http._tcp.xn--strae-oqa.lan",
             "nas。lan": "nas.lan",
             "a": "a",
             "3com.example": "3com.example",
@@ -173,6 +184,6 @@ class HostNameTests(SynchronousTestCase):
             "", ".", "..", "a..b", ".a", "a..", "a b", "a/b", "a:1", "a@b", "a%00", "a\x00b", "a\r\nb",
             "x" * 64, ".".join(["x" * 50] * 6), "127.0.0.1", "1.2.3.256", "foo.1", "foo.0x1",
             "１２７.0.0.1", "[::1]",
-            "\ud800.lan", "ü" * 70,
+            "\ud800.lan", "ü" * 70, "ü\u200d.lan", "\u2603-ü.lan", "１２７.０.０.１", "ü..lan", "-ü.lan",
         ):  # fmt: skip
             self.assertIsNone(host_name(text), repr(text))

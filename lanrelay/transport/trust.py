@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.logger import Logger
 
+from lanrelay.addresses import in_ascii
 from lanrelay.config.model import ServerTls, Trust
+from lanrelay.errors import StartError
 from lanrelay.transport.files import Reloaded
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class ClientTls:
         connection.set_connect_state()
         connection.set_app_data(Judgement())
         if self.server_name and not is_address(self.server_name):
-            connection.set_tlsext_host_name(_dns_name(self.server_name))
+            connection.set_tlsext_host_name(in_ascii(self.server_name.rstrip(".")).encode("ascii"))
         if alpn:
             connection.set_alpn_protos([name.encode("ascii") for name in alpn])
         return connection
@@ -182,6 +184,7 @@ class ServerContext:
         self._reloaded: Reloaded[SSL.Context] = Reloaded(
             f"the certificate {tls.cert}", lambda: [tls.cert, tls.key, *tls.client_ca], self._make
         )
+        self._let_in: list[object] = []
 
     def load(self) -> None:
         """
@@ -190,6 +193,19 @@ class ServerContext:
         @raise StartError: with file and remedy.
         """
         self._ready()
+        self._let_in = self._authorities()
+
+    def other_clients(self) -> bool:
+        """Whether C{client_ca} holds something else than when it was loaded: others may come now."""
+        try:
+            return self._authorities() != self._let_in
+        except StartError:
+            return True
+
+    def _authorities(self) -> list[object]:
+        from lanrelay.transport.pem import read_authorities  # late: few listeners have TLS
+
+        return [one for path in self.tls.client_ca for one in read_authorities(path, "tls.client_ca")]
 
     def connection(self) -> SSL.Connection:
         """An OpenSSL connection in memory, for one handshake."""
@@ -223,13 +239,3 @@ class ServerContext:
                     context.add_client_ca(authority)  # their names help browsers to choose
             context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_finding)
         return context
-
-
-def _dns_name(name: str) -> bytes:
-    name = name.rstrip(".")
-    try:
-        return name.encode("ascii")
-    except UnicodeEncodeError:
-        import idna  # late, and rarely needed
-
-        return idna.encode(name)

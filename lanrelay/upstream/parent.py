@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from lanrelay.addresses import in_ascii
 from lanrelay.config import model
 from lanrelay.errors import DialError, ParentMalformed, ParentRefused, PeerClosed, RemoteProtocolError
 from lanrelay.transport.stream import Parked, Stream, hand_over
@@ -98,7 +99,7 @@ class _HttpConnect:
         from lanrelay.wire.headers import Headers
         from lanrelay.wire.http1 import Http1Client
 
-        authority = format_authority(host if host.isascii() else host.encode("idna").decode("ascii"), port)
+        authority = format_authority(in_ascii(host), port)
         parse_authority(authority)  # a name from SOCKS can hold anything
         raw = authority.encode("ascii")
         fields = [(b"Host", raw)]

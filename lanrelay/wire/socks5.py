@@ -8,6 +8,7 @@ from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final
 
+from lanrelay.addresses import in_ascii
 from lanrelay.errors import GreetingError, RemoteProtocolError
 
 VERSION: Final = 5
@@ -352,7 +353,7 @@ def _address(host: str) -> bytes:
     try:
         address: IPv4Address | IPv6Address = ip_address(host)
     except ValueError:
-        name = host.encode("ascii" if host.isascii() else "idna")
+        name = in_ascii(host).encode("ascii")
         if not 0 < len(name) < 256:
             raise ValueError("a name that SOCKS cannot say") from None
         return bytes((_NAME, len(name))) + name

@@ -178,6 +178,7 @@ class TableTests(SynchronousTestCase):
                 "https://h/a/b/": url(scheme="https", host="h", port=443, path="/a/b"),
                 "https://[::1]:1/%C3%A4": url(scheme="https", host="::1", port=1, path="/%C3%A4"),
                 "http+unix:/run/x": url(scheme="http", unix_path=Path("/run/x")),
+                "https://straße.lan": url(scheme="https", host="xn--strae-oqa.lan", port=443),
                 "https://bücher.example": url(scheme="https", host="xn--bcher-kva.example", port=443),
             },
         )

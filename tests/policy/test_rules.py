@@ -192,6 +192,7 @@ class NameTests(SynchronousTestCase):
 
     def test_names_are_compared_in_ascii(self) -> None:
         self.assertIsNotNone(self.judge("any", "xn--bcher-kva.lan", "bücher.lan"))
+        self.assertIsNotNone(self.judge("any", "xn--strae-oqa.lan", "straße.lan"))
         self.assertIsNotNone(self.judge("any", "bücher.lan", "xn--bcher-kva.lan"))
         self.assertIsNotNone(self.judge("any", "nas.lan", "ｎａｓ.lan"))
 

@@ -54,6 +54,8 @@ NOT_AT_START = (
     "cryptography",
     "encodings.idna",
     "encodings.utf_8_sig",
+    "hyperlink",
+    "idna",
     "http.server",
     "hypothesis",
     "importlib.metadata",
