@@ -256,7 +256,7 @@ class ListenerService(Service):
 
     def stale(self) -> bool:
         """Whether files have changed that L{load} read, and that decide who may do what."""
-        return False
+        return self._tls is not None and self._tls.other_clients()
 
     def give_away(self, sockets: Collection[BoundSocket]) -> None:
         """Let go of listening sockets, which stay open for their next owner."""

@@ -53,7 +53,7 @@ class ForwardProxyService(ListenerService):
                 raise self.start_error(error) from error
 
     def stale(self) -> bool:
-        return self.credentials is not None and self.credentials.changed()
+        return super().stale() or (self.credentials is not None and self.credentials.changed())
 
     def bind(self) -> None:
         super().bind()

@@ -44,10 +44,16 @@ def _listener(config: model.Listener) -> Blueprint:
             name=config.name,
             record=config,
             listen=config.listen,
-            policy=tuple(getattr(config, word, None) for word in ("clients", "allow", "deny", "auth")),
+            policy=_policy(config),
         ),
         build=lambda environment: kinds.build(environment, config),
     )
+
+
+def _policy(config: model.Listener) -> tuple[object, ...]:
+    """Who may come, and where to. Who may speak for others says who comes, too."""
+    said = [getattr(config, word, None) for word in ("clients", "accept_proxy", "allow", "deny", "auth")]
+    return (*said, () if config.tls is None else config.tls.client_ca)
 
 
 def _admin(config: model.Admin, watched: Watched) -> Blueprint:

@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -337,8 +338,14 @@ def _alive(pid: int) -> bool:
 class Pair:
     """A client and its server, joined by the relay."""
 
-    def __init__(self, test: SynchronousTestCase, port: int, upstream: Upstream) -> None:
-        self.client = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(
+        self,
+        test: SynchronousTestCase,
+        port: int,
+        upstream: Upstream,
+        client: socket.socket | None = None,
+    ) -> None:
+        self.client = client or socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         test.addCleanup(self.client.close)
         self.server = upstream.accept()
         self.check()
@@ -354,7 +361,7 @@ class Pair:
         """The relay has reset it; blocks until it has."""
         try:
             return self.client.recv(1) == b""
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):
             return True
 
 

@@ -133,6 +133,49 @@ class ReloadTests(SynchronousTestCase):
         self.assertTrue(pair.ended())
         self.assertTrue(self.is_turned_away(port))
 
+    def test_other_peers_that_speak_for_clients_drain_it(self) -> None:
+        upstream = Upstream(self)
+        port = free_port()
+        drain = ", timeouts: {drain: 500ms}"
+        relay = self.start(forward("a", port, upstream, f", accept_proxy: 127.0.0.2{drain}"))
+        pair = Pair(self, port, upstream)
+        self.reload(relay, forward("a", port, upstream, f", accept_proxy: 127.0.0.3{drain}"))
+        self.assertTrue(pair.ended())
+
+    def test_another_ca_of_clients_drains_it_whether_the_key_or_the_file_has_changed(self) -> None:
+        folder = tempfile.TemporaryDirectory(prefix="lanrelay-test-ca-")
+        self.addCleanup(folder.cleanup)
+        old, new = (Authority(Path(folder.name), name) for name in ("Old CA", "New CA"))
+        own = old.issue("relay.lan")
+        client_ca = Path(folder.name, "clients.pem")
+        client_ca.write_bytes(old.root.read_bytes())
+        upstream = Upstream(self)
+        port = free_port()
+
+        def secured(path: Path) -> str:
+            tls = f"tls: {{cert: '{own.cert}', key: '{own.key}', client_ca: '{path}'}}"
+            return forward("a", port, upstream, f", {tls}, timeouts: {{drain: 500ms}}")
+
+        def connected(authority: Authority) -> Pair:
+            mine = authority.issue("me.lan", client=True)
+            context = ssl.create_default_context(cafile=str(old.root))
+            context.check_hostname = False
+            context.load_cert_chain(mine.cert, mine.key)
+            raw = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+            return Pair(self, port, upstream, context.wrap_socket(raw))
+
+        relay = self.start(secured(client_ca))
+        pair = connected(old)
+        self.assertEqual(self.reload(relay, secured(client_ca)), [])
+        pair.check()
+        client_ca.write_bytes(new.root.read_bytes())
+        self.assertEqual(self.reload(relay, secured(client_ca))[0], "a has changed")
+        self.assertTrue(pair.ended())
+        pair = connected(new)
+        self.reload(relay, secured(old.root))
+        self.assertTrue(pair.ended())
+        connected(old).check()
+
     def is_turned_away(self, port: int) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as client:
