@@ -9,13 +9,7 @@ from lanrelay.config.model import Duration
 from lanrelay.observe.session import Session
 from lanrelay.transport.deadline import Deadline
 from lanrelay.wire.framing import whole_chunk
-from lanrelay.wire.sse import EndpointRewriter, EventBoundary
-
-COMMENT: Final = b":\n\n"
-"""
-A comment line, which clients skip (HTML section 9.2.6), and the end of an event that is none. So a comment
-never becomes the first line of what comes next.
-"""
+from lanrelay.wire.sse import EndpointRewriter, EventBoundary, MarkRemover
 
 _ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n")
 """How a chunk ends whose content ends with the blank line that ends an event."""
@@ -34,6 +28,8 @@ class EventStream:
         "_boundary",
         "_deadline",
         "_endpoint",
+        "_first",
+        "_mark",
         "_paused",
         "_reactor",
         "_send",
@@ -54,6 +50,8 @@ class EventStream:
         self._send = send
         self._endpoint = EndpointRewriter(rewrite) if rewrite is not None else None
         self._boundary = EventBoundary()
+        self._first = True  # no comment was put in yet
+        self._mark: MarkRemover | None = None  # while a byte order mark may come behind the first one
         self._write = send  # from take_chunks on
         self._session = cast(Session, None)  # likewise
         self._paused = False
@@ -76,6 +74,10 @@ class EventStream:
         size = whole_chunk(data)
         if not (size and data.endswith(_ENDS) and (endpoint is None or endpoint.ignores(data))):
             return False
+        if self._mark is not None:
+            if not self._mark.ignores(data[-2 - size : -2]):
+                return False
+            self._mark = None
         self._write(data)
         session = self._session  # from here on nobody waits
         session.last_active = self._reactor.seconds()
@@ -89,6 +91,10 @@ class EventStream:
         return True
 
     def feed(self, data: bytes) -> bytes:
+        if self._mark is not None:
+            data = self._mark.feed(data)
+            if self._mark.done:
+                self._mark = None
         if self._endpoint is not None:
             data = self._endpoint.feed(data)
             if self._endpoint.done:
@@ -99,7 +105,10 @@ class EventStream:
         return data
 
     def finish(self) -> bytes:
-        return b"" if self._endpoint is None else self._endpoint.finish()
+        rest = b"" if self._mark is None else self._mark.finish()
+        if self._endpoint is None:
+            return rest
+        return self._endpoint.feed(rest) + self._endpoint.finish()
 
     def pause(self) -> None:
         self._paused = True
@@ -113,5 +122,9 @@ class EventStream:
     def _silent(self) -> None:
         self._deadline.set(self._silence)
         # A client that does not read has enough to read; inside an event a comment would be data.
-        if not self._paused and self._boundary.at_boundary:
-            self._send(COMMENT)
+        if self._paused or not self._boundary.at_boundary:
+            return
+        if self._first and not self._boundary.begun:
+            self._mark = MarkRemover()
+        self._first = False
+        self._send(self._boundary.comment)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+"""The byte order mark that may come first, and then is no part of the content."""
+
 _ANY_LINE_END = re.compile(rb"[\r\n]")
 _LOOK_AHEAD = 65536
 
@@ -34,7 +36,7 @@ class EventBoundary:
         """The last bytes ended an event, or nothing has come yet."""
         tail = self._tail
         if self._total <= len(tail):
-            tail = tail.removeprefix(_BOM)
+            tail = tail.removeprefix(BOM)
             if not tail:
                 return True
             tail = b"\n" + tail  # a blank line may be the first
@@ -42,12 +44,60 @@ class EventBoundary:
             return tail[-3:-2] in (b"\n", b"\r")
         return tail[-1:] in (b"\n", b"\r") and tail[-2:-1] in (b"\n", b"\r")
 
+    @property
+    def begun(self) -> bool:
+        """Something has come."""
+        return self._total > 0
+
+    @property
+    def comment(self) -> bytes:
+        """
+        At a boundary: a comment line, which clients skip.
+
+        No blank line follows it: to one who has seen an C{id} that would be an event, if an empty one
+        (httpx-sse, openai-python). Where the last byte was CR an LF may still belong to it, so the line ends
+        in CR, too: that LF then belongs to the comment, and is no blank line either.
+        """
+        return b":\r" if self._tail[-1:] == b"\r" else b":\n"
+
+
+class MarkRemover:
+    """
+    Takes the byte order mark away from before a stream into which a comment was put first.
+
+    Behind the comment it would be a part of the first field's name (HTML section 9.2.5).
+    """
+
+    __slots__ = ("_held", "done")
+
+    def __init__(self) -> None:
+        self._held = b""
+        self.done = False
+
+    def ignores(self, data: bytes) -> bool:
+        """C{feed} would give C{data} back as they are, and be C{done}."""
+        return not self._held and not data.startswith(BOM[:1])
+
+    def feed(self, data: bytes) -> bytes:
+        """What can go on now; nothing while it may still be a mark."""
+        data = self._held + data
+        self._held = b""
+        if len(data) < len(BOM) and BOM.startswith(data):
+            self._held = data
+            return b""
+        self.done = True
+        return data.removeprefix(BOM)
+
+    def finish(self) -> bytes:
+        """The stream has ended: what was no mark."""
+        return self._held
+
 
 def messages(content: bytes) -> list[bytes]:
     """The data of each event in C{content} that is whole; events without data are none."""
     found: list[bytes] = []
     data: list[bytes] = []
-    for line in re.split(rb"\r\n|\n|\r", content.removeprefix(_BOM))[:-1]:
+    for line in re.split(rb"\r\n|\n|\r", content.removeprefix(BOM))[:-1]:
         name, _, value = line.partition(b":")
         if not line and data:
             found.append(b"\n".join(data))
@@ -174,7 +224,7 @@ class EndpointRewriter:
     def _value_start(self) -> int:
         """Where the value of a data line begins; -1 if it is none, or cannot be told yet."""
         line = self._line
-        name = len(_BOM) if self._first and line.startswith(_BOM) else 0
+        name = len(BOM) if self._first and line.startswith(BOM) else 0
         if not line.startswith(b"data:", name):
             return -1
         return name + (6 if line[name + 5 : name + 6] == b" " else 5)
@@ -185,7 +235,7 @@ class EndpointRewriter:
         self._line.clear()
         if self._first:
             self._first = False
-            line = line.removeprefix(_BOM)
+            line = line.removeprefix(BOM)
         if not line:
             self._event_came()
             out += self._release()

@@ -87,7 +87,8 @@ class EventChunkTests(StraightTestCase):
             self.same(("ask", ASK), ("answer", CHUNKED + first), ("answer", EVENT), took=False)
 
     def test_silence_after_it(self) -> None:
-        for content in (b"data: 1\n\n", b"data: 1\r\n\r\n", b"data: 1\n", b"\n\n"):
+        mark = b"\xef\xbb\xbf\n\n"
+        for content in (b"data: 1\n\n", b"data: 1\r\n\r\n", b"data: 1\n", b"\n\n", mark, mark[:2], mark[:3]):
             self.same(
                 *[("ask", ASK), ("answer", CHUNKED), ("wait", 14), ("answer", chunk(content)), ("wait", 14)],
                 *[("wait", 2), ("answer", EVENT), ("wait", 16), ("wait", 16)],

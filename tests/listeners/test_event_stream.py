@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import httpx
+from httpx_sse import EventSource, ServerSentEvent
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.listeners.event_stream import COMMENT, EventStream
+from lanrelay.listeners.event_stream import EventStream
+
+COMMENT = b":\n"
+BOM = b"\xef\xbb\xbf"
+
+
+def heard(content: bytes) -> list[ServerSentEvent]:
+    """What httpx-sse makes of a stream; openai-python has the same decoder."""
+    head = {"Content-Type": "text/event-stream"}
+    return list(EventSource(httpx.Response(200, headers=head, content=content)).iter_sse())
 
 
 class EventStreamTests(SynchronousTestCase):
@@ -28,6 +39,56 @@ class EventStreamTests(SynchronousTestCase):
     def test_a_stream_that_has_not_begun_is_kept_alive(self) -> None:
         self.clock.pump([15])
         self.assertEqual(self.sent, [COMMENT])
+
+    def test_a_comment_is_no_event_to_who_has_seen_an_id(self) -> None:
+        self.stream.stop()
+        for end in (b"\n", b"\r\n", b"\r"):
+            events = [b"id: 1" + end + b"data: a" + end + end, b"data: b" + end + end]
+            stream = b"".join(events)
+            for at in range(len(stream) + 1):
+                del self.sent[:]
+                through = EventStream(self.clock, 15, self.sent.append)
+                for part in (stream[:at], stream[at:]):
+                    if part:
+                        self.sent.append(through.feed(part))
+                    self.clock.pump([15, 15])
+                through.stop()
+                relayed = b"".join(self.sent)
+                self.assertGreater(relayed.count(b":"), stream.count(b":"))
+                said = [(event.id, event.data) for event in heard(relayed)]
+                self.assertEqual(said, [("1", "a"), ("1", "b")], relayed)
+
+    def test_a_byte_order_mark_behind_the_first_comment_goes(self) -> None:
+        self.stream.stop()
+        stream = BOM + b"data: a\n\n"
+        for at in range(len(stream) + 1):
+            del self.sent[:]
+            through = EventStream(self.clock, 15, self.sent.append)
+            self.clock.pump([15])
+            self.sent += [through.feed(stream[:at]), through.feed(stream[at:]), through.finish()]
+            through.stop()
+            self.assertEqual(b"".join(self.sent), COMMENT + b"data: a\n\n")
+
+    def test_a_byte_order_mark_that_comes_first_stays_first(self) -> None:
+        self.stream.stop()
+        for at in range(1, 4):
+            del self.sent[:]
+            through = EventStream(self.clock, 15, self.sent.append)
+            self.sent.append(through.feed(BOM[:at]))
+            self.clock.pump([15])
+            self.sent.append(through.feed(BOM[at:] + b"data: a\n\n"))
+            through.stop()
+            self.assertTrue(b"".join(self.sent).startswith(BOM), self.sent)
+
+    def test_what_is_no_byte_order_mark_stays(self) -> None:
+        self.stream.stop()
+        for content in (BOM[:2], BOM[:1], BOM[:2] + b"x", b"data: " + BOM + b"\n\n", b""):
+            del self.sent[:]
+            through = EventStream(self.clock, 15, self.sent.append, lambda url: url)
+            self.clock.pump([15])
+            self.sent += [through.feed(content), through.finish()]
+            through.stop()
+            self.assertEqual(b"".join(self.sent), COMMENT + content)
 
     def test_never_inside_an_event(self) -> None:
         for part in (b"data: 1\n", b"data: 1", b"event: x\r\n", b"data: 1\n\nid: 2\n"):
