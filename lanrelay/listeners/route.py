@@ -190,8 +190,6 @@ class ProxyRoute:
         index = head.headers.index
         headers = response_to_forward(head)
         via_field = self._via if head.version == HTTP_1_1 else self._via_old
-        if head.status < 200:
-            return ResponseHead(status=head.status, reason=head.reason, headers=headers.appended([via_field]))
         if not NAMING.isdisjoint(index) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             if places is not None:
@@ -202,7 +200,9 @@ class ProxyRoute:
             headers = exchange.mcp.for_client(headers)
         if exchange.page is not None:
             headers = with_cors(headers, exchange.page)
-        if headers.unique and b"via" not in index:
+        if head.status < 200:  # a Date in it would mean nothing
+            headers = headers.appended([via_field])
+        elif headers.unique and b"via" not in index:
             changed = headers.index if headers is not head.headers else index.copy()
             changed[b"via"] = via_field
             if b"date" not in index:
@@ -210,8 +210,11 @@ class ProxyRoute:
             headers = Headers.of_index(changed)
         else:
             headers = with_date(headers.appended([via_field]), time.time())
-        if self.config.response_headers != _NO_RULES:
-            headers = apply_rules(headers, self.config.response_headers)
+        rules = self.config.response_headers
+        if rules != _NO_RULES:
+            if head.status < 200 and head.status != 101:  # the final head will have what is set and added
+                rules = model.HeaderRules(remove=rules.remove)
+            headers = apply_rules(headers, rules)
         return ResponseHead(status=head.status, reason=head.reason, headers=headers)
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> EventStream | None:

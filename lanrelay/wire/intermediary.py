@@ -12,7 +12,21 @@ from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead, 
 from lanrelay.wire.framing import declares_content
 from lanrelay.wire.headers import Field, Headers, end_to_end, make_field
 
-FORWARDED_NAMES = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host"})
+FORWARDED_NAMES = frozenset(
+    {
+        b"forwarded",
+        *(
+            b"x%bforwarded%b%b" % (first, second, what)
+            for first in (b"-", b"_")
+            for second in (b"-", b"_")
+            for what in (b"for", b"proto", b"host")
+        ),
+    }
+)
+"""
+What tells an origin who asked, in every spelling that CGI and WSGI, which make HTTP_X_FORWARDED_FOR of any of
+them, cannot tell apart.
+"""
 
 _CHUNKED = make_field(b"Transfer-Encoding", b"chunked")
 _TE = make_field(b"TE", b"trailers")

@@ -142,7 +142,7 @@ def cookie_to_relay(value: bytes, places: Places) -> bytes:
             continue
         if plain and key == b"samesite" and setting.lower() == b"none":
             continue
-        if key == b"path" and setting[:1] == b"/":
+        if key == b"path" and setting[:1] == b"/" and not name.startswith(b"__host-"):
             path = move_path(setting, places.upstream.prefix, places.relay.prefix)
             if path is not None and path != setting:
                 # RFC 6265 section 5.1.4: a path that ends in a slash would miss the prefix itself.

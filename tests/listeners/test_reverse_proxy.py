@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lanrelay.config import model
-from lanrelay.listeners.event_stream import COMMENT
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from tests.listeners.test_exchange import OK, POST, ExchangeTestCase, http_upstreams
 from tests.support.listening import Surroundings, accept
@@ -337,6 +338,56 @@ class FieldTests(ReverseProxyTestCase):
             self.assertIn(expected, sent)
             self.assertEqual(b"orwarded" in sent, bool(expected))
 
+    def test_forwarded_with_underscores_is_the_same_to_wsgi(self) -> None:
+        names = [
+            f"X{first}Forwarded{second}{what}"
+            for first, second, what in product("-_", "-_", ("For", "PROTO", "host"))
+        ]
+        passing = "X_Forwarded_Port: 1\r\nX_Real_IP: 2\r\nMy_Own-Field: 3\r\n"
+        for style, count in (("none", 0), ("x-forwarded", 3), ("rfc7239", 0)):
+            self.serve(forwarded=style)
+            self.answered()
+            for _ in range(3):  # these may go straight
+                self.client.receive(get("/", *[f"{name}: 6.6.6.6" for name in names], passing.strip()))
+                sent = self.origin.take()
+                self.origin.receive(OK)
+                self.client.take()
+                self.assertNotIn(b"6.6.6.6", sent)
+                found = re.findall(rb"(?i)x[-_]forwarded[-_](?:for|proto|host)", sent)
+                self.assertEqual(len(found), count, sent)
+                self.assertIn(passing.encode(), sent)
+
+    def test_a_switch_of_protocols_obeys_the_rules_as_any_answer(self) -> None:
+        rules = model.HeaderRules(set=(("Server", "relay"),), add=(("X-Tag", "b"),), remove=("x-old",))
+        for tag in ("200 OK", "101 Switching Protocols"):
+            self.serve(routes=(self.route("http://nas.lan", response_headers=rules),))
+            upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+            answer = self.answered(
+                *(upgrade if tag.startswith("101") else ()),
+                "Set-Cookie: a=1; Domain=nas.lan; Secure; HttpOnly",
+                "Strict-Transport-Security: max-age=1",
+                "Location: http://nas.lan/x",
+                "Server: old",
+                "X-Old: 1",
+                status=tag,
+                request=get("/", *upgrade),
+            )
+            self.assertIn(b"Set-Cookie: a=1; HttpOnly\r\n", answer)
+            self.assertIn(b"Location: http://localhost:8080/x\r\n", answer)
+            self.assertIn(b"Server: relay\r\n", answer)
+            self.assertIn(b"X-Tag: b\r\n", answer)
+            for name in (b"Strict-Transport", b"X-Old", b"Server: old"):
+                self.assertNotIn(name, answer)
+            self.assertEqual(b"Upgrade: websocket\r\n" in answer, tag.startswith("101"))
+
+    def test_interim_heads_lose_what_is_removed(self) -> None:
+        rules = model.HeaderRules(set=(("Server", "relay"),), remove=("x-old",))
+        self.serve(routes=(self.route("http://nas.lan", response_headers=rules),))
+        answer = self.answered("X-Old: 1", "Link: </a>", status="103 Early Hints")
+        self.assertIn(b"Link: </a>\r\n", answer)
+        self.assertNotIn(b"X-Old", answer)
+        self.assertNotIn(b"Server", answer)
+
     def test_header_rules(self) -> None:
         rules = model.HeaderRules(
             set=(("Authorization", "Bearer x"),), add=(("X-Tag", "b"),), remove=("x-old",)
@@ -421,10 +472,10 @@ class EventStreamTests(ReverseProxyTestCase):
         origin.receive(b"9\r\ndata: 1\n\n\r\n")
         self.client.take()
         self.clock.advance(15)
-        self.assertEqual(self.client.take(), b"3\r\n" + COMMENT + b"\r\n")
+        self.assertEqual(self.client.take(), b"2\r\n:\n\r\n")
         origin.receive(b"0\r\n\r\n")
         self.assertEqual(self.client.take(), b"0\r\n\r\n")
-        self.assertEqual(self.session.sent, 12)
+        self.assertEqual(self.session.sent, 11)
         self.client.receive_eof()
         self.assertAllOver()
 

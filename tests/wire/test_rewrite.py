@@ -190,6 +190,9 @@ class CookieTests(SynchronousTestCase):
             (b"a=b; path=/x", b"", b"/nas", b"a=b; path=/nas/x"),
             (b"a=b; Path=", b"", b"/nas", b"a=b; Path="),
             (b"a=b; Path=/v1/", b"/v1", b"/nas", b"a=b; Path=/nas"),
+            (b"__Host-a=b; Secure; Path=/", b"", b"/nas", b"__Host-a=b; Secure; Path=/"),
+            (b"__HOST-a=b; path=/; Secure", b"/v1", b"/nas", b"__HOST-a=b; path=/; Secure"),
+            (b"__Secure-a=b; Secure; Path=/", b"", b"/nas", b"__Secure-a=b; Secure; Path=/nas"),
         ):
             self.assertEqual(cookie_to_relay(value, places(under=under, at=at)), expected)
 
