@@ -13,9 +13,10 @@ import lanrelay
 PACKAGE = Path(lanrelay.__file__).parent
 
 # A room may import itself and what stands on a lower step.
-STEPS = {
+STEPS: dict[str, float] = {
     "errors": 0,
     "addresses": 0,
+    "commands": 0,
     "config": 1,
     "wire": 1,
     "observe": 2,
@@ -30,8 +31,9 @@ STEPS = {
     "service": 8,
     "tap": 9,
 }
-STEPS["cli"] = STEPS["listeners"]  # it starts services only as a twistd process
-STEPS["setup"] = STEPS["listeners"]
+STEPS["examine"] = STEPS["listeners"] + 0.5  # under admin, which makes the same examination for others
+STEPS["setup"] = STEPS["admin"]
+STEPS["cli"] = STEPS["notify"]  # it starts services only as a twistd process
 
 # The rooms that help people stand aside: nobody knows them, but the one the other.
 ASIDE = ("cli", "setup")

@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from lanrelay import commands
+from lanrelay.commands import Runner
 from lanrelay.config import model
 from lanrelay.errors import StartError
-from lanrelay.setup import commands
-from lanrelay.setup.commands import Runner
 from lanrelay.setup.installer import Failed, Installer, Probed, Running, leading, shown
 from lanrelay.setup.mode import Machine, Mode
 from lanrelay.setup.modes import MODES, default_mode

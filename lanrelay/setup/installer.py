@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Protocol
 
 from lanrelay.addresses import is_link_local, is_private
+from lanrelay.commands import Runner
 from lanrelay.config import model
 from lanrelay.errors import StartError, Unroutable
-from lanrelay.setup.commands import Runner
 from lanrelay.setup.files import remove, write
 from lanrelay.setup.mode import Mode, Step
 

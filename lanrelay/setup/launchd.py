@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lanrelay.commands import Answer, Runner
 from lanrelay.errors import StartError
 from lanrelay.setup import plists
-from lanrelay.setup.commands import Answer, Runner
 from lanrelay.setup.files import File
 from lanrelay.setup.mode import Mode, Step
 

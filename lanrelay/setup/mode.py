@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lanrelay.setup.commands import Runner
+from lanrelay.commands import Runner
 from lanrelay.setup.files import File
 
 

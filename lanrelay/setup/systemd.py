@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from lanrelay.commands import Runner
 from lanrelay.setup import units
-from lanrelay.setup.commands import Runner
 from lanrelay.setup.files import File
 from lanrelay.setup.mode import Mode, Step
 

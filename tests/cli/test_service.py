@@ -12,7 +12,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.service import Asked, Service, run, this_machine
-from lanrelay.setup.commands import Answer
+from lanrelay.commands import Answer
 from lanrelay.setup.installer import Failed, Probed
 from lanrelay.setup.mode import Machine
 from tests.setup.support import Commands, machine

@@ -15,7 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.service import Service
-from lanrelay.setup.commands import Answer
+from lanrelay.commands import Answer
 from tests.process.installs import checkout
 from tests.process.support import PATIENCE
 from tests.setup.support import machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lanrelay.setup.commands import Answer
+from lanrelay.commands import Answer
 from lanrelay.setup.mode import Machine
 
 

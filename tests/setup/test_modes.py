@@ -12,8 +12,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.commands import Answer
 from lanrelay.errors import StartError
-from lanrelay.setup.commands import Answer
 from lanrelay.setup.launchd import Agent, Daemon, LoginItem, OsascriptAgent
 from lanrelay.setup.mode import Mode, Step
 from lanrelay.setup.modes import MODES, default_mode
