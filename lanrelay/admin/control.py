@@ -39,6 +39,9 @@ Command = Callable[[Json, Tell], "object | Awaitable[object]"]
 LONGEST = 4096
 """Bytes of a request."""
 
+UNKNOWN = -1
+"""Stands for a user of whom the system does not tell."""
+
 _IDLE = 60.0  # seconds until a client that asks nothing is let go
 _UNREAD = 30.0  # seconds that an answer may wait to be read
 _CONNECTIONS = 16
@@ -271,8 +274,15 @@ def _parsed(line: bytes) -> Json:
 
 
 def peer_uid(stream: object) -> int | None:
-    """The user at the other end of a unix socket, where the system tells."""
-    sock: Any = getattr(stream, "socket", None)
+    """
+    The user at the other end of a unix socket.
+
+    @return: C{None} where there is no way to know, and C{UNKNOWN} where the system would not say.
+    """
+    handle: Any = getattr(stream, "getHandle", None)  # of our own transports and of Twisted's
+    if handle is None:
+        return None
+    sock = handle()
     try:
         if hasattr(socket, "SO_PEERCRED"):
             _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -280,8 +290,8 @@ def peer_uid(stream: object) -> int | None:
         if sys.platform == "darwin":  # struct xucred of <sys/ucred.h>: version, uid, groups
             raw = sock.getsockopt(0, 0x001, 76)  # SOL_LOCAL, LOCAL_PEERCRED
             return int(struct.unpack_from("=II", raw)[1])
-    except (AttributeError, OSError, struct.error):
-        pass  # a system that does not say: nobody is known by this then
+    except (OSError, struct.error):
+        return UNKNOWN
     return None
 
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.admin import control as control_module
 from lanrelay.admin.control import (
     LONGEST,
+    UNKNOWN,
     ControlService,
     Json,
     Refused,
@@ -26,6 +28,7 @@ from lanrelay.admin.control import (
 )
 from lanrelay.config import model
 from lanrelay.errors import StartError
+from lanrelay.transport.port import adopt
 from tests.support.listening import Surroundings, accept
 from tests.support.memory import MemoryStream
 
@@ -263,11 +266,10 @@ class PlaceTests(SynchronousTestCase):
 class PeerTests(SynchronousTestCase):
     def test_the_kernel_knows_who_is_there(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX)
-        self.addCleanup(ours.close)
         self.addCleanup(theirs.close)
-
-        class Transport:
-            socket = ours
-
-        self.assertEqual(peer_uid(Transport()), os.geteuid())
-        self.assertIsNone(peer_uid(MemoryStream()))
+        ours.setblocking(False)
+        stream = adopt(MemoryReactorClock(), ours, "")
+        self.assertEqual(peer_uid(stream), os.geteuid())
+        ours.close()
+        self.assertEqual(peer_uid(stream), UNKNOWN)
+        self.assertIsNone(peer_uid(MemoryStream()), "it has no socket")
