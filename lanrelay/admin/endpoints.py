@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
@@ -15,7 +15,7 @@ from lanrelay.config import model
 from lanrelay.errors import RemoteProtocolError, RequestDenied, StartError
 from lanrelay.listeners.answers import Answer as Refusal
 from lanrelay.listeners.answers import failed
-from lanrelay.listeners.base import Client, Environment, ListenerService
+from lanrelay.listeners.base import Client, Connection, Environment, ListenerService
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.policy.browser import check_browser
@@ -34,6 +34,15 @@ _COMMON = Headers(
         (b"Referrer-Policy", b"no-referrer"),
     ]
 )
+
+PLACES: Final = 64
+"""More than any browser and monitor together keep open."""
+
+_SPARE: Final = 16
+"""Of these, for those who come while others are being closed."""
+
+_KEEPALIVE: Final = 5.0
+"""Seconds. Who looks at the page has its events; a monitor that asks every 15 s connects anew."""
 
 
 class Answer(NamedTuple):
@@ -58,18 +67,19 @@ class AdminService(ListenerService):
 
     kind: ClassVar[str] = "admin"
     relays: ClassVar[bool] = False
+    eager: ClassVar[bool] = True  # so that nobody who has asked makes room for those accepted after it
 
     def __init__(self, environment: Environment, config: model.Admin, watched: Watched) -> None:
-        # 64 is more than any browser and monitor together keep open. What is under way at a stop ends at
-        # once: an answer is made and sent in one go.
+        # What is under way at a stop ends at once: an answer is made and sent in one go.
         listener = model.Listener(
             name="admin",
             listen=config.listen,
             clients=config.clients,
-            max_connections=64,
-            timeouts=model.Timeouts(drain=1.0),
+            max_connections=PLACES,
+            timeouts=model.Timeouts(keepalive=_KEEPALIVE, drain=1.0),
         )
         super().__init__(environment, listener)
+        self._here: dict[HttpConnection, None] = {}  # whose last request is longest ago first
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
         self._viewers = Viewers(environment.reactor, self._look)
@@ -100,12 +110,30 @@ class AdminService(ListenerService):
         connection = HttpConnection(
             self.environment.reactor, self.config.timeouts, self, self.gone, client=client
         )
+        self._here[connection] = None
         hand_over(stream, connection)
+        self._make_room()
         return connection
+
+    def gone(self, connection: Connection) -> None:
+        self._here.pop(connection, None)  # type: ignore[call-overload]
+        super().gone(connection)
+
+    def _make_room(self) -> None:
+        """Whoever asks nothing leaves the last places to others: the longest idle goes first."""
+        while len(self._here) > PLACES - _SPARE:
+            idle = next((one for one in self._here if one.idle), None)
+            if idle is None:
+                return
+            del self._here[idle]
+            idle.abort()
 
     # --- Application ---
 
     def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
+        if connection in self._here:  # else it is being closed
+            del self._here[connection]
+            self._here[connection] = None
         try:
             local = connection.client.local if connection.client else None
             check_browser(head, self._guard, local, place="admin")
@@ -114,6 +142,7 @@ class AdminService(ListenerService):
             if error.http_status == 403:  # there is no admin.origins to name
                 error.remedy = "Web pages may not look at this; open it by its own address."
             refusal = failed(error, head)
+            self._refuse(connection)
             connection.answer(refusal.status, refusal.headers, refusal.body)
             return UNHEARD
         path = parse_target(head.method, head.target).path.partition(b"?")[0].decode("latin-1")
@@ -121,6 +150,8 @@ class AdminService(ListenerService):
             headers = with_date(_COMMON.added(b"Content-Type", b"text/event-stream"), time.time())
             return self._viewers.add(connection, headers)
         answer = self._answer(head.method, path)
+        if answer.status in (404, 405):
+            self._refuse(connection)
         headers = _COMMON.added(b"Content-Type", answer.content_type)
         for name, value in answer.more:
             headers = headers.added(name, value)
@@ -131,6 +162,17 @@ class AdminService(ListenerService):
         self, connection: HttpConnection, error: RemoteProtocolError, answer: Refusal
     ) -> None:
         self.log.debug("admin: no request: {reason}", reason=str(error))
+        self._first_to_go(connection)
+
+    def _refuse(self, connection: HttpConnection) -> None:
+        """It has no business here: with its answer the connection ends."""
+        connection.drain()
+        self._first_to_go(connection)
+
+    def _first_to_go(self, connection: HttpConnection) -> None:
+        if connection in self._here:
+            del self._here[connection]
+            self._here = {connection: None, **self._here}
 
     def _answer(self, method: bytes, path: str) -> Answer:
         if path != "/events" and path not in self._pages:

@@ -265,6 +265,11 @@ class HttpConnection(ClientStream):
         elif self._state not in (GONE, TUNNEL):
             self._reset()
 
+    @property
+    def idle(self) -> bool:
+        """No request is being answered: it is between two of them, or about to close."""
+        return not self._sending and self._state != TUNNEL
+
     # --- from the stream --------------------------------------------------------------------------
 
     def connectionMade(self) -> None:

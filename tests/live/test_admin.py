@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import selectors
 import signal
 import socket
 import time
 from http.client import HTTPConnection
+from threading import Event, Thread
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.blocking import Peer
 from tests.support.browser import until
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin, TcpServer
@@ -194,3 +197,103 @@ class ElsewhereTests(AdminTestCase):
         for path in ("/", "/metrics", "/events", "/status.json"):
             self.assertEqual(self.ask(port, path, Origin="https://evil.example")[0], 403)
             self.assertEqual(self.ask(port, path, Origin="null")[0], 403)
+
+
+REFUSED = b"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"
+SAYING = (
+    REFUSED,
+    b"GET",
+    b"",
+    b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET /wp-login.php HTTP/1.1\r\nHost: localhost\r\n\r\n",
+)
+
+
+class Holder(Thread):
+    """So many clients say something, hold their connections, and come again when they are closed."""
+
+    def __init__(self, port: int, saying: bytes, count: int) -> None:
+        super().__init__(daemon=True)
+        self._port, self._saying, self._count = port, saying, count
+        self._selector = selectors.DefaultSelector()
+        self.over = Event()
+        self.there = Event()
+
+    def run(self) -> None:
+        for _ in range(self._count):
+            self._come()
+        self.there.set()
+        while not self.over.is_set():
+            for key, _ in self._selector.select(0.05):
+                sock: Any = key.fileobj
+                try:
+                    if sock.recv(65536):
+                        continue
+                except OSError:
+                    pass
+                self._selector.unregister(sock)
+                sock.close()
+                self._come()
+        for key in list(self._selector.get_map().values()):
+            key.fileobj.close()  # type: ignore[union-attr]
+        self._selector.close()
+
+    def _come(self) -> None:
+        sock = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+        self._selector.register(sock, selectors.EVENT_READ)
+        try:
+            sock.sendall(self._saying)
+        except OSError:
+            pass  # it was closed meanwhile, which is told by the next look
+
+
+class CrowdTests(AdminTestCase):
+    """200 clients who want all its places."""
+
+    def check(self, saying: bytes) -> None:
+        relay = self.start(
+            '{admin: {listen: "127.0.0.1:0"}, listeners: {p: {type: connect-proxy, listen: 0}}}'
+        )
+        port = relay.port("admin")
+        crowd = Holder(port, saying, 200)
+        crowd.start()
+        self.addCleanup(crowd.join, 20)
+        self.addCleanup(crowd.over.set)
+        self.assertTrue(crowd.there.wait(20))
+        for _ in range(20):
+            self.assertEqual(self.ask(port, "/healthz")[0], 200, saying)
+        crowd.over.set()
+
+    def test_a_monitor_gets_its_answer_whatever_they_say(self) -> None:
+        for saying in SAYING:
+            self.check(saying)
+
+    def test_a_refusal_ends_the_connection(self) -> None:
+        relay = self.start(
+            '{admin: {listen: "127.0.0.1:0"}, listeners: {p: {type: connect-proxy, listen: 0}}}'
+        )
+        client = Peer.to(relay.port("admin")).send(REFUSED * 2)
+        self.addCleanup(client.close)
+        answers = client.rest()
+        self.assertTrue(answers.startswith(b"HTTP/1.1 421 "), answers)
+        self.assertEqual(answers.count(b"HTTP/1.1 421 "), 1)
+        self.assertIn(b"\r\nConnection: close\r\n", answers)
+
+    def test_those_who_watch_keep_their_places(self) -> None:
+        relay = self.start(
+            '{admin: {listen: "127.0.0.1:0"}, listeners: {p: {type: connect-proxy, listen: 0}}}'
+        )
+        port = relay.port("admin")
+        watching = self.watch(port)
+        crowd = Holder(port, b"", 200)
+        crowd.start()
+        self.addCleanup(crowd.join, 20)
+        self.addCleanup(crowd.over.set)
+        self.assertTrue(crowd.there.wait(20))
+        self.assertEqual(self.ask(port, "/healthz")[0], 200)
+        with watching.makefile("rb") as told:
+            seen = 0
+            while seen < 3:
+                line = told.readline()
+                self.assertTrue(line, "it was closed")
+                seen += line.startswith(b"data: ")
