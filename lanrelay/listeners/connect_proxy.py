@@ -20,7 +20,7 @@ from lanrelay.listeners.forward_proxy import ForwardProxyService
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.listeners.straight_tunnel import StraightTunnels
-from lanrelay.observe.session import Session, Side
+from lanrelay.observe.session import TARGET, Session, Side, brief
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Dialed, Target
@@ -205,10 +205,10 @@ class ConnectProxyService(ForwardProxyService):
         assert connection.client is not None
         session = self.open_session(connection.client, "policy")
         session.method = head.method.decode("ascii")
-        session.path = target.path.partition(b"?")[0].decode("latin-1")
+        session.path = brief(target.path.partition(b"?")[0].decode("latin-1"))
         if target.authority is not None:
             where = str(target.authority)
-            session.target = f"{target.scheme}://{where}" if target.scheme else where
+            session.target = brief(f"{target.scheme}://{where}" if target.scheme else where, TARGET)
         return session
 
 

@@ -15,7 +15,7 @@ from lanrelay.listeners.route import ProxyRoute, find_route
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.listeners.straight import StraightConnection, StraightWay
-from lanrelay.observe.session import Session, Side
+from lanrelay.observe.session import BRIEF, Session, Side, brief
 from lanrelay.policy.browser import check_browser, is_own_origin, preflight_response, with_cors
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.balance import UpstreamGroup
@@ -114,7 +114,8 @@ class ReverseProxyService(ListenerService):
             if target[:1] != b"/":
                 target, host = _as_origin_form(head, host)
             path = target.partition(b"?")[0]
-            session.path = path.decode("latin-1")
+            shown = path.decode("latin-1")
+            session.path = shown if len(shown) <= BRIEF else brief(shown)
             if not self._is_ordinary(head, client.local):
                 secure = self.config.tls is not None
                 check_browser(head, self._proxy.guard, client.local, place=self._place, secure=secure)

@@ -26,7 +26,7 @@ from lanrelay.errors import (
 )
 from lanrelay.listeners.base import Client, explained
 from lanrelay.listeners.forward_proxy import ForwardProxyService
-from lanrelay.observe.session import Phase, Session, Side
+from lanrelay.observe.session import TARGET, Phase, Session, Side, brief
 from lanrelay.transport.pump import Pump, join
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Target
@@ -140,7 +140,7 @@ class SocksConnection(Protocol):
         self._early = self._wire.take_unread()
         session = self._session = self._open_session("dial")
         session.method = "CONNECT"
-        session.target = format_authority(target.host, target.port)
+        session.target = brief(format_authority(target.host, target.port), TARGET)
         self._dialing = Deferred.fromCoroutine(self._dial(target, session))
         self._dialing.addErrback(self._not_connected, session)
 

@@ -21,7 +21,7 @@ from lanrelay.listeners.client_stream import OPEN
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.route import NAMING, NOTED, ProxyRoute
 from lanrelay.listeners.routed_exchange import RoutedExchange
-from lanrelay.observe.session import Session
+from lanrelay.observe.session import BRIEF, Session, brief
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
@@ -131,7 +131,8 @@ class StraightConnection(HttpConnection):
             return False
         self._session = session = way.ledger.open(way.listener, way.kind, client.name, phase="response")
         session.method = method
-        session.path = target.partition("?")[0]
+        path = target.partition("?")[0]
+        session.path = path if len(path) <= BRIEF else brief(path)
         session.target, session.address = way.route.target, origin.address
         session.received = len(data) - content
         self._origin, self._request, self._content = origin, data, content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -23,6 +24,39 @@ Phase = Literal[
 ]
 
 
+BRIEF = 80
+"""What has no more characters is L{brief} whatever they are."""
+
+_LONGEST = 512
+TARGET = 256
+"""Of a target: a name has 253."""
+_SENTENCES = 768
+_PLAIN = re.compile(r"[ !#-\[\]-~]*")  # each is written as it is
+
+
+def brief(text: str, longest: int = _LONGEST) -> str:
+    """
+    C{text} as a log, a table and a page bear it: a client may choose 16 KB, and send a thousand of them.
+
+    What is left out is counted. The rest takes at most C{longest} bytes where it is written, with escapes.
+    """
+    if len(text) <= BRIEF or (len(text) <= longest and _PLAIN.fullmatch(text)):
+        return text
+    room, shown = longest, 0
+    for letter in text[:longest]:
+        room -= (
+            1 if _PLAIN.fullmatch(letter) else 2 if letter in _QUOTED else 6 if letter < "\U00010000" else 12
+        )
+        if room < 0:
+            break
+        shown += 1
+    left_out = len(text) - shown
+    return f"{text[:shown]}...(+{left_out})" if left_out else text
+
+
+_QUOTED = '"\\'
+
+
 @dataclass(slots=True)
 class Session:
     """
@@ -35,7 +69,7 @@ class Session:
     @ivar client: the peer as C{"127.0.0.1:50123"} or C{"unix"}.
     @ivar started: wall-clock seconds since the epoch.
     @ivar opened: the reactor's seconds at the same moment; durations are counted from it.
-    @ivar target: what was asked for or configured (C{"nas.lan:5432"}).
+    @ivar target: what was asked for or configured (C{"nas.lan:5432"}); what a client chooses is L{brief}.
     @ivar address: the address that was reached (C{"192.168.1.20:5432"}).
     @ivar dialed: seconds that the successful dial took, tries and pauses included.
     @ivar first_byte: seconds from C{opened} to the response head or the first byte from upstream.
@@ -46,7 +80,7 @@ class Session:
     @ivar phase: where it is now; after the end, where it ended.
     @ivar error: RFC 9209's word, empty for none.
     @ivar detail: the sentence to it.
-    @ivar path: of an exchange, without its query.
+    @ivar path: of an exchange, without its query, L{brief}.
     @ivar status: of an exchange, 0 before there is one.
     """
 
@@ -77,5 +111,5 @@ class Session:
         """Note why it ended; C{phase} stays where it is. The first reason that is noted stands."""
         if not self.error:
             self.error = error.proxy_status
-            self.detail = detail or str(error)
+            self.detail = brief(detail or str(error), _SENTENCES)
         self.ended_by = self.ended_by or by
