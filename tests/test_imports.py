@@ -33,11 +33,12 @@ STEPS: dict[str, float] = {
 }
 STEPS["examine"] = STEPS["listeners"] + 0.5  # under admin, which makes the same examination for others
 STEPS["setup"] = STEPS["admin"]
+STEPS["clients"] = STEPS["setup"]
 STEPS["cli"] = STEPS["notify"]  # it starts services only as a twistd process
 
 # The rooms that help people stand aside: nobody knows them, but the one the other.
-ASIDE = ("cli", "setup")
-ALLOWED = {("cli", "setup")}
+ASIDE = ("cli", "setup", "clients")
+ALLOWED = {("cli", "setup"), ("cli", "clients"), ("setup", "clients")}
 
 # Upstream is handed permit(address), so that the address judged is the address dialed.
 FORBIDDEN = {("upstream", "policy")}

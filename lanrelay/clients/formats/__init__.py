@@ -1,0 +1,1 @@
+"""JSON, TOML and YAML as text with a tree over it that knows where each value stands."""
