@@ -153,15 +153,21 @@ def _forward_proxy(
         if fields.absent("auth") and not all(map(is_loopback_address, addresses)):
             expected = f'expected "auth" to be set as well, for {_exposed(addresses)} is not loopback'
             fields.complain("listen", expected)
-        words = ["private", "public"]
-        if _only_loopback_may_connect(fields, addresses):
-            words.append("loopback")
         if "allow" not in fields.given:
-            fields.shown["allow"] = words
-            more = {**more, "allow": tuple(map(hosts.destination_rule, words))}
+            allow: tuple[model.DestinationRule, ...] = _PRIVATE_AND_PUBLIC
+            if _only_loopback_may_connect(fields, addresses):
+                allow += (_LOOPBACK,)  # which nobody can write: written, the word is for all names
+            else:
+                fields.shown["allow"] = [str(rule.word) for rule in allow]
+            more = {**more, "allow": allow}
         return fields.build(make, without=("type",), **more)
 
     return build
+
+
+_PRIVATE_AND_PUBLIC = (model.DestinationRule(word="private"), model.DestinationRule(word="public"))
+# A web page can have a name of its own turn to 127.0.0.1 while it is looked at.
+_LOOPBACK = model.DestinationRule(word="loopback", implied=True)
 
 
 def _only_loopback_may_connect(fields: Fields, addresses: tuple[model.ListenAddress, ...]) -> bool:

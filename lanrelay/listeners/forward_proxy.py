@@ -31,7 +31,7 @@ class ForwardProxyService(ListenerService):
     def __init__(self, environment: Environment, config: model.ForwardProxy) -> None:
         super().__init__(environment, config)
         self._proxy = config
-        self._rules = DestinationRules(config.allow, config.deny)
+        self._rules = DestinationRules(config.allow, config.deny, resolve=config.resolve)
         self._bypass = Destinations(config.parent_bypass)
         self.credentials: Credentials | None = None
         if config.auth is not None:

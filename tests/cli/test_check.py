@@ -73,10 +73,17 @@ class CheckTests(ConfigCase):
             "    health: off\n",
             "      path: /health\n      status: 200-399,401,405,406\n",
             "        min_version: 1.2\n        verify: true\n",
-            "    allow:\n    - private\n    - public\n    - loopback\n",
             f"        ca: {self.folder}/lan-root.crt\n",
         ):
             self.assertIn(line, shown)
+        outside = self.shown(
+            listener_text("listen: 0.0.0.0:80\nclients: private\nauth: {file: x}", kind="connect-proxy")
+        )
+        self.assertIn("    allow:\n    - private\n    - public\n", outside)
+
+    def test_a_default_that_is_narrower_than_what_could_be_written_is_not_shown(self) -> None:
+        """Written, C{loopback} would be for names that turn there, too."""
+        self.assertNotIn("allow", self.shown(listener_text("", kind="connect-proxy")))
 
     def test_what_it_prints_loads_to_the_same(self) -> None:
         for text in (EXAMPLE, EVERYTHING):

@@ -177,6 +177,9 @@ class ForwardProxyTests(ConfigCase):
     def allowed(self, body: str) -> list[str | None]:
         return [rule.word for rule in self.one(model.ConnectProxy, body).allow]
 
+    def implied(self, body: str) -> list[str | None]:
+        return [rule.word for rule in self.one(model.ConnectProxy, body).allow if rule.implied]
+
     def test_loopback_may_be_reached_where_only_loopback_may_connect(self) -> None:
         auth = "\nauth: {users: {a: b}}"
         for body in (
@@ -187,6 +190,9 @@ class ForwardProxyTests(ConfigCase):
             "listen: 0.0.0.0:80\nclients: [127.0.0.0/8, '::1']" + auth,
         ):
             self.assertEqual(self.allowed(body), ["private", "public", "loopback"], body)
+            self.assertEqual(self.implied(body), ["loopback"], body)
+        written = 'allow: [loopback, "localhost:80"]'
+        self.assertEqual(self.implied(written), [], "whoever writes it means it")
         for body in (
             "listen: 0.0.0.0:80\nclients: private" + auth,
             "listen: [localhost:80, 192.168.1.2:80]\nclients: [loopback, 192.168.1.0/24]" + auth,

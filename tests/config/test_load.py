@@ -75,8 +75,11 @@ class ExampleTests(ConfigCase):
         )
         address = (model.LocalhostAddress(port=8080),)
         self.assertEqual(reverse, model.ReverseProxy(name="lan-mcp", listen=address, routes=(route,)))
-        words: tuple[model.AddressWord, ...] = ("private", "public", "loopback")
-        allow = tuple(model.DestinationRule(word=word) for word in words)
+        allow = (
+            model.DestinationRule(word="private"),
+            model.DestinationRule(word="public"),
+            model.DestinationRule(word="loopback", implied=True),
+        )
         address = (model.LocalhostAddress(port=28080),)
         self.assertEqual(proxy, model.ConnectProxy(name="lan-proxy", listen=address, allow=allow))
 

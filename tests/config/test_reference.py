@@ -119,6 +119,7 @@ FROM = {
     "DestinationRule.network": "forward-proxy.allow",
     "DestinationRule.word": "forward-proxy.allow",
     "DestinationRule.ports": "forward-proxy.allow",
+    "DestinationRule.implied": "forward-proxy.allow",
     "ClientRule.network": "listener.clients",
     "ClientRule.word": "listener.clients",
     "PublicKeyPin.digest": "upstream-tls.pin",

@@ -205,6 +205,47 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(self.judge("any", "any", "nas.lan"), "nas.lan is denied by `any` in `deny`")
 
 
+class ImpliedTests(SynchronousTestCase):
+    """The C{loopback} of a default, which nobody wrote."""
+
+    def setUp(self) -> None:
+        implied = DestinationRule(word="loopback", implied=True)
+        self.rules = DestinationRules(
+            [rule("private"), rule("public"), implied], resolve=["Fixed.lan", "straße.lan"]
+        )
+
+    def judge(self, host: str, address: str = "127.0.0.1") -> str | None:
+        name = self.rules.judge_name(host, 3000)
+        self.assertIsNone(name)
+        return self.rules.judge_address(host, 3000, ip_address(address))
+
+    def test_whose_meaning_is_plain_gets_there(self) -> None:
+        for host in (
+            *("127.0.0.1", "127.1", "0x7f.1", "2130706433", "::1", "::ffff:127.0.0.1"),
+            *("localhost", "LOCALHOST.", "app.localhost", "app.Localhost."),
+            *("fixed.lan", "FIXED.lan.", "straße.lan"),
+        ):
+            for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
+                self.assertIsNone(self.judge(host, address), (host, address))
+
+    def test_a_name_that_turns_there_is_refused(self) -> None:
+        for host in ("rebound.example", "localhost.example", "notlocalhost", "nas", "x.fixed.lan"):
+            for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "64:ff9b::7f00:1"):
+                said = self.judge(host, address)
+                assert said is not None, (host, address)
+                self.assertIn(f"for {host} `loopback` has to be written in `allow`", said)
+
+    def test_other_addresses_of_such_names_are_as_ever(self) -> None:
+        self.assertIsNone(self.judge("nas.lan", "192.168.1.20"))
+        self.assertIsNone(self.judge("example.com", "8.8.8.8"))
+
+    def test_a_rule_that_somebody_wrote_is_for_names_too(self) -> None:
+        implied = DestinationRule(word="loopback", implied=True)
+        for written in ("loopback", "any", "127.0.0.0/8", "dev.lan", "*.lan"):
+            some = DestinationRules([rule("private"), implied, rule(written)])
+            self.assertIsNone(some.judge_address("dev.lan", 80, ip_address("127.0.0.1")), written)
+
+
 class UnresolvedTests(SynchronousTestCase):
     """Names that a parent proxy looks up."""
 
