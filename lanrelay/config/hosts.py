@@ -259,7 +259,11 @@ def upstream_url(text: str, schemes: tuple[str, ...], path_of: PathOf) -> model.
     prefix = url_path(slash + path)
     number = default if digits is None else port(digits)
     return model.UpstreamUrl(
-        scheme="https" if scheme == "https" else "http", host=found, port=number, path=prefix
+        scheme="https" if scheme == "https" else "http",
+        host=found,
+        port=number,
+        path=prefix,
+        slash=bool(prefix) and path.endswith("/"),
     )
 
 

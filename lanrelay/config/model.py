@@ -175,6 +175,7 @@ class UpstreamUrl(NamedTuple):
     @ivar host: lower case, without brackets; empty for a unix socket.
     @ivar port: as given or the scheme's; 0 for a unix socket.
     @ivar path: the path prefix without its trailing slash; empty for none.
+    @ivar slash: the path prefix was written with one.
     """
 
     scheme: Literal["tcp", "tls", "unix", "http", "https"]
@@ -182,6 +183,7 @@ class UpstreamUrl(NamedTuple):
     port: int = 0
     unix_path: Path | None = None
     path: str = ""
+    slash: bool = False
 
     @property
     def tls(self) -> bool:
@@ -201,7 +203,7 @@ class UpstreamUrl(NamedTuple):
         if self.unix_path is not None:
             scheme = "unix:" if self.scheme == "unix" else "http+unix:"
             return f"{scheme}{self.unix_path}"
-        return f"{self.scheme}://{self.authority}{self.path}"
+        return f"{self.scheme}://{self.authority}{self.path}{'/' if self.slash else ''}"
 
 
 class TargetAddress(NamedTuple):

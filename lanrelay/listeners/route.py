@@ -13,6 +13,7 @@ from lanrelay.listeners.event_stream import EventStream
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.origins import Origins
 from lanrelay.listeners.routed_exchange import FORM, RoutedExchange
+from lanrelay.listeners.side import Side
 from lanrelay.policy.browser import with_cors
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.origin import OriginConnection
@@ -113,10 +114,11 @@ class ProxyRoute:
         self._plain_requests = listener.forwarded == "none"
         self._via = make_field(b"Via", via((1, 1), name))
         self._via_old = make_field(b"Via", via(HTTP_1_0, name))
-        self._sides = {upstream: _Side(upstream, config) for upstream in self.group.members}
+        self._sides = {upstream: Side(upstream, config) for upstream in self.group.members}
         host = self._sides[self.group.members[0]].host
         self._host_line = b"" if host is None else host[3]
         self._places: dict[tuple[Upstream, bytes], Places | None] = {}
+        self._has_paths = any(side.path for side in self._sides.values())
 
     def matches(self, path: bytes) -> bool:
         """Whether C{path}, without its query, lies under the prefix, judged at segment borders."""
@@ -181,6 +183,8 @@ class ProxyRoute:
         if exchange.mcp is not None:
             headers = exchange.in_session(exchange.mcp, headers)
         target = self._target(exchange.target, side)
+        if exchange.at_root:
+            exchange.asked = target
         if self.rewrites_oauth and b"resource=" in target:
             target = authorize_target(target, partial(self._resource_to_upstream, exchange.host))
         return RequestHead(method=head.method, target=target, headers=headers)
@@ -193,6 +197,8 @@ class ProxyRoute:
         if not NAMING.isdisjoint(index) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             if places is not None:
+                if exchange.at_root and self._leads_back(exchange, head, places):
+                    exchange.respelled = True
                 if self.rewrites_oauth:
                     headers = response_to_relay(headers, places)
                 headers = rewrite_response(headers, places, self._listener.rewrite)
@@ -216,6 +222,28 @@ class ProxyRoute:
                 rules = model.HeaderRules(remove=rules.remove)
             headers = apply_rules(headers, rules)
         return ResponseHead(status=head.status, reason=head.reason, headers=headers)
+
+    def is_root(self, target: bytes) -> bool:
+        """Whether an upstream is asked for the path of its URL alone, which has two spellings."""
+        if not self._has_paths or (self.path and not self.config.strip_prefix):
+            return False
+        return target.partition(b"?")[0] == (self.path or b"/")
+
+    @property
+    def is_settled(self) -> bool:
+        """Every upstream has shown which spelling of its root is the right one."""
+        return all(side.settled for side in self._sides.values())
+
+    def _leads_back(self, exchange: RoutedExchange, head: ResponseHead, places: Places) -> bool:
+        """Whether a redirect leads to what the client asked for, if it is asked for in another spelling."""
+        assert exchange.origin is not None
+        side = self._sides[exchange.origin.upstream]
+        before = side.slash
+        own = places.relay.scheme.encode("ascii") + b"://" + places.relay.authority + exchange.target
+        again = side.respelled(exchange, head, exchange.asked, places, own)
+        if side.slash != before:
+            self._places.clear()
+        return again
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> EventStream | None:
         """Only for an event stream of unknown length that nobody has encoded; all else passes as it is."""
@@ -250,7 +278,7 @@ class ProxyRoute:
             and self.config.request_headers == self.config.response_headers == _NO_RULES
             and len(self._sides) == 1
             and bool(self._host_line)
-            and not any(side.path for side in self._sides.values())
+            and not self._has_paths
         )
 
     def plain_request(self, method: str, target: str, lines: list[bytes], noted: dict[bytes, Field]) -> bool:
@@ -333,7 +361,7 @@ class ProxyRoute:
         accept = index.get(b"accept")
         return accept is not None and accept[2].lower().find(b"text/event-stream") >= 0
 
-    def _target(self, target: bytes, side: _Side) -> bytes:
+    def _target(self, target: bytes, side: Side) -> bytes:
         if target[:1] != b"/":
             return target  # OPTIONS *
         if target.startswith(b"/.well-known/"):
@@ -346,8 +374,12 @@ class ProxyRoute:
                 return name + side.path + rest + question_mark + query
         if self.config.strip_prefix and self.path:
             target = target[len(self.path) :]
-            if target[:1] != b"/" and not (side.path and target[:1] in (b"", b"?")):
+            if not side.path and target[:1] != b"/":
                 target = b"/" + target
+            if target[:1] in (b"", b"?"):
+                return side.path + side.slash + target
+        elif side.path and target[1:2] in (b"", b"?"):
+            return side.path + side.slash + target[1:]
         return side.path + target
 
     def _places_for(self, upstream: Upstream, host: bytes) -> Places | None:
@@ -363,16 +395,17 @@ class ProxyRoute:
         url = upstream.config.url
         prefix = self.path if self.config.strip_prefix else b""
         there = Site.at(url.scheme, url.authority, url.path.encode())
+        slash = bool(self._sides[upstream].slash)
         try:
             relay = Site.at("https" if self._secure else "http", host, prefix)
             if self.config.host == "upstream":
-                return Places(upstream=there, relay=relay)
+                return Places(upstream=there, relay=relay, slash=slash)
             # It knows itself by the Host that it is sent.
             named = host if self.config.host == "preserve" else self.config.host
             told = Site.at(url.scheme, named, there.prefix)
         except ValueError:
             return None  # an HTTP/1.0 client that named no host
-        return Places(upstream=told, relay=relay, aliases=(there,))
+        return Places(upstream=told, relay=relay, aliases=(there,), slash=slash)
 
 
 def find_route(routes: Iterable[ProxyRoute], path: bytes) -> ProxyRoute | None:
@@ -391,24 +424,3 @@ def find_route(routes: Iterable[ProxyRoute], path: bytes) -> ProxyRoute | None:
         if route.matches(path):
             return route
     return None
-
-
-class _Side:
-    """
-    What one upstream is sent, worked out once.
-
-    @ivar host: the Host field, C{None} where the client's own is preserved.
-    """
-
-    __slots__ = ("authority", "host", "origin", "path")
-
-    def __init__(self, upstream: Upstream, config: model.Route) -> None:
-        url = upstream.config.url
-        self.authority = url.authority.encode()
-        self.path = url.path.encode()
-        self.origin = make_field(b"Origin", url.scheme.encode() + b"://" + self.authority)
-        self.host: Field | None = None
-        if config.host == "upstream":
-            self.host = make_field(b"Host", self.authority)
-        elif config.host != "preserve":
-            self.host = make_field(b"Host", config.host.encode())

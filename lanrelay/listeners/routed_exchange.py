@@ -95,15 +95,19 @@ class RoutedExchange(Exchange):
     """
     An exchange of a reverse proxy.
 
-    Three things are held back until they are whole, and pass unchanged over their bounds: a form, whose
-    C{resource} may have to be rewritten, the metadata document of an OAuth server, and the 404 to an MCP
-    session that may be initialised anew. What would be repeated after such a 404 is copied as it passes.
+    Four things are held back until they are whole, and pass unchanged over their bounds: a form, whose
+    C{resource} may have to be rewritten, the metadata document of an OAuth server, the 404 to an MCP session
+    that may be initialised anew, and a redirect to the other spelling of what was asked for. What would be
+    repeated after the last two is copied as it passes.
 
     @ivar route: by which it travels.
     @ivar target: what the client asked for in origin-form, whatever form it sent.
     @ivar host: the Host that the client named the relay by; empty if none.
     @ivar page: the Origin of a page that may read the answer although it is not the relay's own.
     @ivar mcp: the MCP session to which the request belongs, if that is remembered.
+    @ivar at_root: the upstream is asked for what has two spellings, see L{ProxyRoute.is_root}.
+    @ivar asked: then the target that it was given.
+    @ivar respelled: then its answer wants the other spelling, which has been taken.
     """
 
     __slots__ = (
@@ -113,9 +117,12 @@ class RoutedExchange(Exchange):
         "_mcp_id",
         "_recovered",
         "_recovering",
+        "asked",
+        "at_root",
         "host",
         "mcp",
         "page",
+        "respelled",
         "route",
         "target",
     )
@@ -143,10 +150,15 @@ class RoutedExchange(Exchange):
         self._copy: _Whole | None = None
         self._recovered = False
         self._recovering: Deferred[bool] | None = None
+        self.at_root = route.is_root(target)
+        self.asked = b""
+        self.respelled = False
 
     def start(self) -> Exchange:
         if self.route.sessions is not None:
             self._find_session()
+        if self.at_root and not (self._bodyless or self.route.is_settled):
+            self._copy = _Whole(BODY_MAX)
         if self._bodyless or not self._is_form():
             return super().start()
         self._form = _Whole(FORM_MAX)
@@ -203,16 +215,21 @@ class RoutedExchange(Exchange):
         self._form = None
         super().start()
         if content:
-            super().send_up(content)
+            self.send_up(content)
 
     # --- the answer ---------------------------------------------------------------------------------
 
     def may_hold_answer(self) -> bool:
-        return self.route.sessions is not None or (
-            self.route.rewrites_oauth and b"/.well-known/" in self.target
+        return (
+            self.at_root
+            or self.route.sessions is not None
+            or (self.route.rewrites_oauth and b"/.well-known/" in self.target)
         )
 
     def send_final(self, head: ResponseHead) -> None:
+        if self.respelled and self._at_hand():
+            self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
+            return
         if self.route.sessions is not None:
             if self._may_recover(head):
                 self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
@@ -233,7 +250,11 @@ class RoutedExchange(Exchange):
             return
         self.origin = None  # it has found its way to the pool
         self._lost.trailers = trailers
-        self._recover()
+        if self.respelled:
+            self.at_root = self.respelled = False  # once
+            self._repeat()
+        else:
+            self._recover()
 
     def _send_held(self, head: ResponseHead) -> None:
         self._filter = self._lost = None
@@ -270,7 +291,13 @@ class RoutedExchange(Exchange):
         done = 200 <= head.status < 300
         if self.mcp is None:
             begun = head.headers.get(b"mcp-session-id")
-            if done and begun is not None and copy is not None and self._whole:
+            if (
+                done
+                and begun is not None
+                and copy is not None
+                and self._whole
+                and len(copy.content) <= INITIALIZE_MAX
+            ):
                 sessions.began(begun, copy.content)
         elif self.head.method == b"DELETE" and (done or head.status == 404):
             sessions.ended(self.mcp)
@@ -282,7 +309,13 @@ class RoutedExchange(Exchange):
             and self.mcp is not None
             and not self._recovered
             and self.head.method != b"DELETE"
-            and not self.upgrade
+            and self._at_hand()
+        )
+
+    def _at_hand(self) -> bool:
+        """The request can be sent anew, and its answer be held back."""
+        return (
+            not self.upgrade
             and self._filter is None
             and (self._bodyless or (self._whole and self._copy is not None))
         )
@@ -292,7 +325,7 @@ class RoutedExchange(Exchange):
         assert mcp is not None
         assert sessions is not None
         if mcp.upstream_id != self._mcp_id:
-            self._repeat()  # another request has found it forgotten before
+            self._again()  # another request has found it forgotten before
             return
         self.session.phase = "dial"
         recovering = self._recovering = sessions.recover(mcp, self)
@@ -302,7 +335,7 @@ class RoutedExchange(Exchange):
     def _was_recovered(self, success: bool) -> None:
         self._recovering = None
         if success:
-            self._repeat()
+            self._again()
             return
         lost = self._lost
         assert lost is not None
@@ -313,11 +346,15 @@ class RoutedExchange(Exchange):
         if not failure.check(CancelledError):
             self._not_connected(failure)  # a bug
 
-    def _repeat(self) -> None:
+    def _again(self) -> None:
         """Send the request anew, in the session that was initialised anew."""
+        self._recovered = True
+        self._repeat()
+
+    def _repeat(self) -> None:
+        """Send the request anew; its answer was held back, and is not wanted any more."""
         session, copy = self.session, self._copy
         self._filter = self._lost = None
-        self._recovered = True
         session.status, session.first_byte = 0, None
         if copy is not None:
             self._held = [copy.content]

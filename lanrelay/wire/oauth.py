@@ -84,7 +84,7 @@ def url_to_upstream(url: bytes, places: Places) -> bytes:
     match = _HTTP_URL.fullmatch(url)
     if match is None:
         return url
-    if match[2] == b"/" and places.upstream.prefix and not places.relay.prefix:
+    if match[2] == b"/" and places.upstream.prefix and not (places.relay.prefix or places.slash):
         url = match[1] + match[3]
     return places.to_upstream(url)
 

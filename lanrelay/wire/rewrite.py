@@ -71,11 +71,13 @@ class Places(NamedTuple):
 
     @ivar relay: as this client wrote it, for clients compare with the origin they connected to.
     @ivar aliases: other origins by which the upstream may call itself (the Host that it is sent).
+    @ivar slash: the root of the upstream's site is spelled with a final slash.
     """
 
     upstream: Site
     relay: Site
     aliases: tuple[Site, ...] = ()
+    slash: bool = False
 
     def to_relay(self, url: bytes) -> bytes:
         """

@@ -66,7 +66,7 @@ listeners:
     enabled: false
     listen: 4
     routes:
-      - {path: /a, upstream: "https://h/b", strip_prefix: true, host: preserve,
+      - {path: /a, upstream: "https://h/b/", strip_prefix: true, host: preserve,
          headers: {request: {set: {A: "1"}, add: {B: "1"}, remove: C}, response: {set: {A: "1"}}}}
     host: preserve
     hosts: nas.lan
@@ -129,6 +129,7 @@ FROM = {
     "UpstreamUrl.port": "upstream.url",
     "UpstreamUrl.unix_path": "upstream.url",
     "UpstreamUrl.path": "upstream.url",
+    "UpstreamUrl.slash": "upstream.url",
     "TargetAddress.host": "upstream.address",
     "TargetAddress.port": "upstream.address",
     "ParentProxy.scheme": "upstream.via",

@@ -27,7 +27,8 @@ class UpstreamTests(ConfigCase):
             "server_name: N.lan, cert: c.pem, key: k.pem, passphrase: '${PW}', min_version: 1.3}}",
             PW="p:w",
         )
-        self.assertEqual(upstream.url, model.UpstreamUrl(scheme="https", host="h", port=8443, path="/p"))
+        url = model.UpstreamUrl(scheme="https", host="h", port=8443, path="/p", slash=True)
+        self.assertEqual(upstream.url, url)
         self.assertEqual(upstream.address, model.TargetAddress(host="10.0.0.1", port=8443))
         self.assertEqual(
             upstream.trust,
@@ -41,6 +42,17 @@ class UpstreamTests(ConfigCase):
             ),
         )
         self.assertNotIn("p:w", repr(upstream))
+
+    def test_a_path_may_end_in_a_slash(self) -> None:
+        for text, path, slash in (
+            ("http://h", "", False),
+            ("http://h/", "", False),
+            ("http://h/mcp", "/mcp", False),
+            ("http://h/mcp/", "/mcp", True),
+        ):
+            (upstream,) = self.members(text)
+            self.assertEqual((upstream.url.path, upstream.url.slash), (path, slash))
+            self.assertEqual(str(upstream.url), text if path else "http://h")
 
     def test_verification_can_be_off(self) -> None:
         (upstream,) = self.members("{url: https://h, tls: {verify: false}}")

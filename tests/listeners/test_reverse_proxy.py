@@ -27,7 +27,8 @@ def upstream(url: str, **keys: Any) -> model.Upstreams:
         scheme=scheme,  # type: ignore[arg-type]
         host=host,
         port=int(port or {"http": 80, "https": 443}[scheme]),
-        path=slash + path,
+        path=(slash + path).rstrip("/"),
+        slash=bool(path) and path.endswith("/"),
     )
     return model.Upstreams(members=(model.Upstream(url=parsed),), **keys)
 
@@ -229,9 +230,122 @@ class RouteTests(ReverseProxyTestCase):
             ("http://nas.lan/mcp", "/nas", True, "/nas", b"/mcp"),
             ("http://nas.lan/mcp", "/nas", True, "/nas?q", b"/mcp?q"),
             ("http://nas.lan/mcp", "/nas", True, "/nas/", b"/mcp/"),
+            ("http://nas.lan/mcp/", "/nas", True, "/nas", b"/mcp/"),
+            ("http://nas.lan/mcp/", "/nas", True, "/nas/a", b"/mcp/a"),
+            ("http://nas.lan/mcp/", "/nas", False, "/nas", b"/mcp/nas"),
+            ("http://nas.lan/mcp", "/", False, "/", b"/mcp"),
+            ("http://nas.lan/mcp", "/", False, "/?q=/", b"/mcp?q=/"),
+            ("http://nas.lan/mcp", "/", True, "/", b"/mcp"),
+            ("http://nas.lan/mcp/", "/", False, "/", b"/mcp/"),
+            ("http://nas.lan/mcp/", "/", False, "/?q", b"/mcp/?q"),
+            ("http://nas.lan/mcp/", "/", False, "/a/", b"/mcp/a/"),
+            ("http://nas.lan/", "/", False, "/", b"/"),
         ):
             self.serve(routes=(self.route(url, path, strip_prefix=strip),))
             self.assertEqual(self.sent(get(asked)).split(b" ")[1], expected)
+
+    def redirected(self, request: bytes, status: str, location: str, *fields: str) -> tuple[bytes, bytes]:
+        """The target that the upstream was asked for, and what the client was sent for such an answer."""
+        self.client.receive(request)
+        if self.around.dialer.pending:
+            self.origin = self.around.dialer.answer("192.0.2.1:80")
+        asked = self.origin.take().split(b" ")[1]
+        lines = [f"HTTP/1.1 {status} R", f"Location: {location}", *fields, "Content-Length: 4", "", "gone"]
+        self.origin.receive("\r\n".join(lines).encode())
+        return asked, self.client.take()
+
+    def answered_again(self, request: bytes = b"") -> bytes:
+        """The request as it was made again, after its good answer."""
+        if request:
+            self.client.receive(request)
+        else:
+            self.origin = self.dialed()
+        again = self.origin.take()
+        self.origin.receive(OK)
+        self.assertIn(b"200 OK", self.client.take())
+        return again
+
+    def test_a_redirect_to_the_other_spelling_is_followed_and_remembered(self) -> None:
+        for url, path, status, location, asked, other in (
+            ("http://nas.lan/mcp", "/", 307, "http://nas.lan/mcp/", b"/mcp", b"/mcp/"),
+            ("http://nas.lan/mcp/", "/", 308, "http://nas.lan/mcp", b"/mcp/", b"/mcp"),
+            ("http://nas.lan/mcp/", "/", 301, "/mcp", b"/mcp/", b"/mcp"),
+            ("http://nas.lan/a/mcp", "/", 302, "mcp/", b"/a/mcp", b"/a/mcp/"),
+            ("http://nas.lan/mcp/", "/", 303, "//nas.lan/mcp#top", b"/mcp/", b"/mcp"),
+            ("https://nas.lan/mcp/", "/", 307, "http://nas.lan/mcp", b"/mcp/", b"/mcp"),
+            ("http://nas.lan/mcp/", "/nas", 307, "http://nas.lan/mcp", b"/mcp/", b"/mcp"),
+        ):
+            self.serve(routes=(self.route(url, path, strip_prefix=path != "/"),))
+            self.assertEqual(self.redirected(get(path), str(status), location), (asked, b""))
+            self.assertIn(other, self.answered_again().split(b" ")[1:2])
+            self.assertIn(other, self.answered_again(get(path)).split(b" ")[1:2])
+            self.assertEqual(self.around.closed[-2].status, 200)
+            self.client.lose()
+
+    def test_content_goes_with_it(self) -> None:
+        post = POST.replace(b"POST /a", b"POST /?q")
+        self.serve(routes=(self.route("http://nas.lan/mcp/"),))
+        for at in (0, 4, 10):
+            self.client.receive(post + b"0123456789"[:at])
+            if self.around.dialer.pending:
+                self.origin = self.dialed()
+            self.client.receive(b"0123456789"[at:])
+            sent = self.origin.take()
+            self.assertTrue(sent.endswith(b"0123456789"), sent)
+            if at == 0:
+                self.assertTrue(sent.startswith(b"POST /mcp/?q "))
+                lines = b"HTTP/1.1 307 T\r\nLocation: http://nas.lan/mcp?q\r\nContent-Length: 0\r\n\r\n"
+                self.origin.receive(lines)
+                self.assertEqual(self.client.take(), b"")
+                self.origin = self.dialed()
+                sent = self.origin.take()
+            self.assertTrue(sent.startswith(b"POST /mcp?q "))
+            self.assertTrue(sent.endswith(b"\r\n\r\n0123456789"), sent)
+            self.origin.receive(OK)
+            self.assertIn(b"200 OK", self.client.take())
+
+    def test_what_is_too_long_to_send_again_is_the_clients_to_repeat(self) -> None:
+        self.serve(routes=(self.route("http://nas.lan/mcp/"),))
+        size = 1024 * 1024 + 1
+        self.client.receive(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
+        self.origin = self.dialed()
+        self.client.receive(b"x" * size)
+        self.origin.receive(b"HTTP/1.1 307 T\r\nLocation: /mcp\r\nContent-Length: 0\r\n\r\n")
+        self.assertIn(b"Location: /\r\n", self.client.take())
+        self.origin.take()
+        self.assertTrue(self.answered_again(get("/")).startswith(b"GET /mcp "))
+
+    def test_it_is_asked_for_once(self) -> None:
+        self.serve(routes=(self.route("http://nas.lan/mcp"),))
+        self.redirected(get("/"), "307", "/mcp/")
+        self.origin = self.dialed()
+        self.assertTrue(self.origin.take().startswith(b"GET /mcp/ "))
+        self.origin.receive(b"HTTP/1.1 307 T\r\nLocation: /mcp\r\nContent-Length: 0\r\n\r\n")
+        self.assertIn(b"Location: /\r\n", self.client.take())
+
+    def test_other_redirects_are_the_clients(self) -> None:
+        post = POST.replace(b"POST /a", b"POST /") + b"0123456789"
+        for request, status, location, expected in (
+            (post, "302", "/mcp/", b"/"),  # what came of the request
+            (post, "303", "/mcp/", b"/"),
+            (get("/"), "302", "/mcp", b"/"),  # the same spelling
+            (get("/"), "302", "/mcp/?x", b"/?x"),
+            (get("/"), "302", "/mcp/a", b"/a"),
+            (get("/"), "302", "http://nas.lan:8080/mcp/", b"http://nas.lan:8080/mcp/"),
+            (get("/"), "302", "http://other.lan/mcp/", b"http://other.lan/mcp/"),
+            (get("/"), "302", "http://[/mcp/", b"http://[/mcp/"),
+            (get("/a"), "302", "/mcp/a/", b"/a/"),
+        ):
+            self.serve(routes=(self.route("http://nas.lan/mcp"),))
+            answer = self.redirected(request, status, location)[1]
+            self.assertIn(b"Location: " + expected + b"\r\n", answer)
+            self.client.lose()
+
+    def test_a_redirect_with_a_cookie_is_remembered_and_the_clients(self) -> None:
+        self.serve(routes=(self.route("http://nas.lan/mcp"),))
+        answer = self.redirected(get("/"), "302", "/mcp/", "Set-Cookie: a=1")[1]
+        self.assertIn(b"Set-Cookie: a=1\r\n", answer)
+        self.assertTrue(self.answered_again(get("/")).startswith(b"GET /mcp/ "))
 
     def test_no_path_leads_out_of_its_route(self) -> None:
         within = (self.route("http://nas.lan/app", "/pub", strip_prefix=True),)
