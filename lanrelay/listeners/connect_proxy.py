@@ -25,10 +25,10 @@ from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Dialed, Target
 from lanrelay.upstream.origin import OriginConnection
-from lanrelay.upstream.parent import refused_by_status
+from lanrelay.upstream.parent import Parent, refused_by_status
 from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers
+from lanrelay.wire.headers import Headers, logs_in_connection, make_field
 from lanrelay.wire.intermediary import (
     passed,
     pseudonym,
@@ -43,6 +43,7 @@ from lanrelay.wire.target import parse_target
 CHALLENGE: Final = b'Basic realm="lanrelay"'
 _GUARD: Final = model.BrowserGuard()
 _ESTABLISHED: Final = ResponseHead(status=200, reason=b"Connection established")
+_LOGS_IN: Final = make_field(b"Proxy-Support", b"Session-Based-Authentication")  # RFC 4559 section 6
 
 
 class ConnectProxyService(ForwardProxyService):
@@ -305,7 +306,8 @@ class _OwnWay:
     """
     How C{http://} requests travel: each on a connection of its own to where its target says.
 
-    One client connection may ask for another host with each request; there is no pool. A parent that speaks
+    One client connection may ask for another host with each request; there is no pool. Only where an origin
+    logs in connections its client goes on with the same one. A parent that speaks
     HTTP is asked in the same words, since many refuse a CONNECT to port 80; but it is asked for a tunnel
     where the connection may change its protocol, and where C{resolve} has an address that the parent would
     not use.
@@ -323,15 +325,21 @@ class _OwnWay:
         self._via = via_fields(name)
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
-        return None
+        connection = exchange.connection
+        return None if connection.kept is None else connection.take_kept(self.place_of(exchange))
 
-    async def connect(self, exchange: Exchange) -> OriginConnection:
+    def place_of(self, exchange: Exchange) -> tuple[Target, Parent | None]:
+        """Beside the target the parent that is asked for it in the same words."""
         head, service = exchange.head, self._service
         target = dial_target(parse_target(head.method, head.target))
         parent = service.parent_for(target)
         if parent is not None and (not parent.http or exchange.upgrade or service.is_fixed(target.host)):
-            parent = None  # not in the same words
-        dialed = await service.dial(target, exchange.session, tunnel=parent is None)
+            parent = None
+        return target, parent
+
+    async def connect(self, exchange: Exchange) -> OriginConnection:
+        target, parent = self.place_of(exchange)
+        dialed = await self._service.dial(target, exchange.session, tunnel=parent is None)
         origin = OriginConnection(self.reactor, self.timeouts, address=dialed.address, upstream=parent)
         hand_over(dialed.stream, origin)
         return origin
@@ -360,6 +368,10 @@ class _OwnWay:
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
         """As it came, with Via, and with a Date if it had none; the wire frames it anew."""
         headers = response_to_forward(head).appended([self._via[head.version]])
+        if head.status == 401 and any(map(logs_in_connection, head.headers.all(b"www-authenticate"))):
+            parent = None if exchange.origin is None else exchange.origin.upstream
+            if parent is None:  # which says so itself, if it can
+                headers = headers.replaced_by(_LOGS_IN)
         if head.status >= 200:
             headers = with_date(headers, time.time())
         return ResponseHead(status=head.status, reason=head.reason, headers=headers)

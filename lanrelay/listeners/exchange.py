@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, Final
 from typing import Protocol as Shape
 
@@ -71,7 +71,10 @@ class Way(Shape):
     max_body: int | None
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
-        """A connection that is at hand."""
+        """A connection that is at hand: the client's own (L{HttpConnection.keep}), else anybody's."""
+
+    def place_of(self, exchange: Exchange) -> Hashable:
+        """Where C{exchange} leads: a connection that serves its client alone serves it only there."""
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         """
@@ -328,6 +331,9 @@ class Exchange:
             self._dial()
         else:
             self._fail(error)
+
+    def keep(self, origin: OriginConnection) -> bool:
+        return self.connection.keep(self._way.place_of(self), origin)
 
     def pause_upload(self) -> None:
         self.connection.pause_reading()

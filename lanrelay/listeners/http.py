@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,7 +24,9 @@ from lanrelay.wire.http1 import Http1Server
 
 if TYPE_CHECKING:
     from lanrelay.listeners.base import Client
+    from lanrelay.listeners.kept import KeptOrigins
     from lanrelay.observe.session import Session
+    from lanrelay.upstream.origin import OriginConnection
 
 _END: Final = EndOfMessage()
 
@@ -48,6 +50,7 @@ class HttpConnection(ClientStream):
     @ivar head: the request that is under way, or the last one.
     @ivar content_at_hand: some of its content came together with it, and is told in the same call.
     @ivar aborted: the listener ended it; not the client.
+    @ivar kept: origin connections that serve this client alone; C{None} as long as there was none.
     """
 
     __slots__ = (
@@ -69,6 +72,7 @@ class HttpConnection(ClientStream):
         "client",
         "content_at_hand",
         "head",
+        "kept",
     )
 
     def __init__(
@@ -85,6 +89,7 @@ class HttpConnection(ClientStream):
         self.client = client
         self.head: RequestHead | None = None
         self.content_at_hand = self.aborted = False
+        self.kept: KeptOrigins | None = None
         self._application, self._gone = application, gone
         self._sink: RequestSink | None = None
         self._receiving = False  # more of the request is to come
@@ -181,6 +186,7 @@ class HttpConnection(ClientStream):
         self.uncork()
         self._state = TUNNEL
         self._sink = None
+        self._let_go()
         self._deadline.stop()
         self._stream.unregisterProducer()
         self._stream.pauseProducing()
@@ -241,6 +247,25 @@ class HttpConnection(ClientStream):
             self._linger()
         else:
             self._close()
+
+    def keep(self, place: Hashable, origin: OriginConnection) -> bool:
+        """C{origin} serves this client alone, and waits for its next request to C{place}."""
+        if self._state != OPEN:
+            return False
+        if self.kept is None:
+            from lanrelay.listeners.kept import KeptOrigins  # few clients log in so
+
+            self.kept = KeptOrigins()
+        self.kept.put(place, origin)
+        return True
+
+    def take_kept(self, place: Hashable) -> OriginConnection | None:
+        """What was kept for a request to C{place}, if it is still good."""
+        return None if self.kept is None else self.kept.take(place)
+
+    def _let_go(self) -> None:
+        if self.kept is not None:
+            self.kept.close()
 
     # --- for the listener -------------------------------------------------------------------------
 
@@ -321,6 +346,7 @@ class HttpConnection(ClientStream):
         self._state = GONE
         self._deadline.stop()
         self._leave(None)
+        self._let_go()
         self._gone(self)
 
     # IPushProducer: the stream's word on whether the client reads.

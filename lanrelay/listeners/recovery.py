@@ -207,7 +207,7 @@ async def _ask(
     ]
     length = make_field(b"Content-Length", b"%d" % len(content))
     headers = Headers.of([*kept, *_FIELDS, *fields.fields, length])
-    inquiry = _Inquiry(origin)
+    inquiry = _Inquiry(origin, exchange)
     origin.start(RequestHead(method=b"POST", target=model.target, headers=headers), inquiry)
     origin.send_body(content)
     origin.end_request()
@@ -221,7 +221,8 @@ class _Inquiry:
     @ivar done: fires with the head and the content; cancelling it aborts the connection.
     """
 
-    def __init__(self, origin: OriginConnection) -> None:
+    def __init__(self, origin: OriginConnection, exchange: RoutedExchange) -> None:
+        self.keep = exchange.keep
         self.done: Deferred[tuple[ResponseHead, bytes]] = Deferred(lambda _: origin.abort())
         self._origin = origin
         self._head: ResponseHead | None = None

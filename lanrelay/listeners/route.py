@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +19,7 @@ from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
-from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, make_field
+from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, logs_in_connection, make_field
 from lanrelay.wire.intermediary import (
     FORWARDED_NAMES,
     apply_rules,
@@ -64,7 +64,7 @@ NAMING: Final = frozenset(
     }
 )
 # What L{ProxyRoute.plain_request} looks at.
-NOTED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"content-type"})
+NOTED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"authorization", b"content-type"})
 _IDENTITY: Final = make_field(b"Accept-Encoding", b"identity")
 _NO_RULES: Final = model.HeaderRules()
 
@@ -134,7 +134,10 @@ class ProxyRoute:
     # --- Way ---------------------------------------------------------------------------------------------
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
-        return self.origins.take()
+        return exchange.connection.take_kept(self) or self.origins.take()
+
+    def place_of(self, exchange: Exchange) -> Hashable:
+        return self
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         return await self.origins.connect(exchange)
@@ -291,6 +294,8 @@ class ProxyRoute:
         """
         kind = noted[b"content-type"][2] if self.rewrites_oauth and b"content-type" in noted else b""
         if not self.plain_target(target) or kind.lower().startswith(FORM):
+            return False
+        if b"authorization" in noted and logs_in_connection(noted[b"authorization"][2]):
             return False
         lines[lines.index(noted[b"host"][3])] = self._host_line
         if (

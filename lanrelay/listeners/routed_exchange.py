@@ -14,7 +14,7 @@ from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.session import Session
 from lanrelay.policy.browser import with_cors
 from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers
+from lanrelay.wire.headers import Headers, logs_in_connection
 from lanrelay.wire.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_document
 
 if TYPE_CHECKING:
@@ -303,7 +303,10 @@ class RoutedExchange(Exchange):
             sessions.ended(self.mcp)
 
     def _may_recover(self, head: ResponseHead) -> bool:
-        """Once for each request, and only if all of it is at hand."""
+        """
+        Once for each request, and only if all of it is at hand; and never with what logs in a connection, for
+        that is said once.
+        """
         return (
             head.status == 404
             and self.mcp is not None
@@ -318,6 +321,7 @@ class RoutedExchange(Exchange):
             not self.upgrade
             and self._filter is None
             and (self._bodyless or (self._whole and self._copy is not None))
+            and not logs_in_connection(self.head.headers.get(b"authorization") or b"")
         )
 
     def _recover(self) -> None:
@@ -360,7 +364,11 @@ class RoutedExchange(Exchange):
             self._held = [copy.content]
             self._held_size = len(self._held[0])
         self.repeats += 1
-        self._dial()
+        origin = self.connection.take_kept(self.route.place_of(self))
+        if origin is not None:
+            self._begin(origin)  # elsewhere its user may not be logged in
+        else:
+            self._dial()
 
     def _finish(self) -> None:
         super()._finish()

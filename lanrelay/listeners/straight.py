@@ -113,6 +113,7 @@ class StraightConnection(HttpConnection):
     def _could_begin(self) -> bool:
         return (
             self.head is None
+            and self.kept is None  # who may be logged in on that
             and not (self._sending or self._full or self._draining or self._dispatching)
             and self._wire.untouched
         )

@@ -53,6 +53,12 @@ class OriginReceiver(Shape):
     def origin_failed(self, error: RelayError) -> None:
         """The answer will not be whole; the connection is closed."""
 
+    def keep(self, origin: OriginConnection) -> bool:
+        """
+        The answer has ended on a connection that can serve only who was served by it now, for somebody may be
+        logged in on it. C{False}: nobody is left to keep it for, and it closes.
+        """
+
     def pause_upload(self) -> None:
         """The origin does not keep up with the request's body."""
 
@@ -108,7 +114,8 @@ class OriginConnection(Protocol):
     C{hand_over(stream, connection)} starts it; then one C{start} after another, while C{reusable}.
 
     It owns its stream until C{take_over}. Between requests it belongs to its C{home}, which hears of its end
-    whatever the reason; anything that comes while no request is under way ends it.
+    whatever the reason; anything that comes while no request is under way ends it. One on which somebody may
+    be logged in belongs to its receivers' client instead, and counts as in use to its end.
 
     @ivar address: what was reached, for the session.
     @ivar upstream: what it leads to; of the owner's type.
@@ -117,6 +124,7 @@ class OriginConnection(Protocol):
     @ivar answered: bytes of its answer came.
     @ivar full: the origin does not read what is sent.
     @ivar repeats: what its askers know of its answers.
+    @ivar kept: it waits for the next request of the one client that it serves.
     """
 
     def __init__(
@@ -135,6 +143,7 @@ class OriginConnection(Protocol):
         self.sent = False
         self.answered = False
         self.full = False
+        self.kept = False
         self._timeouts = timeouts
         self._home = home
         self._wire = Http1Client()
@@ -164,6 +173,11 @@ class OriginConnection(Protocol):
             self._unread = unread_of(self._stream)
         return not self._unread()
 
+    @property
+    def ready(self) -> bool:
+        """It can take a request: it is open, and L{quiet}."""
+        return self._open and self.quiet
+
     # --- for the receiver -------------------------------------------------------------------------
 
     def start(
@@ -184,7 +198,7 @@ class OriginConnection(Protocol):
             with that, in one system call and mostly in one packet.
         """
         self.reused, self._used = self._used, True
-        self.answered = self._request_ended = self._head_received = False
+        self.answered = self._request_ended = self._head_received = self.kept = False
         self._receiver = receiver
         self.sent = self._open
         if not self._open:
@@ -432,6 +446,7 @@ class OriginConnection(Protocol):
 
     def _response_ended(self) -> None:
         """Give the connection back before the receiver goes on: its next request may want it."""
+        receiver = self._receiver
         self._forget_receiver()
         self._deadline.clear()
         if not self._open:
@@ -442,8 +457,15 @@ class OriginConnection(Protocol):
         if self._paused:
             self._paused = False
             self._stream.resumeProducing()  # may end it at once, if something came that was not asked for
-        if self._open and not (self._wire.reusable and self._home is not None and self._home.put(self)):
+        if self._open and not (self._wire.reusable and self._goes_home(receiver)):
             self.close()
+
+    def _goes_home(self, receiver: OriginReceiver | None) -> bool:
+        """Somebody keeps it for the next request."""
+        if self._wire.personal:
+            self.kept = receiver is not None and receiver.keep(self)
+            return self.kept
+        return self._home is not None and self._home.put(self)
 
     def _forget_receiver(self) -> None:
         self._receiver = self._chunk_taker = self._chunk_expected = None

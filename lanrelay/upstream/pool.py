@@ -57,7 +57,7 @@ class Pool:
         now = self._now()
         if now - self._idle[-1][1] >= self.config.idle:
             # This process was held up, or the machine slept: the rest are older still.
-            self.drop_idle()
+            self._close_idle()
             return None
         # If it is not quiet, the reactor is about to end it. Left out for what answered less than a
         # millisecond ago, this look saves 5 % of a small exchange's CPU; but of an upstream that closes after
@@ -116,10 +116,15 @@ class Pool:
         if self._users > 0:
             return
         self._closed = True
-        self.drop_idle()
+        self._close_idle()
 
     def drop_idle(self) -> None:
-        """Close what is idle: the network is another one, or the upstream has gone."""
+        """Close what is idle, and what waits for one client: the network is another, or the upstream gone."""
+        self._close_idle()
+        for connection in [each for each in self._in_use if each.kept]:
+            connection.close()
+
+    def _close_idle(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()

@@ -244,6 +244,17 @@ class Headers:
         return f"<Headers {names}>" if names else "<Headers>"
 
 
+_LOGS_IN = frozenset({b"ntlm", b"negotiate", b"nego2", b"kerberos"})
+
+
+def logs_in_connection(value: bytes) -> bool:
+    """
+    Whether a value of Authorization or WWW-Authenticate names a scheme that logs in the connection, and not
+    the request (RFC 4559): whatever comes on it later is that user's.
+    """
+    return any(words[0].lower() in _LOGS_IN for member in value.split(b",") if (words := member.split()))
+
+
 def end_to_end(headers: Headers) -> Headers:
     """
     Without what concerns one connection only, and without what C{Connection} names; but C{Connection} cannot

@@ -24,7 +24,7 @@ from lanrelay.wire.framing import (
     request_framing,
     response_framing,
 )
-from lanrelay.wire.headers import Headers
+from lanrelay.wire.headers import Headers, logs_in_connection
 from lanrelay.wire.heads import (
     TOKEN_BYTES,
     parse_request_head,
@@ -263,12 +263,14 @@ class Http1Client(MessageReader):
     dropped and ends the connection's use. After a 101, or a 2xx to CONNECT, everything waits for
     C{take_unread}.
 
+    @ivar personal: a user may be logged in on the connection (L{logs_in_connection}), so that it can serve
+        nobody else.
     @ivar switched: HTTP has ended, by 101 or a successful CONNECT.
     """
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         super().__init__(limits)
-        self.switched = False
+        self.personal = self.switched = False
         self._asked = self._answered = False  # a request was sent; the final head of its answer has come
         self._request: RequestHead | None = None  # until then: nobody asks later, and a stream may be long
         self._body: BodyWriter | None = None
@@ -314,6 +316,8 @@ class Http1Client(MessageReader):
             framing = request_framing(head.method, HTTP_1_1, head.headers)
         except RemoteProtocolError as error:
             raise ValueError(error.detail) from None
+        if b"authorization" in head.headers.index:
+            self._is_logged_in(head.headers, b"authorization")
         self._request = head
         self._asked, self._answered = True, False
         self._interim = 0
@@ -377,6 +381,8 @@ class Http1Client(MessageReader):
         if request.method == b"CONNECT" and head.status < 300:
             self._switch(head, events)
             return
+        if b"www-authenticate" in head.headers.index:
+            self._is_logged_in(head.headers, b"www-authenticate")
         framing = response_framing(request.method, head)
         if (
             framing == UNTIL_CLOSE
@@ -392,6 +398,10 @@ class Http1Client(MessageReader):
         self._request, self._answered = None, True
         events.append(head)
         self._body_follows(framing, events)
+
+    def _is_logged_in(self, headers: Headers, name: bytes) -> None:
+        if not self.personal:
+            self.personal = any(map(logs_in_connection, headers.all(name)))
 
     def _head_begun(self, held: bytearray) -> bool:
         if not b"HTTP/1.".startswith(held[:7]):

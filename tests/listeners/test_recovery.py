@@ -128,6 +128,31 @@ class RecoveryTests(RecoveryTestCase):
         self.assertIn(b"Authorization: Bearer now\r\n", sent)
         self.assertIn(VERSION.encode() + b"\r\n", sent)
 
+    def test_who_is_logged_in_on_a_connection_is_so_all_the_while(self) -> None:
+        self.begin()
+        self.ask()
+        self.origin.receive(answer(b"{}", "WWW-Authenticate: NTLM", status="401 Unauthorized"))
+        for token in ("one", "two"):  # of which the second logs in
+            self.assertIn(f": NTLM {token}".encode(), self.ask(CALL, f"Authorization: NTLM {token}"))
+            self.origin.receive(answer(b"{}"))
+        self.client.take()
+        self.ask()
+        self.origin.receive(lost())
+        self.initialised()
+        self.assertIn(b"Mcp-Session-Id: new\r\n", self.origin.take())  # the same connection
+        self.origin.receive(answer(b"{}"))
+        self.assertIn(b" 200 OK", self.client.take())
+        self.client.lose()
+        self.assertFalse(self.origin.connected)
+        self.assertAllOver()
+
+    def test_what_logs_in_a_connection_is_not_said_twice(self) -> None:
+        self.begin()
+        self.ask(CALL, "Authorization: Negotiate x")
+        self.origin.receive(lost())
+        self.assertIn(b" 404 Not Found", self.client.take())
+        self.assertEqual(self.origin.take(), b"")
+
     def test_the_get_stream(self) -> None:
         self.begin()
         stream = b"GET /mcp?x=1 HTTP/1.1\r\nHost: localhost:8080\r\nMcp-Session-Id: old\r\n"

@@ -46,6 +46,7 @@ REQUESTS = [
                 b"Via: 1.1 x",
                 b"Referer: http://x/",
             ),
+            *(b"Authorization: Bearer x", b"Authorization: Negotiate x", b"Authorization: ntlm x"),
             *(b"Origin: http://localhost:8080", b"X-Forwarded-For: 1.2.3.4", b"Mcp-Session-Id: 1"),
         )
     ),
@@ -53,6 +54,7 @@ REQUESTS = [
 CHUNKED = b"HTTP/1.1 200 OK\r\n" + DATE + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
 ANSWERS = [
     *(OK, CHUNKED, OK + b"x", OK + OK, OK[:-1], OK.replace(b"1.1", b"1.0"), OK.replace(DATE, b"")),
+    with_field(OK, b"WWW-Authenticate: Basic, NTLM").replace(b"200 OK", b"401 Unauthorized"),
     *(OK.replace(b"200 OK", b"404 Not Found"), b"nonsense\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" + OK),
     b"HTTP/1.1 204 No Content\r\n" + DATE + b"\r\n",
     CHUNKED.replace(b"OK\r\n", b"OK\r\nContent-Type: text/event-stream\r\n"),

@@ -39,6 +39,8 @@ class Receiver:
         self.error: RelayError | None = None
         self.upload_paused = False
         self.corks = 0
+        self.keeps = True
+        self.kept: list[OriginConnection] = []
 
     def response_head_received(self, head: ResponseHead) -> None:
         self.heads.append(head)
@@ -57,6 +59,10 @@ class Receiver:
     def origin_failed(self, error: RelayError) -> None:
         assert self.error is None
         self.error = error
+
+    def keep(self, origin: OriginConnection) -> bool:
+        self.kept.append(origin)
+        return self.keeps
 
     def pause_upload(self) -> None:
         self.upload_paused = True
@@ -143,6 +149,41 @@ class OriginTests(OriginTestCase):
         self.stream.receive(WHOLE)
         self.assertFalse(self.stream.aborted)
         self.assertOver()
+
+    def test_one_on_which_somebody_may_be_logged_in_never_goes_home(self) -> None:
+        login = RequestHead(
+            method=b"GET",
+            target=b"/",
+            headers=Headers([(b"Host", b"o"), (b"Authorization", b"negotiate YII")]),
+        )
+        challenge = WHOLE.replace(b"200 OK", b"401 No").replace(b"\r\n\r\n", b"\r\n%b\r\n\r\n")
+        for head, answer in (
+            (login, WHOLE),
+            (GET, challenge % b"WWW-Authenticate: NTLM"),
+            (GET, challenge % b"WWW-Authenticate: Basic realm=x\r\nWWW-Authenticate: Bearer, NEGOTIATE"),
+        ):
+            for keeps in (True, False):
+                self.open()
+                self.receiver = Receiver()
+                self.receiver.keeps = keeps
+                self.origin.start(head, self.receiver, whole=True)
+                self.stream.receive(answer)
+                self.assertEqual((self.origin.kept, self.stream.connected), (keeps, keeps))
+                if keeps:
+                    self.assertEqual(self.receiver.kept, [self.origin])
+                    self.get()
+                    self.stream.receive(WHOLE)  # from now on that is so
+                    self.assertEqual((self.receiver.kept, self.receiver.ended), ([self.origin] * 2, 2))
+        self.assertEqual(self.home.idle, [])
+
+    def test_other_schemes_log_in_requests(self) -> None:
+        for scheme in (b"Basic x", b"Bearer ntlm", b"Digest x", b"AWS4-HMAC-SHA256 Credential=negotiate"):
+            headers = Headers([(b"Host", b"o"), (b"Authorization", scheme)])
+            self.open()
+            self.origin.start(RequestHead(method=b"GET", target=b"/", headers=headers), self.receiver)
+            self.origin.end_request()
+            self.stream.receive(WHOLE)
+        self.assertEqual(len(self.home.idle), 4)
 
     def test_connection_close_is_heeded(self) -> None:
         self.get()

@@ -61,6 +61,16 @@ class PoolTests(SynchronousTestCase):
         connection.abort()
         self.assertEqual(self.upstream.open, 0)
 
+    def test_what_is_kept_for_one_client_is_in_use_and_goes_with_the_upstream(self) -> None:
+        connection, stream = self.adopted()
+        connection.kept = True
+        self.clock.advance(100)
+        self.idle()
+        self.assertIsNot(self.pool.take(), connection)
+        self.assertEqual((self.upstream.open, stream.connected), (2, True))
+        self.pool.drop_idle()
+        self.assertEqual((self.upstream.open, stream.connected), (1, False))
+
     def test_over_its_size_the_oldest_closes(self) -> None:
         _, oldest = self.idle()
         _, second = self.idle()
