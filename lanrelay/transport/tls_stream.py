@@ -329,6 +329,8 @@ class TlsStream:
         if IHalfCloseableProtocol.providedBy(protocol):
             protocol.readConnectionLost()
         else:
+            if self._has_producer:
+                self.unregisterProducer()  # it would write to nobody; a close would wait for it
             self.loseConnection()
 
     def _send(self) -> int:

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from typing import Protocol as Shape
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -108,7 +108,7 @@ class Home(Shape):
         """It is of no more use."""
 
 
-@implementer(IPushProducer)
+@implementer(IHalfCloseableProtocol, IPushProducer)
 class OriginConnection(Protocol):
     """
     C{hand_over(stream, connection)} starts it; then one C{start} after another, while C{reusable}.
@@ -374,6 +374,26 @@ class OriginConnection(Protocol):
         if self._chunk_taker is not None and self._wire.between_chunks:
             self._chunk_expected = self._chunk_taker
 
+    def readConnectionLost(self) -> None:
+        """
+        The origin has said all: a FIN, on TLS close_notify, behind which a FIN may never come.
+
+        Nothing more can be asked, so our side ends, too; what it does not read of an upload is let go.
+        """
+        self._out_of_use()
+        if self._asker is not None:
+            self._asker.general()
+        self._origin_ended()
+        if self.full:
+            self._stream.abortConnection()
+        elif not self._gone:
+            self._wait("close", self._timeouts.close)
+            self._stream.unregisterProducer()
+            self._stream.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Part of C{IHalfCloseableProtocol}; our side never ends alone."""
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
         self._deadline.stop()
@@ -384,15 +404,7 @@ class OriginConnection(Protocol):
         if receiver is None:
             return
         if reason.check(ConnectionDone):
-            try:
-                for event in self._wire.receive_eof():
-                    if self._receiver is receiver:
-                        self._tell(event)
-            except RemoteProtocolError as error:
-                if self.answered:
-                    self._fail(ResponseIncomplete(f"the upstream closed the connection too early: {error}"))
-            if self._receiver is receiver:
-                self._fail(StreamError("the upstream closed the connection before it answered"))
+            self._origin_ended()
         elif isinstance(reason.value, RelayError):
             self._fail(reason.value)
         elif self.answered:
@@ -443,6 +455,21 @@ class OriginConnection(Protocol):
         elif kind is EndOfMessage:
             self._response_ended()
             receiver.response_ended(cast(EndOfMessage, event).trailers)
+
+    def _origin_ended(self) -> None:
+        """What the end of its side means for the answer under way, if one is."""
+        receiver = self._receiver
+        if receiver is None:
+            return
+        try:
+            for event in self._wire.receive_eof():
+                if self._receiver is receiver:
+                    self._tell(event)
+        except RemoteProtocolError as error:
+            if self.answered:
+                self._fail(ResponseIncomplete(f"the upstream closed the connection too early: {error}"))
+        if self._receiver is receiver:
+            self._fail(StreamError("the upstream closed the connection before it answered"))
 
     def _response_ended(self) -> None:
         """Give the connection back before the receiver goes on: its next request may want it."""

@@ -31,6 +31,16 @@ class Peer:
             data += more
         return data
 
+    def line(self) -> bytes:
+        """Up to the next CRLF, without it."""
+        data = b""
+        while not data.endswith(b"\r\n"):
+            more = self.socket.recv(1)
+            if not more:
+                break
+            data += more
+        return data.removesuffix(b"\r\n")
+
     def exactly(self, count: int) -> bytes:
         data = b""
         while len(data) < count:

@@ -19,11 +19,15 @@ def server_context(tls: list[str] | None) -> ssl.SSLContext | None:
     return context
 
 
-def run(serve: Callable[[dict[str, Any]], Awaitable[int]]) -> None:
+def run(
+    serve: Callable[[dict[str, Any]], Awaitable[int]], end: Callable[[], Awaitable[None]] | None = None
+) -> None:
     """
     Run C{serve} with the options of the command line and print C{ready PORT} with what it returns.
 
     It stays until standard input ends, so nothing outlives the tests, however they end.
+
+    @param end: what is to be done then.
     """
 
     async def main() -> None:
@@ -32,5 +36,7 @@ def run(serve: Callable[[dict[str, Any]], Awaitable[int]]) -> None:
         ended = asyncio.Event()
         asyncio.get_running_loop().add_reader(sys.stdin, ended.set)
         await ended.wait()
+        if end is not None:
+            await end()
 
     asyncio.run(main())

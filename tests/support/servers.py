@@ -63,6 +63,14 @@ class Server:
         self._errors.seek(0)
         return self._errors.read().decode("utf-8", "replace")
 
+    def wait_for_errors(self, text: str, *, within: float = 10.0) -> None:
+        """Returns when it has written C{text} to its standard error; blocks."""
+        deadline = time.monotonic() + within
+        while text not in self.errors:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no {text!r} within {within} s in\n{self.errors}")
+            time.sleep(0.02)
+
     def start(self: _Self) -> _Self:
         """Start it; returns when it listens. Whoever starts it adds C{stop} as a cleanup."""
         tls = None if self.tls is None else [str(self.tls.cert), str(self.tls.key)]
@@ -163,6 +171,21 @@ class AsgiServer(Server):
 
     module = "asgi_program"
     scheme = "http"
+
+
+class UvicornServer(Server):
+    """
+    uvicorn with a page at C{/a} and an endless event stream at C{/events}; its C{errors} say C{closed} for
+    each connection that has ended. It stops as uvicorn does on SIGTERM.
+
+    @param keepalive: seconds that it keeps an idle connection.
+    """
+
+    module = "uvicorn_program"
+    scheme = "http"
+
+    def __init__(self, *, tls: Issued | None = None, keepalive: int = 60) -> None:
+        super().__init__(tls=tls, keepalive=keepalive)
 
 
 class LoginServer(Server):

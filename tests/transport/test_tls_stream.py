@@ -346,6 +346,15 @@ class BackpressureTests(TlsStreamTestCase):
         self.wire.run()
         self.assertEqual((client.told, server.told), (["lost"], ["data", "end"]))
 
+    def test_the_peer_s_end_does_not_wait_for_the_producer_of_who_knows_no_half_close(self) -> None:
+        _, server = self.listen(half_close=False)
+        self.server.registerProducer(Producer(), True)
+        self.client.loseWriteConnection()
+        self.wire.run()
+        self.assertEqual(server.told, ["lost"])
+        assert server.reason is not None
+        self.assertIsInstance(server.reason.value, ConnectionDone)
+
     def test_a_half_close_ends_the_producer_s_part(self) -> None:
         client, server = self.listen()
         self.client.registerProducer(Producer(), True)

@@ -213,6 +213,27 @@ class OriginTests(OriginTestCase):
         self.assertEqual(self.receiver.error, None)
         self.assertOver()
 
+    def test_an_end_leaves_the_pool_at_once_though_its_close_takes_long(self) -> None:
+        self.open(close=5)
+        self.get()
+        self.stream.receive(WHOLE)
+        self.stream.loseConnection = lambda: None  # type: ignore[method-assign]
+        self.stream.receive_eof()
+        self.assertEqual(self.home.ended_ones, [self.origin])
+        self.assertTrue(self.stream.connected)
+        self.clock.advance(5.1)
+        self.assertTrue(self.stream.aborted)
+        self.assertOver()
+
+    def test_an_upload_that_is_not_read_does_not_hold_the_end_back(self) -> None:
+        self.origin.start(POST, self.receiver)
+        self.stream.full = True
+        self.origin.send_body(b"half")
+        self.stream.receive(b"HTTP/1.1 200 OK\r\n\r\nsome")
+        self.stream.receive_eof()
+        self.assertEqual((self.receiver.body, self.receiver.ended), (b"some", 1))
+        self.assertOver()
+
     def test_a_missing_close_notify_after_a_complete_response_is_harmless(self) -> None:
         self.get()
         self.stream.receive(WHOLE)
