@@ -1,0 +1,185 @@
+"""What a command and the person at the terminal say to each other."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from lanrelay.config.complaints import printable
+from lanrelay.edit.masking import mask
+
+_SHOWN_AFTER = 0.5  # seconds; what waits longer shows that it does
+
+
+class Refused(Exception):
+    """The person said no, or could not be asked; the text is a sentence for them."""
+
+
+class Conversation:
+    """
+    Results go to standard output; questions, progress and complaints go to standard error.
+
+    @ivar interactive: whether there is somebody to ask.
+    @param yes: every question is answered with yes.
+    @param dry_run: everything is shown, no question is asked, and the answer to each is no.
+    @param as_json: standard output gets one JSON document and nothing else.
+    """
+
+    def __init__(
+        self,
+        command: str,
+        *,
+        yes: bool = False,
+        dry_run: bool = False,
+        as_json: bool = False,
+        stdin: IO[str] | None = None,
+        stdout: IO[str] | None = None,
+        stderr: IO[str] | None = None,
+    ) -> None:
+        self.command = command
+        self.yes = yes
+        self.dry_run = dry_run
+        self.as_json = as_json
+        self._in = sys.stdin if stdin is None else stdin
+        self._out = sys.stdout if stdout is None else stdout
+        self._err = sys.stderr if stderr is None else stderr
+        self.interactive = _is_terminal(self._in) and _is_terminal(self._err)
+
+    # --- telling ---
+
+    def say(self, text: str = "") -> None:
+        """A result. Under C{--json} it is left out, for the document says it."""
+        if not self.as_json:
+            self._write(self._out, text)
+
+    def tell(self, text: str = "") -> None:
+        """Progress, or what a question is about."""
+        self._write(self._err, text)
+
+    def complain(self, text: str) -> None:
+        """What is wrong, with the command's name before it."""
+        self._write(self._err, f"lanrelay {self.command}: {text}")
+
+    def json(self, document: Any) -> None:
+        """The one document of C{--json}; nothing without it."""
+        if self.as_json:
+            self._out.write(json.dumps(document, indent=2, ensure_ascii=True) + "\n")
+            self._out.flush()
+
+    def diff(self, path: Path, before: bytes | None, after: bytes | None) -> None:
+        """
+        What a file will change in, as a unified difference with secrets masked: the result of C{--dry-run},
+        else what the next question is about.
+        """
+        text = difference(path, before, after)
+        if self.dry_run:
+            self.say(text)
+        else:
+            self.tell(text)
+
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Says at a terminal what is waited for, once that takes longer than half a second."""
+        if not _is_terminal(self._err):
+            yield
+            return
+        timer = threading.Timer(_SHOWN_AFTER, self.tell, [f"{text} ..."])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    # --- asking ---
+
+    def agree(self, question: str, *, option: str = "--yes") -> bool:
+        """
+        Whether the person agrees.
+
+        @param option: what answers the question where nobody can be asked.
+        @return: C{False} under C{--dry-run}, without a question.
+        @raise Refused: nobody can be asked, and C{--yes} is not given.
+        """
+        if self.dry_run:
+            return False
+        if self.yes:
+            return True
+        while True:
+            answer = self.ask(f"{question} [y/N] ", option=option).strip().lower()
+            if answer in ("y", "yes"):
+                return True
+            if answer in ("", "n", "no"):
+                return False
+            self.tell("Please answer yes or no.")
+
+    def ask(self, question: str, *, option: str) -> str:
+        """
+        A line that the person types, without its end.
+
+        @raise Refused: nobody can be asked; the sentence names C{option}.
+        """
+        if not self.interactive:
+            raise Refused(
+                f"{question.removesuffix(' [y/N] ').rstrip()} Nobody can be asked here, so nothing was "
+                f"written: {option} answers it."
+            )
+        self._err.write(_printable_lines(question))
+        self._err.flush()
+        line = self._in.readline()
+        if not line:  # the end of input, Ctrl-D
+            self._err.write("\n")
+            raise Refused("No answer came, so nothing was written.")
+        return line.rstrip("\r\n")
+
+    @staticmethod
+    def _write(stream: IO[str], text: str) -> None:
+        stream.write(_printable_lines(text) + "\n")
+        stream.flush()
+
+
+def difference(path: Path, before: bytes | None, after: bytes | None) -> str:
+    """A unified difference with secrets masked; C{/dev/null} is what is not there."""
+    lines = list(
+        difflib.unified_diff(
+            _lines(before),
+            _lines(after),
+            "/dev/null" if before is None else str(path),
+            "/dev/null" if after is None else str(path),
+            lineterm="",
+        )
+    )
+    return mask("\n".join(lines))
+
+
+def _lines(content: bytes | None) -> list[str]:
+    if not content:
+        return []
+    text = content.decode("utf-8", "replace")
+    lines = text.split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    else:
+        lines[-1] += "\n\\ No newline at end of file"
+    return lines
+
+
+def _printable_lines(text: str) -> str:
+    """What a peer or a file may have put in is never obeyed by the terminal; lines and tabs stay."""
+    return "\n".join(
+        "\t".join(printable(part) for part in line.removesuffix("\r").split("\t"))
+        for line in text.split("\n")
+    )
+
+
+def _is_terminal(stream: IO[str]) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False
