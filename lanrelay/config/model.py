@@ -383,7 +383,7 @@ class ReverseProxy(Listener):
 
     routes: tuple[Route, ...]
     guard: BrowserGuard = LOOPBACK_NAMES
-    origin: Literal["strip", "keep", "upstream"] = "strip"
+    origin: Literal["auto", "strip", "keep", "upstream"] = "auto"
     forwarded: Literal["none", "x-forwarded", "rfc7239"] = "none"
     rewrite: frozenset[Rewrite] = frozenset({"location", "cookies", "endpoint", "oauth"})
     sse_keepalive: Duration = 15.0

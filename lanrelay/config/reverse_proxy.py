@@ -157,7 +157,7 @@ def _any_or(convert: Callable[[str], str]) -> Callable[[Place], tuple[str, ...] 
 
 GUARD_HOSTS = _any_or(hosts.guard_host)
 
-_ORIGIN: tuple[Literal["strip", "keep", "upstream"], ...] = ("strip", "keep", "upstream")
+_ORIGIN: tuple[Literal["auto", "strip", "keep", "upstream"], ...] = ("auto", "strip", "keep", "upstream")
 _FORWARDED: tuple[Literal["none", "x-forwarded", "rfc7239"], ...] = ("none", "x-forwarded", "rfc7239")
 _REWRITE: tuple[model.Rewrite, ...] = ("location", "cookies", "endpoint", "oauth")
 
@@ -194,7 +194,7 @@ def make_table(listener: Table) -> Table:
             "host": Key(_HOST, "upstream"),
             "hosts": Key(GUARD_HOSTS, "none"),
             "origins": Key(_any_or(hosts.guard_origin), "none"),
-            "origin": Key(one(values.choice(_ORIGIN)), "strip"),
+            "origin": Key(one(values.choice(_ORIGIN)), "auto"),
             "headers": Key(_headers, HEADERS),
             "forwarded": Key(off_as("none", one(values.choice(_FORWARDED))), "none"),
             "rewrite": Key(_rewrite, list(_REWRITE)),

@@ -29,6 +29,9 @@ _KNOWN_HOSTS_MAX: Final = 64
 # What the guards look at beside Host.
 _GUARDED: Final = frozenset({b"origin", b"sec-fetch-site", b"via", b"max-forwards"})
 
+# Where the upstream is not told of a page that is not the relay's own.
+_STRIPPING: Final = frozenset({"auto", "strip"})
+
 
 class NoRoute(RequestDenied):
     """No route leads to this path."""
@@ -122,7 +125,7 @@ class ReverseProxyService(ListenerService):
                 self._let_in(head, client.local)
                 if passed(head.headers, self._via):
                     raise LoopDetected("the request has already passed this listener")
-                if b"origin" in head.headers and self._proxy.origin == "strip":
+                if b"origin" in head.headers and self._proxy.origin in _STRIPPING:
                     page = self._foreign_page(head)
                     if page is not None:
                         preflight = preflight_response(head)
@@ -183,7 +186,7 @@ class ReverseProxyService(ListenerService):
 
     def _foreign_page(self, head: RequestHead) -> bytes | None:
         """The Origin of a page that was let in and is not the relay's own."""
-        if is_own_origin(head, secure=self.config.tls is not None):
+        if is_own_origin(head, self._proxy.guard, secure=self.config.tls is not None):
             return None
         return head.headers.get(b"origin")
 

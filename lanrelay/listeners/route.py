@@ -111,6 +111,10 @@ class ProxyRoute:
         self._siblings = siblings
         self._listener = listener
         self._secure = listener.tls is not None
+        # What becomes of the Origin of a page that is not foreign. Servers compare it with Host.
+        self._page = listener.origin
+        if self._page == "auto":
+            self._page = "keep" if config.host == "preserve" else "upstream"
         self._plain_requests = listener.forwarded == "none"
         self._via = make_field(b"Via", via((1, 1), name))
         self._via_old = make_field(b"Via", via(HTTP_1_0, name))
@@ -160,8 +164,8 @@ class ProxyRoute:
                 name = field[0]
                 if name not in _TOUCHED:
                     fields.append(field)
-                elif name == b"origin" and listener.origin != "strip":
-                    fields.append(field if listener.origin == "keep" else side.origin)
+                elif name == b"origin" and exchange.page is None and self._page != "strip":
+                    fields.append(field if self._page == "keep" else side.origin)
             if listener.forwarded != "none":
                 client = exchange.connection.client
                 fields += forwarded_fields(

@@ -23,6 +23,7 @@ class Side:
     What one upstream is sent, worked out once.
 
     @ivar host: the Host field, C{None} where the client's own is preserved.
+    @ivar origin: the Origin field of a page of its own.
     @ivar path: the path of the upstream's URL, without a final slash; empty for none.
     @ivar slash: what ends the target when nothing stands behind C{path}: a slash, or nothing. The URL says it
         first, then a redirect of the upstream.
@@ -37,12 +38,13 @@ class Side:
         self.path = url.path.encode()
         self.slash = b"/" if url.slash else b""
         self.settled = False
-        self.origin = make_field(b"Origin", url.scheme.encode() + b"://" + self.authority)
         self.host: Field | None = None
         if config.host == "upstream":
             self.host = make_field(b"Host", self.authority)
         elif config.host != "preserve":
             self.host = make_field(b"Host", config.host.encode())
+        named = self.authority if self.host is None else self.host[2]
+        self.origin = make_field(b"Origin", url.scheme.encode() + b"://" + named)
 
     def respelled(
         self, exchange: Exchange, head: ResponseHead, asked: bytes, places: Places, own: bytes

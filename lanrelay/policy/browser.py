@@ -18,13 +18,8 @@ EXPOSED = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"
 
 _ORIGIN = re.compile(rb"(https?)://([^/?#@]+)")
 _PORTS = {"http": 80, "https": 443}
-_CORS = frozenset(
-    {
-        b"access-control-allow-origin",
-        b"access-control-allow-credentials",
-        b"access-control-expose-headers",
-    }
-)
+_CORS = frozenset({b"access-control-allow-origin", b"access-control-expose-headers"})
+_GUARDED = BrowserGuard()
 
 
 def check_browser(
@@ -60,10 +55,17 @@ def own_origin(head: RequestHead, *, secure: bool) -> bytes | None:
     return _origin("https" if secure else "http", authority)
 
 
-def is_own_origin(head: RequestHead, *, secure: bool) -> bool:
-    """Whether the request's Origin is the relay's own: no other page asks, and CORS has no part in it."""
+def is_own_origin(head: RequestHead, guard: BrowserGuard = _GUARDED, *, secure: bool) -> bool:
+    """
+    Whether the Origin of a request that L{check_browser} let in is the relay's own: no other page asks, and
+    CORS has no part in it.
+
+    Where C{guard} lets in any Host and any Origin, two that are equal may be anybody's.
+    """
     origin, own = head.headers.get(b"origin"), own_origin(head, secure=secure)
-    return origin is not None and own is not None and _normal_origin(origin) == own
+    if origin is None or own is None or _normal_origin(origin) != own:
+        return False
+    return guard.hosts is not None or guard.origins is not None or _is_loopback_origin(own)
 
 
 # --- Host ---------------------------------------------------------------------------------------------
@@ -234,8 +236,9 @@ def preflight_response(head: RequestHead) -> ResponseHead | None:
 
 def with_cors(headers: Headers, origin: bytes) -> Headers:
     """
-    A response's fields for a page of C{origin}. What the upstream said of CORS goes, for it was not told
-    of the page; the fields that it exposed stay exposed.
+    A response's fields for a page of C{origin}. What the upstream said of that goes, for it was not told of
+    the page; the fields that it exposed stay exposed, and whether they may be read by one who sent cookies
+    is for the upstream to say.
     """
     exposed = b", ".join([EXPOSED, *headers.all(b"access-control-expose-headers")])
     headers = headers.without(_CORS)

@@ -159,7 +159,7 @@ class ReverseProxyTests(ConfigCase):
             ("hosts: nas.lan:80", "hosts", "without a port"),
             ("hosts: ['*.lan']", "hosts[0]", "whole host name"),
             ("origins: app.example", "origins", "expected an origin"),
-            ("origin: off", "origin", "expected strip, keep or upstream"),
+            ("origin: off", "origin", "expected auto, strip, keep or upstream"),
             ("forwarded: true", "forwarded", "expected none, x-forwarded or rfc7239"),
             ("rewrite: all", "rewrite", "expected location, cookies, endpoint or oauth"),
             ("sse_keepalive: 0", "sse_keepalive", "above zero"),

@@ -181,6 +181,49 @@ class CorsTests(ReverseProxyTestCase):
         answer = self.answered(request=get("/", "Origin: http://localhost:8080"))
         self.assertNotIn(b"Access-Control", answer)
 
+    def test_the_relays_own_page_is_the_upstreams_own_page(self) -> None:
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+        for url, keys, path, expected in (
+            ("http://nas.lan", {}, "/", b"http://nas.lan"),
+            ("https://nas.lan:8443", {}, "/", b"https://nas.lan:8443"),
+            ("https://nas.lan:8443/app/", {}, "/", b"https://nas.lan:8443"),
+            ("http://nas.lan", {"strip_prefix": True}, "/nas", b"http://nas.lan"),
+            ("https://192.0.2.7:9000", {"host": "nas.lan"}, "/", b"https://nas.lan"),
+            ("http://nas.lan", {"host": "preserve"}, "/", b"http://LOCALHOST:8080"),
+        ):
+            for more in ((), upgrade):
+                self.serve(routes=(self.route(url, path, **keys),))
+                own = "Origin: http://LOCALHOST:8080"
+                sent = self.sent(get(path, own, *more, "Access-Control-Request-Method: GET"))
+                self.assertEqual(re.findall(rb"Origin: (.*)\r\n", sent), [expected])
+                self.client.lose()
+
+    def test_a_preflight_of_the_relays_own_page_is_the_upstreams(self) -> None:
+        preflight = get(
+            "/", "Origin: http://localhost:8080", "Access-Control-Request-Method: PUT", method="OPTIONS"
+        )
+        self.assertIn(b"Origin: http://nas.lan\r\n", self.sent(preflight))
+
+    def test_strip_strips_the_relays_own_too(self) -> None:
+        self.serve(origin="strip")
+        self.assertNotIn(b"Origin", self.sent(get("/", "Origin: http://localhost:8080")))
+
+    def test_another_page_is_stripped_where_host_is_preserved_too(self) -> None:
+        self.serve(routes=(self.route("http://nas.lan", host="preserve"),))
+        self.assertNotIn(b"Origin", self.sent(get("/", self.PAGE)))
+
+    def test_nobodys_page_passes_for_the_upstreams(self) -> None:
+        self.serve(guard=model.BrowserGuard(hosts=None, origins=None))
+        self.assertNotIn(b"Origin", self.sent(get("/", "Origin: http://evil.example", host="evil.example")))
+
+    def test_whether_it_may_read_what_cookies_gave_the_upstream_says(self) -> None:
+        credentials = "Access-Control-Allow-Credentials: true"
+        for fields in ((credentials,), ()):
+            self.serve()
+            answer = self.answered(*fields, "Access-Control-Allow-Origin: *", request=get("/", self.PAGE))
+            self.assertIn(b"Access-Control-Allow-Origin: http://localhost:6274\r\n", answer)
+            self.assertEqual(credentials.encode() in answer, bool(fields))
+
     def test_keep_passes_the_origin_and_its_preflights(self) -> None:
         self.serve(origin="keep")
         request = get("/", self.PAGE, "Access-Control-Request-Method: POST", method="OPTIONS")

@@ -272,6 +272,17 @@ class CorsTests(SynchronousTestCase):
         self.assertFalse(is_own_origin(request(LOCALHOST, (b"Origin", b"null")), secure=False))
         self.assertFalse(is_own_origin(request((b"Origin", b"null"), version=HTTP_1_0), secure=False))
 
+    def test_what_is_equal_is_not_ones_own_where_anything_is_let_in(self) -> None:
+        everybody = BrowserGuard(hosts=None, origins=None)
+        for guard, host, own in (
+            (BrowserGuard(hosts=("relay.home",)), b"relay.home", True),
+            (BrowserGuard(hosts=None), b"relay.home", True),  # that Origin was listed
+            (everybody, b"relay.home", False),
+            (everybody, b"localhost:8080", True),
+        ):
+            head = request((b"Host", host), (b"Origin", b"http://" + host))
+            self.assertEqual(is_own_origin(head, guard, secure=False), own)
+
     def test_preflight(self) -> None:
         """Fetch, section 3.2.2."""
         head = request(
@@ -313,6 +324,7 @@ class CorsTests(SynchronousTestCase):
             [
                 (b"access-control-allow-origin", b"*"),
                 (b"Access-Control-Expose-Headers", b"X-Mine"),
+                (b"Access-Control-Allow-Credentials", b"true"),
                 (b"Vary", b"Accept"),
                 (b"A", b"1"),
             ]
@@ -320,6 +332,7 @@ class CorsTests(SynchronousTestCase):
         self.assertEqual(
             list(with_cors(headers, b"http://localhost:6274")),
             [
+                (b"Access-Control-Allow-Credentials", b"true"),
                 (b"Vary", b"Accept"),
                 (b"A", b"1"),
                 (b"Access-Control-Allow-Origin", b"http://localhost:6274"),

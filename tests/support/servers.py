@@ -188,6 +188,16 @@ class UvicornServer(Server):
         super().__init__(tls=tls, keepalive=keepalive)
 
 
+class DjangoServer(Server):
+    """A form that takes only what comes from its own page, by Origin and Host; see C{django_program}."""
+
+    module = "django_program"
+    scheme = "http"
+
+    def __init__(self, *, port: int = 0) -> None:
+        super().__init__(port=port, allowed_hosts=[LAN_NAME, "localhost"])
+
+
 class LoginServer(Server):
     """An MCP server that wants an OAuth login; see C{login_program}."""
 
