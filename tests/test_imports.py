@@ -35,6 +35,9 @@ STEPS: dict[str, float] = {
 STEPS["examine"] = STEPS["listeners"] + 0.5  # under admin, which makes the same examination for others
 STEPS["setup"] = STEPS["admin"]
 STEPS["clients"] = STEPS["setup"]
+STEPS["bridge"] = (
+    STEPS["wire"] + 0.5
+)  # and the standard library: it starts in the time that Twisted's import takes
 STEPS["cli"] = STEPS["notify"]  # it starts services only as a twistd process
 
 # The rooms that help people stand aside: nobody knows them, but the one the other.
@@ -44,7 +47,7 @@ ALLOWED = {("cli", "setup"), ("cli", "clients"), ("setup", "clients")}
 # Upstream is handed permit(address), so that the address judged is the address dialed.
 FORBIDDEN = {("upstream", "policy")}
 
-WITHOUT_TWISTED = ("errors", "addresses", "config", "wire")
+WITHOUT_TWISTED = ("errors", "addresses", "config", "wire", "edit", "bridge")
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -1,1 +1,1 @@
-"""Tests of lanrelay.setup."""
+"""Tests of lanrelay.edit."""
