@@ -11,6 +11,7 @@ from lanrelay.listeners.base import Environment, ListenerService, explained
 from lanrelay.observe.session import Session
 from lanrelay.policy.rules import DestinationRules, Destinations, Permit
 from lanrelay.upstream.dial import Dialed, Place, Target, known_addresses
+from lanrelay.upstream.look_ups import LookUps
 from lanrelay.upstream.parent import Parent
 from lanrelay.upstream.resolve import LOCALHOST
 
@@ -33,6 +34,7 @@ class ForwardProxyService(ListenerService):
         self._proxy = config
         self._rules = DestinationRules(config.allow, config.deny, resolve=config.resolve)
         self._bypass = Destinations(config.parent_bypass)
+        self._look_ups = LookUps()
         self.credentials: Credentials | None = None
         if config.auth is not None:
             from lanrelay.policy.credentials import Credentials  # few proxies ask for any
@@ -123,6 +125,7 @@ class ForwardProxyService(ListenerService):
                 fixed=self._proxy.resolve,
                 parent=parent,
                 tunnel=tunnel,
+                look_ups=self._look_ups,
             )
         except AddressDenied as error:
             session.phase = "policy"

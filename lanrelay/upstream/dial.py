@@ -34,10 +34,11 @@ from lanrelay.upstream.race import (
     most_telling,
     socket_name,
 )
-from lanrelay.upstream.resolve import LOCALHOST, Resolver
+from lanrelay.upstream.resolve import LOCALHOST, Resolver, takes_a_look_up
 
 if TYPE_CHECKING:
     from lanrelay.transport.trust import ClientTls
+    from lanrelay.upstream.look_ups import LookUps
     from lanrelay.upstream.parent import Parent
 
 Permit = Callable[[IPAddress], str | None]
@@ -150,6 +151,7 @@ class Dialer:
         parent: Parent | None = None,
         tunnel: bool = True,
         preface: bytes = b"",
+        look_ups: LookUps | None = None,
     ) -> Dialed:
         """
         Connect to C{target}.
@@ -168,6 +170,7 @@ class Dialer:
         @param parent: the proxy to go through; TLS runs inside of its tunnel.
         @param tunnel: C{False}: only judge, and connect to the parent; the caller will speak HTTP with it.
         @param preface: bytes to send before TLS and all else (a PROXY header).
+        @param look_ups: on whose account the name is looked up, when a client chose it.
         @raise DialError: the subclass says why; target, address and elapsed are filled in. C{elapsed} of a
             failed connect is counted from the start of that address's own try, so that a slow name server
             does not make an immediate refusal look like a slow one.
@@ -183,7 +186,7 @@ class Dialer:
                 if target.unix_path is not None:
                     addresses = [SocketAddress(target.unix_path)]
                 else:
-                    found = await self._addresses(target, connect_timeout, fixed)
+                    found = await self._addresses(target, connect_timeout, fixed, look_ups)
                     addresses = _permitted([SocketAddress(each, target.port) for each in found], permit)
                 left = started + connect_timeout - self._reactor.seconds()
                 racing = True
@@ -256,15 +259,31 @@ class Dialer:
             raise
 
     async def _addresses(
-        self, target: Target, timeout: float, fixed: Mapping[str, tuple[IPAddress, ...]]
+        self,
+        target: Target,
+        timeout: float,
+        fixed: Mapping[str, tuple[IPAddress, ...]],
+        look_ups: LookUps | None,
     ) -> tuple[IPAddress, ...]:
         known = known_addresses(target.host, fixed)
         if known:
             return known
-        asking = Deferred.fromCoroutine(self._resolver.resolve(target.host))
-        return await self._bounded(
-            asking, timeout, lambda: NameTimeout(f"the name was not resolved within {timeout:g} s")
-        )
+
+        def expired() -> DialError:
+            return NameTimeout(f"the name was not resolved within {timeout:g} s")
+
+        if look_ups is None or not takes_a_look_up(target.host):
+            asking = Deferred.fromCoroutine(self._resolver.resolve(target.host))
+            return await self._bounded(asking, timeout, expired)
+        until = self._reactor.seconds() + timeout
+        entering = look_ups.enter()
+        if entering is not None:
+            await self._bounded(entering, timeout, expired)
+        try:
+            asking = Deferred.fromCoroutine(self._resolver.resolve(target.host, look_ups))
+            return await self._bounded(asking, until - self._reactor.seconds(), expired)
+        finally:
+            look_ups.leave()
 
     async def _connected(
         self, addresses: list[SocketAddress], left: float, timeout: float

@@ -13,6 +13,7 @@ from lanrelay.transport.stream import Stream
 from lanrelay.upstream.dial import Dialer, Target, known_addresses
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.health import HealthCheck
+from lanrelay.upstream.look_ups import LookUps
 from lanrelay.upstream.race import SocketAddress
 from lanrelay.upstream.upstream import Upstream
 
@@ -134,12 +135,16 @@ class _NotingDialer(Dialer):
         self._next: Name = "proxy" if through else "tls"
 
     async def _addresses(
-        self, target: Target, timeout: float, fixed: Mapping[str, tuple[IPAddress, ...]]
+        self,
+        target: Target,
+        timeout: float,
+        fixed: Mapping[str, tuple[IPAddress, ...]],
+        look_ups: LookUps | None,
     ) -> tuple[IPAddress, ...]:
         if known_addresses(target.host, fixed):
-            return await super()._addresses(target, timeout, fixed)
+            return await super()._addresses(target, timeout, fixed, look_ups)
         self._notes.begin("name")
-        found = await super()._addresses(target, timeout, fixed)
+        found = await super()._addresses(target, timeout, fixed, look_ups)
         self._notes.end(f"{target.host} is {', '.join(map(str, found))}")
         return found
 

@@ -15,15 +15,13 @@ from twisted.logger import Logger
 
 from lanrelay.addresses import IPAddress, host_name, parse_ip
 from lanrelay.errors import DialError, LocalLimit, NameServerFailed, NoSuchName
-
-LIMIT = 64
-"""Look-ups at a time. Each is a thread that mostly waits; glibc gives one up after 10 to 30 s."""
+from lanrelay.upstream.look_ups import LookUps
 
 FRESH = 5.0
 """Seconds for which a look-up under way is shared. After a change of network the old one hangs on."""
 
 PER_NAME = 2
-"""Look-ups of one name at a time, so that a name that hangs for ever cannot take all of L{LIMIT}."""
+"""Look-ups of one name at a time, so that one that hangs for ever does not take ever more threads."""
 
 LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
@@ -38,6 +36,9 @@ class Resolver:
     Nothing is kept: the system has a cache where it wants one, and a laptop that moves must not be told of
     yesterday's network. No thread is started before the first look-up.
 
+    What the configuration names is looked up whenever somebody asks: there are only so many such names. What
+    clients choose has a budget (L{LookUps}), whose look-ups nobody else shares or waits for.
+
     @param getaddrinfo: called in a thread as C{socket.getaddrinfo} is.
     @param start: starts a thread that runs what it is given.
     """
@@ -50,26 +51,25 @@ class Resolver:
         *,
         getaddrinfo: GetAddrInfo = socket.getaddrinfo,
         start: Callable[[Callable[[], None]], None] | None = None,
-        limit: int = LIMIT,
     ) -> None:
         self._reactor = reactor
         self._getaddrinfo = getaddrinfo
         self._start = start or _start_daemon
-        self._limit = limit
-        self._lookups: dict[str, list[_Lookup]] = {}
+        self._lookups: dict[_Key, list[_Lookup]] = {}
         self._running = 0
         self._stopped = False
 
-    async def resolve(self, host: str) -> tuple[IPAddress, ...]:
+    async def resolve(self, host: str, look_ups: LookUps | None = None) -> tuple[IPAddress, ...]:
         """
         The addresses of C{host}, in the system's order, at least one.
 
         Addresses in any spelling and localhost (RFC 6761 section 6.3) are answered at once. Cancelling ends
         this caller's wait; the look-up goes on for the others.
 
+        @param look_ups: on whose account it goes, where L{takes_a_look_up}; the caller has a place there.
         @raise NoSuchName: there is no such name, it has no address, or it can be no name.
         @raise NameServerFailed: it could not be looked up.
-        @raise LocalLimit: too many look-ups are under way.
+        @raise LocalLimit: the system has no thread or no descriptor for it.
         """
         address = parse_ip(host)
         if address is not None:
@@ -77,9 +77,9 @@ class Resolver:
         name = host_name(host)
         if name is None:
             raise NoSuchName(f"{host[:80]!r} is not a valid host name")
-        if name == "localhost" or name.endswith(".localhost"):
+        if _is_localhost(name):
             return LOCALHOST
-        return await self._wait_for(name)
+        return await self._wait_for((look_ups, name))
 
     def renew(self) -> None:
         """
@@ -88,14 +88,14 @@ class Resolver:
         Who waits goes on waiting, for the new answer.
         """
         lookups, self._lookups = self._lookups, {}
-        for name, running in lookups.items():
+        for key, running in lookups.items():
             waiters = [waiter for lookup in running for waiter in lookup.waiters]
             for lookup in running:
                 lookup.waiters = []
             if not waiters:
                 continue
             try:
-                self._look_up(name, self._reactor.seconds()).waiters += waiters
+                self._look_up(key, self._reactor.seconds()).waiters += waiters
             except DialError as error:
                 _tell(waiters, error)
 
@@ -114,12 +114,12 @@ class Resolver:
         """Look-ups under way, those that nobody waits for any more too."""
         return self._running
 
-    def _wait_for(self, name: str) -> Deferred[tuple[IPAddress, ...]]:
-        running = self._lookups.get(name, [])
+    def _wait_for(self, key: _Key) -> Deferred[tuple[IPAddress, ...]]:
+        running = self._lookups.get(key, [])
         now = self._reactor.seconds()
         lookup = running[-1] if running else None
         if lookup is None or (now - lookup.started > FRESH and len(running) < PER_NAME):
-            lookup = self._look_up(name, now)
+            lookup = self._look_up(key, now)
         waiter: Deferred[tuple[IPAddress, ...]] = Deferred(self._leave)
         lookup.waiters.append(waiter)
         return waiter
@@ -130,9 +130,8 @@ class Resolver:
                 if waiter in lookup.waiters:
                     lookup.waiters.remove(waiter)
 
-    def _look_up(self, name: str, now: float) -> _Lookup:
-        if self._running >= self._limit:
-            raise LocalLimit(f"{self._limit} names are being looked up already")
+    def _look_up(self, key: _Key, now: float) -> _Lookup:
+        look_ups, name = key
         if self._stopped:
             raise NameServerFailed("the relay is stopping")
         lookup = _Lookup(now)
@@ -142,7 +141,7 @@ class Resolver:
             if self._stopped:
                 return
             try:
-                self._reactor.callFromThread(self._answered, name, lookup, answer)
+                self._reactor.callFromThread(self._answered, key, lookup, answer)
             except OSError:
                 pass  # the reactor has closed its waker: the process is ending
 
@@ -151,18 +150,35 @@ class Resolver:
         except RuntimeError as error:  # "can't start new thread"
             raise LocalLimit(f"no thread for the look-up of a name: {error}") from None
         self._running += 1
-        self._lookups.setdefault(name, []).append(lookup)
+        if look_ups is not None:
+            look_ups.threads += 1
+        self._lookups.setdefault(key, []).append(lookup)
         return lookup
 
-    def _answered(self, name: str, lookup: _Lookup, answer: Answer | Exception) -> None:
+    def _answered(self, key: _Key, lookup: _Lookup, answer: Answer | Exception) -> None:
         self._running -= 1
-        running = self._lookups.get(name, [])
+        running = self._lookups.get(key, [])
         if lookup in running:
             running.remove(lookup)
             if not running:
-                del self._lookups[name]
+                del self._lookups[key]
         waiters, lookup.waiters = lookup.waiters, []
         _tell(waiters, answer)
+        if key[0] is not None:
+            key[0].ended()
+
+
+def takes_a_look_up(host: str) -> bool:
+    """Whether L{Resolver.resolve} needs a thread for it."""
+    name = None if parse_ip(host) is not None else host_name(host)
+    return name is not None and not _is_localhost(name)
+
+
+def _is_localhost(name: str) -> bool:
+    return name == "localhost" or name.endswith(".localhost")
+
+
+_Key = tuple[LookUps | None, str]
 
 
 class _Lookup:

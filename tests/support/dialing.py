@@ -15,6 +15,7 @@ from lanrelay.config import model
 from lanrelay.errors import DialError
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.dial import Dialed, Target
+from lanrelay.upstream.look_ups import LookUps
 from lanrelay.upstream.race import SocketAddress, from_errno
 from tests.support.memory import MemoryStream
 
@@ -89,7 +90,7 @@ class FakeResolver:
         self.pending: dict[str, Deferred[tuple[IPAddress, ...]]] = {}
         self.cancelled: list[str] = []
 
-    async def resolve(self, host: str) -> tuple[IPAddress, ...]:
+    async def resolve(self, host: str, look_ups: LookUps | None = None) -> tuple[IPAddress, ...]:
         def cancel(_: Deferred[tuple[IPAddress, ...]]) -> None:
             del self.pending[host]
             self.cancelled.append(host)

@@ -15,6 +15,7 @@ from lanrelay.errors import ConnectionRefused, NoSuchName
 from lanrelay.listeners.connect_proxy import ConnectProxyService
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.dial import Dialer
+from lanrelay.upstream.look_ups import LookUps
 from lanrelay.upstream.race import SocketAddress
 from tests.support.listening import Surroundings, accept
 from tests.support.memory import MemoryStream
@@ -31,7 +32,7 @@ class Names:
         self.table: dict[str, tuple[IPAddress, ...]] = {"nas.lan": (ip_address("192.168.1.20"),)}
         self.asked: list[str] = []
 
-    async def resolve(self, host: str) -> tuple[IPAddress, ...]:
+    async def resolve(self, host: str, look_ups: LookUps | None = None) -> tuple[IPAddress, ...]:
         self.asked.append(host)
         literal = parse_ip(host)
         if literal is not None:

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.addresses import IPAddress
 from lanrelay.errors import LocalLimit, NameServerFailed, NoSuchName
+from lanrelay.upstream.look_ups import LookUps
 from lanrelay.upstream.resolve import FRESH, Resolver
 from tests.support.dialing import ThreadClock
 
@@ -30,7 +31,7 @@ class ResolverTests(SynchronousTestCase):
         self.threads: list[Callable[[], None]] = []
         self.asked: list[str] = []
         self.answer: list[tuple[Any, ...]] | Exception = [row("10.0.0.1")]
-        self.resolver = Resolver(self.clock, getaddrinfo=self.getaddrinfo, start=self.threads.append, limit=4)
+        self.resolver = Resolver(self.clock, getaddrinfo=self.getaddrinfo, start=self.threads.append)
 
     def getaddrinfo(self, host: str, port: None, **hints: int) -> list[tuple[Any, ...]]:
         self.assertEqual(hints["type"], socket.SOCK_STREAM)
@@ -194,15 +195,36 @@ class ResolverTests(SynchronousTestCase):
             self.resolve("hung.lan")
             self.assertEqual(len(self.threads), threads)
 
-    def test_there_is_a_limit(self) -> None:
-        results = [self.resolve(f"host{number}.lan") for number in range(4)]
-        self.failureResultOf(self.resolve("host5.lan"), LocalLimit)
-        shared = self.resolve("host0.lan")
+    def test_what_the_configuration_names_is_never_refused(self) -> None:
+        results = [self.resolve(f"host{number}.lan") for number in range(200)]
+        self.assertEqual(len(self.threads), 200)
         self.run_threads()
-        for result in (*results, shared):
+        for result in results:
             self.successResultOf(result)
-        self.resolve("host5.lan")
-        self.assertEqual(len(self.threads), 1)
+
+    def test_what_clients_choose_is_counted_until_its_thread_ends(self) -> None:
+        budget = LookUps()
+        waiting = [
+            Deferred.fromCoroutine(self.resolver.resolve("hung.lan", budget)),
+            Deferred.fromCoroutine(self.resolver.resolve("hung.lan", budget)),
+            Deferred.fromCoroutine(self.resolver.resolve("nas.lan", budget)),
+        ]
+        self.assertEqual(budget.threads, 2)
+        for each in waiting:
+            each.cancel()
+            self.failureResultOf(each, CancelledError)
+        self.assertEqual(budget.threads, 2)
+        self.run_threads()
+        self.assertEqual(budget.threads, 0)
+
+    def test_nobody_waits_for_what_another_s_client_asked(self) -> None:
+        self.resolver.resolve("hung.lan", LookUps()).send(None)
+        hung = self.threads.pop()
+        for look_ups in (None, LookUps()):
+            other = Deferred.fromCoroutine(self.resolver.resolve("hung.lan", look_ups))
+            self.run_threads()
+            self.successResultOf(other)
+        hung()
 
     def test_a_thread_that_cannot_start_is_our_limit(self) -> None:
         def refuse(_: Callable[[], None]) -> None:
@@ -245,8 +267,13 @@ class ResolverTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(first), (ip_address("10.9.9.9"),))
         self.assertEqual(self.resolver.running, 0)
 
-    def test_no_look_up_is_left_to_ask_anew_with(self) -> None:
+    def test_no_thread_is_left_to_ask_anew_with(self) -> None:
         waiting = [self.resolve(f"{number}.lan") for number in range(4)]
+
+        def refuse(_: Callable[[], None]) -> None:
+            raise RuntimeError("can't start new thread")
+
+        self.patch(self.resolver, "_start", refuse)
         self.resolver.renew()
         for each in waiting:
             self.failureResultOf(each, LocalLimit)
