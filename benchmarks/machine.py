@@ -31,7 +31,7 @@ def described(environment: Environment, rounds: int, share: float) -> list[str]:
         f"{_processor()}; relays on core {RELAY_CORE}, load and origins on core {LOAD_CORE}",
         f"{platform.system()} {platform.release()}, {_distribution()}",
         python(),
-        _packages(sys.executable, ("twisted", "pyopenssl", "cryptography", "service-identity")),
+        _packages(sys.executable, ("twisted", "pyopenssl", "cryptography")),
         f"commit {_said(['git', '-C', str(CHECKOUT), 'describe', '--always', '--dirty'])}",
     ]
     for name, option in _VERSIONS:

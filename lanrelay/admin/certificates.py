@@ -10,7 +10,7 @@ from lanrelay.errors import StartError
 from lanrelay.listeners.base import ListenerService
 
 if TYPE_CHECKING:
-    from lanrelay.transport.verify import CertificateInfo
+    from lanrelay.transport.certificate import CertificateInfo
 
 Stamp = tuple[int, int, int]
 
@@ -41,9 +41,8 @@ class OwnCertificates:
 def _read(path: Path) -> CertificateInfo | None:
     # late: 30 ms, and only where there is TLS, which has imported it
     from lanrelay.transport.pem import read_certificates
-    from lanrelay.transport.verify import certificate_info
 
     try:
-        return certificate_info(read_certificates(path, "tls.cert")[0])
-    except (StartError, ValueError):  # ValueError: a name in it does not parse
+        return read_certificates(path, "tls.cert")[0].info()
+    except StartError:
         return None

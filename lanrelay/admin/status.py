@@ -21,7 +21,7 @@ from lanrelay.upstream.explain import explain
 from lanrelay.upstream.upstream import Transition, Upstream
 
 if TYPE_CHECKING:
-    from lanrelay.transport.verify import CertificateInfo
+    from lanrelay.transport.certificate import CertificateInfo
 
 Json = dict[str, Any]
 

@@ -32,7 +32,9 @@ SERVER_TLS = Table(
     {
         "cert": Key(path, required=True),
         "key": Key(path, required=True),
+        "passphrase": Key(optional(one(values.passphrase)), "none", mask=expand.mask),
         "client_ca": Key(many(path, can_be_off=True), "none"),
+        "alpn": Key(upstreams.ALPN, "none"),
         "min_version": Key(one(upstreams.TLS_VERSION), "1.2"),
     },
 )
@@ -247,6 +249,9 @@ for _table, _ in KINDS.values():
     _table.siblings = tuple(other for other, _ in KINDS.values() if other is not _table)
 
 
+_HTTP = ("reverse-proxy", "connect-proxy")
+
+
 def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
     """
     @param access_log: what C{log.access} says.
@@ -268,6 +273,9 @@ def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
     table, build = KINDS[kind]
     fields = place.fields(table)
     clients_are_stated(fields)
+    tls: model.ServerTls | None = fields.get("tls", None)
+    if tls is not None and kind in _HTTP and not set(tls.alpn) <= {"http/1.0", "http/1.1"}:
+        fields.complain("tls", f'expected no other "alpn" than http/1.1, which is what a {kind} speaks')
     more: dict[str, object] = {"name": name}
     if "access_log" not in fields.given:
         fields.shown["access_log"] = "true" if access_log else "false"

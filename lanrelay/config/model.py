@@ -128,7 +128,9 @@ class ServerTls(NamedTuple):
 
     cert: Path
     key: Path
+    passphrase: Secret | None = None
     client_ca: tuple[Path, ...] = ()
+    alpn: tuple[str, ...] = ()
     min_version: TlsVersion = "1.2"
 
 
@@ -161,6 +163,7 @@ class Trust(NamedTuple):
     key: Path | None = None
     passphrase: Secret | None = None
     min_version: TlsVersion = "1.2"
+    alpn: tuple[str, ...] = ()
     verify: bool = True
 
 

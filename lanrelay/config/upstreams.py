@@ -13,6 +13,8 @@ from lanrelay.config.values import Unfit
 
 TLS_VERSION = values.choice(("1.2", "1.3", "1.1", "1.0"))
 
+ALPN = many(one(values.protocol_name), can_be_off=True)
+
 # --- trust --------------------------------------------------------------------------------------------
 
 
@@ -30,6 +32,7 @@ UPSTREAM_TLS = Table(
         "key": Key(optional(path), "none"),
         "passphrase": Key(optional(one(values.passphrase)), "none", mask=expand.mask),
         "min_version": Key(one(TLS_VERSION), "1.2"),
+        "alpn": Key(ALPN, "none"),
         "verify": Key(off_as(False, one(values.boolean)), "true"),
     },
 )
@@ -59,6 +62,7 @@ def both_or_none(fields: Fields) -> None:
 # --- one upstream -------------------------------------------------------------------------------------
 
 PARENT = optional(one(hosts.parent_proxy))
+_TRUST = model.Trust()
 _SEND_PROXY: tuple[Literal["v1", "v2"], ...] = ("v1", "v2")
 
 # The readers of "url" and "address" are made for each kind of listener and each URL; see _upstream.
@@ -94,6 +98,11 @@ def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
         if "url" not in fields.values:
             raise Broken
         url = fields.given["url"].read(url_of)
+        if fields.get("tls", _TRUST).alpn and url.scheme == "https":
+            fields.complain(
+                "tls",
+                'expected no "alpn", for the relay speaks HTTP/1.1 to it; a tls:// forward passes others',
+            )
         if not url.tls:
             fields.shown["tls"] = None
             if "tls" in fields.given:

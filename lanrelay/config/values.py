@@ -157,6 +157,13 @@ def passphrase(text: str) -> model.Secret:
     return model.Secret(text)
 
 
+def protocol_name(text: str) -> str:
+    """As ALPN has them: C{h2}, C{http/1.1} (RFC 7301 section 3.1)."""
+    if re.fullmatch(r"[!-~]{1,255}", text) is None:
+        raise Unfit("expected the name of a protocol, such as h2 or http/1.1")
+    return text
+
+
 def argument(text: str) -> str:
     """What execve takes; it may be empty."""
     if "\0" in text:

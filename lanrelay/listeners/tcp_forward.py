@@ -131,7 +131,11 @@ class ForwardedConnection(Protocol):
     async def _attempt(self, upstream: Upstream) -> Dialed:
         self._session.tries += 1
         self._upstream = upstream
-        return await upstream.dial(client=self._client.endpoints if upstream.announced else None)
+        agreed: str = getattr(self._stream, "application_protocol", "")  # of TLS with the client
+        return await upstream.dial(
+            client=self._client.endpoints if upstream.announced else None,
+            alpn=(agreed,) if agreed in upstream.config.trust.alpn else (),
+        )
 
     def _not_connected(self, failure: Failure) -> None:
         self._dialing = None

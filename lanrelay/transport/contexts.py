@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.config.model import TlsVersion
 from lanrelay.errors import StartError
+from lanrelay.transport import der
 from lanrelay.transport.pem import read_authorities, read_certificates, read_key
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
+
+    from lanrelay.transport.certificate import Certificate
 
 
 def new_context(method: int, min_version: TlsVersion) -> SSL.Context:
@@ -36,11 +40,14 @@ def new_context(method: int, min_version: TlsVersion) -> SSL.Context:
     return context
 
 
-def trust_authorities(context: SSL.Context, path: Path, what: str) -> list[Any]:
+def trust_authorities(
+    context: SSL.Context, path: Path, what: str, purpose: bytes = der.SERVER_AUTH
+) -> list[Certificate]:
     """
     Trust what is in a file or a folder.
 
     @param what: the key of the configuration, for the complaint.
+    @param purpose: what for; see L{read_authorities}.
     @return: the certificates.
     @raise StartError: with file and remedy.
     """
@@ -48,9 +55,9 @@ def trust_authorities(context: SSL.Context, path: Path, what: str) -> list[Any]:
 
     store = context.get_cert_store()
     assert store is not None
-    found = read_authorities(path, what)
+    found = read_authorities(path, what, purpose)
     for certificate in found:
-        store.add_cert(crypto.X509.from_cryptography(certificate))
+        store.add_cert(certificate.x509)
     # People put the server's own certificate there, or an intermediate: what they name is trusted as it is.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     return found
@@ -64,21 +71,22 @@ def show(context: Any, cert: Path, key: Path, passphrase: str | None = None) -> 
     """
     from OpenSSL import SSL  # late: 80 ms
 
-    leaf, *chain = read_certificates(cert, "tls.cert")
+    read_certificates(cert, "tls.cert")  # which says what is wrong with it
     private = read_key(key, "tls.key", passphrase)
     try:
-        context.use_certificate(leaf)
-        for certificate in chain:
-            context.add_extra_chain_cert(certificate)
+        context.use_certificate_chain_file(str(cert))
     except SSL.Error as error:
         raise StartError(
             f"tls.cert: OpenSSL does not take the certificate {cert}: {_said(error)}",
             remedy="make a new one with a stronger key",
         ) from error
     try:
-        context.use_privatekey(private)
+        with warnings.catch_warnings():
+            # pyOpenSSL wants a key of cryptography's, which has none for RSA-PSS.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.use_privatekey(private)
         context.check_privatekey()
-    except (SSL.Error, TypeError) as error:
+    except SSL.Error as error:
         raise StartError(
             f"tls.key: the key {key} does not fit the certificate {cert}",
             remedy=f"`openssl pkey -in {key} -pubout` and `openssl x509 -in {cert} -pubkey -noout`"

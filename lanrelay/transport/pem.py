@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import binascii
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from lanrelay.errors import StartError
-
-if TYPE_CHECKING:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from lanrelay.transport import der
+from lanrelay.transport.certificate import Certificate
 
 _CERTIFICATE = re.compile(
     rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----\s.*?-----END (?:X509 |TRUSTED )?CERTIFICATE-----", re.S
@@ -18,7 +18,7 @@ _CERTIFICATE = re.compile(
 _SUFFIXES = (".pem", ".crt", ".cer")
 
 
-def read_certificates(path: Path, what: str) -> list[x509.Certificate]:
+def read_certificates(path: Path, what: str) -> list[Certificate]:
     """
     All certificates of a PEM file, in its order; at least one.
 
@@ -26,7 +26,7 @@ def read_certificates(path: Path, what: str) -> list[x509.Certificate]:
     @raise StartError: with a remedy.
     """
     content = _read(path, what)
-    found = _certificates(path, content, what)
+    found = [certificate for certificate, _ in _certificates(path, content, what)]
     if not found:
         if b"PRIVATE KEY-----" in content:
             raise StartError(
@@ -45,21 +45,29 @@ def read_certificates(path: Path, what: str) -> list[x509.Certificate]:
     return found
 
 
-def read_authorities(path: Path, what: str) -> list[x509.Certificate]:
+def read_authorities(path: Path, what: str, purpose: bytes = der.SERVER_AUTH) -> list[Certificate]:
     """
     The certificates of a PEM file, or of all C{*.pem}, C{*.crt} and C{*.cer} files of a folder.
 
+    @param purpose: a TRUSTED CERTIFICATE that says of itself that it is not for this is left out.
     @raise StartError: nothing there, or not readable; with a remedy.
     """
-    if not path.is_dir():
-        return read_certificates(path, what)
-    try:
-        files = sorted(file for file in path.iterdir() if is_certificate_file(file) and file.is_file())
-    except OSError as error:
-        raise StartError(f"{what}: {path} cannot be read: {error.strerror}") from error
-    found = [
-        certificate for file in files for certificate in _certificates(file, _read(file, what), what)
-    ]  # a key beside its certificate is no complaint in a folder
+    files = [path]
+    if path.is_dir():
+        try:
+            files = sorted(file for file in path.iterdir() if is_certificate_file(file) and file.is_file())
+        except OSError as error:
+            raise StartError(f"{what}: {path} cannot be read: {error.strerror}") from error
+    else:
+        read_certificates(path, what)  # which says what it is where it is none
+    # A key beside its certificate is no complaint in a folder.
+    read = [one for file in files for one in _certificates(file, _read(file, what), what)]
+    found = [certificate for certificate, trust in read if not der.refuses_purpose(trust, purpose)]
+    if not found and read:
+        raise StartError(
+            f"{what}: {path} holds only certificates that are marked as not trusted for this",
+            remedy=f"`openssl x509 -in {path} -clrtrust -clrreject` prints one without the mark",
+        )
     if not found:
         raise StartError(
             f"{what}: no file in {path} holds a certificate",
@@ -78,17 +86,16 @@ def is_certificate_file(path: Path) -> bool:
     return path.suffix.lower() in _SUFFIXES
 
 
-def read_key(path: Path, what: str, passphrase: str | None = None) -> PrivateKeyTypes:
+def read_key(path: Path, what: str, passphrase: str | None = None) -> Any:
     """
-    The private key of a PEM file. Nobody is ever asked for a passphrase at the terminal.
+    The private key of a PEM file, as pyOpenSSL's C{PKey}. Nobody is asked for a passphrase at the terminal.
 
     @raise StartError: with a remedy.
     """
-    # late: cryptography takes 30 ms
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from OpenSSL import crypto  # late: 80 ms
 
     content = _read(path, what)
+    _refuse_wide(path, content, what)
     if b"PRIVATE KEY-----" not in content:
         if content[:1] == b"\x30":
             raise StartError(
@@ -99,19 +106,25 @@ def read_key(path: Path, what: str, passphrase: str | None = None) -> PrivateKey
         raise StartError(
             f"{what}: {path} holds {holds}", remedy="it has to be PEM: `-----BEGIN PRIVATE KEY-----`"
         )
-    secret = passphrase.encode() if passphrase else None
+    asked = False
+
+    def secret(_: object) -> bytes:
+        nonlocal asked
+        asked = True
+        return (passphrase or "").encode()
+
     try:
-        try:
-            return load_pem_private_key(content, secret)
-        except TypeError:
-            if secret is None:
-                raise StartError(
-                    f"{what}: {path} is encrypted",
-                    remedy=f"give the passphrase, or decrypt it: `openssl pkey -in {path} -out plain.key`",
-                ) from None
-            return load_pem_private_key(content, None)  # it is not encrypted; the passphrase is not needed
-    except ValueError as error:
-        if b"ENCRYPTED" in content and secret is not None:
+        # OpenSSL's own reader: cryptography makes a plain RSA key of an RSA-PSS one, which fits no
+        # certificate any more.
+        return crypto.load_privatekey(crypto.FILETYPE_PEM, content, secret)
+    except (crypto.Error, ValueError) as error:  # ValueError: the passphrase is longer than OpenSSL takes
+        if asked and not passphrase:
+            raise StartError(
+                f"{what}: {path} is encrypted",
+                remedy="set tls.passphrase (`${file:PATH}` keeps it in a file of its own) or decrypt it:"
+                f" `openssl pkey -in {path} -out plain.key`",
+            ) from None
+        if asked:
             raise StartError(
                 f"{what}: the passphrase does not open {path}",
                 remedy=f"`openssl pkey -in {path} -noout` tries one",
@@ -120,30 +133,49 @@ def read_key(path: Path, what: str, passphrase: str | None = None) -> PrivateKey
             f"{what}: {path} does not parse as a private key",
             remedy=f"`openssl pkey -in {path} -noout` says more",
         ) from error
-    except UnsupportedAlgorithm as error:
-        raise StartError(f"{what}: {path} holds a kind of key that is not supported") from error
 
 
-def _certificates(path: Path, content: bytes, what: str) -> list[x509.Certificate]:
-    # late: X.509 takes 30 ms
-    from cryptography.x509 import load_pem_x509_certificate
+_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")  # PKCS #7, RFC 5652 section 5.1
 
+
+def _certificates(path: Path, content: bytes, what: str) -> Iterator[tuple[Certificate, bytes]]:
+    """Each with what a TRUSTED CERTIFICATE says of its trust; empty for nothing."""
+    _refuse_wide(path, content, what)
+    if (
+        _SIGNED_DATA in content[:32]
+        or b"-----BEGIN PKCS7-----" in content
+        or b"-----BEGIN CMS-----" in content
+    ):
+        form = "" if b"-----BEGIN" in content else "-inform der "
+        raise StartError(
+            f"{what}: {path} is PKCS #7, a bag of certificates, not PEM certificates",
+            remedy=f"`openssl pkcs7 {form}-print_certs -in {path} -out {path.stem}.pem` takes them out",
+        )
     if content[:2] in (b"\x30\x82", b"\x30\x83", b"\x30\x81"):  # a DER sequence
         raise StartError(
             f"{what}: {path} is DER, not PEM",
             remedy=f"`openssl x509 -inform der -in {path} -out {path.stem}.pem` converts it"
             " (`openssl pkcs12` a .p12 or .pfx)",
         )
-    found = []
-    for block in blocks(content):
+    for number, block in enumerate(blocks(content), 1):
         try:
-            found.append(load_pem_x509_certificate(block))
+            begin, *lines, _ = block.splitlines()
+            certificate, trust = der.first(binascii.a2b_base64(b"".join(lines)))
+            yield Certificate.of(certificate), trust if b"TRUSTED" in begin else b""
         except ValueError as error:
             raise StartError(
-                f"{what}: certificate {len(found) + 1} of {path} does not parse",
+                f"{what}: certificate {number} of {path} does not parse",
                 remedy=f"`openssl x509 -in {path} -noout -text` says more",
             ) from error
-    return found
+
+
+def _refuse_wide(path: Path, content: bytes, what: str) -> None:
+    """Notepad and PowerShell write such files."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff") or b"B\x00E\x00G\x00I\x00N" in content:
+        raise StartError(
+            f"{what}: {path} is text in UTF-16, and PEM is ASCII",
+            remedy=f"`iconv -f utf-16 -t utf-8 {path} > {path.stem}-utf8.pem` converts it",
+        )
 
 
 def _read(path: Path, what: str) -> bytes:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Sequence
 from datetime import timedelta
-from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import Any
 
 from twisted.logger import Logger
 
 from lanrelay.config.model import CertificatePin, PublicKeyPin
 from lanrelay.errors import PinMismatch
+from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.verify import check_chain, check_name
-
-if TYPE_CHECKING:
-    from cryptography import x509
 
 Pin = PublicKeyPin | CertificatePin
 
@@ -37,7 +33,7 @@ class Pins:
         self._name = name
         self._warned = False
 
-    def judge_alone(self, leaf: x509.Certificate, sent: Sequence[x509.Certificate]) -> None:
+    def judge_alone(self, leaf: Certificate, sent: Sequence[Certificate]) -> None:
         """
         Without C{tls.ca}: a pinned leaf is good as it is; a pinned CA that was sent is the only anchor.
 
@@ -57,7 +53,7 @@ class Pins:
             raise self._mismatch(leaf, "the server sent the pinned certificate, which has not issued its own")
         check_name(leaf, self._name)
 
-    def judge_verified(self, chain: Sequence[x509.Certificate]) -> None:
+    def judge_verified(self, chain: Sequence[Certificate]) -> None:
         """
         With C{tls.ca}: a pin must lie in the chain that was verified.
 
@@ -70,16 +66,21 @@ class Pins:
         if fitting == [chain[0]]:
             self._warn_if_short_lived(chain[0])
 
-    def _fits(self, certificate: x509.Certificate) -> bool:
-        key, whole = _key_digest(certificate), _digest(certificate)
-        return any(pin.digest == (key if isinstance(pin, PublicKeyPin) else whole) for pin in self._pins)
+    def _fits(self, certificate: Certificate) -> bool:
+        return any(
+            pin.digest == (certificate.key_digest if isinstance(pin, PublicKeyPin) else certificate.digest)
+            for pin in self._pins
+        )
 
-    def _mismatch(self, leaf: x509.Certificate, detail: str) -> PinMismatch:
+    def _mismatch(self, leaf: Certificate, detail: str) -> PinMismatch:
         by_key = any(isinstance(pin, PublicKeyPin) for pin in self._pins)
-        return PinMismatch(detail, found=public_key_pin(leaf) if by_key else certificate_pin(leaf))
+        return PinMismatch(detail, found=leaf.key_pin if by_key else leaf.pin)
 
-    def _warn_if_short_lived(self, leaf: x509.Certificate) -> None:
-        lives = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+    def _warn_if_short_lived(self, leaf: Certificate) -> None:
+        try:
+            lives = leaf.not_after - leaf.not_before
+        except ValueError:
+            return  # it does not say: there is nothing to warn of
         if lives < SHORT_LIVED and not self._warned:
             self._warned = True
             self.log.warn(
@@ -95,43 +96,11 @@ def _lifetime(lives: timedelta) -> str:
     return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours" if hours >= 2 else "minutes"
 
 
-def public_key_pin(certificate: x509.Certificate) -> str:
+def public_key_pin(certificate: Any) -> str:
     """The pin of a certificate's public key, as one writes it."""
-    return f"sha256//{b64encode(_key_digest(certificate)).decode('ascii')}"
+    return Certificate.of(certificate).key_pin
 
 
-def certificate_pin(certificate: x509.Certificate) -> str:
+def certificate_pin(certificate: Any) -> str:
     """The pin of a whole certificate, as one writes it."""
-    return f"sha256:{_digest(certificate).hex()}"
-
-
-def _digest(certificate: x509.Certificate) -> bytes:
-    # late: cryptography takes 30 ms; by now it is there
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return sha256(certificate.public_bytes(Encoding.DER)).digest()
-
-
-def _key_digest(certificate: x509.Certificate) -> bytes:
-    """
-    Of the SubjectPublicKeyInfo as it stands in the certificate, which is what curl takes.
-
-    Read from the DER itself (RFC 5280 section 4.1): cryptography would encode the key anew, and does not know
-    every kind of key.
-    """
-    data = certificate.tbs_certificate_bytes
-    _, at, _ = _element(data, 0)
-    if data[at] == 0xA0:  # the version, which version 1 leaves out
-        at = _element(data, at)[2]
-    for _ in ("serial number", "signature", "issuer", "validity", "subject"):
-        at = _element(data, at)[2]
-    return sha256(data[at : _element(data, at)[2]]).digest()
-
-
-def _element(data: bytes, at: int) -> tuple[int, int, int]:
-    """Tag, begin of the content and end of the DER element at C{at}."""
-    length, begin = data[at + 1], at + 2
-    if length & 0x80:
-        size = length & 0x7F
-        length, begin = int.from_bytes(data[begin : begin + size], "big"), begin + size
-    return data[at], begin, begin + length
+    return Certificate.of(certificate).pin

@@ -17,7 +17,7 @@ from lanrelay.transport.stream import Parked, Stream
 if TYPE_CHECKING:
     from OpenSSL import SSL
 
-    from lanrelay.transport.verify import CertificateInfo
+    from lanrelay.transport.certificate import CertificateInfo
 
 # Bytes for the protocol at most in one go, as from Twisted's sockets; twice as many after a full portion, up
 # to `LARGEST`, and again so few after each pause: for a slow reader less is held. A download of HTTPS by the
@@ -115,10 +115,10 @@ class TlsStream:
     @property
     def certificate(self) -> CertificateInfo | None:
         """What the peer showed; C{None} if nothing."""
-        from lanrelay.transport.verify import certificate_info
+        from lanrelay.transport.certificate import Certificate
 
         certificate = self.shown
-        return None if certificate is None else certificate_info(certificate.to_cryptography())
+        return None if certificate is None else Certificate(certificate).info()
 
     @property
     def shown(self) -> Any:

@@ -10,12 +10,14 @@ from twisted.logger import Logger
 
 from lanrelay.addresses import in_ascii
 from lanrelay.config.model import ServerTls, Trust
-from lanrelay.errors import StartError
+from lanrelay.errors import StartError, TlsError
+from lanrelay.transport import der
 from lanrelay.transport.files import Reloaded
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
 
+    from lanrelay.transport.certificate import Certificate
     from lanrelay.transport.keychain import Keychains
     from lanrelay.transport.pins import Pins
 
@@ -72,7 +74,7 @@ class ClientTls:
         """
         An OpenSSL connection in memory, for one handshake.
 
-        @param alpn: application protocols to offer (RFC 7301); none by default.
+        @param alpn: application protocols to offer (RFC 7301); by default those of the configuration.
         """
         from OpenSSL import SSL  # late: 80 ms
 
@@ -83,8 +85,9 @@ class ClientTls:
         connection.set_app_data(Judgement())
         if self.server_name and not is_address(self.server_name):
             connection.set_tlsext_host_name(in_ascii(self.server_name.rstrip(".")).encode("ascii"))
-        if alpn:
-            connection.set_alpn_protos([name.encode("ascii") for name in alpn])
+        offered = alpn or self.trust.alpn
+        if offered:
+            connection.set_alpn_protos([name.encode("ascii") for name in offered])
         return connection
 
     def judge(self, connection: SSL.Connection) -> None:
@@ -95,21 +98,22 @@ class ClientTls:
 
         @raise CertificateError: somebody else's.
         """
+        from lanrelay.transport.certificate import Certificate
         from lanrelay.transport.verify import check_name
 
         trust = self.trust
         if not trust.verify:
             return
         shown: Any = connection.get_peer_certificate()
-        leaf = shown.to_cryptography()
+        leaf = Certificate(shown)
         if not trust.ca:
             sent: Any = connection.get_peer_cert_chain() or []
-            self._pinned().judge_alone(leaf, [one.to_cryptography() for one in sent])
+            self._pinned().judge_alone(leaf, list(map(Certificate, sent)))
             return
         check_name(leaf, self.server_name)
         if trust.pin:
             verified: Any = connection.get_verified_chain() or [shown]
-            self._pinned().judge_verified([one.to_cryptography() for one in verified])
+            self._pinned().judge_verified(list(map(Certificate, verified)))
 
     def _pinned(self) -> Pins:
         if self._pins is None:
@@ -205,7 +209,11 @@ class ServerContext:
     def _authorities(self) -> list[object]:
         from lanrelay.transport.pem import read_authorities  # late: few listeners have TLS
 
-        return [one for path in self.tls.client_ca for one in read_authorities(path, "tls.client_ca")]
+        return [
+            one
+            for path in self.tls.client_ca
+            for one in read_authorities(path, "tls.client_ca", der.CLIENT_AUTH)
+        ]
 
     def connection(self) -> SSL.Connection:
         """An OpenSSL connection in memory, for one handshake."""
@@ -232,10 +240,29 @@ class ServerContext:
         # tickets written after the handshake meet clients that never read.
         context.set_options(SSL.OP_NO_TICKET)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        show(context, self.tls.cert, self.tls.key)
+        if self.tls.alpn:
+            context.set_alpn_select_callback(self._choose)
+        show(context, self.tls.cert, self.tls.key, passphrase=self.tls.passphrase)
         if self.tls.client_ca:
+            named: list[Certificate] = []
             for path in self.tls.client_ca:
-                for authority in trust_authorities(context, path, "tls.client_ca"):
-                    context.add_client_ca(authority)  # their names help browsers to choose
+                named += trust_authorities(context, path, "tls.client_ca", der.CLIENT_AUTH)
+            for one in named:
+                try:
+                    context.add_client_ca(one.x509.to_cryptography())  # the names help browsers to choose
+                except ValueError:
+                    pass  # a strict parser does not take it, and they can choose without
             context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, note_finding)
         return context
+
+    def _choose(self, connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        """The first of ours that the client offers; without any there is no connection (RFC 7301)."""
+        from OpenSSL import SSL  # late: 80 ms; by now it was imported for the context
+
+        for name in self.tls.alpn:
+            if name.encode("ascii") in offered:
+                return name.encode("ascii")
+        judgement: Any = connection.get_app_data()
+        said = ", ".join(ascii(name.decode("latin-1"))[1:-1] for name in offered[:5])
+        judgement.error = TlsError(f"the client speaks {said}, and tls.alpn is {', '.join(self.tls.alpn)}")
+        raise SSL.Error([("", "", "no application protocol")])  # OpenSSL sends the alert of that name

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lanrelay.addresses import in_ascii
 from lanrelay.errors import (
     CertificateError,
     CertificateExpired,
@@ -17,24 +17,8 @@ from lanrelay.errors import (
     UnknownIssuer,
     WrongName,
 )
-
-if TYPE_CHECKING:
-    from cryptography import x509
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateInfo:
-    """
-    What people want to know of a certificate.
-
-    @ivar names: its DNS names and addresses.
-    """
-
-    subject: str
-    issuer: str
-    not_before: datetime
-    not_after: datetime
-    names: tuple[str, ...]
+from lanrelay.transport import der
+from lanrelay.transport.certificate import Certificate
 
 
 class Judgement:
@@ -56,88 +40,56 @@ def note_finding(connection: Any, certificate: Any, code: int, depth: int, ok: i
         return True
     judgement = connection.get_app_data()
     if judgement.error is None:
-        judgement.error = _finding(certificate.to_cryptography(), code, depth)
+        judgement.error = _finding(Certificate(certificate), code, depth)
     return False
 
 
-def certificate_info(certificate: x509.Certificate) -> CertificateInfo:
-    """The record of a certificate."""
-    return CertificateInfo(
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
-        not_before=_utc(certificate, "not_valid_before"),
-        not_after=_utc(certificate, "not_valid_after"),
-        names=names_of(certificate),
-    )
-
-
-def names_of(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names and addresses in the subject's alternative names; the common name is none of them."""
-    from cryptography import x509  # late: 30 ms
-
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except (x509.ExtensionNotFound, ValueError):  # ValueError: the extension does not parse
-        return ()
-    return tuple(
-        str(name.value) for name in extension.value if isinstance(name, (x509.DNSName, x509.IPAddress))
-    )
-
-
-def check_name(certificate: x509.Certificate, wanted: str) -> None:
+def check_name(certificate: Certificate, wanted: str) -> None:
     """
     The certificate must be for C{wanted}, a DNS name or an address, by its alternative names (RFC 9525).
 
+    An odd name among them is nobody's, and harms no other: home-made certificates often have an address among
+    the DNS names, or one with a mask.
+
     @raise WrongName: it is for others.
     """
-    # late: service_identity takes 20 ms
-    from cryptography import x509
-    from service_identity import CertificateError as BadPattern
-    from service_identity import VerificationError
-    from service_identity.hazmat import (
-        DNS_ID,
-        DNSPattern,
-        IPAddress_ID,
-        IPAddressPattern,
-        verify_service_identity,
-    )
-
-    # Not service_identity's own extraction: it refuses a certificate as a whole for one odd name in it, and
-    # home-made ones often have an address among the DNS names.
-    patterns: list[DNSPattern | IPAddressPattern] = []
-    try:
-        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    names = der.alternative_names(certificate.der)
+    if is_address(wanted):
+        address = ip_address(wanted.partition("%")[0]).packed
+        fits = any(name == address for name in names)
+    else:
+        try:
+            host = in_ascii(wanted).rstrip(".").lower()
+        except UnicodeError:
+            host = ""
+        fits = bool(host) and any(isinstance(name, str) and _is_for(name, host) for name in names)
+    if fits:
+        return
+    if not names and not der.has_alternative_names(certificate.der):
         raise WrongName(
             "the certificate bears a common name only, and no client looks at that any more (RFC 9525)",
             wanted=wanted,
-        ) from None
-    except ValueError as error:
-        raise CertificateError("the names in the certificate do not parse") from error
-    for name in alternatives:
-        if isinstance(name, x509.DNSName):
-            try:
-                patterns.append(DNSPattern.from_bytes(name.value.encode()))
-            except BadPattern:
-                pass  # what is no pattern matches no name
-        elif isinstance(name, x509.IPAddress):
-            patterns.append(IPAddressPattern(name.value))  # type: ignore[arg-type]
-    found = names_of(certificate)
-    try:
-        identity: Any = (
-            IPAddress_ID(wanted.partition("%")[0]) if is_address(wanted) else DNS_ID(wanted.rstrip("."))
         )
-        verify_service_identity(patterns, [identity], [])
-    except (VerificationError, BadPattern, ValueError):
-        listed = ", ".join(found) or "no name at all"
-        raise WrongName(
-            f"the certificate is not for {wanted} but for {listed}", wanted=wanted, found=found
-        ) from None
+    found = certificate.names
+    listed = ", ".join(found) or "no name at all"
+    raise WrongName(f"the certificate is not for {wanted} but for {listed}", wanted=wanted, found=found)
 
 
-def check_chain(
-    leaf: x509.Certificate, others: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]
-) -> bool:
+def _is_for(name: str, host: str) -> bool:
+    """
+    Section 6.3: a C{*} stands for the whole of the first label, be that an A-label or not.
+
+    As for OpenSSL, it does not stand for all below a top-level domain; and final dots change nothing.
+    """
+    name = name.strip().removesuffix(".").lower()
+    if name == host:
+        return True
+    star, _, domain = name.partition(".")
+    first, _, rest = host.partition(".")
+    return star == "*" and first != "" and domain == rest and "." in domain
+
+
+def check_chain(leaf: Certificate, others: Sequence[Certificate], anchors: Sequence[Certificate]) -> bool:
     """
     Whether C{anchors}, and nothing else, vouch for C{leaf} as a server's certificate.
 
@@ -148,47 +100,32 @@ def check_chain(
     @return: C{False}: C{leaf} does not come from any of them.
     @raise CertificateError: it does, but the chain is not good.
     """
-    # late: 80 ms, and only pins need it
-    from cryptography.hazmat.primitives.hashes import MD5, SHA1
-    from OpenSSL import crypto
+    from OpenSSL import crypto  # late: 80 ms
 
     store = crypto.X509Store()
     for anchor in anchors:
-        store.add_cert(crypto.X509.from_cryptography(anchor))
+        store.add_cert(anchor.x509)
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)  # an anchor need not be a root
-    context = crypto.X509StoreContext(
-        store, crypto.X509.from_cryptography(leaf), [crypto.X509.from_cryptography(one) for one in others]
-    )
+    context = crypto.X509StoreContext(store, leaf.x509, [one.x509 for one in others])
     try:
-        verified = [one.to_cryptography() for one in context.get_verified_chain()]
+        verified = [Certificate(one) for one in context.get_verified_chain()]
     except crypto.X509StoreContextError as error:
         code, depth = error.errors[0], error.errors[1]
         if code in _NO_ISSUER or code in (_SELF_SIGNED_LEAF, _BAD_SIGNATURE):
             return False
-        raise _finding(error.certificate.to_cryptography(), code, depth) from None
-    _check_purpose(leaf)
+        raise _finding(Certificate(error.certificate), code, depth) from None
+    purposes = der.purposes(leaf.der)
+    if purposes is not None and der.SERVER_AUTH not in purposes and der.ANY_PURPOSE not in purposes:
+        raise _finding(leaf, _WRONG_PURPOSE, 0)
     for depth, certificate in enumerate(verified[:-1]):  # nobody relies on the signature on the anchor
-        if isinstance(certificate.signature_hash_algorithm, (MD5, SHA1)):
+        if _has_weak_signature(certificate):
             raise _finding(certificate, _WEAK_DIGEST, depth)
     return True
 
 
-def _check_purpose(leaf: x509.Certificate) -> None:
-    # late: 30 ms
-    from cryptography import x509
-    from cryptography.x509.oid import ExtendedKeyUsageOID
-
-    try:
-        usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    except x509.ExtensionNotFound:
-        return
-    except ValueError as error:
-        raise CertificateError("the purpose in the certificate does not parse") from error
-    if (
-        ExtendedKeyUsageOID.SERVER_AUTH not in usage
-        and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE not in usage
-    ):
-        raise _finding(leaf, _WRONG_PURPOSE, 0)
+def _has_weak_signature(certificate: Certificate) -> bool:
+    algorithm: bytes = certificate.x509.get_signature_algorithm()
+    return any(digest in algorithm.lower() for digest in (b"md2", b"md4", b"md5", b"sha1"))
 
 
 def is_address(host: str) -> bool:
@@ -224,14 +161,14 @@ _PHRASES = {
 }
 
 
-def _finding(certificate: x509.Certificate, code: int, depth: int) -> TlsError:
-    subject, issuer = certificate.subject.rfc4514_string(), certificate.issuer.rfc4514_string()
+def _finding(certificate: Certificate, code: int, depth: int) -> TlsError:
+    subject, issuer = certificate.subject, certificate.issuer
     which = "the certificate" if depth == 0 else f"the CA certificate {subject}"
     if code == _EXPIRED:
-        moment = _utc(certificate, "not_valid_after")
+        moment = certificate.not_after  # which OpenSSL has read, to find this out
         return CertificateExpired(f"{which} expired on {_said(moment)}", moment=moment)
     if code == _NOT_YET_VALID:
-        moment = _utc(certificate, "not_valid_before")
+        moment = certificate.not_before
         return CertificateNotYetValid(f"{which} is not valid before {_said(moment)}", moment=moment)
     if code == _SELF_SIGNED_LEAF:
         return SelfSigned(f"the certificate {subject} is self-signed and not trusted", issuer=issuer)
@@ -243,12 +180,6 @@ def _finding(certificate: x509.Certificate, code: int, depth: int) -> TlsError:
             issuer=issuer,
         )
     return CertificateError(f"{which} {_PHRASES.get(code, f'was refused by OpenSSL (X509_V_ERR {code})')}")
-
-
-def _utc(certificate: x509.Certificate, attribute: str) -> datetime:
-    # cryptography has the aware attributes from 42 on
-    moment: datetime = getattr(certificate, f"{attribute}_utc")
-    return moment
 
 
 def _said(moment: datetime) -> str:

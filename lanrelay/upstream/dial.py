@@ -152,6 +152,7 @@ class Dialer:
         tunnel: bool = True,
         preface: bytes = b"",
         look_ups: LookUps | None = None,
+        alpn: tuple[str, ...] = (),
     ) -> Dialed:
         """
         Connect to C{target}.
@@ -169,6 +170,7 @@ class Dialer:
         @param fixed: lower-case names that are answered from here instead of DNS.
         @param parent: the proxy to go through; TLS runs inside of its tunnel.
         @param tunnel: C{False}: only judge, and connect to the parent; the caller will speak HTTP with it.
+        @param alpn: protocols to offer in TLS instead of those that C{tls} has.
         @param preface: bytes to send before TLS and all else (a PROXY header).
         @param look_ups: on whose account the name is looked up, when a client chose it.
         @raise DialError: the subclass says why; target, address and elapsed are filled in. C{elapsed} of a
@@ -198,7 +200,7 @@ class Dialer:
                 # OpenSSL's binding is loaded where the first TLS connection is made, not at start.
                 from lanrelay.transport.tls import secure_client
 
-                stream = await secure_client(self._reactor, stream, tls, timeout=handshake_timeout)
+                stream = await secure_client(self._reactor, stream, tls, timeout=handshake_timeout, alpn=alpn)
         except DialError as error:
             if not error.parent:
                 error.target = str(target)

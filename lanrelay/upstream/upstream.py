@@ -13,8 +13,8 @@ from lanrelay.errors import AddressDenied, CheckFailed, DialError, LocalLimit
 from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 
 if TYPE_CHECKING:
+    from lanrelay.transport.certificate import CertificateInfo
     from lanrelay.transport.trust import ClientTls
-    from lanrelay.transport.verify import CertificateInfo
     from lanrelay.upstream.parent import Parent
     from lanrelay.wire.proxy_header import Endpoints
 
@@ -117,12 +117,9 @@ class Upstream:
             return None
         if shown is known:
             return info
-        from lanrelay.transport.verify import certificate_info  # there was TLS, so it is loaded
+        from lanrelay.transport.certificate import Certificate  # there was TLS, so it is loaded
 
-        try:
-            info = certificate_info(shown.to_cryptography())
-        except ValueError:
-            info = None
+        info = Certificate(shown).info()
         self._certificate = (shown, info)
         return info
 
@@ -149,17 +146,24 @@ class Upstream:
             self.succeeded()
         return dialed
 
-    async def dial(self, permit: Permit | None = None, *, client: Endpoints | None = None) -> Dialed:
+    async def dial(
+        self,
+        permit: Permit | None = None,
+        *,
+        client: Endpoints | None = None,
+        alpn: tuple[str, ...] = (),
+    ) -> Dialed:
         """
         Connect to it; the outcome counts as that of a health check.
 
         @param client: for whom, where C{send_proxy} says so; C{None} for nobody with an IP address.
+        @param alpn: protocols to offer in TLS instead of all that are configured.
         @raise DialError: as L{Dialer.dial}; C{target} is the URL's host and port, also when C{address} is
             dialed.
         @raise CancelledError: the caller cancelled; nothing is counted.
         """
         try:
-            dialed = await self.connect(permit, client=client)
+            dialed = await self.connect(permit, client=client, alpn=alpn)
         except DialError as error:
             self.failed(error)
             raise
@@ -173,6 +177,7 @@ class Upstream:
         *,
         timeout: float | None = None,
         client: Endpoints | None = None,
+        alpn: tuple[str, ...] = (),
     ) -> Dialed:
         """
         As L{dial}, but nothing is counted: a health check judges more than the connection.
@@ -193,6 +198,7 @@ class Upstream:
                 permit=permit,
                 parent=self.parent,
                 preface=preface,
+                alpn=alpn,
             )
         except DialError as error:
             if error.target == str(self.target):  # else it is the parent that could not be reached

@@ -4,6 +4,7 @@ import json
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -14,11 +15,12 @@ from lanrelay.admin.watched import Reload, WallClock
 from lanrelay.config import model
 from lanrelay.errors import CheckFailed, ConnectionRefused
 from lanrelay.listeners.tcp_forward import TcpForwardService
-from lanrelay.transport.verify import CertificateInfo
+from lanrelay.transport.certificate import CertificateInfo
 from lanrelay.upstream.dial import Dialed
 from tests.admin.support import ANY_PORT, WatchedTestCase, https
 from tests.support.listening import tcp_upstreams
 from tests.support.memory import MemoryStream
+from tests.support.odd_certificates import odd_certificate
 from tests.support.tls import authority, server_certificate
 
 
@@ -151,7 +153,7 @@ class CertificateTests(WatchedTestCase):
         until = datetime.now(timezone.utc) + timedelta(days=3, hours=1)
         # A file of its own: the authority is that of all tests, and others read nas.lan.pem again.
         issued = authority().issue("nas.lan", "192.0.2.9", not_after=until, file_name="shown")
-        stream.shown = _Shown(issued.cert.read_bytes())  # type: ignore[attr-defined]
+        stream.shown = _shown(issued.cert.read_bytes())  # type: ignore[attr-defined]
         self.around.dialer.pending.pop(0).callback(Dialed(stream=stream, address="192.0.2.9:443"))
         self.successResultOf(connecting)
         (one,) = status(self.watched)["certificates"]
@@ -189,7 +191,7 @@ class CertificateTests(WatchedTestCase):
     def test_an_unreadable_one_is_none(self) -> None:
         service = self.proxy(("/", https()))
         (upstream,) = service.groups[0].members
-        upstream._shown = _Shown(b"")
+        upstream._shown = odd_certificate(dates=b"20270101000000X").x509
         self.assertIsNone(upstream.certificate)
         self.assertEqual(status(self.watched)["certificates"], [])
 
@@ -215,16 +217,10 @@ class CertificateTests(WatchedTestCase):
         self.assertEqual(status(self.watched)["certificates"][0]["names"], ["other.lan", "192.0.2.6"])
 
 
-class _Shown:
-    """As pyOpenSSL's C{X509}."""
+def _shown(pem: bytes) -> Any:
+    from OpenSSL import crypto
 
-    def __init__(self, pem: bytes) -> None:
-        self._pem = pem
-
-    def to_cryptography(self) -> object:
-        from cryptography.x509 import load_pem_x509_certificate
-
-        return load_pem_x509_certificate(self._pem)
+    return crypto.load_certificate(crypto.FILETYPE_PEM, pem)
 
 
 class WallClockTests(SynchronousTestCase):

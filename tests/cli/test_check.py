@@ -72,7 +72,7 @@ class CheckTests(ConfigCase):
             "    listen_mode: 0600\n",
             "    health: off\n",
             "      path: /health\n      status: 200-399,401,405,406\n",
-            "        min_version: 1.2\n        verify: true\n",
+            "        min_version: 1.2\n        alpn: none\n        verify: true\n",
             f"        ca: {self.folder}/lan-root.crt\n",
         ):
             self.assertIn(line, shown)

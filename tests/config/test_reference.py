@@ -45,7 +45,7 @@ listeners:
     enabled: false
     listen: ["127.0.0.1:2", 3, unix:a, systemd:b, launchd:c]
     listen_mode: 0660
-    tls: {cert: a, key: b, client_ca: c, min_version: 1.3}
+    tls: {cert: a, key: b, passphrase: d, client_ca: c, alpn: h2, min_version: 1.3}
     clients: [10.0.0.0/8, private]
     max_connections: 1
     accept_proxy: any
@@ -55,7 +55,7 @@ listeners:
     upstream:
       - {url: "tls://h:1", address: "a:2", via: "http://u:p@h:1", send_proxy: v1,
          tls: {ca: a, pin: ["sha256:PIN", "sha256//KEY="], server_name: b, cert: c, key: d, passphrase: e,
-               min_version: 1.3}}
+               min_version: 1.3, alpn: [h2, http/1.1]}}
       - {url: "tls://h:2", tls: {verify: false}}
       - unix:x
     balance: round-robin

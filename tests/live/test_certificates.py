@@ -24,6 +24,13 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority, Issued
 from lanrelay.transport.pins import certificate_pin, public_key_pin
 from tests.live.test_curl import curl
+from tests.support.odd_certificates import (
+    ADDRESS,
+    DNS_NAME,
+    names,
+    odd_authority,
+    odd_certificate,
+)
 from tests.support.relay import Relay
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
@@ -169,6 +176,25 @@ class MatrixTests(MatrixTestCase):
         appended = origin(unknown, chain=(stranger.certificate, self.authority.certificate))
         self.case("appended", appended, bad, "Somebody's CA")
         self.case("purpose", origin(issue(client=True)), bad, "purpose")
+
+        # What OpenSSL takes and a strict parser refuses, beside the right root in one file.
+        odd_root = odd_authority()
+        roots = self.folder / "roots"
+        roots.write_bytes(self.authority.root.read_bytes() + odd_root.pem)
+        names_of_it = names((ADDRESS, bytes(8)), (DNS_NAME, NAME.encode() + b"."))
+        (self.folder / "odd").mkdir()
+        odd = odd_certificate(names_of_it, issuer=odd_root, issuer_name=b"Odd CA")
+        odd_leaf = odd.write(self.folder / "odd", "odd")
+        self.case("odd", origin(odd_leaf), tls=f"ca: {roots}")
+        self.case("odd-unknown", origin(odd_leaf), bad, 'issued by "CN=Odd CA"')
+        self.case(
+            "odd-name",
+            origin(odd_leaf),
+            bad,
+            f"is for an address of 8 bytes, {NAME}.",
+            tls=f"ca: {roots}",
+            host="elsewhere.test",
+        )
 
         for name, version in (("tls10", ssl.TLSVersion.TLSv1), ("tls11", ssl.TLSVersion.TLSv1_1)):
             self.case(name, origin(self.good, at_most=version), "tls_protocol_error", "version")

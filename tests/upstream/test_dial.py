@@ -225,7 +225,9 @@ class TlsTests(DialCase):
         self.handshake: Deferred[Any] = Deferred()
         self.patch(transport_tls, "secure_client", self.secure_client)
 
-    async def secure_client(self, reactor: Any, stream: Any, tls: Any, *, timeout: float) -> Any:
+    async def secure_client(
+        self, reactor: Any, stream: Any, tls: Any, *, timeout: float, alpn: tuple[str, ...]
+    ) -> Any:
         self.secured.append((stream, tls, timeout))
         return await self.handshake
 
