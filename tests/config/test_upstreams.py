@@ -90,6 +90,8 @@ class UpstreamTests(ConfigCase):
             ("{url: https://h, tls: {verify: no}}", "upstream.tls.verify", "expected true or false"),
             ("{url: https://h, tls: {pin: sha256//x}}", "upstream.tls.pin", "44 characters"),
             (f"{{url: https://h, tls: {{pin: '{KEY_PIN}', verify: off}}}}", "upstream.tls.verify", '"pin"'),
+            ("{url: https://h, tls: {alpn: h2}}", "upstream.tls", "a tls:// forward passes others"),
+            ("{url: https://h, tls: {alpn: a b}}", "upstream.tls.alpn", "the name of a protocol"),
             ("{url: http://h, tls: {}}", "upstream.tls", "http:// is not encrypted"),
             ("{url: http+unix:/x, tls: {}}", "upstream.tls", "a unix socket is not encrypted"),
             ("{url: http+unix:/x, address: a:1}", "upstream.address", "unix socket"),

@@ -141,9 +141,8 @@ class GrpcTests(TestCase):
     async def test_a_client_that_speaks_something_else_is_refused_in_the_handshake(self) -> None:
         relay = self.relay(self.secured())
         self.assertEqual(await deferToThread(self.shake, relay, "http/1.1", "h2"), "h2")
-        self.assertIsNone(
-            await deferToThread(self.shake, relay)
-        )  # a client that knows nothing of it may be right
+        # A client that knows nothing of it may be right.
+        self.assertIsNone(await deferToThread(self.shake, relay))
         failure = await self.assertFailure(deferToThread(self.shake, relay, "http/1.1"), ssl.SSLError)
         self.assertIn("NO_APPLICATION_PROTOCOL", str(failure).upper().replace(" ", "_"))
         await deferToThread(
