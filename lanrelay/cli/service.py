@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from lanrelay import commands
 from lanrelay.commands import Runner
 from lanrelay.config import model
+from lanrelay.config.complaints import printable
 from lanrelay.errors import StartError
 from lanrelay.setup.installer import Failed, Installer, Probed, Running, leading, shown
 from lanrelay.setup.mode import Machine, Mode
@@ -46,8 +48,14 @@ def run(arguments: Sequence[str]) -> int:
             return service.status(options.mode)
         return service.uninstall(options.mode)
     except (Failed, StartError) as error:
-        print(error, file=sys.stderr)
+        _say(str(error), file=sys.stderr)
         return 1
+
+
+def _say(text: str, *, file: TextIO | None = None) -> None:
+    """Print lines that hold what others have said, so that none of it speaks to the terminal."""
+    for line in text.splitlines() or [""]:
+        print(printable(line), file=file)
 
 
 class Service:
@@ -83,18 +91,25 @@ class Service:
         @raise StartError: a path cannot be written into the files.
         """
         path = Path(os.path.abspath(file))
+        _nameable(path)
+        _nameable(self._python)
         config = self._checked(path)
-        mode = self._mode(name or default_mode(self._machine))
+        mode = self._mode(name or default_mode(self._machine), of_any_system=dry_run)
         installer = self._installer(mode)
         command = [str(self._python.with_name("twistd")), "-n", "--pidfile=", "lanrelay", "-c", str(path)]
+        running = self._running(path) if config.control is not None else None
         if dry_run:
             for line in installer.describe(command):
                 print(line)
+            if any(one.name == mode.name for one in self._here()):
+                self._findable()
+                installer.refuse(command, path, running)
+            else:
+                installer.refuse(command, path, None)
             return 0
         if mode.needs_root and not self._machine.root:
             raise Failed(f"The mode {mode.name} needs root:\n{self._command('install', mode.name, path)}")
         self._findable()
-        running = self._running(path) if config.control is not None else None
         installer.install(command, path, running, force=force)
         if running is None:
             print("The configuration says `control: off`, so the relay cannot be asked what it reaches.")
@@ -167,7 +182,7 @@ class Service:
         modes = [self._mode(name)] if name else self._here()
         installed = [mode for mode in modes if mode.installed]
         for mode in installed:
-            print(f"{mode.name}: {mode.state(self._run)}\n  file: {mode.path}\n  log:  {mode.log}")
+            _say(f"{mode.name}: {mode.state(self._run)}\n  file: {mode.path}\n  log:  {mode.log}")
         if not installed:
             print(f"Not installed{f' as {name}' if name else ''}.")
         return 0 if installed else 1
@@ -193,16 +208,30 @@ class Service:
         platform = "darwin" if self._machine.platform == "darwin" else "linux"
         return [mode(self._machine) for mode in MODES.values() if mode.platform == platform]
 
-    def _mode(self, name: str) -> Mode:
+    def _mode(self, name: str, *, of_any_system: bool = False) -> Mode:
         for mode in self._here():
             if mode.name == name:
                 return mode
+        if of_any_system:
+            return MODES[name](self._machine)
         names = ", ".join(mode.name for mode in self._here())
         raise Failed(f"The mode {name} is not for this system; there are: {names}")
 
     def _installer(self, mode: Mode) -> Installer:
         others = [one for one in self._here() if one.name != mode.name]
-        return Installer(mode, others, run=self._run, tell=print, pause=self._pause)
+        return Installer(mode, others, run=self._run, tell=_say, pause=self._pause)
+
+
+def _nameable(path: Path) -> None:
+    """
+    @raise Failed: no file of a service's could hold this path.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise Failed(
+            f"{path} is not UTF-8, so the file that starts a service cannot name it: give it another name."
+        ) from None
 
 
 def this_machine(user: str | None, *, environment: Mapping[str, str] = os.environ) -> Machine:

@@ -97,19 +97,8 @@ class Installer:
 
         @raise Failed: it does not run.
         """
-        obstacles = self.mode.obstacles(config, command)
-        if obstacles:
-            raise Failed("\n".join(obstacles))
+        before = self.refuse(command, config, running)
         replaced = [one for one in self._others if one.installed]
-        before = running.pid() if running is not None else None
-        if before is not None and not replaced and not self.mode.installed:
-            raise Failed(f"A relay with this configuration runs already, process {before}: stop it first.")
-        for other in replaced:
-            if other.needs_root and not other.machine.root:
-                raise Failed(
-                    f"The mode {other.name} is installed already and would be in the way: "
-                    f"sudo lanrelay service uninstall --mode {other.name}"
-                )
         try:
             files = self.mode.files(command)
             for other in replaced:
@@ -125,6 +114,28 @@ class Installer:
             self._wait(running, before)
         for hint in self.mode.hints(self._run):
             self._tell(hint)
+
+    def refuse(self, command: Sequence[str], config: Path, running: Running | None) -> int | None:
+        """
+        What L{install} looks at before it writes anything.
+
+        @return: the process of the relay that runs and will make way, if any.
+        @raise Failed: it would not run, or something is in the way.
+        """
+        obstacles = self.mode.obstacles(config, command)
+        if obstacles:
+            raise Failed("\n".join(obstacles))
+        replaced = [one for one in self._others if one.installed]
+        before = running.pid() if running is not None else None
+        if before is not None and not replaced and not self.mode.installed:
+            raise Failed(f"A relay with this configuration runs already, process {before}: stop it first.")
+        for other in replaced:
+            if other.needs_root and not other.machine.root:
+                raise Failed(
+                    f"The mode {other.name} is installed already and would be in the way: "
+                    f"sudo lanrelay service uninstall --mode {other.name}"
+                )
+        return before
 
     def _wait(self, running: Running, before: int | None) -> None:
         waited = 0.0

@@ -17,9 +17,9 @@ def user_unit(command: str) -> str:
     return f"""\
 [Unit]
 Description=lanrelay, from loopback to the LAN
-# With status 1 it ends when its configuration is wrong or a port is taken. Five tries, then it stays down.
-StartLimitIntervalSec=60
-StartLimitBurst=5
+# With status 1 it ends when its configuration is wrong or a port is taken. It is tried again for as long as
+# it takes, so that what is mended later is in force then.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -27,7 +27,7 @@ ExecStart={command}
 # A wrong configuration changes nothing; the journal says what is wrong with it.
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
-RestartSec=2
+RestartSec=5
 # What is under way has timeouts.drain (3s by default) to end; a longer one is announced to systemd.
 TimeoutStopSec=15
 # A relay that does not turn for so long is started anew.
@@ -50,9 +50,9 @@ def system_unit(command: str) -> str:
 [Unit]
 Description=lanrelay, from loopback to the LAN
 After=network.target
-# With status 1 it ends when its configuration is wrong or a port is taken. Five tries, then it stays down.
-StartLimitIntervalSec=60
-StartLimitBurst=5
+# With status 1 it ends when its configuration is wrong or a port is taken. It is tried again for as long as
+# it takes, so that what is mended later is in force then.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -60,7 +60,7 @@ ExecStart={command}
 # A wrong configuration changes nothing; the journal says what is wrong with it.
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=on-failure
-RestartSec=2
+RestartSec=5
 # What is under way has timeouts.drain (3s by default) to end; a longer one is announced to systemd.
 TimeoutStopSec=15
 # A relay that does not turn for so long is started anew.

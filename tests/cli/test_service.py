@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import shutil
 import sys
 import tempfile
@@ -135,13 +136,43 @@ class LinuxTests(ServiceCase):
         self.assertIn("\nType=notify\n", output)
         self.assertIn("# systemctl --user restart lanrelay.service\n", output)
         self.assertFalse(self.unit.exists())
-        self.assertEqual(self.commands.ran, [])
+        self.assertEqual([line for line in self.commands.ran if not line.startswith("env ")], [])
+
+    def test_what_is_shown_is_refused_as_it_would_be(self) -> None:
+        self.running.pids = [99]
+        error = self.assertRaises(Failed, self.install, dry_run=True)
+        self.assertIn("runs already, process 99", str(error))
+        self.assertIn(f"# {self.unit} (mode 0644)\n", self.output())
+        self.running.pids = [None]
+        self.assertRaises(Failed, self.install, "systemd", dry_run=True)
+        self.assertFalse(self.unit.exists())
+
+    def test_every_mode_is_shown_on_every_system(self) -> None:
+        for name, words in (
+            ("agent", "<string>lanrelay.agent</string>"),
+            ("agent-osascript", "/usr/bin/osascript"),
+            ("daemon", "<key>UserName</key>"),
+            ("login-item", "#!/bin/bash"),
+            ("systemd-user", "WantedBy=default.target"),
+        ):
+            self.assertEqual(self.install(name, dry_run=True), 0)
+            self.assertIn(words, self.output())
+        self.assertFalse((self.home / "Library").exists())
+
+    def test_a_path_that_is_no_text_is_a_sentence(self) -> None:
+        self.config = Path(os.fsdecode(os.fsencode(self.home) + b"/\xff.yaml"))
+        self.config.write_text(CONFIGURATION)
+        for dry_run in (True, False):
+            error = self.assertRaises(Failed, self.install, dry_run=dry_run)
+            self.assertIn("is not UTF-8", str(error))
+        self.assertFalse(self.unit.exists())
 
     def test_what_needs_root_can_be_shown_without(self) -> None:
-        self.assertEqual(self.install("systemd", dry_run=True), 0)
+        error = self.assertRaises(Failed, self.install, "systemd", dry_run=True)
+        self.assertNotIn("root", str(error))  # it is in /tmp, which the unit cannot see
         self.assertIn("DynamicUser=yes", self.output())
         self.fails("needs root", "sudo ", "--mode systemd", str(self.config), mode="systemd")
-        self.assertEqual(self.commands.ran, [])
+        self.assertEqual([line for line in self.commands.ran if not line.startswith("env ")], [])
 
     def test_again(self) -> None:
         """The relay that runs already is the one that makes way."""
@@ -205,6 +236,14 @@ class LinuxTests(ServiceCase):
         self.running.outcomes["nas"] = [BLOCKED]
         self.assertEqual(self.install(), 0)
         self.assertIn("destination_ip_unroutable: No route to host.", self.output())
+
+    def test_what_the_relay_says_does_not_speak_to_the_terminal(self) -> None:
+        self.running.outcomes["nas"] = [Probed(upstream="tcp://nas:1", error="x", said="\x1b[2Jgone")]
+        self.commands.answers["systemctl --user show"] = [
+            Answer(0, "ActiveState=active\nSubState=running\nStatusText=\x1b]0;title\x07\n")
+        ]
+        self.assertEqual(self.install(), 0)
+        self.assertNotRegex(self.output(), r"[\x00-\x09\x0b-\x1f\x7f]")
 
     def test_a_relay_that_cannot_be_asked(self) -> None:
         self.config.write_text("control: off\n" + CONFIGURATION)
@@ -308,6 +347,9 @@ class CommandLineTests(ServiceCase):
         self.assertEqual(run(["install", "--dry-run", "-c", str(self.home / "nowhere.yaml")]), 1)
         self.assertIn("nowhere.yaml", self.warned.getvalue())
         self.assertNotIn("Traceback", self.warned.getvalue())
+        name = os.fsdecode(b"/nowhere/\xff\x1b[2J.yaml")
+        self.assertEqual(run(["install", "-c", name]), 1)
+        self.assertIn(r"\udcff\x1b[2J.yaml is not UTF-8", self.warned.getvalue())
 
 
 class MachineTests(SynchronousTestCase):
