@@ -37,17 +37,25 @@ class StartError(RelayError):
 
     @ivar listener: the listener's name, or the empty string.
     @ivar remedy: what to do, as a sentence.
+    @ivar place: where the configuration asks for it, as C{"relay.yaml:7:11: listeners.web.tls.cert"}, where
+        that is known.
     """
 
-    def __init__(self, detail: str, *, listener: str = "", remedy: str = "") -> None:
+    def __init__(self, detail: str, *, listener: str = "", remedy: str = "", place: str = "") -> None:
         super().__init__(detail)
         self.listener = listener
         self.remedy = remedy
+        self.place = place
 
     def __str__(self) -> str:
-        place = f"listeners.{self.listener}: " if self.listener else ""
+        named = self.place or (f"listeners.{self.listener}" if self.listener else "")
+        place = f"{named}: " if named else ""
         remedy = f"; {self.remedy}" if self.remedy else ""
         return f"{place}{self.detail}{remedy}"
+
+
+class AlreadyRunning(StartError):
+    """A relay with the same configuration runs, so that nothing else that is wrong is worth a word."""
 
 
 # --- the upstream could not be reached -------------------------------------------------------------

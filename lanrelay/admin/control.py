@@ -25,7 +25,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.config import model
-from lanrelay.errors import RelayError, StartError
+from lanrelay.config.control import is_believable
+from lanrelay.errors import AlreadyRunning, RelayError, StartError
 from lanrelay.listeners.base import Client, Environment, ListenerService
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream, hand_over
@@ -51,7 +52,7 @@ class Refused(RelayError):
     """A command cannot be carried out; the detail is a sentence for whoever asked."""
 
 
-class Taken(StartError):
+class Taken(AlreadyRunning):
     """Somebody listens on the control socket."""
 
 
@@ -84,6 +85,18 @@ class ControlService(ListenerService):
     def start_error(self, error: StartError) -> StartError:
         """It is no entry of C{listeners}, so the place is said in the text."""
         return StartError(f"control: {error.detail}", remedy=error.remedy)
+
+    def load(self) -> None:
+        """
+        Read nothing, but look for a relay with the same configuration, wherever it may have its socket.
+
+        @raise Taken: there is one.
+        """
+        super().load()
+        if self.given is None:  # else it is this process that has a socket
+            for path in self._control.paths:
+                if is_believable(path):
+                    self._check_that_nobody_listens(path)
 
     def bind(self) -> None:
         """

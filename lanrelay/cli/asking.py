@@ -66,28 +66,31 @@ def connect(file: Path) -> socket.socket:
 
     @raise NotAsked: there is none.
     """
-    from lanrelay.config.control import paths_of_file
+    from lanrelay.config.control import is_believable, paths_of_file
 
     if not file.exists():
         raise NotAsked(f"There is no file {file}.")
     paths = paths_of_file(file)
     if not paths:
         raise NotAsked(f"{file} says `control: off`, so a relay with it cannot be asked.")
+    others: Path | None = None
     for path in paths:
         found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         found.settimeout(10.0)
         try:
-            owner = os.lstat(path).st_uid
-            if owner not in (0, os.geteuid()) and os.geteuid() != 0:
+            if os.path.lexists(path) and not is_believable(path, config=file):
                 raise PermissionError
             found.connect(os.fspath(path))
         except PermissionError:
             found.close()
-            raise NotAsked(
-                f"The relay with {file} belongs to another user; ask as that one, or with sudo."
-            ) from None
+            others = others or path
         except OSError:
             found.close()
         else:
             return found
+    if others is not None:
+        raise NotAsked(
+            f"The relay with {file} belongs to another user; ask as that one, or with sudo. "
+            f"(Others than this user and root can have put {others} there, so it is not believed.)"
+        )
     raise NotAsked(f"No relay is running with {file}.")

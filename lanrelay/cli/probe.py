@@ -51,7 +51,7 @@ def probe(file: Path, upstream: str, *, as_json: bool) -> int:
                 for line in lines(said, width):
                     print(line, flush=True)
     except NotAsked as error:
-        print(f"lanrelay probe: {error}", file=sys.stderr)
+        print(f"lanrelay probe: {_plain(error)}", file=sys.stderr)
         return 1
     if as_json:
         import json
@@ -70,7 +70,7 @@ def lines(said: dict[str, Any], width: int) -> list[str]:
     if step is None:
         return [f"{_plain(said['upstream'])} ({_plain(said['listener'])}{_plain(said['route'])})"]
     state = "" if step["ok"] else "FAILED: "
-    head = f"  {_WORDS.get(step['name'], step['name']):<7} {duration(step['seconds']):>8}  "
+    head = f"  {_WORDS.get(step['name']) or _plain(step['name']):<7} {duration(step['seconds']):>8}  "
     text = _plain(f"{state}{step['said']}")
     return textwrap.wrap(
         text,

@@ -30,7 +30,7 @@ def reload(file: Path) -> int:
     try:
         outcome = result(file, {"method": "reload"}, timeout=60.0)
     except NotAsked as error:
-        print(f"lanrelay reload: {error}", file=sys.stderr)
+        print(f"lanrelay reload: {printable(str(error))}", file=sys.stderr)
         return 1
     if not outcome["ok"]:
         for complaint in outcome["errors"]:

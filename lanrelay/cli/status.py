@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> int:
         else:
             _once(options.config, as_json=options.json)
     except NotAsked as error:
-        print(f"lanrelay status: {error}", file=sys.stderr)
+        print(f"lanrelay status: {_printable(str(error))}", file=sys.stderr)
         return 1
     return 0
 

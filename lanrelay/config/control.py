@@ -8,6 +8,7 @@ names the socket itself.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,6 +72,33 @@ def _home(uid: int) -> Path:
         return Path(pwd.getpwuid(uid).pw_dir)
     except KeyError:
         return Path("/tmp") / f"lanrelay-{uid}"
+
+
+def is_believable(path: Path, *, config: Path | None = None) -> bool:
+    """
+    Whether the socket at C{path} is one that nobody but this user or root can have put there.
+
+    To root the owner of the configuration file counts as this user, for that is whose relay root asks for;
+    and whoever owns a folder right below C{/run}, which only root can have made (C{RuntimeDirectory=}).
+    """
+    uid = os.geteuid()
+    believed = {0, uid}
+    try:
+        found, folder = os.lstat(path), os.stat(path.parent)
+        if uid == 0:
+            if config is not None:
+                believed.add(os.stat(config).st_uid)
+            if os.path.dirname(os.path.realpath(path.parent)) in ("/run", "/run/private"):
+                believed.add(folder.st_uid)
+    except OSError:
+        return False
+    open_to_all = folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX
+    return (
+        stat.S_ISSOCK(found.st_mode)
+        and found.st_uid in believed
+        and folder.st_uid in believed
+        and not open_to_all
+    )
 
 
 def paths_of_file(config: Path, *, environment: Mapping[str, str] = os.environ) -> tuple[Path, ...]:

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from pathlib import Path
+from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.config.control import LONGEST, default_paths, paths_of_file
+from lanrelay.config.control import LONGEST, default_paths, is_believable, paths_of_file
 
 
 class DefaultTests(SynchronousTestCase):
@@ -97,3 +99,41 @@ class OfFileTests(SynchronousTestCase):
 
     def test_a_system_unit_may_have_made_it(self) -> None:
         self.assertIn(Path("/run/lanrelay"), [path.parent for path in self.paths("")])
+
+
+class BelievableTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="lanrelay-test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.path = self.folder / "s"
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(str(self.path))
+
+    def test_ours_in_a_folder_of_ours(self) -> None:
+        self.assertTrue(is_believable(self.path))
+
+    def test_what_is_no_socket_or_not_there(self) -> None:
+        (self.folder / "file").touch()
+        (self.folder / "link").symlink_to(self.path)
+        for name in ("file", "link", "nothing"):
+            self.assertFalse(is_believable(self.folder / name), name)
+
+    def test_a_folder_in_which_all_may_write(self) -> None:
+        self.folder.chmod(0o777)
+        self.assertFalse(is_believable(self.path))
+        self.folder.chmod(0o1777)  # as /tmp: nobody may rename what is another's
+        self.assertTrue(is_believable(self.path))
+
+    def test_to_root_somebody_elses_is_not_root_s(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give a file away")
+        config = self.folder / "relay.yaml"
+        config.touch()
+        os.chown(self.path, 65534, -1)
+        self.assertFalse(is_believable(self.path, config=config))
+        os.chown(config, 65534, -1)  # root asks for the relay of this one
+        self.assertTrue(is_believable(self.path, config=config))
+        os.chown(config, 0, -1)
+        os.chown(self.path, 0, -1)
+        os.chown(self.folder, 65534, -1)
+        self.assertFalse(is_believable(self.path, config=config))

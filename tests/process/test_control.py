@@ -8,7 +8,7 @@ import socket
 import subprocess
 from signal import SIGHUP, SIGTERM
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward, free_port
 
@@ -87,7 +87,10 @@ class ControlTests(SynchronousTestCase):
 
     def test_a_second_relay_with_the_same_file_is_told_of_the_first(self) -> None:
         upstream = Upstream(self)
-        relay = self.start(forward("a", 0, upstream))
+        relay = self.start(forward("a", free_port(), upstream))
+        (relay.folder / "wrong.pem").write_text("this is no certificate\n")
+        wrong = forward("c", 0, upstream, ", tls: {cert: wrong.pem, key: wrong.pem}")
+        relay.configuration.write_text(relay.configuration.read_text() + wrong)
         socket_of_first = relay.control
         second = subprocess.run(
             [*relay.command("--pidfile="), "-c", "relay.yaml"],
@@ -99,7 +102,9 @@ class ControlTests(SynchronousTestCase):
             stdin=subprocess.DEVNULL,
         )
         self.assertEqual(second.returncode, 1)
-        self.assertIn(f"control: another relay has unix:{socket_of_first}, pid {relay.pid}", second.stderr)
+        (line,) = second.stderr.splitlines()
+        said = f"control: another relay has unix:{socket_of_first}, pid {relay.pid}; "
+        self.assertTrue(line.startswith(said), line)
         relay.signal(SIGTERM)
         self.assertEqual(relay.wait(), 0)
 
@@ -233,6 +238,19 @@ class CommandTests(SynchronousTestCase):
             self.assertEqual(told.returncode, 2)
             told = self.relay.cli(*command, "-c", "nowhere.yaml")
             self.assertEqual(told.stderr, f"lanrelay {command[0]}: There is no file nowhere.yaml.\n")
+
+    def test_somebody_elses_socket_is_not_believed(self) -> None:
+        if os.geteuid() != 0:
+            raise SkipTest("only root can give a file away")
+        path = self.relay.control
+        for other in (path, path.parent):
+            os.chown(other, 65534, -1)
+            for command in (("status",), ("reload",), ("probe", "good")):
+                told = self.relay.cli(*command, "-c", "relay.yaml")
+                self.assertEqual((told.returncode, told.stdout), (1, ""))
+                self.assertIn("belongs to another user", told.stderr)
+            os.chown(other, 0, -1)
+        self.assertEqual(self.relay.cli("status", "-c", "relay.yaml").returncode, 0)
 
     def test_the_commands_are_quick_because_they_import_little(self) -> None:
         program = (
