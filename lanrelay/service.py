@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,10 @@ from twisted.python.failure import Failure
 from lanrelay.admin.counters import Counters
 from lanrelay.admin.watched import Reload, Watched, groups
 from lanrelay.config import model
+from lanrelay.config.whereabouts import NamedFile
 from lanrelay.errors import StartError
 from lanrelay.listeners.base import Environment, ListenerService
+from lanrelay.listeners.opening import make_ready
 from lanrelay.notify import Notifier
 from lanrelay.observe.accesslog import AccessLog
 from lanrelay.observe.ledger import Ledger
@@ -64,6 +66,7 @@ class RelayService(Service):
     C{privilegedStartService} is not used: C{python -m twisted} never calls it.
 
     @param begun: the C{time.monotonic()} from which "ready in" counts.
+    @param files: those that the configuration names, and where.
     @ivar config: the one in force.
     @ivar listeners: the enabled ones in the order of the configuration, then the admin page.
     @ivar draining: those that a reload has replaced or removed, while they have connections.
@@ -72,18 +75,28 @@ class RelayService(Service):
     @ivar log_observer: what the application that we become part of should log with.
     @ivar prepare_log: given the settings of the log in force and others, makes those ready, or raises
         C{OSError}; returns what puts them in force.
+    @ivar reopen_log: goes on in a new file of the same name, for whoever has moved C{log.file} away.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: Any, config: model.Config, *, begun: float | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        config: model.Config,
+        *,
+        begun: float | None = None,
+        files: Sequence[NamedFile] = (),
+    ) -> None:
         self.config = config
+        self._files = files
         self.ledger = Ledger(reactor)
         self.listeners: list[ListenerService] = []
         self.draining: list[ListenerService] = []
         self._past: list[Past] = []
         self.observers: list[Callable[[str], None]] = []
         self.prepare_log: Callable[[model.Log, model.Log], Callable[[], None]] | None = None
+        self.reopen_log: Callable[[], None] | None = None
         self.log_observer: ILogObserver | None = None
         self._reactor = reactor
         self._begun = time.monotonic() if begun is None else begun
@@ -142,13 +155,7 @@ class RelayService(Service):
 
         @return: everything that is wrong; then nothing is left open.
         """
-        errors = []
-        for listener in self._all():
-            for step in (listener.load, listener.bind):
-                try:
-                    step()
-                except StartError as error:
-                    errors.append(error)
+        errors = make_ready(self._all(), self._files)
         if errors:
             self.close()
         self._forbid()
@@ -302,6 +309,8 @@ class RelayService(Service):
         if self._watch is not None:
             self._watch.seen()
         self._tell("reloading")
+        if self.reopen_log is not None:
+            self.reopen_log()
         self.log.info("{by}: reading {path} anew", by=by, path=self.config.path)
         try:
             errors, changes = self._reload()
@@ -320,16 +329,20 @@ class RelayService(Service):
 
     def _reload(self) -> tuple[list[str], list[str]]:
         """What is wrong, or what has changed."""
-        from lanrelay.config.load import ConfigErrors, load
+        from lanrelay.config.load import ConfigErrors, examine
 
         try:
-            config = load(self.config.path)
+            loaded = examine(self.config.path)
         except ConfigErrors as wrong:
             return [str(complaint) for complaint in wrong.complaints], []
+        config = loaded.config
         from lanrelay.reload.change import Change  # a start does without
 
         change = Change(
-            self._environment, self._parts, list(blueprints(config, self.watched, self._commands))
+            self._environment,
+            self._parts,
+            list(blueprints(config, self.watched, self._commands)),
+            files=loaded.named_files,
         )
         errors = [str(error) for error in change.prepare()]
         if errors:
@@ -480,4 +493,9 @@ class RelayService(Service):
     def _in_brief(self) -> str:
         shown = (*self.listeners, *self.draining)
         connections = sum(listener.open_connections for listener in shown)
-        return f"listeners: {len(self.listeners)}; open connections: {connections}"
+        brief = f"listeners: {len(self.listeners)}; open connections: {connections}"
+        last = self.watched.reloads[-1] if self.watched.reloads else None
+        if last is None or last.ok:
+            return brief
+        more = f" (and {len(last.errors) - 1} more)" if len(last.errors) > 1 else ""
+        return f"{brief}; NOT RELOADED, the configuration from before is in force: {last.errors[0]}{more}"

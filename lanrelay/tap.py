@@ -14,6 +14,7 @@ from twisted.python import usage
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.logger import ILogObserver
+    from twisted.python.logfile import LogFile
 
     from lanrelay.config.model import Log
     from lanrelay.observe.logsettings import LogSettings
@@ -53,12 +54,13 @@ def makeService(options: Options) -> IService:
 def _make_service(options: Options, begun: float) -> IService:
     if not options["config"]:
         _fail(["no configuration: say which one with -c FILE, as in `twistd -n lanrelay -c conf/relay.yaml`"])
-    from lanrelay.config.load import ConfigErrors, load
+    from lanrelay.config.load import ConfigErrors, examine
 
     try:
-        config = load(Path(options["config"]))
+        loaded = examine(Path(options["config"]))
     except ConfigErrors as wrong:
         _fail(str(wrong).splitlines())
+    config = loaded.config
     reactor = _reactor()
 
     from lanrelay.observe.logsettings import LogSettings
@@ -71,7 +73,7 @@ def _make_service(options: Options, begun: float) -> IService:
         from lanrelay.transport.turn import quicken
 
         quicken(reactor)
-    service = RelayService(reactor, config, begun=begun)
+    service = RelayService(reactor, config, begun=begun, files=loaded.named_files)
     errors = service.open()
     if errors:
         _fail(str(error) for error in errors)
@@ -83,7 +85,7 @@ def _make_service(options: Options, begun: float) -> IService:
         ours = str(error.filename) == str(config.log.file)
         remedy = "change log.file" if ours else "choose another with --logfile"
         _fail([f"the log {error.filename} cannot be opened: {error.strerror}; {remedy}"])
-    service.prepare_log = settings.prepare
+    service.prepare_log, service.reopen_log = settings.prepare, settings.reopen
     if options["watch"]:
         service.watch_file()
     service.handle_signals()
@@ -192,5 +194,33 @@ def _twistd_file(
         return None  # twistd says that a daemon cannot
     file = LogFile.fromFullPath(name or "twistd.log")
     if not signal.getsignal(signal.SIGUSR1):
-        signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(file.rotate))
+        signal.signal(signal.SIGUSR1, lambda number, frame: _reactor().callFromThread(_renew, file))
     return settings.make(file, log)
+
+
+def _renew(file: LogFile) -> None:
+    """
+    Rotate twistd's log, as twistd does at SIGUSR1; or open it anew, if somebody has moved it away.
+
+    Twisted's C{rotate} does nothing where there is no file, and what is written goes on to the one that was.
+    """
+    import os
+
+    try:
+        if os.path.samestat(os.stat(file.path), os.fstat(file._file.fileno())):
+            file.rotate()
+            return
+    except OSError:
+        pass  # it has gone
+    try:
+        os.close(os.open(file.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
+    except OSError as error:
+        from twisted.logger import Logger
+
+        Logger(namespace=__name__).warn(
+            "the log {path} cannot be opened anew, so the old one is gone on with: {reason}",
+            path=file.path,
+            reason=error.strerror,
+        )
+        return
+    file.reopen()

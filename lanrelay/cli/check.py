@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from lanrelay.config.model import Config, Listener, Upstream
+    from lanrelay.config.load import Loaded
+    from lanrelay.config.model import Listener, Upstream
     from lanrelay.errors import StartError
 
 
-class Loaded(Protocol):
+class Loadable(Protocol):
     """Something made of files."""
 
     def load(self) -> None: ...
@@ -47,23 +48,24 @@ def check(file: Path) -> int:
         print(f"warning: {warning}", file=sys.stderr)
     encoding = (sys.stdout.encoding or "").lower().replace("-", "")
     print(render(loaded.effective, unicode=encoding == "utf8"), end="")
-    problems = [str(problem) for problem in unreadable(loaded.config)]
+    problems = [str(problem) for problem in unreadable(loaded)]
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0
 
 
-def unreadable(config: Config) -> Iterator[StartError]:
+def unreadable(loaded: Loaded) -> Iterator[StartError]:
     """What is wrong with the files that the enabled listeners name: certificates, keys, passwords."""
     from lanrelay.config import model
+    from lanrelay.config.whereabouts import located
     from lanrelay.errors import StartError
     from lanrelay.policy.credentials import Credentials
     from lanrelay.transport.trust import ClientTls, ServerContext
 
-    for listener in config.listeners:
+    for listener in loaded.config.listeners:
         if not listener.enabled:
             continue
-        files: list[Loaded] = []
+        files: list[Loadable] = []
         if listener.tls is not None:
             files.append(ServerContext(listener.tls))
         if isinstance(listener, model.ForwardProxy) and listener.auth is not None:
@@ -74,7 +76,8 @@ def unreadable(config: Config) -> Iterator[StartError]:
             try:
                 file.load()
             except StartError as error:
-                yield StartError(error.detail, listener=listener.name, remedy=error.remedy)
+                found = StartError(error.detail, listener=listener.name, remedy=error.remedy)
+                yield located(found, loaded.named_files)
 
 
 def _upstreams(listener: Listener) -> Iterator[Upstream]:

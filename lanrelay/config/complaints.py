@@ -25,8 +25,13 @@ class Complaint:
         self.message = message
 
     def __str__(self) -> str:
-        key = f"{printable(self.key_path)}: " if self.key_path else ""
-        return f"{printable(self.file)}:{self.line}:{self.column}: {key}{self.message}"
+        return f"{self.place}: {self.message}"
+
+    @property
+    def place(self) -> str:
+        """C{"relay.yaml:7:11: listeners.web.upstream.tls.ca"}."""
+        key = f": {printable(self.key_path)}" if self.key_path else ""
+        return f"{printable(self.file)}:{self.line}:{self.column}{key}"
 
     def __repr__(self) -> str:
         return f"<Complaint {self}>"

@@ -48,8 +48,7 @@ def _log(place: Place) -> model.Log:
 
 def _admin(place: Place) -> model.Admin:
     fields = place.fields(ADMIN)
-    listeners.clients_are_stated(fields)
-    return fields.build(model.Admin)
+    return fields.build(model.Admin, without=(), **listeners.clients_are_stated(fields))
 
 
 def named_control(place: Place) -> model.Control:

@@ -272,11 +272,11 @@ def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
         raise Broken
     table, build = KINDS[kind]
     fields = place.fields(table)
-    clients_are_stated(fields)
+    stated = clients_are_stated(fields)
     tls: model.ServerTls | None = fields.get("tls", None)
     if tls is not None and kind in _HTTP and not set(tls.alpn) <= {"http/1.0", "http/1.1"}:
         fields.complain("tls", f'expected no other "alpn" than http/1.1, which is what a {kind} speaks')
-    more: dict[str, object] = {"name": name}
+    more: dict[str, object] = {"name": name, **stated}
     if "access_log" not in fields.given:
         fields.shown["access_log"] = "true" if access_log else "false"
         more["access_log"] = access_log
@@ -300,10 +300,8 @@ def _peek(place: Place, word: str) -> str:
 
 
 def is_loopback_address(address: model.ListenAddress) -> bool:
-    """Whether only this machine can reach it. What systemd and launchd hand over can be anything."""
-    if isinstance(address, model.TcpAddress):
-        return is_loopback(unmapped(address.host))
-    return isinstance(address, (model.LocalhostAddress, model.UnixAddress))
+    """Whether only this machine can reach it. What systemd or launchd will hand over is judged then."""
+    return not isinstance(address, model.TcpAddress) or is_loopback(unmapped(address.host))
 
 
 def _exposed(addresses: tuple[model.ListenAddress, ...]) -> str:
@@ -311,11 +309,13 @@ def _exposed(addresses: tuple[model.ListenAddress, ...]) -> str:
     return "this" if len(addresses) == 1 else "one of them"
 
 
-def clients_are_stated(fields: Fields) -> None:
+def clients_are_stated(fields: Fields) -> dict[str, object]:
     """
     Who opens a port to the network must say to whom.
 
     Also notes what is listened on, to be compared with what others listen on.
+
+    @return: what the record has to know for a socket that a service manager will hand over.
     """
     addresses: tuple[model.ListenAddress, ...] = fields.get("listen", ())
     if addresses and not fields.place.excused:
@@ -326,3 +326,6 @@ def clients_are_stated(fields: Fields) -> None:
             f'expected "clients" to be set as well, for {_exposed(addresses)} is not loopback: '
             "who may connect, such as private",
         )
+    handed = any(isinstance(one, (model.SystemdSocket, model.LaunchdSocket)) for one in addresses)
+    unstated = handed and "clients" not in fields.given
+    return {"clients": model.UnstatedClients(model.LOOPBACK_CLIENTS)} if unstated else {}

@@ -12,6 +12,7 @@ from lanrelay.config import document, model, nodes
 from lanrelay.config.complaints import Complaint, ConfigErrors
 from lanrelay.config.place import Broken, Context, Place, Shown
 from lanrelay.config.values import Unfit
+from lanrelay.config.whereabouts import NamedFile
 
 __all__ = ["Complaint", "ConfigErrors", "Loaded", "examine", "load"]
 
@@ -25,12 +26,20 @@ class Loaded:
 
     @ivar effective: the configuration with its defaults, secrets masked and references as written.
     @ivar given: names of the keys that the file has, as L{lanrelay.config.place.Key} has them.
+    @ivar named_files: every path in it, so that what is wrong with a file can be said where it is named.
     """
 
-    def __init__(self, config: model.Config, effective: Shown, given: frozenset[str]) -> None:
+    def __init__(
+        self,
+        config: model.Config,
+        effective: Shown,
+        given: frozenset[str],
+        named_files: tuple[NamedFile, ...] = (),
+    ) -> None:
         self.config = config
         self.effective = effective
         self.given = given
+        self.named_files = named_files
 
 
 def load(path: Path, *, environment: Mapping[str, str] = os.environ) -> model.Config:
@@ -62,7 +71,7 @@ def examine(path: Path, *, environment: Mapping[str, str] = os.environ) -> Loade
         pass  # a complaint has been noted, and is raised with the others
     else:
         if not context.complaints:
-            return Loaded(config, effective, frozenset(context.given))
+            return Loaded(config, effective, frozenset(context.given), tuple(context.named_files))
     context.complaints.sort(key=lambda complaint: (complaint.line, complaint.column))
     raise ConfigErrors(tuple(context.complaints))
 

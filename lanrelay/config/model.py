@@ -312,6 +312,17 @@ class Timeouts(NamedTuple):
 
 
 LOOPBACK_CLIENTS = (ClientRule(word="loopback"),)
+
+
+class UnstatedClients(tuple[ClientRule, ...]):
+    """
+    The default of C{clients} where a service manager will hand a socket over: whether that is open to others,
+    so that somebody must say who may connect, shows when it is there.
+    """
+
+    __slots__ = ()
+
+
 TIMEOUTS = Timeouts()
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar, Union
 from lanrelay.config import expand, model, nodes, unsupported, values
 from lanrelay.config.complaints import Complaint, excerpt, printable
 from lanrelay.config.values import Unfit
+from lanrelay.config.whereabouts import NamedFile
 
 T = TypeVar("T")
 
@@ -40,6 +41,7 @@ class Context:
         self.complaints: list[Complaint] = []
         self.warnings: list[str] = []
         self.given: set[str] = set()
+        self.named_files: list[NamedFile] = []
         self.listening: list[tuple[Place, tuple[model.ListenAddress, ...]]] = []
         self._suggestions = _SUGGESTIONS
         self._contents: dict[str, str] = {}
@@ -56,6 +58,13 @@ class Context:
     def path(self, text: str) -> Path:
         home = self.environment.get("HOME") or str(Path.home())
         return values.path(text, folder=self.folder, home=home)
+
+    def note_file(self, path: Path, place: Place) -> None:
+        """A path that the file names; whoever opens it later may say where that is."""
+        line, column = place.node.line, place.node.column
+        self.named_files.append(
+            NamedFile(path=path, file=self.file, line=line, column=column, key_path=place.path)
+        )
 
     def file_content(self, name: str) -> str:
         """What C{${file:NAME}} stands for, the same at each mention."""

@@ -103,6 +103,7 @@ def named(name: Callable[[str], str], read: Callable[[Place], T]) -> Callable[[P
 def path(place: Place) -> Path:
     """A path, shown absolute."""
     found = one(place.context.path)(place)
+    place.context.note_file(found, place)
     if not place.expanded:
         place.shown = expand.escape(str(found))
     return found

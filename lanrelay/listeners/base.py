@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lanrelay.addresses import parse_ip, unmapped
+from lanrelay.addresses import is_loopback, parse_ip, unmapped
 from lanrelay.config import model
 from lanrelay.errors import RelayError, RequestDenied, StartError
 from lanrelay.observe.ledger import Ledger
@@ -198,9 +198,34 @@ class ListenerService(Service):
                 self.bound += [bound for bound, _ in self.given.sockets]
                 for address, listed in self.given.missing:
                     self.open(address, listed)
+            for bound in self.bound:
+                self._judge(bound)
         except StartError as error:
             self.unbind()
             raise self.start_error(error) from error
+
+    def _judge(self, bound: BoundSocket) -> None:
+        """
+        What a service manager has opened is known only now: who opens a port to the network must say to whom.
+
+        @raise StartError: others than this machine can reach it, and the configuration does not say who may.
+        """
+        if not isinstance(bound.address, (model.SystemdSocket, model.LaunchdSocket)):
+            return
+        where = bound.socket.getsockname()
+        address = parse_ip(where[0].partition("%")[0]) if isinstance(where, tuple) else None
+        if address is None or is_loopback(unmapped(address)):
+            return
+        for key, remedy in self._unstated():
+            raise StartError(
+                f"{bound.address} is {bound.name}, which is not loopback, and `{key}` is not set",
+                remedy=remedy,
+            )
+
+    def _unstated(self) -> Iterator[tuple[str, str]]:
+        """Keys that an address open to others needs and that are not there, with what to do."""
+        if isinstance(self.config.clients, model.UnstatedClients):
+            yield "clients", "say who may connect, such as `clients: private`"
 
     def open(self, address: model.ListenAddress, listed: model.ListenAddress) -> None:
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from lanrelay.addresses import host_name, is_loopback, parse_ip
@@ -56,6 +57,11 @@ class ForwardProxyService(ListenerService):
 
     def stale(self) -> bool:
         return super().stale() or (self.credentials is not None and self.credentials.changed())
+
+    def _unstated(self) -> Iterator[tuple[str, str]]:
+        yield from super()._unstated()
+        if self._proxy.auth is None:
+            yield "auth", "name users and passwords in `auth`"
 
     def bind(self) -> None:
         super().bind()

@@ -9,8 +9,10 @@ from ipaddress import ip_address
 from twisted.logger import Logger
 
 from lanrelay.config import model
+from lanrelay.config.whereabouts import NamedFile
 from lanrelay.errors import StartError
 from lanrelay.listeners.base import Environment, Given, ListenerService
+from lanrelay.listeners.opening import make_ready
 from lanrelay.reload.parts import Blueprint, Part, Past
 from lanrelay.reload.plan import Beginning, Held, Opening, Place, Running, plan
 from lanrelay.transport.port import BoundSocket
@@ -21,6 +23,7 @@ class Change:
     """
     One reload. C{prepare} does all that can fail and changes nothing; then comes C{commit} or C{discard}.
 
+    @param files: those that the new configuration names, and where.
     @ivar parts: after C{commit}: what runs.
     @ivar past: after C{commit}: those of them that do so no more.
     """
@@ -28,8 +31,14 @@ class Change:
     log = Logger()
 
     def __init__(
-        self, environment: Environment, parts: Sequence[Part], blueprints: Sequence[Blueprint]
+        self,
+        environment: Environment,
+        parts: Sequence[Part],
+        blueprints: Sequence[Blueprint],
+        *,
+        files: Sequence[NamedFile] = (),
     ) -> None:
+        self._files = files
         self._environment = environment
         self._old = parts
         self._blueprints = blueprints
@@ -49,7 +58,6 @@ class Change:
 
         @return: everything that is wrong; then all is as it was.
         """
-        errors: list[StartError] = []
         beginnings = self._plan.beginnings
         for index, (blueprint, beginning) in enumerate(zip(self._blueprints, beginnings, strict=True)):
             if beginning.kept is not None:
@@ -66,11 +74,7 @@ class Change:
                     if not opening.displaced
                 ],
             )
-            for step in (listener.load, listener.bind):
-                try:
-                    step()
-                except StartError as error:
-                    errors.append(error)
+        errors = make_ready(list(self._new.values()), self._files)
         if not errors:
             errors = self._displace()
         if errors:

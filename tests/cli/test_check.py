@@ -56,11 +56,12 @@ class CheckTests(ConfigCase):
         run = self.check(listener_text(reverse, kind="reverse-proxy"))
         self.assertEqual(run.status, 1)
         mismatch, missing = run.err.splitlines()
-        self.assertTrue(mismatch.startswith("listeners.one: tls.key: "), mismatch)
-        self.assertTrue(missing.startswith(f"listeners.one: tls.ca: there is no file {self.folder}/nope.crt"))
+        self.assertTrue(mismatch.startswith(f"{self.file}:5:29: listeners.one.tls.key: the key "), mismatch)
+        where = f"{self.file}:4:44: listeners.one.upstream.tls.ca: "
+        self.assertTrue(missing.startswith(f"{where}there is no file {self.folder}/nope.crt"), missing)
         run = self.check(listener_text("auth: {file: nope}", kind="connect-proxy"))
         self.assertEqual(run.status, 1)
-        self.assertIn("listeners.one: auth.file: ", run.err)
+        self.assertTrue(run.err.startswith(f"{self.file}:4:18: listeners.one.auth.file: "), run.err)
         run = self.check(listener_text(reverse + "\nenabled: false", kind="reverse-proxy"))
         self.assertEqual((run.status, run.err), (0, ""))
 

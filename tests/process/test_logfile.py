@@ -142,6 +142,28 @@ class LogFileTests(SynchronousTestCase):
             (line,) = relay.fails()
             self.assertIn("logs/relay.log cannot be opened: No such file or directory; change log.file", line)
 
+    def test_a_reload_opens_it_anew(self) -> None:
+        for text in (CONFIGURATION.format(more=""), "listeners: wrong"):
+            relay = self.relay().start()
+            moved = relay.file.rename(relay.file.with_name("moved"))
+            relay.configuration.write_text(text)
+            relay.signal(signal.SIGHUP)
+            poll(partial(_has, relay.file, "reloaded"), "the reload in the new file")
+            self.assertNotIn("reloaded", moved.read_text())
+            self.end(relay)
+
+    def test_twistd_s_own_is_opened_anew_when_it_has_gone(self) -> None:
+        text = CONFIGURATION.format(more="").replace("file: logs/relay.log, format: json", "format: text")
+        relay = Relay(self, text, mode="daemon").start()
+        file = relay.folder / "twistd.log"
+        file.rename(file.with_name("moved"))
+        relay.signal(SIGUSR1)
+        poll(file.exists, "the new file")
+        pid = relay.pid
+        relay.signal(SIGTERM)
+        relay.wait_daemon(pid)
+        self.assertIn("stopped", file.read_text())
+
     def test_a_reload_may_move_it(self) -> None:
         relay = self.relay().start()
         other = relay.file.with_name("other.log")

@@ -277,7 +277,9 @@ class ReloadTests(SynchronousTestCase):
         wrong += forward("d", free_port(), upstream, ", tls: {cert: no.pem, key: no.key}")
         relay.configuration.write_text(f"listeners:\n{wrong}")
         outcome = relay.ask("reload")
-        self.assertEqual([error.split(":")[0] for error in outcome["errors"]], ["listeners.c", "listeners.d"])
+        port_in_use, missing = outcome["errors"]
+        self.assertTrue(port_in_use.startswith("listeners.c: "), port_in_use)
+        self.assertRegex(missing, r"^.*relay\.yaml:\d+:\d+: listeners\.d\.tls\.cert: there is no file ")
         self.assertTrue(refuses(new), "what was opened for it is closed again")
         pair.check()
         Pair(self, port, upstream)

@@ -41,7 +41,9 @@ class EachWayTests(SynchronousTestCase):
         server.sendall(b"down")
         self.assertEqual(client.recv(10), b"down")
         status, body = relay.get("/readyz")
-        self.assertEqual((status, json.loads(body)), (200, {"status": "ready"}))
+        answer = json.loads(body)
+        self.assertEqual((status, answer["status"]), (200, "ready"))
+        self.assertEqual([one.split()[-2:] for one in answer["not_checked"]], [["not", "checked"]])
         client.close()
         server.close()
         relay.signal(SIGTERM)
@@ -145,10 +147,9 @@ listeners:
             relay = Relay(self, configuration, mode=mode)
             (relay.folder / "wrong.pem").write_text("this is no certificate\n")
             lines = relay.fails()
-            places = [line.split(":")[0] for line in lines]
-            self.assertEqual(
-                places, ["listeners.two", "listeners.three", "listeners.three", "admin.listen"], lines
-            )
+            places = [line.partition(": ")[0] for line in lines]
+            files = ["relay.yaml:10:17", "relay.yaml:15:52"]
+            self.assertEqual(places, [*files, "listeners.three", "admin.listen"], lines)
             for line in lines[:2]:
                 self.assertIn("wrong.pem", line)
             self.assertFalse((relay.folder / "one.sock").exists())

@@ -78,6 +78,28 @@ class NotifyTests(SynchronousTestCase):
             server.close()
             self.assertEqual(relay.wait(), 0)
 
+    def test_a_reload_that_failed_is_shown_until_one_succeeds(self) -> None:
+        relay = self.relay("path").start(wait=False)
+        self.hear("READY=1")
+        right = relay.configuration.read_text()
+        relay.configuration.write_text("listeners: {a: 1}\n")
+        relay.signal(SIGHUP)
+        self.assertTrue(self.listening.recv(4096).startswith(b"RELOADING=1") or self.until_reloading())
+        status = self.hear("READY=1")[1]
+        self.assertRegex(
+            status, r"^STATUS=listeners: 1; .*NOT RELOADED.*relay\.yaml:1:\d+: listeners\.a: found"
+        )
+        self.hear("WATCHDOG=1")
+        relay.configuration.write_text(right)
+        relay.signal(SIGHUP)
+        self.until_reloading()
+        self.assertEqual(self.hear("READY=1")[1], "STATUS=listeners: 1; open connections: 0")
+
+    def until_reloading(self) -> bool:
+        while not self.listening.recv(4096).startswith(b"RELOADING=1"):
+            pass
+        return True
+
     def test_an_abstract_socket(self) -> None:
         try:
             relay = self.relay(f"@lanrelay-test-{os.getpid()}")
@@ -102,6 +124,12 @@ class NotifyTests(SynchronousTestCase):
         relay.signal(SIGTERM)
         self.assertEqual(relay.wait(), 0)
         self.assertEqual(relay.log().count("NOTIFY_SOCKET"), 1)
+
+
+def _connected(listening: socket.socket) -> socket.socket:
+    client = socket.socket(listening.family)
+    client.connect(listening.getsockname())
+    return client
 
 
 # What systemd does between fork and exec. The descriptor is where the test has put it.
@@ -227,6 +255,36 @@ class ActivationTests(SynchronousTestCase):
         self.assertEqual(relay.wait(), 0)
         self.assertTrue(path.is_socket())
         connect().close()
+
+    def test_who_may_connect_is_asked_only_where_others_could(self) -> None:
+        text = HANDED.format(name="web", port=self.upstream.port).replace("    clients: loopback\n", "")
+        unix = socket.socket(socket.AF_UNIX)
+        self.addCleanup(unix.close)
+        unix.bind("\0lanrelay-test-" + os.urandom(8).hex())
+        unix.listen()
+        for held in (self.listening(), unix):
+            relay = self.relay(held, name="web", names="web")
+            relay.configuration.write_text(text)
+            relay.start()
+            self.carries(lambda held=held: _connected(held))  # type: ignore[misc]
+            relay.signal(SIGTERM)
+            self.assertEqual(relay.wait(), 0)
+        relay = self.relay(self.listening(), self.listening("0.0.0.0"), name="web", names="web:web")
+        relay.configuration.write_text(text)
+        (line,) = relay.fails()
+        self.assertRegex(
+            line,
+            r"^listeners\.forward: systemd:web is 0\.0\.0\.0:\d+, which is not loopback, and `clients` ",
+        )
+        proxy = text.replace("tcp-forward", "connect-proxy").replace(
+            "listen: systemd:web", "clients: any\n    listen: systemd:web"
+        )
+        relay = self.relay(self.listening("0.0.0.0"), name="web", names="web")
+        relay.configuration.write_text(
+            "".join(line for line in proxy.splitlines(True) if "upstream" not in line)
+        )
+        (line,) = relay.fails()
+        self.assertIn("and `auth` is not set", line)
 
     def test_what_nobody_takes_is_said(self) -> None:
         relay = self.relay(self.listening(), self.listening(), name="web", names="web:db").start()

@@ -230,7 +230,7 @@ class ChangeTests(SynchronousTestCase):
             [(one["name"], one["listening"], one["draining"]) for one in document["listeners"]],
             [("renamed", True, False), ("web", False, True)],
         )
-        self.assertEqual(document["unready"], [])
+        self.assertEqual(document["unready"], ["renamed: http://192.0.2.1:8000 is not known yet"])
         self.assertEqual(document["last_reload"]["by"], "test")
         self.file.write_text("listeners: {")
         self.assertFalse(relay.reload("test").ok)
