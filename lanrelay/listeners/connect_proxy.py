@@ -337,6 +337,9 @@ class _OwnWay:
             parent = None
         return target, parent
 
+    def has_other(self, origin: OriginConnection) -> bool:
+        return False
+
     async def connect(self, exchange: Exchange) -> OriginConnection:
         target, parent = self.place_of(exchange)
         dialed = await self._service.dial(target, exchange.session, tunnel=parent is None)

@@ -28,7 +28,7 @@ HELD_MAX: Final = 64 * 1024
 
 # RFC 9110 section 9.2.2; with no body to repeat. CONNECT and TRACE do not come here to be repeated.
 REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
-REPEATS: Final = 3
+REPEATS: Final = 3  # of a request of which nothing was sent
 
 
 class BodyFilter(Shape):
@@ -76,9 +76,13 @@ class Way(Shape):
     def place_of(self, exchange: Exchange) -> Hashable:
         """Where C{exchange} leads: a connection that serves its client alone serves it only there."""
 
+    def has_other(self, origin: OriginConnection) -> bool:
+        """Whether the same could be asked of another upstream."""
+
     async def connect(self, exchange: Exchange) -> OriginConnection:
         """
-        Make, or find, a connection; never an old one when C{exchange.repeats} is not 0.
+        Make, or find, a connection; never an old one when C{exchange.repeats} is not 0, and rather one to
+        another upstream than C{exchange.avoided}.
 
         @raise RelayError: there is none.
         @raise CancelledError: the client has gone; nothing is left open.
@@ -103,6 +107,8 @@ class Exchange:
     @ivar head: as the client sent it.
     @ivar upgrade: the client asked for another protocol, and may be given it.
     @ivar repeats: how often it was sent anew.
+    @ivar avoided: the upstream that it may have cost its life.
+    @ivar spared: that must not be asked again.
     """
 
     log = Logger()
@@ -116,14 +122,17 @@ class Exchange:
         "_held",
         "_held_size",
         "_over",
+        "_repeated",
         "_trailers",
         "_way",
         "_whole",
+        "avoided",
         "connection",
         "head",
         "origin",
         "repeats",
         "session",
+        "spared",
         "upgrade",
     )
 
@@ -133,6 +142,9 @@ class Exchange:
         self.session = session
         self.origin: OriginConnection | None = None
         self.repeats = 0
+        self.avoided: Any = None
+        self.spared = False
+        self._repeated = False  # although it had been sent
         index = head.headers.index
         length = index.get(b"content-length")
         self._bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
@@ -426,10 +438,22 @@ class Exchange:
         origin.end_request(self._trailers)
 
     def _may_repeat(self, origin: OriginConnection) -> bool:
-        """A request is sent anew only if it cannot have been acted on, or may be acted on twice."""
+        """
+        A request is sent anew only if it cannot have been acted on, or may be acted on twice.
+
+        In the second case once, for it may be what ends its origin: by another upstream if there is one, else
+        only if its connection was a kept one, which may close for other reasons (RFC 9110 section 9.2.2).
+        """
         if origin.answered or self.repeats >= REPEATS:
             return False
-        return not origin.sent or (self._bodyless and not self.upgrade and self.head.method in REPEATABLE)
+        if not origin.sent:
+            return True
+        if self._repeated or not self._bodyless or self.upgrade or self.head.method not in REPEATABLE:
+            return False
+        self.spared = not origin.reused
+        self._repeated = origin.reused or self._way.has_other(origin)
+        self.avoided = origin.upstream
+        return self._repeated
 
     # --- ends -------------------------------------------------------------------------------------
 

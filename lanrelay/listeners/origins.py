@@ -82,7 +82,10 @@ class Origins:
                     return idle
             session.tries += 1
             client = exchange.connection.client if upstream.announced else None
-            dialed = await upstream.dial(client=None if client is None else client.endpoints)
+            dialed = await upstream.dial(
+                client=None if client is None else client.endpoints,
+                brief=upstream.given_up(self.group.config.retry.duration),
+            )
             session.dialed = reactor.seconds() - started
             origin = OriginConnection(
                 reactor, self._timeouts, address=dialed.address, upstream=upstream, home=pool
@@ -91,7 +94,11 @@ class Origins:
             hand_over(dialed.stream, origin)
             return origin
 
-        return await try_each(reactor, self.group, attempt)
+        return await try_each(reactor, self.group, attempt, avoid=exchange.avoided, spare=exchange.spared)
+
+    def has_other(self, upstream: Upstream) -> bool:
+        """Whether another one is up."""
+        return any(member.up and member is not upstream for member in self.group.members)
 
     def idle(self, upstream: Upstream) -> int:
         """How many connections to it wait for a request."""

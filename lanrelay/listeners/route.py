@@ -143,6 +143,9 @@ class ProxyRoute:
     def place_of(self, exchange: Exchange) -> Hashable:
         return self
 
+    def has_other(self, origin: OriginConnection) -> bool:
+        return self.origins.has_other(origin.upstream)
+
     async def connect(self, exchange: Exchange) -> OriginConnection:
         return await self.origins.connect(exchange)
 

@@ -135,6 +135,7 @@ class ForwardedConnection(Protocol):
         return await upstream.dial(
             client=self._client.endpoints if upstream.announced else None,
             alpn=(agreed,) if agreed in upstream.config.trust.alpn else (),
+            brief=upstream.given_up(self._service.group.config.retry.duration),
         )
 
     def _not_connected(self, failure: Failure) -> None:

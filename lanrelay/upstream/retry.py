@@ -24,6 +24,8 @@ async def try_each(
     group: UpstreamGroup,
     attempt: Callable[[Upstream], Awaitable[T]],
     *,
+    avoid: Upstream | None = None,
+    spare: bool = False,
     counted: Callable[[], None] = lambda: None,
     rng: Callable[[], float] = random.random,
 ) -> T:
@@ -32,9 +34,13 @@ async def try_each(
 
     One pass tries the group's candidates in turn. Passes follow each other after pauses that begin at
     C{retry.backoff}, double, and vary by half either way, so that clients do not march in step; the last pass
-    begins when C{retry.for} ends. An upstream that failed with a C{permanent} error is not tried again.
+    begins when C{retry.for} ends. That counts from when the upstream went down, where health knows: later
+    there is one pass, for who asks again and again should not wait each time. An upstream that failed with a
+    C{permanent} error is not tried again.
 
     @param attempt: makes the connection, and leaves nothing behind when it fails or is cancelled.
+    @param avoid: is tried last.
+    @param spare: or not at all.
     @param counted: called before each attempt.
     @param rng: a number from 0 to 1.
     @raise AllDown: all of several upstreams are marked down; at once.
@@ -42,12 +48,14 @@ async def try_each(
     @raise CancelledError: the caller cancelled; the attempt or the pause under way was cancelled too.
     """
     retry = group.config.retry
-    deadline = reactor.seconds() + retry.duration
     pause = retry.backoff
     failures: dict[Upstream, DialError] = {}
-    candidates = group.candidates()
+    candidates = _candidates(group, avoid, spare)
     if not candidates:
         raise _all_down(group)
+    deadline = retry.duration + min(
+        reactor.seconds(), max(reactor.seconds() if each.up else each.changed for each in candidates)
+    )
     while True:
         for upstream in candidates:
             known = failures.get(upstream)
@@ -63,7 +71,16 @@ async def try_each(
             raise most_telling(list(failures.values()))
         await deferLater(reactor, min(pause * (0.5 + rng()), left))
         pause = min(pause * 2, LONGEST_PAUSE)
-        candidates = group.candidates()  # may be none for a while: wait, checks go on
+        candidates = _candidates(group, avoid, spare)  # may be none for a while: wait, checks go on
+
+
+def _candidates(group: UpstreamGroup, avoid: Upstream | None, spare: bool) -> list[Upstream]:
+    candidates = group.candidates()
+    if avoid in candidates:
+        candidates.remove(avoid)
+        if not spare:
+            candidates.append(avoid)
+    return candidates
 
 
 def _all_down(group: UpstreamGroup) -> AllDown:

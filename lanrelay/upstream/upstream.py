@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from lanrelay.upstream.parent import Parent
     from lanrelay.wire.proxy_header import Endpoints
 
+LAST_TRY = 1.0
+"""
+Seconds for name and TCP of an upstream that is known to be down. Health finds out when it is back; until then
+no client should wait for what does not answer at all.
+"""
+
 HISTORY = 20
 """Changes of state that are kept for the status page."""
 
@@ -49,6 +55,7 @@ class Upstream:
     @ivar health: how it is checked, if it is.
     @ivar up: whether it is taken to be there. Only health checks make it C{False}: without them it stays up.
     @ivar judged: a health check has had its word; before that C{up} is a mere assumption.
+    @ivar changed: when C{up} became what it is, in the reactor's seconds.
     @ivar open: connections in use; counted by who uses them, read by least-connections.
     @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
     @ivar history: the latest changes of state, the oldest first.
@@ -90,6 +97,7 @@ class Upstream:
 
             self.parent = Parent(config.via)
         self.up = True
+        self.changed = reactor.seconds()
         self.judged = False
         self.open = 0
         self.last_error: DialError | None = None
@@ -146,24 +154,30 @@ class Upstream:
             self.succeeded()
         return dialed
 
+    def given_up(self, patience: float) -> bool:
+        """Health has known it as down for C{patience} seconds."""
+        return not self.up and self._reactor.seconds() - self.changed >= patience
+
     async def dial(
         self,
         permit: Permit | None = None,
         *,
         client: Endpoints | None = None,
         alpn: tuple[str, ...] = (),
+        brief: bool = False,
     ) -> Dialed:
         """
         Connect to it; the outcome counts as that of a health check.
 
         @param client: for whom, where C{send_proxy} says so; C{None} for nobody with an IP address.
         @param alpn: protocols to offer in TLS instead of all that are configured.
+        @param brief: within L{LAST_TRY}, if it answers at all.
         @raise DialError: as L{Dialer.dial}; C{target} is the URL's host and port, also when C{address} is
             dialed.
         @raise CancelledError: the caller cancelled; nothing is counted.
         """
         try:
-            dialed = await self.connect(permit, client=client, alpn=alpn)
+            dialed = await self.connect(permit, client=client, alpn=alpn, brief=brief)
         except DialError as error:
             self.failed(error)
             raise
@@ -178,6 +192,7 @@ class Upstream:
         timeout: float | None = None,
         client: Endpoints | None = None,
         alpn: tuple[str, ...] = (),
+        brief: bool = False,
     ) -> Dialed:
         """
         As L{dial}, but nothing is counted: a health check judges more than the connection.
@@ -189,10 +204,11 @@ class Upstream:
             from lanrelay.wire.proxy_header import build  # few upstreams want one
 
             preface = build(self.config.send_proxy, client)
+        connect = self._timeouts.connect if timeout is None else timeout
         try:
             dialed = await self._dialer.dial(
                 self.target,
-                connect_timeout=self._timeouts.connect if timeout is None else timeout,
+                connect_timeout=min(connect, LAST_TRY) if brief else connect,
                 handshake_timeout=self._timeouts.handshake if timeout is None else timeout,
                 tls=self.tls,
                 permit=permit,
@@ -268,7 +284,7 @@ class Upstream:
             observer()
 
     def _change(self, up: bool, error: DialError | None) -> None:
-        self.up = up
+        self.up, self.changed = up, self._reactor.seconds()
         self._streak = 0
         self.history.append(Transition(at=self._reactor.seconds(), up=up, error=error))
         if error is not None:

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
+from lanrelay.errors import ConnectionRefused
 from lanrelay.listeners.exchange import HELD_MAX
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.observe.session import Session
@@ -401,11 +402,55 @@ class RepeatTests(ExchangeTestCase):
         self.assertEqual(self.around.dialer.pending, [])
         self.assertIn(b"error=http_response_incomplete", self.client.take())
 
-    def test_three_repeats_are_enough(self) -> None:
+    def test_what_costs_its_origin_the_life_is_sent_twice_at_most(self) -> None:
+        for ended in (MemoryStream.receive_eof, MemoryStream.lose):
+            for method in (b"GET", b"DELETE", b"HEAD", b"OPTIONS"):
+                request = GET.replace(b"GET", method)
+                self.serve()
+                ended(self.asked(request))  # a new connection: it died of this
+                self.assertEqual(self.around.dialer.pending, [])
+                self.assertIn(b"502 Bad Gateway", self.client.take())
+                origin = self.warm()
+                self.client.receive(request)
+                ended(origin)  # a kept one may have closed for another reason
+                ended(self.dialed())
+                self.assertEqual(self.around.dialer.pending, [])
+                self.assertIn(b"502 Bad Gateway", self.client.take())
+                self.client.lose()
+                self.assertAllOver()
+
+    def test_it_is_sent_to_one_other_upstream(self) -> None:
+        self.serve("one.lan", "two.lan", "three.lan")
+        self.client.receive(GET)
+        for _ in range(2):
+            self.assertEqual(self.client.take(), b"")
+            origin = self.dialed()
+            self.assertIn(b"GET /a", origin.take())
+            origin.receive_eof()
+        self.assertEqual([target.host for target in self.around.dialer.asked], ["one.lan", "two.lan"])
+        self.assertEqual(self.around.dialer.pending, [])
+        self.assertIn(b"502 Bad Gateway", self.client.take())
+
+    def test_it_is_not_sent_to_the_same_upstream_because_no_other_is_there(self) -> None:
+        self.serve("one.lan", "two.lan")
+        self.client.receive(GET)
+        self.dialed().receive_eof()
+        for _ in range(20):
+            if self.around.dialer.pending:
+                self.around.dialer.fail(ConnectionRefused("refused", target="two.lan:80"))
+            self.clock.advance(0.5)
+        self.assertEqual({target.host for target in self.around.dialer.asked[1:]}, {"two.lan"})
+        self.assertIn(b"502 Bad Gateway", self.client.take())
+        self.client.lose()
+        self.assertAllOver()
+
+    def test_of_what_was_not_sent_there_are_three_repeats(self) -> None:
         self.client.receive(GET)
         for _ in range(4):
             self.assertEqual(self.client.take(), b"")
-            self.dialed().receive_eof()
+            lost = MemoryStream()
+            lost.lose()
+            self.around.dialer.pending.pop(0).callback(Dialed(stream=lost, address="192.0.2.1:80"))
         self.assertEqual(self.around.dialer.pending, [])
         self.assertIn(b"502 Bad Gateway", self.client.take())
 

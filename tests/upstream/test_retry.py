@@ -103,6 +103,54 @@ class RetryTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(result), "back")
         self.assertEqual(self.counted, 3)
 
+    def test_the_time_counts_from_when_it_went_down(self) -> None:
+        self.answers = {"a": ConnectionRefused()}
+        result = self.begin("a", health=model.Health(fall=1))
+        self.group.members[0].failed(ConnectionRefused())
+        self.advance(3.1)
+        self.failureResultOf(result, ConnectionRefused)  # it was up when this began
+        self.assertEqual(len(self.times), 6)
+        self.times.clear()
+        self.failureResultOf(self.run_it(), ConnectionRefused)
+        self.assertEqual(len(self.times), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.group.members[0].succeeded()
+        self.group.members[0].failed(ConnectionRefused())
+        self.advance(1)
+        self.times.clear()
+        result = self.run_it()
+        self.advance(1.9)
+        self.assertNoResult(result)
+        self.advance(0.2)
+        self.failureResultOf(result, ConnectionRefused)
+        self.assertAlmostEqual(self.times[-1] - self.times[0], 2, 1)
+
+    def test_one_that_is_down_is_tried_once_and_may_be_back(self) -> None:
+        self.answers = {"a": ConnectionRefused()}
+        result = self.begin("a", health=model.Health(fall=1))
+        self.group.members[0].failed(ConnectionRefused())
+        self.advance(10)
+        self.failureResultOf(result, ConnectionRefused)
+        self.answers = {"a": "back"}
+        self.assertEqual(self.successResultOf(self.run_it()), "back")
+
+    def test_one_to_avoid_is_tried_last_and_one_to_spare_is_not_tried(self) -> None:
+        self.answers = {"a": "yes", "b": ConnectionRefused(), "c": ConnectionRefused()}
+        self.begin("a", "b", "c")
+        for spare, expected in ((False, ["b", "c", "a"]), (True, ["b", "c"])):
+            self.tried.clear()
+            attempts = try_each(
+                self.clock, self.group, self.attempt, avoid=self.group.members[0], spare=spare
+            )
+            result = Deferred.fromCoroutine(attempts)
+            self.assertEqual(self.tried, expected)
+            if spare:
+                self.advance(4)
+                self.failureResultOf(result, ConnectionRefused)
+                self.assertEqual(set(self.tried), {"b", "c"})
+            else:
+                self.assertEqual(self.successResultOf(result), "yes")
+
     def test_no_retry_when_it_is_off(self) -> None:
         self.answers = {"a": ConnectionRefused()}
         self.failureResultOf(self.begin("a", duration=0), ConnectionRefused)

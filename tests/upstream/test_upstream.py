@@ -55,6 +55,19 @@ class UpstreamTests(UpstreamCase):
         Deferred.fromCoroutine(self.upstream().dial(permit=lambda _: "no"))
         self.assertIsNotNone(self.dialer.limits[0]["permit"])
 
+    def test_one_that_was_given_up_has_a_second(self) -> None:
+        upstream = self.upstream(health=model.Health(fall=1))
+        upstream.failed(ConnectionRefused())
+        self.assertFalse(upstream.given_up(3))
+        self.clock.advance(3)
+        self.assertTrue(upstream.given_up(3))
+        Deferred.fromCoroutine(upstream.dial(brief=True))
+        limits = self.dialer.limits[0]
+        self.assertEqual((limits["connect_timeout"], limits["handshake_timeout"]), (1, 9))
+        self.dialer.answer()
+        self.clock.advance(100)
+        self.assertFalse(upstream.given_up(3))
+
     def test_trust(self) -> None:
         self.assertIsNone(self.upstream().tls)
         self.assertFalse(self.upstream().insecure)
