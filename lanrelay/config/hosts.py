@@ -210,6 +210,13 @@ def url_path(text: str) -> str:
     return text.removesuffix("/")
 
 
+def request_path(text: str) -> str:
+    """What a request may ask for, as it is; with a query if it has one."""
+    if not text.startswith("/") or not all("!" <= letter <= "~" for letter in text) or "#" in text:
+        raise Unfit("expected the path of a URL, such as /health")
+    return text
+
+
 def route_path(text: str) -> str:
     """The prefix of a route: C{/} or a path without its final slash."""
     if not text.startswith("/"):

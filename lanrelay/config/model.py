@@ -393,7 +393,11 @@ LOOPBACK_NAMES = BrowserGuard()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReverseProxy(Listener):
-    """C{type: reverse-proxy}. C{routes} are sorted, the longest prefix first."""
+    """
+    C{type: reverse-proxy}. C{routes} are sorted, the longest prefix first.
+
+    @ivar mcp: the path of the MCP endpoint, for people and the commands that help them; traffic ignores it.
+    """
 
     routes: tuple[Route, ...]
     guard: BrowserGuard = LOOPBACK_NAMES
@@ -402,6 +406,7 @@ class ReverseProxy(Listener):
     rewrite: frozenset[Rewrite] = frozenset({"location", "cookies", "endpoint", "oauth"})
     sse_keepalive: Duration = 15.0
     session_recovery: bool = False
+    mcp: str | None = None
     max_body: int | None = None
     pool: Pool = POOL
 

@@ -200,6 +200,7 @@ def make_table(listener: Table) -> Table:
             "rewrite": Key(_rewrite, list(_REWRITE)),
             "sse_keepalive": Key(optional(one(values.duration)), "15s"),
             "session_recovery": Key(off_as(False, one(values.boolean)), "false"),
+            "mcp": Key(optional(one(hosts.request_path)), "none"),
             "max_body": Key(optional(one(values.size)), "none"),
             "pool": Key(_pool, POOL),
         },

@@ -142,16 +142,10 @@ def _statuses(place: Place) -> tuple[tuple[int, int], ...]:
     return tuple(item for group in many(one(values.statuses))(place) for item in group)
 
 
-def _health_path(text: str) -> str:
-    if not text.startswith("/") or not all("!" <= letter <= "~" for letter in text) or "#" in text:
-        raise Unfit("expected the path of a URL, such as /health")
-    return text
-
-
 HEALTH = Table(
     "health",
     {
-        "path": Key(optional(one(_health_path)), "none"),
+        "path": Key(optional(one(hosts.request_path)), "none"),
         "status": Key(_statuses, "200-399,401,405,406"),
         "interval": Key(one(values.duration), "15s"),
         "down_interval": Key(one(values.duration), "2s"),

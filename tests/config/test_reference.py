@@ -77,6 +77,7 @@ listeners:
     rewrite: off
     sse_keepalive: 1
     session_recovery: true
+    mcp: /mcp
     max_body: 1
     pool: {size: 1, idle: 1}
   single: {type: reverse-proxy, listen: 5, upstream: "http://h"}

@@ -95,6 +95,7 @@ class ReverseProxyTests(ConfigCase):
             "rewrite",
             "sse_keepalive",
             "session_recovery",
+            "mcp",
             "max_body",
             "pool",
             "headers",
@@ -102,7 +103,9 @@ class ReverseProxyTests(ConfigCase):
         )
         proxy = self.proxy("\n".join(f"{key}: off" for key in keys))
         self.assertEqual((proxy.forwarded, proxy.rewrite, proxy.sse_keepalive), ("none", frozenset(), None))
-        self.assertEqual((proxy.session_recovery, proxy.max_body, proxy.pool.size), (False, None, 0))
+        self.assertEqual(
+            (proxy.session_recovery, proxy.mcp, proxy.max_body, proxy.pool.size), (False, None, None, 0)
+        )
         self.assertEqual(proxy.routes[0].request_headers, HeaderRules())
 
     def test_header_rules(self) -> None:
