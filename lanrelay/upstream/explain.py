@@ -39,11 +39,12 @@ def explain(error: RelayError, *, platform: str = sys.platform) -> Explanation:
             what, remedy = found(error, platform)
             if isinstance(error, errors.DialError) and error.parent and each not in sentences.OF_PARENTS:
                 what = f"The parent proxy {error.parent} cannot be used: {what}"
-            return Explanation(_printable(what), _printable(remedy))
+            return Explanation(printable(what), printable(remedy))
     raise TypeError(f"{type(error).__name__} is no RelayError")
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
+    """The text without what a terminal would obey."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

@@ -162,22 +162,43 @@ def unroutable(error: DialError, platform: str) -> Sentences:
     sort = "" if ip is None else kind(ip)
     tunnel = ip is not None and ip in CARRIER_GRADE
     if error.elapsed >= AT_ONCE and error.errno not in (errno.ENETUNREACH, errno.EADDRNOTAVAIL):
-        return (
-            f"{_host(error)} does not answer on its own network ({_where(error)}: no route to host after"
-            f" {_seconds(error.elapsed)}).",
-            "Switch the host on or wake it, and check that this is still its address.",
-        )
+        return host_down(error)
     # The local network privacy of macOS 15: EHOSTUNREACH at once, for what is on the machine's own network.
     # An address of a tunnel (Tailscale's 100.64.0.0/10) does not come under it.
     local = sort in ("private", "link-local") and not tunnel and error.errno != errno.ENETUNREACH
-    if platform == "darwin" and local:
+    return kept_from_lan(error, platform) if platform == "darwin" and local else no_route(error)
+
+
+def host_down(error: DialError) -> Sentences:
+    """On the machine's own network nobody says that the address is his."""
+    return (
+        f"{_host(error)} does not answer on its own network ({_where(error)}: no route to host after"
+        f" {_seconds(error.elapsed)}).",
+        "Switch the host on or wake it, and check that this is still its address.",
+    )
+
+
+def kept_from_lan(error: DialError, platform: str) -> Sentences:
+    """Local network privacy; elsewhere something that does the same."""
+    if platform != "darwin":
         return (
-            f"macOS does not let this program reach the local network: the connection to {_where(error)} was"
-            f' turned down at once, with "no route to host".',
-            "Allow it in System Settings > Privacy & Security > Local Network, or start the relay from"
-            " Terminal or as a launchd daemon, which need no permission (if the network is up at all).",
+            f"Something on this machine keeps this program from its own network: the connection to"
+            f' {_where(error)} was turned down at once, with "no route to host".',
+            "Look at this machine's firewall or security software, and allow Python connections to the"
+            " local network.",
         )
-    if ip is not None and ip.version == 6 and sort == "public":
+    return (
+        f"macOS does not let this program reach the local network: the connection to {_where(error)} was"
+        f' turned down at once, with "no route to host".',
+        "Allow it in System Settings > Privacy & Security > Local Network, or start the relay from"
+        " Terminal or as a launchd daemon, which need no permission (if the network is up at all).",
+    )
+
+
+def no_route(error: DialError) -> Sentences:
+    """The kernel knows no way, or a router on it does not."""
+    ip = _ip(error)
+    if ip is not None and ip.version == 6 and kind(ip) == "public":
         return (
             f"This machine's network has no way to the IPv6 address {_where(error)}.",
             "Use a network with IPv6, or put the host's IPv4 address in `address`.",

@@ -1,0 +1,196 @@
+"""
+What comes of an examination: a record for each look, with its cause, what was seen, and what to do.
+
+How the room is used::
+
+    means = Means(reactor=reactor, resolver=Resolver(reactor))
+    for subject in subjects("https://nas.lan:8443/mcp", config):     # lanrelay.examine.subject; Unknown
+        examined = await examine(means, subject, timeout=5.0)        # lanrelay.examine.target
+        examined.ok, examined.causes, examined.checks                # records of this module
+        as_json(examined)                                            # as the contract has it
+
+The layers of a target stand in the order of L{TARGET_LAYERS}; C{route} and C{connect} have a check for each
+address. A layer that does not concern a target (C{tls} of C{http://}) has no check. What depends on a layer
+that failed is C{skipped}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+TargetLayer = Literal["name", "route", "connect", "proxy", "tls", "http", "mcp"]
+MachineLayer = Literal["config", "relay", "ports", "service", "clients", "descriptors", "clock", "network"]
+Layer = TargetLayer | MachineLayer
+State = Literal["ok", "warn", "failed", "skipped"]
+Place = Literal["here", "service"]
+
+Cause = Literal[
+    "name_unknown",
+    "name_no_answer",
+    "local_network_privacy",
+    "host_down",
+    "no_route",
+    "refused",
+    "timeout",
+    "reset",
+    "address_denied",
+    "proxy_refused",
+    "not_tls",
+    "tls_on_plain",
+    "unknown_ca",
+    "self_signed",
+    "expired",
+    "not_yet_valid",
+    "wrong_name",
+    "pin_differs",
+    "old_tls",
+    "client_certificate_wanted",
+    "tls_other",
+    "host_refused",
+    "origin_refused",
+    "login_wanted",
+    "forbidden",
+    "path_unknown",
+    "redirected",
+    "server_error",
+    "not_http",
+    "http_timeout",
+    "not_mcp",
+    "mcp_error",
+    "not_running",
+    "not_installed",
+    "wrong_config",
+    "port_taken",
+    "direct_to_lan",
+    "dead_port",
+    "network_extension",
+    "clock_wrong",
+    "few_descriptors",
+]
+
+TARGET_LAYERS: tuple[TargetLayer, ...] = get_args(TargetLayer)
+MACHINE_LAYERS: tuple[MachineLayer, ...] = get_args(MachineLayer)
+STATES: tuple[State, ...] = get_args(State)
+CAUSES: tuple[Cause, ...] = get_args(Cause)
+
+TRUST_CAUSES: frozenset[Cause] = frozenset({"unknown_ca", "self_signed"})
+"""What a decision about trust alone can mend: the rest of the certificate was not found wanting."""
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """
+    One look.
+
+    @ivar cause: of what is C{failed} or C{warn}; C{None} for what has no word.
+    @ivar said: one sentence for what was seen.
+    @ivar remedy: one sentence, or a command or lines of YAML that can be pasted; C{None} where there is
+        nothing to do.
+    @ivar facts: JSON values, with the names of the contract.
+    """
+
+    layer: Layer
+    state: State
+    said: str
+    cause: Cause | None = None
+    seconds: float = 0.0
+    remedy: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """
+    A target, and all that was looked at.
+
+    @ivar target: as it was asked for.
+    @ivar url: what was reached for, without credentials.
+    @ivar listener: the listener whose upstream it is.
+    """
+
+    target: str
+    url: str
+    listener: str | None
+    place: Place
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not any(check.state == "failed" for check in self.checks)
+
+    @property
+    def causes(self) -> tuple[Cause, ...]:
+        """Of what failed, in the order of the layers."""
+        return tuple(check.cause for check in self.checks if check.state == "failed" and check.cause)
+
+    def layer(self, layer: Layer) -> tuple[Check, ...]:
+        """The checks of one layer."""
+        return tuple(check for check in self.checks if check.layer == layer)
+
+    @property
+    def only_trust_is_missing(self) -> bool:
+        """All that keeps a client from it is a CA that is not trusted."""
+        return bool(self.causes) and set(self.causes) <= TRUST_CAUSES
+
+
+def check_as_json(check: Check) -> Json:
+    return {
+        "layer": check.layer,
+        "state": check.state,
+        "cause": check.cause,
+        "seconds": round(check.seconds, 4),
+        "said": check.said,
+        "remedy": check.remedy,
+        "facts": dict(check.facts),
+    }
+
+
+def as_json(examined: Examined) -> Json:
+    """A target as the contract has it."""
+    return {
+        "target": examined.target,
+        "url": examined.url,
+        "listener": examined.listener,
+        "from": examined.place,
+        "ok": examined.ok,
+        "checks": [check_as_json(check) for check in examined.checks],
+    }
+
+
+def check_from_json(said: Mapping[str, Any]) -> Check:
+    """
+    What L{check_as_json} made.
+
+    @raise KeyError: it is something else.
+    """
+    return Check(**{name: said[name] for name in Check.__slots__})
+
+
+def from_json(said: Mapping[str, Any]) -> Examined:
+    """
+    What L{as_json} made, perhaps in another process.
+
+    @raise KeyError: it is something else.
+    """
+    return Examined(
+        target=said["target"],
+        url=said["url"],
+        listener=said["listener"],
+        place=said["from"],
+        checks=tuple(map(check_from_json, said["checks"])),
+    )
+
+
+def document(config: str | None, targets: Sequence[Examined], machine: Sequence[Check]) -> Json:
+    """The whole that C{lanrelay doctor --json} prints."""
+    good = all(one.ok for one in targets) and not any(check.state == "failed" for check in machine)
+    return {
+        "ok": good,
+        "config": config,
+        "targets": [as_json(one) for one in targets],
+        "machine": [check_as_json(check) for check in machine],
+    }

@@ -1,0 +1,100 @@
+"""One examination under way: what is looked at, and the checks so far."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, FirstError, gatherResults
+
+from lanrelay.errors import RelayError
+from lanrelay.examine import causes
+from lanrelay.examine.checks import Cause, Check, Place, State, TargetLayer
+from lanrelay.examine.subject import Subject
+from lanrelay.examine.way import Means
+from lanrelay.upstream.explain import printable
+
+T = TypeVar("T")
+
+
+class Look:
+    """
+    @ivar timeout: seconds for each check.
+    @ivar place: from where.
+    """
+
+    def __init__(self, means: Means, subject: Subject, timeout: float, place: Place) -> None:
+        self.means = means
+        self.subject = subject
+        self.upstream = subject.upstream
+        self.timeout = timeout
+        self.place: Place = place
+        self.checks: list[Check] = []
+
+    def now(self) -> float:
+        return float(self.means.reactor.seconds())
+
+    def note(
+        self,
+        layer: TargetLayer,
+        state: State,
+        said: str,
+        since: float,
+        *,
+        cause: Cause | None = None,
+        remedy: str | None = None,
+        **facts: Any,
+    ) -> Check:
+        """Add a check."""
+        check = Check(
+            layer=layer,
+            state=state,
+            said=printable(said),
+            cause=cause,
+            seconds=self.now() - since,
+            remedy=None if remedy is None else printable(remedy),
+            facts=facts,
+        )
+        self.checks.append(check)
+        return check
+
+    def failed(self, layer: TargetLayer, error: RelayError, since: float, **facts: Any) -> Check:
+        """The check of a layer that failed; it is not added yet."""
+        return causes.failure(
+            layer,
+            error,
+            self.subject,
+            seconds=self.now() - since,
+            platform=self.means.platform,
+            facts=facts,
+        )
+
+    def skip(self, because: str, *layers: TargetLayer) -> None:
+        """What depends on what failed, and has no check yet: C{layers}, and all from the proxy on."""
+        rest: list[TargetLayer] = [*layers]
+        if self.upstream.via is not None:
+            rest.append("proxy")
+        if self.upstream.url.tls:
+            rest.append("tls")
+        if self.subject.is_http:
+            rest += ["http", "mcp"]
+        seen = {check.layer for check in self.checks}
+        self.checks += [
+            Check(layer=layer, state="skipped", said=f"Not looked at, for {because}.")
+            for layer in rest
+            if layer not in seen
+        ]
+
+
+async def side_by_side(coroutines: Sequence[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
+    """What comes of each, in their order."""
+    running: list[Deferred[T]] = [Deferred.fromCoroutine(one) for one in coroutines]
+    try:
+        return await gatherResults(running)
+    except BaseException as error:
+        for one in running:
+            one.addErrback(lambda _: None)
+            one.cancel()
+        if isinstance(error, FirstError):
+            error.subFailure.raiseException()
+        raise

@@ -1,0 +1,200 @@
+"""The layers of the network: for each address by itself its route, and whether it takes a connection."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lanrelay.addresses import IPAddress, kind, parse_ip
+from lanrelay.errors import ConnectionRefused, DialError, Unroutable
+from lanrelay.examine import causes
+from lanrelay.examine.checks import Cause, Check
+from lanrelay.examine.look import Look, side_by_side
+from lanrelay.examine.routes import Route
+from lanrelay.examine.way import Way, connect_to
+from lanrelay.policy.rules import DestinationRules
+from lanrelay.upstream.race import SocketAddress
+from lanrelay.upstream.sentences import CARRIER_GRADE
+
+if TYPE_CHECKING:
+    from lanrelay.examine.handshake import Shown
+
+AT_ONCE = 0.05
+"""Seconds: the kernel itself has turned the connection down; ARP takes a second to find nobody."""
+
+_LATER = 1.0  # seconds until the repeat that shows that it was no accident
+_NOBODYS = IPv4Address("198.51.100.1")  # documentation (RFC 5737): asked for its route, the default one
+_GATEWAY_PORTS = (53, 80, 443)
+
+
+async def reach(look: Look, addresses: Sequence[SocketAddress], tls: Shown | None) -> Way | None:
+    """
+    Every address by itself; the way by the first that connects.
+
+    What one address lacks is no fault where another one is good.
+    """
+    tried = await side_by_side([_try(look, address, tls) for address in addresses])
+    reached = [way for way, _ in tried if way is not None]
+    checks = [check for _, each in tried for check in each]
+    if reached:
+        checks = [replace(one, state="warn") if one.state == "failed" else one for one in checks]
+    look.checks += [check for check in checks if check.layer == "route"]
+    if reached:
+        _judge_proxies(look, [one.host for one in addresses if not isinstance(one.host, Path)])
+    look.checks += [check for check in checks if check.layer == "connect"]
+    return reached[0] if reached else None
+
+
+async def _try(look: Look, address: SocketAddress, tls: Shown | None) -> tuple[Way | None, list[Check]]:
+    way = Way(look.means, look.upstream, address, look.timeout, tls)
+    route: Route | None = None
+    checks: list[Check] = []
+    if not isinstance(address.host, Path):
+        route, check = await _route(look, address, address.host)
+        checks.append(check)
+        if check.state == "failed":
+            said = f"Not looked at, for there is no route to {address}."
+            skipped = Check(layer="connect", state="skipped", said=said, facts={"address": str(address)})
+            return None, [check, skipped]
+    since = look.now()
+    try:
+        stream = await way.connect()
+    except DialError as error:
+        check = look.failed("connect", error, since, address=str(address))
+        if isinstance(error, Unroutable) and not isinstance(address.host, Path):
+            cause = await _no_route(look, address, address.host, route, error)
+            check = causes.unroutable(check, error, cause, platform=look.means.platform, place=look.place)
+        return None, [*checks, check]
+    stream.abortConnection()
+    good = Check(
+        layer="connect",
+        state="ok",
+        seconds=look.now() - since,
+        said=f"{address} took the connection.",
+        facts={"address": str(address)},
+    )
+    return way, [*checks, good]
+
+
+# --- the route ------------------------------------------------------------------------------------------
+
+
+async def _route(look: Look, address: SocketAddress, host: IPAddress) -> tuple[Route | None, Check]:
+    since = look.now()
+    sort = kind(host)
+    facts: dict[str, object] = {"address": str(host), "class": sort}
+    try:
+        route = await look.means.route(host)
+    except OSError as reason:
+        error = Unroutable(str(reason.strerror), target=_label(look), address=str(address))
+        error.errno = reason.errno
+        check = look.failed("route", error, since, **facts)
+        return None, causes.unroutable(
+            check, error, "no_route", platform=look.means.platform, place=look.place
+        )
+    if route is None:
+        said = f"{host} is a {sort} address; this system does not tell the way to it."
+        return None, Check(layer="route", state="skipped", said=said, facts=facts)
+    source = f" from {route.source}" if route.source else ""
+    if sort == "loopback":
+        said = f"{host} is this machine itself."
+    elif route.on_link:
+        said = f"{host} ({sort}) is on this machine's own network, by {route.interface}{source}."
+    else:
+        said = f"{host} ({sort}) is reached over {route.gateway}, by {route.interface}{source}."
+    facts |= {
+        "on_link": route.on_link,
+        "interface": route.interface,
+        "source": route.source,
+        "gateway": route.gateway,
+    }
+    return route, Check(layer="route", state="ok", seconds=look.now() - since, said=said, facts=facts)
+
+
+def _label(look: Look) -> str:
+    from lanrelay.examine.way import target_of
+
+    via = look.upstream.via
+    return str(target_of(look.upstream)) if via is None else f"{via.host}:{via.port}"
+
+
+# --- "no route to host" ---------------------------------------------------------------------------------
+
+
+async def _no_route(
+    look: Look, address: SocketAddress, host: IPAddress, route: Route | None, error: DialError
+) -> Cause:
+    """Which of the three it is."""
+    if error.errno != errno.EHOSTUNREACH:
+        return "no_route"
+    near = kind(host) in ("private", "link-local") and host not in CARRIER_GRADE
+    if not (near if route is None else route.on_link):
+        return "no_route"
+    if near and error.elapsed <= AT_ONCE and await _again(look, address):
+        if look.means.platform == "darwin" or await _gateway_answers(look):
+            return "local_network_privacy"
+    return "host_down"
+
+
+async def _again(look: Look, address: SocketAddress) -> bool:
+    """Whether it is as quick a second later."""
+    await look.means.pause(_LATER)
+    try:
+        stream = await connect_to(look.means, address, _label(look), look.timeout)
+    except DialError as error:
+        return isinstance(error, Unroutable) and error.elapsed <= AT_ONCE
+    stream.abortConnection()
+    return False
+
+
+async def _gateway_answers(look: Look) -> bool:
+    """Whether the next router takes a connection, or refuses one."""
+    try:
+        route = await look.means.route(_NOBODYS)
+    except OSError:
+        return False
+    gateway = None if route is None or route.gateway is None else parse_ip(route.gateway)
+    if gateway is None:
+        return False
+
+    async def answers(port: int) -> bool:
+        try:
+            stream = await connect_to(look.means, SocketAddress(gateway, port), "", look.timeout)
+        except DialError as error:
+            return isinstance(error, ConnectionRefused)
+        stream.abortConnection()
+        return True
+
+    return any(await side_by_side([answers(port) for port in _GATEWAY_PORTS]))
+
+
+# --- rules ----------------------------------------------------------------------------------------------
+
+
+def _judge_proxies(look: Look, addresses: Sequence[IPAddress]) -> None:
+    """Whether the clients of this configuration's forward proxies may be led there: by none of them?"""
+    url = look.upstream.url
+    reasons = []
+    for proxy in look.subject.proxies:
+        rules = DestinationRules(proxy.allow, proxy.deny)
+        reason = rules.judge_name(url.host, url.port)
+        if reason is None:
+            judged = [rules.judge_address(url.host, url.port, address) for address in addresses]
+            reason = None if None in judged else judged[0]
+        if reason is None:
+            return
+        reasons.append((proxy.name, reason))
+    if reasons:
+        name, reason = reasons[0]
+        look.note(
+            "route",
+            "warn",
+            f"The proxy {name} would not lead its clients there: {reason}.",
+            look.now(),
+            cause="address_denied",
+            remedy=f'allow: ["{url.host}:{url.port}"]  # of listeners.{name}, beside what is there',
+        )

@@ -1,0 +1,78 @@
+"""Examines one target, layer after layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lanrelay.errors import DialError
+from lanrelay.examine.checks import Examined, Place
+from lanrelay.examine.look import Look, side_by_side
+from lanrelay.examine.name import look_up
+from lanrelay.examine.reach import reach
+from lanrelay.examine.subject import Subject
+from lanrelay.examine.way import Means, Way
+
+
+async def examine(means: Means, subject: Subject, *, timeout: float = 5.0, place: Place = "here") -> Examined:
+    """
+    Look at every layer of a target as a client of the relay would meet it. Nothing of it is counted.
+
+    To a TLS server that is not verified nothing of a request is sent.
+
+    @param timeout: seconds for each check.
+    @raise CancelledError: whoever looked on has gone; nothing stays open.
+    """
+    look = Look(means, subject, timeout, place)
+    await _look(look)
+    return Examined(
+        target=subject.target,
+        url=subject.url,
+        listener=subject.listener,
+        place=place,
+        checks=tuple(look.checks),
+    )
+
+
+async def examine_all(
+    means: Means, subjects: Sequence[Subject], *, timeout: float = 5.0, place: Place = "here"
+) -> list[Examined]:
+    """L{examine} for several, side by side."""
+    return await side_by_side([examine(means, one, timeout=timeout, place=place) for one in subjects])
+
+
+async def _look(look: Look) -> None:
+    addresses = await look_up(look)
+    if not addresses:
+        look.skip("there is no address to connect to", "route", "connect")
+        return
+    shown = None
+    if look.upstream.url.tls:
+        from lanrelay.examine.handshake import Shown
+
+        shown = Shown(look.upstream.trust, look.upstream.server_name, platform=look.means.platform)
+    way = await reach(look, addresses, shown)
+    if way is None:
+        look.skip("no connection could be made")
+        return
+    if way.parent is not None and not await _pass_proxy(look, way):
+        look.skip("the parent proxy does not lead there")
+        return
+    if shown is not None:
+        from lanrelay.examine.secured import look_at_tls
+
+        if not await look_at_tls(look, way, shown):
+            return
+
+
+async def _pass_proxy(look: Look, way: Way) -> bool:
+    since = look.now()
+    assert way.parent is not None
+    try:
+        stream = await way.pass_parent(await way.connect())
+    except DialError as error:
+        look.checks.append(replace(look.failed("proxy", error, since), cause="proxy_refused"))
+        return False
+    stream.abortConnection()
+    look.note("proxy", "ok", f"{way.parent.name} opened the way to {way.target}.", since)
+    return True
