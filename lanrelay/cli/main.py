@@ -11,6 +11,7 @@ COMMANDS = {
     "demo": "show a private HTTPS host being used through the relay",
     "status": "show what the running relay is doing",
     "reload": "have the running relay read its configuration anew",
+    "doctor": "say what keeps a client from a server, and what to do about it",
     "probe": "have the running relay reach an upstream, and show each step",
     "service": "have the system start the relay at login or at boot",
 }

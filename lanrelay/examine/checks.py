@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
+from lanrelay.edit.masking import mask, url
+
 TargetLayer = Literal["name", "route", "connect", "proxy", "tls", "http", "mcp"]
 MachineLayer = Literal["config", "relay", "ports", "service", "clients", "descriptors", "clock", "network"]
 Layer = TargetLayer | MachineLayer
@@ -108,7 +110,7 @@ class Examined:
     A target, and all that was looked at.
 
     @ivar target: as it was asked for.
-    @ivar url: what was reached for, without credentials.
+    @ivar url: what was reached for, without credentials; a fact of the first check in JSON.
     @ivar listener: the listener whose upstream it is.
     """
 
@@ -138,13 +140,14 @@ class Examined:
 
 
 def check_as_json(check: Check) -> Json:
+    """A check as the contract has it; what may be secret in its sentences is masked."""
     return {
         "layer": check.layer,
         "state": check.state,
         "cause": check.cause,
         "seconds": round(check.seconds, 4),
-        "said": check.said,
-        "remedy": check.remedy,
+        "said": mask(check.said),
+        "remedy": None if check.remedy is None else mask(check.remedy),
         "facts": dict(check.facts),
     }
 
@@ -152,8 +155,7 @@ def check_as_json(check: Check) -> Json:
 def as_json(examined: Examined) -> Json:
     """A target as the contract has it."""
     return {
-        "target": examined.target,
-        "url": examined.url,
+        "target": url(examined.target) if "://" in examined.target else examined.target,
         "listener": examined.listener,
         "from": examined.place,
         "ok": examined.ok,
@@ -178,7 +180,7 @@ def from_json(said: Mapping[str, Any]) -> Examined:
     """
     return Examined(
         target=said["target"],
-        url=said["url"],
+        url=said["checks"][0]["facts"]["url"],
         listener=said["listener"],
         place=said["from"],
         checks=tuple(map(check_from_json, said["checks"])),

@@ -20,7 +20,14 @@ async def look_up(look: Look) -> list[SocketAddress]:
     since = look.now()
     upstream, via = look.upstream, look.upstream.via
     if upstream.url.unix_path is not None and via is None:
-        look.note("name", "ok", f"{upstream.url.unix_path} is a socket on this machine.", since, addresses=[])
+        look.note(
+            "name",
+            "ok",
+            f"{upstream.url.unix_path} is a socket on this machine.",
+            since,
+            url=look.subject.url,
+            addresses=[],
+        )
         return [SocketAddress(upstream.url.unix_path)]
     target = target_of(upstream)
     host, port = (target.host, target.port) if via is None else (via.host, via.port)
@@ -36,7 +43,7 @@ async def look_up(look: Look) -> list[SocketAddress]:
         said = f"The parent proxy {said} It looks up {target.host} itself."
     elif upstream.address is not None:
         said += await _beside(look)
-    look.note("name", "ok", said, since, addresses=[str(one) for one in found])
+    look.note("name", "ok", said, since, url=look.subject.url, addresses=[str(one) for one in found])
     return interleaved([SocketAddress(address, port) for address in found])
 
 
@@ -59,7 +66,7 @@ async def _beside(look: Look) -> str:
 
 
 def _unknown(look: Look, error: DialError, host: str, since: float) -> Check:
-    check = look.failed("name", error, since, addresses=[])
+    check = look.failed("name", error, since, url=look.subject.url, addresses=[])
     if check.cause not in ("name_unknown", "name_no_answer"):
         return check
     line = f"address: 192.168.1.20:{target_of(look.upstream).port}  # the host's own, beside `url`"

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lanrelay.addresses import IPAddress, kind, parse_ip
-from lanrelay.errors import ConnectionRefused, DialError, Unroutable
+from lanrelay.errors import ConnectionRefused, DialError, DialForbidden, Unroutable
 from lanrelay.examine import causes
 from lanrelay.examine.checks import Cause, Check
 from lanrelay.examine.look import Look, side_by_side
 from lanrelay.examine.routes import Route
 from lanrelay.examine.way import Way, connect_to
 from lanrelay.policy.rules import DestinationRules
-from lanrelay.upstream.race import SocketAddress
+from lanrelay.upstream import sentences
+from lanrelay.upstream.race import SocketAddress, from_errno
 from lanrelay.upstream.sentences import CARRIER_GRADE
 
 if TYPE_CHECKING:
@@ -90,12 +91,12 @@ async def _route(look: Look, address: SocketAddress, host: IPAddress) -> tuple[R
     try:
         route = await look.means.route(host)
     except OSError as reason:
-        error = Unroutable(str(reason.strerror), target=_label(look), address=str(address))
-        error.errno = reason.errno
+        error = from_errno(reason.errno or 0, address, platform=look.means.platform)
+        error.target = _label(look)
         check = look.failed("route", error, since, **facts)
-        return None, causes.unroutable(
-            check, error, "no_route", platform=look.means.platform, place=look.place
-        )
+        if not isinstance(error, DialForbidden):
+            check = causes.told(check, "no_route", sentences.no_route(error))
+        return None, check
     if route is None:
         said = f"{host} is a {sort} address; this system does not tell the way to it."
         return None, Check(layer="route", state="skipped", said=said, facts=facts)
@@ -134,10 +135,10 @@ async def _no_route(
     near = kind(host) in ("private", "link-local") and host not in CARRIER_GRADE
     if not (near if route is None else route.on_link):
         return "no_route"
-    if near and error.elapsed <= AT_ONCE and await _again(look, address):
-        if look.means.platform == "darwin" or await _gateway_answers(look):
-            return "local_network_privacy"
-    return "host_down"
+    kept = near and error.elapsed <= AT_ONCE and await _again(look, address)
+    if kept and look.means.platform != "darwin":
+        kept = await _gateway_answers(look)
+    return "local_network_privacy" if kept else "host_down"
 
 
 async def _again(look: Look, address: SocketAddress) -> bool:

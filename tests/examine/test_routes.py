@@ -1,0 +1,88 @@
+"""Which way the kernel would take, as it says itself and as macOS' C{route} does."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from ipaddress import ip_address
+from unittest import skipUnless
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.commands import Answer
+from lanrelay.examine.checks import Examined
+from lanrelay.examine.routes import darwin_route, linux_route
+from lanrelay.transport.stream import Stream
+from lanrelay.upstream.race import SocketAddress, from_errno
+from tests.examine.support import ExamineTestCase, Said
+from tests.support.macos import recorded
+
+BY_GATEWAY, ON_LINK = recorded("route_get").strip().split("\n\n")
+
+
+@skipUnless(sys.platform == "linux", "rtnetlink is Linux'")
+class LinuxTests(SynchronousTestCase):
+    def test_loopback(self) -> None:
+        for text in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
+            route = linux_route(ip_address(text))
+            assert route is not None
+            self.assertEqual((route.interface, route.on_link), ("lo", True), text)
+
+
+class DarwinTests(SynchronousTestCase):
+    def test_a_gateway(self) -> None:
+        route = darwin_route(BY_GATEWAY, "", "192.168.1.6")
+        assert route is not None
+        self.assertEqual(
+            (route.gateway, route.interface, route.source), ("192.168.1.1", "en0", "192.168.1.6")
+        )
+
+    def test_no_gateway(self) -> None:
+        route = darwin_route(ON_LINK, "", "")
+        assert route is not None
+        self.assertEqual((route.on_link, route.interface), (True, "utun4"))
+
+    def test_no_route(self) -> None:
+        with self.assertRaises(OSError) as caught:
+            darwin_route("", "route: writing to routing socket: not in table\n", "")
+        self.assertEqual(caught.exception.errno, errno.ENETUNREACH)
+
+    def test_what_is_not_understood(self) -> None:
+        self.assertIsNone(darwin_route("", "route: not here", ""))
+
+
+class PrivacyTests(ExamineTestCase):
+    """Local network privacy, as recorded: EHOSTUNREACH at once, on-link, again and again."""
+
+    tries = 0
+
+    def refuse(self, reactor: object, address: SocketAddress) -> Deferred[Stream]:
+        self.tries += 1
+        failed: Deferred[Stream] = Deferred()
+        failed.errback(from_errno(errno.EHOSTUNREACH, address, platform="darwin"))
+        return failed
+
+    async def look(self, host: str, said: str, *, place: str = "here") -> Examined:
+        run = Said({("route", "-n", "get", "-inet", host): Answer(0, said)})
+        means = self.means(platform="darwin", run=run, connect=self.refuse)
+        return await self.examine(f"https://{host}/mcp", means=means, place=place)
+
+    async def test_an_on_link_private_address(self) -> None:
+        check = self.assert_cause(
+            await self.look("192.168.10.7", ON_LINK), "connect", "local_network_privacy"
+        )
+        self.assertEqual(self.tries, 2)
+        self.assertIn("System Settings > Privacy & Security > Local Network", check.remedy or "")
+
+    async def test_the_service_needs_another_way_to_be_started(self) -> None:
+        examined = await self.look("192.168.10.7", ON_LINK, place="service")
+        check = self.assert_cause(examined, "connect", "local_network_privacy")
+        self.assertEqual(check.remedy, "sudo lanrelay service install --mode daemon")
+
+    async def test_behind_a_gateway_it_is_a_missing_route(self) -> None:
+        self.assert_cause(await self.look("192.168.10.7", BY_GATEWAY), "connect", "no_route")
+
+    async def test_public_and_tunnel_addresses_do_not_come_under_it(self) -> None:
+        for host in ("8.8.8.8", "100.100.1.1"):
+            self.assert_cause(await self.look(host, ON_LINK), "connect", "host_down")
