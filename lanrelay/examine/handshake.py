@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from hashlib import sha256
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
-from lanrelay.errors import TlsError
-from lanrelay.transport.pins import public_key_pin
+from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.trust import ClientTls
-from lanrelay.transport.verify import certificate_info, note_finding
+from lanrelay.transport.verify import note_finding
 
 if TYPE_CHECKING:
-    from cryptography import x509
     from OpenSSL import SSL
 
 
@@ -31,20 +29,14 @@ class Shown(ClientTls):
 
     def __init__(self, trust: model.Trust, server_name: str, *, platform: str = sys.platform) -> None:
         super().__init__(trust, server_name, platform=platform)
-        self.chain: tuple[x509.Certificate, ...] = ()
+        self.chain: tuple[Certificate, ...] = ()
         self.version = ""
 
     def judge(self, connection: SSL.Connection) -> None:
         """As of any upstream; the findings of the handshake first."""
         self.version = connection.get_protocol_version_name()
         sent: Any = connection.get_peer_cert_chain() or []
-        chain = []
-        for one in sent:
-            try:
-                chain.append(one.to_cryptography())
-            except ValueError as error:
-                raise TlsError("the server sent a certificate that does not parse") from error
-        self.chain = tuple(chain)
+        self.chain = tuple(map(Certificate, sent))
         finding: Any = connection.get_app_data()
         if finding.error is not None:
             raise finding.error
@@ -69,21 +61,32 @@ def facts(tls: Shown) -> dict[str, Any]:
     return {"tls": {"version": tls.version}, "chain": chain_as_json(tls.chain)}
 
 
-def chain_as_json(chain: Sequence[x509.Certificate]) -> list[dict[str, Any]]:
-    """Certificates as the contract has them; digests in the forms that C{tls.pin} takes."""
-    return [_as_json(certificate) for certificate in chain]
+def chain_as_json(chain: Sequence[Certificate]) -> list[dict[str, Any]]:
+    """Certificates as the contract has them; a date, or a key, that cannot be read is C{None}."""
+    return [
+        {
+            "subject": one.subject,
+            "issuer": one.issuer,
+            "names": list(one.names),
+            "not_before": _date(one, "not_before"),
+            "not_after": _date(one, "not_after"),
+            "sha256": one.digest.hex(),
+            "spki": _key_pin(one),
+        }
+        for one in chain
+    ]
 
 
-def _as_json(certificate: x509.Certificate) -> dict[str, Any]:
-    from cryptography.hazmat.primitives.serialization import Encoding
+def _date(certificate: Certificate, which: str) -> str | None:
+    try:
+        moment: datetime = getattr(certificate, which)
+    except ValueError:
+        return None
+    return moment.isoformat()
 
-    info = certificate_info(certificate)
-    return {
-        "subject": info.subject,
-        "issuer": info.issuer,
-        "names": list(info.names),
-        "not_before": info.not_before.isoformat(),
-        "not_after": info.not_after.isoformat(),
-        "sha256": sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
-        "spki": public_key_pin(certificate),
-    }
+
+def _key_pin(certificate: Certificate) -> str | None:
+    try:
+        return certificate.key_pin
+    except ValueError:
+        return None
