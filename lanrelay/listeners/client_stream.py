@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from lanrelay.config.model import Duration, Timeouts
 from lanrelay.transport.deadline import Deadline
+from lanrelay.transport.drain import Drain
 from lanrelay.transport.stream import Stream
 from lanrelay.wire.http1 import Http1Server
 
@@ -23,6 +24,7 @@ class ClientStream:
     __slots__ = (
         "_corked",
         "_deadline",
+        "_drain",
         "_paused",
         "_reactor",
         "_read_ended",
@@ -46,6 +48,7 @@ class ClientStream:
         self._read_ended = self._write_ended = False
         self._waiting = ""  # which timeout runs
         self._deadline = Deadline(reactor, self._too_late)
+        self._drain: Drain | None = None
 
     def makeConnection(self, transport: Any) -> None:
         """Called by L{hand_over<lanrelay.transport.stream.hand_over>}."""
@@ -114,6 +117,22 @@ class ClientStream:
         self.uncork()
         self._stream.unregisterProducer()
         self._stream.loseConnection()
+
+    def _cut(self) -> None:
+        """Reset when what was sent has arrived, so that it looks cut behind that."""
+        self._state = CLOSING
+        self._deadline.stop()
+        self.uncork()
+        self._stream.unregisterProducer()
+        self._stream.pauseProducing()
+        self._drain = Drain(self._reactor, self._stream, self._timeouts.close, self._stream.abortConnection)
+
+    def _lost(self) -> None:
+        """Nothing waits for anything any more."""
+        self._deadline.stop()
+        drain, self._drain = self._drain, None
+        if drain is not None:
+            drain.cancel()
 
     def _reset(self) -> None:
         self._state = CLOSING

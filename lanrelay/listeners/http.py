@@ -242,7 +242,7 @@ class HttpConnection(ClientStream):
         if self._state != OPEN:
             return
         if not self._wire.shows_its_end:
-            self._reset()
+            self._cut()
         elif self._receiving:
             self._linger()
         else:
@@ -344,7 +344,7 @@ class HttpConnection(ClientStream):
         if self._state == GONE:
             return
         self._state = GONE
-        self._deadline.stop()
+        self._lost()
         self._leave(None)
         self._let_go()
         self._gone(self)

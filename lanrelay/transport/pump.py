@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -15,6 +16,7 @@ from zope.interface import implementer
 from lanrelay.errors import RelayError, StreamError, StreamTimeout
 from lanrelay.observe.session import Session
 from lanrelay.transport.deadline import Wait, wait
+from lanrelay.transport.drain import Drain
 from lanrelay.transport.splice import SharedPipe
 from lanrelay.transport.stream import Stream, hand_over
 
@@ -25,7 +27,8 @@ class PumpLimits(NamedTuple):
 
     @ivar idle: silence while both sides are open.
     @ivar half_closed: silence once one side has ended.
-    @ivar close: from the end of both directions to an abort.
+    @ivar close: from the end of both directions to an abort; after a break from the last byte that the other
+        side took.
     """
 
     idle: float | None
@@ -66,9 +69,12 @@ class Pump:
     Two joined streams. Made by L{join}.
 
     An end of file that comes from one side goes on to the other as a half-close, after all bytes before
-    it. When both directions have ended both streams are closed. A side that breaks resets the other; of a
-    client that had ended its side before that is no error, for it has all that it wants: curl closes after
-    its FIN, and its kernel resets when more comes.
+    it. When both directions have ended both streams are closed.
+
+    What a side had said before it broke belongs to the other one: nobody is read any more, and that one is
+    reset when it has all, be it in its kernel. Where one of both had ended in order before, the break is no
+    error, for then a reset is how many programs close: curl closes after its FIN, PostgreSQL with
+    close_notify unread, and their kernels reset what comes later.
 
     With the streams all that knows of each other here lets go, so that nothing is left to the collector of
     cycles: a forwarded connection left it ten objects, for which it took 6 us, a tunnel twenty, and 30 us.
@@ -110,7 +116,7 @@ class Pump:
         self._over = False  # both streams are gone
         self._first_end: Literal["downstream", "upstream", ""] = ""
         self._quiet_since: float = reactor.seconds()
-        self._timer: Wait | None = None
+        self._timer: Wait | Drain | None = None
         session.phase = "tunnel"
 
     @property
@@ -188,12 +194,8 @@ class Pump:
                     other.stream.unregisterProducer()
                     other.stream.loseConnection()
             else:
-                if end is self._downstream and end.read_ended and not isinstance(reason.value, RelayError):
-                    self._session.phase = "done"
-                    self._session.ended_by = self._session.ended_by or self._first_end
-                else:
-                    self._session.failed(_explain(reason, end), by=end.side)
-                self._reset()
+                self._broke(end, reason)
+                self._let_have(other, then=self._close_late if end.read_ended else self._reset)
         if end.lost is not None and other.lost is not None and not self._over:
             self._over = True
             self._set_timer(None)  # which knows us, too
@@ -205,6 +207,46 @@ class Pump:
             if done is not None:
                 done.callback(None)
 
+    def _sending_failed(self, end: _End) -> bool:
+        """
+        What is said to C{end} gets there no more.
+
+        @return: what it has said is still to be read; its loss is told behind that.
+        """
+        if self._closing or end.read_ended:
+            return False
+        self._broke(end, Failure(CONNECTION_LOST))
+        end.stream.unregisterProducer()  # so the other one stays paused
+        self._let_have(end.other, then=self._reset, more=True)
+        return True
+
+    def _broke(self, end: _End, reason: Failure) -> None:
+        session = self._session
+        if isinstance(reason.value, RelayError) or not (end.read_ended or end.other.read_ended):
+            session.failed(_explain(reason, end), by=end.side)
+        else:
+            session.phase = "done"
+            session.ended_by = session.ended_by or self._first_end
+
+    def _let_have(self, end: _End, *, then: Callable[[], object], more: bool = False) -> None:
+        """C{end} is not read any more; C{then} is called when it has got what is on its way to it."""
+        self._set_timer(None)
+        if end.lost is not None:
+            return
+        if not more:
+            end.stream.unregisterProducer()
+        end.stream.pauseProducing()
+        drain = Drain(self._reactor, end.stream, self._limits.close, then, more=more)
+        if not self._over and drain.waits:
+            self._timer = drain
+
+    def _close_late(self) -> None:
+        """The one that broke had ended before, so nothing is missing of what it said."""
+        self._set_timer(self._limits.close, self._reset)
+        for end in (self._downstream, self._upstream):
+            if end.lost is None:
+                end.stream.loseConnection()
+
     # ------------------------------------------------------------------------------------------------
 
     def _take(self, downstream: Stream, upstream: Stream) -> None:
@@ -215,8 +257,10 @@ class Pump:
 
     def _begin(self, to_upstream: bytes, to_downstream: bytes) -> None:
         down, up = self._downstream, self._upstream
-        for end in (down, up):
-            if end.lost is not None:
+        for end, early in ((down, to_upstream), (up, to_downstream)):
+            if end.lost is not None and not self._over:
+                if early and end.other.lost is None:
+                    end.dataReceived(early)
                 self._lost(end, end.lost)
         if self._closing:
             return
@@ -338,6 +382,10 @@ class _End:
         self.write_ended = True
         if not self.pump._closing and self.other.write_ended:
             self.pump._both_ended()
+
+    def sending_failed(self) -> bool:
+        """Told by L{TcpStream<lanrelay.transport.tcp.TcpStream>}, which reads on if that is wanted."""
+        return self.pump._sending_failed(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         if self.lost is None:

@@ -221,13 +221,13 @@ class TcpStream:
         if not self._writing:
             return None  # within one turn, after a `doRead` that closed
         if self._broken:
-            return CONNECTION_LOST
+            return self._send_failed()
         unsent = self._unsent
         if unsent:
             try:
                 sent = self._socket.send(unsent)
             except OSError as error:
-                return None if error.errno in _LATER else CONNECTION_LOST
+                return None if error.errno in _LATER else self._send_failed()
             del unsent[:sent]
             if unsent:
                 return None
@@ -242,6 +242,20 @@ class TcpStream:
             return CONNECTION_DONE
         elif self._half_closing and not self._write_ended:
             self._end_writing()
+        return None
+
+    def _send_failed(self) -> Exception | None:
+        """
+        Nothing leaves any more. What has come already belongs to a protocol that wants it: it is read to the
+        end as that goes on reading, then the loss is told.
+        """
+        self._broken = True
+        wanted = getattr(self._protocol, "sending_failed", None)
+        if wanted is None or not wanted():
+            return CONNECTION_LOST
+        self._unsent = None
+        self._write_ended = True
+        self._stop_writing()
         return None
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -379,7 +393,9 @@ class TcpStream:
         try:
             count = self._socket.recv_into(_SHARED, self._most)
         except OSError as error:
-            return None if error.errno in _LATER else CONNECTION_LOST
+            if error.errno in _LATER and (self._writing or not self._broken):
+                return None
+            return CONNECTION_LOST
         if count == 0:
             return self._read_the_end()
         lent_at_most = self._lent_at_most

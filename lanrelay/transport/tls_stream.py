@@ -221,6 +221,11 @@ class TlsStream:
     def getHost(self) -> Any:
         return self._raw.getHost()
 
+    @property
+    def beneath(self) -> Stream:
+        """The raw stream; it has all that was written and has not left."""
+        return self._raw
+
     def getHandle(self) -> Any:
         """The socket beneath; C{None} where there is none."""
         handle = getattr(self._raw, "getHandle", None)
@@ -252,11 +257,20 @@ class TlsStream:
     def readConnectionLost(self) -> None:
         """FIN."""
         self._raw_ended = True
+        if not (self._draining or self._waiting):
+            self._truncated()
+
+    def _truncated(self) -> None:
         if not (self._read_ended or self._closing):
             self._give_up(TlsTruncated("the peer closed the connection without TLS close_notify"))
 
     def writeConnectionLost(self) -> None:
         """The raw stream is never half-closed by us."""
+
+    def sending_failed(self) -> bool:
+        """What the raw stream tells is for the protocol to decide."""
+        wanted = getattr(self._protocol, "sending_failed", None)
+        return wanted is not None and wanted()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The raw stream is gone."""
@@ -309,6 +323,8 @@ class TlsStream:
             self._draining = False
             if self._waiting:
                 self._waiting = bytes(self._waiting)  # never a view: the buffer is another's soon
+        if self._raw_ended and not self._waiting:
+            self._truncated()
         if answers and not (self._lost or self._error is not None):
             self._own_words += self._send()
             if self._own_words > _OWN_WORDS:

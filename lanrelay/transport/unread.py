@@ -52,6 +52,11 @@ class UnreadStream:
         self.getHost = raw.getHost
 
     @property
+    def beneath(self) -> Stream:
+        """Where what is written goes."""
+        return self._raw
+
+    @property
     def protocol(self) -> Any:
         return self._raw.protocol
 

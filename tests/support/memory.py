@@ -84,6 +84,11 @@ class MemoryStream:
         if not value:
             self._flush()
 
+    @property
+    def unsent(self) -> int:
+        """As of L{TcpStream<lanrelay.transport.tcp.TcpStream>}."""
+        return len(self.buffer)
+
     # ITransport -----------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:

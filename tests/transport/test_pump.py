@@ -171,37 +171,109 @@ class LossTests(PumpTestCase):
         self.assertOver(phase="tunnel", by="downstream", error="connection_terminated")
         self.assertIn("client", self.session.detail)
 
-    def test_a_reset_of_the_upstream_resets_the_client_though_bytes_wait(self) -> None:
+    def test_what_a_side_had_said_before_it_broke_reaches_the_other(self) -> None:
+        for error in (None, TlsTruncated("cut")):
+            for side in ("downstream", "upstream"):
+                self.setUp()
+                self.join()
+                speaker, listener = self.client, self.server
+                if side == "upstream":
+                    speaker, listener = listener, speaker
+                listener.full = True
+                speaker.receive(b"half an ans")
+                speaker.lose(error)
+                self.assertFalse(listener.aborted or listener.reading)
+                for _ in range(10):  # the limit counts from the last byte that it took
+                    self.clock.pump([0.5] * 8)
+                    self.assertFalse(listener.aborted)
+                    listener.half_closed = False
+                    del listener.buffer[:1]
+                listener.full = False
+                self.clock.advance(0.3)
+                self.assertEqual(listener.take(), b"s")
+                self.assertTrue(listener.aborted)
+                self.assertFalse(listener.half_closed or listener.closing)
+                self.assertOver(phase="tunnel", by=side, error="connection_terminated")
+
+    def test_who_takes_nothing_after_the_other_side_broke_is_let_go(self) -> None:
         self.join()
         self.client.full = True
         self.server.receive(b"half an ans")
         self.server.lose()
+        self.clock.pump([0.5] * 9)
+        self.assertFalse(self.client.aborted)
+        self.clock.pump([0.5] * 2)
         self.assertTrue(self.client.aborted)
         self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
 
-    def test_a_truncated_tls_stream_resets_the_other_and_says_so(self) -> None:
-        self.join()
-        self.server.lose(TlsTruncated("cut"))
-        self.assertTrue(self.client.aborted)
+    def test_an_abort_does_not_wait_for_what_is_on_its_way(self) -> None:
+        pump = self.join()
+        self.client.full = True
+        self.server.receive(b"half an ans")
+        self.server.lose()
+        pump.abort()
         self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
-        self.assertEqual(self.session.detail, "cut")
 
-    def test_a_client_that_ended_its_side_and_then_resets_has_left_in_order(self) -> None:
-        """curl closes after its FIN, so that its kernel resets when the origin's close_notify comes."""
+    def test_a_side_that_breaks_while_the_last_words_of_the_other_leave(self) -> None:
         self.join()
-        self.client.receive_eof()
-        self.server.receive(b"bye")
+        self.client.full = True
+        self.server.receive(b"half an ans")
+        self.server.lose()
         self.client.lose()
-        self.assertTrue(self.server.aborted)
-        self.assertOver(phase="done", by="downstream")
+        self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
 
-    def test_an_upstream_that_ended_its_side_and_then_resets_has_broken(self) -> None:
-        """What it sent last may be lost with the reset."""
+    def test_what_is_said_to_a_broken_side_stops_and_what_it_had_said_goes_on(self) -> None:
+        self.join()
+        self.client.full = True
+        self.server.receive(b"an answer")
+        self.assertTrue(self.server.protocol.sending_failed())
+        self.client.receive(b"more")
+        self.server.receive(b" of two parts")
+        self.assertFalse(self.server.reading)
+        self.client.full = False
+        self.clock.advance(1)
+        self.assertEqual(self.client.take(), b"an answer of two parts")
+        self.assertFalse(self.client.aborted or self.client.reading)
+        self.server.lose()
+        self.assertEqual(self.session.received, 0)
+        self.assertTrue(self.client.aborted)
+        self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
+
+    def test_who_takes_nothing_of_what_a_broken_side_had_said_is_let_go(self) -> None:
+        self.join()
+        self.client.full = True
+        self.server.receive(b"an answer")
+        self.assertTrue(self.server.protocol.sending_failed())
+        self.clock.pump([0.5] * 11)
+        self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
+
+    def test_a_broken_side_that_had_said_all_is_not_read_again(self) -> None:
         self.join()
         self.server.receive_eof()
-        self.server.lose()
-        self.assertTrue(self.client.aborted)
-        self.assertOver(phase="tunnel", by="upstream", error="connection_terminated")
+        self.assertFalse(self.server.protocol.sending_failed())
+
+    def test_a_reset_after_one_of_both_has_ended_in_order_is_the_end(self) -> None:
+        """curl closes after its FIN, and PostgreSQL before it has read the client's close_notify."""
+        for first in ("downstream", "upstream"):
+            for second in ("downstream", "upstream"):
+                self.setUp()
+                self.join()
+                sides = {"downstream": self.client, "upstream": self.server}
+                sides[first].receive_eof()
+                sides[second].receive(b"bye") if first != second else None
+                sides[second].lose()
+                self.assertOver(phase="done", by=first)
+
+    def test_who_broke_after_its_end_has_said_all_so_the_other_is_closed_in_order(self) -> None:
+        self.join()
+        self.server.full = True
+        self.client.receive(b"all of it")
+        self.server.full = False
+        self.client.receive_eof()
+        self.client.lose()
+        self.assertFalse(self.server.aborted)
+        self.assertEqual(self.server.take(), b"all of it")
+        self.assertOver(phase="done", by="downstream")
 
     def test_a_client_whose_tls_breaks_after_its_end_has_not_left_in_order(self) -> None:
         self.join()
