@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from lanrelay.transport.certificate import Certificate
 
 
-def new_context(method: int, min_version: TlsVersion) -> SSL.Context:
-    """With our defaults for one side; C{method} is one of OpenSSL's."""
+def new_context(method: int, min_version: TlsVersion, *, renegotiates: bool = False) -> SSL.Context:
+    """
+    With our defaults for one side.
+
+    @param method: one of OpenSSL's.
+    @param renegotiates: the peer may ask for a renegotiation of TLS 1.2; else it is told no.
+    """
     from OpenSSL import SSL  # late: 80 ms
 
     context = SSL.Context(method)
@@ -29,9 +34,10 @@ def new_context(method: int, min_version: TlsVersion) -> SSL.Context:
         "1.3": SSL.TLS1_3_VERSION,
     }
     context.set_min_proto_version(versions[min_version])
-    no_renegotiation: int = SSL.OP_NO_RENEGOTIATION  # type: ignore[attr-defined, unused-ignore]
-    # A peer that asks for a renegotiation is told no; compression leaks (CRIME).
-    context.set_options(SSL.OP_NO_COMPRESSION | no_renegotiation)
+    context.set_options(SSL.OP_NO_COMPRESSION)  # which leaks (CRIME)
+    if not renegotiates:
+        no_renegotiation: int = SSL.OP_NO_RENEGOTIATION  # type: ignore[attr-defined, unused-ignore]
+        context.set_options(no_renegotiation)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 34 KB less for each idle connection
     if min_version in ("1.0", "1.1"):
         # OpenSSL 3 takes the SHA-1 signatures of these versions at security level 0 only. Whoever sets such a

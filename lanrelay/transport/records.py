@@ -43,6 +43,9 @@ class Records(Shape):
             C{ZeroReturnError} for close_notify. C{None}: there may be more.
         """
 
+    def expect_other_keys(self) -> None:
+        """A renegotiation may come, after which records may have another form."""
+
     def answers(self) -> memoryview:
         """What OpenSSL itself wants to send; empty for nothing."""
 
@@ -96,6 +99,9 @@ class PublicRecords:
                 if not isinstance(error, self._SSL.WantReadError) or taken == len(view):
                     return taken, memoryview(b"".join(parts)), error
         return taken, memoryview(b"".join(parts)), None
+
+    def expect_other_keys(self) -> None:
+        pass  # nothing here knows of any form
 
     def answers(self) -> memoryview:
         parts: list[bytes] = []
@@ -224,6 +230,9 @@ class DirectRecords:
             self._beneath.explain(self._connection, self._ssl, number)
         except self._beneath.error as error:
             return error.with_traceback(None)  # which would hold what it was about
+
+    def expect_other_keys(self) -> None:
+        self._adds = 0
 
     def answers(self) -> memoryview:
         beneath = self._beneath

@@ -143,7 +143,10 @@ class _Handshake(Protocol):
     def _secured(self) -> None:
         stream = self._stream
         stream.pauseProducing()
-        secured = TlsStream(stream, self._ssl, client=self._client)
+        kind = TlsStream
+        if self._ssl.get_app_data().late:
+            from lanrelay.transport.late import LateTlsStream as kind  # few have a certificate to show
+        secured = kind(stream, self._ssl, client=self._client)
         hand_over(stream, secured)  # type: ignore[arg-type]
         done = self._settle()
         if done is not None:

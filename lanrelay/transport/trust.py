@@ -82,7 +82,7 @@ class ClientTls:
 
         connection = SSL.Connection(self._ready(), None)
         connection.set_connect_state()
-        connection.set_app_data(Judgement())
+        connection.set_app_data(Judgement(late=self.trust.cert is not None))
         if self.server_name and not is_address(self.server_name):
             connection.set_tlsext_host_name(in_ascii(self.server_name.rstrip(".")).encode("ascii"))
         offered = alpn or self.trust.alpn
@@ -146,8 +146,12 @@ class ClientTls:
         from lanrelay.transport.verify import note_finding
 
         trust = self.trust
-        context = new_context(SSL.TLS_CLIENT_METHOD, trust.min_version)
+        late = trust.cert is not None
+        context = new_context(SSL.TLS_CLIENT_METHOD, trust.min_version, renegotiates=late)
         if trust.cert is not None:
+            from lanrelay.transport.late import allow_late_certificates  # few have one
+
+            allow_late_certificates(context)
             show(context, trust.cert, trust.key or trust.cert, passphrase=trust.passphrase)
         if not trust.verify or not trust.ca:
             context.set_verify(SSL.VERIFY_NONE, lambda *_: True)  # `judge` looks at pins

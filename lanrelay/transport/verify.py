@@ -26,12 +26,16 @@ class Judgement:
     What was found wrong with the certificates of one handshake; the app data of its OpenSSL connection.
 
     @ivar error: the first finding.
+    @ivar late: the peer may ask for our certificate after the handshake.
+    @ivar leaf: what the peer showed first, where C{late}.
     """
 
-    __slots__ = ("error",)
+    __slots__ = ("error", "late", "leaf")
 
-    def __init__(self) -> None:
+    def __init__(self, *, late: bool = False) -> None:
         self.error: TlsError | None = None
+        self.late = late
+        self.leaf: Certificate | None = None
 
 
 def note_finding(connection: Any, certificate: Any, code: int, depth: int, ok: int) -> bool:
