@@ -395,11 +395,13 @@ class RequestDenied(RelayError):
 
     @ivar http_status: 403, 407 or 421.
     @ivar remedy: which key of the configuration would let it, as a sentence.
+    @ivar words: a few in place of those that belong to the status; nothing that the client sent is in them.
     """
 
     proxy_status = "http_request_denied"
 
-    def __init__(self, detail: str, *, http_status: int = 403, remedy: str = "") -> None:
+    def __init__(self, detail: str, *, http_status: int = 403, remedy: str = "", words: str = "") -> None:
         super().__init__(detail)
+        self.words = words
         self.http_status = http_status
         self.remedy = remedy

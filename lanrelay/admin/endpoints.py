@@ -143,7 +143,7 @@ class AdminService(ListenerService):
                 error.remedy = "Web pages may not look at this; open it by its own address."
             refusal = failed(error, head)
             self._refuse(connection)
-            connection.answer(refusal.status, refusal.headers, refusal.body)
+            connection.answer(refusal.status, refusal.headers, refusal.body, refusal.reason)
             return UNHEARD
         path = parse_target(head.method, head.target).path.partition(b"?")[0].decode("latin-1")
         if path == "/events" and head.method == b"GET" and not self._viewers.full:

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.upstream.explain import explain
+from lanrelay.upstream.phrases import words
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import hops_left, with_date
@@ -67,6 +68,7 @@ class Answer(NamedTuple):
     """
     A whole response.
 
+    @ivar reason: the reason phrase, which is all that many programs show.
     @ivar explanation: what failed and the remedy, in one line, for the session.
     """
 
@@ -74,6 +76,7 @@ class Answer(NamedTuple):
     headers: Headers
     body: bytes
     explanation: str
+    reason: bytes = b""
 
 
 def reason_phrase(status: int) -> bytes:
@@ -81,12 +84,19 @@ def reason_phrase(status: int) -> bytes:
     return _REASONS.get(status, b"")
 
 
-def failed(error: RelayError, head: RequestHead | None = None, content: bytes | None = None) -> Answer:
+def failed(
+    error: RelayError,
+    head: RequestHead | None = None,
+    content: bytes | None = None,
+    *,
+    upstream: str = "",
+) -> Answer:
     """
     The answer to a request that came to nothing.
 
     @param head: the request, C{None} when what came was none; it decides between JSON-RPC, HTML and text.
     @param content: of the request, where all of it is at hand: then a JSON-RPC error bears its C{id}.
+    @param upstream: the name or URL of what was asked, for an error that does not know it.
     """
     what, remedy = sentences(error)
     status = error.http_status
@@ -106,7 +116,13 @@ def failed(error: RelayError, head: RequestHead | None = None, content: bytes | 
     if status == 503:
         fields.append((b"Retry-After", RETRY_AFTER))
     headers = with_date(Headers(fields), time.time())
-    return Answer(status=status, headers=headers, body=body, explanation=f"{what} {remedy}".strip())
+    return Answer(
+        status=status,
+        headers=headers,
+        body=body,
+        explanation=f"{what} {remedy}".strip(),
+        reason=words(error, upstream).encode("ascii") or reason_phrase(status),
+    )
 
 
 def from_here(head: RequestHead) -> Answer | None:

@@ -113,7 +113,7 @@ class ConnectProxyService(ForwardProxyService):
         self, connection: HttpConnection, head: RequestHead, session: Session, error: RelayError, *, by: Side
     ) -> None:
         """Answer that it failed, and close the session; a failed CONNECT ends the connection, too."""
-        answer = failed(error, head)
+        answer = failed(error, head, upstream=session.target)
         headers = answer.headers
         if answer.status == 407:
             headers = headers.added(b"Proxy-Authenticate", CHALLENGE)
@@ -121,7 +121,7 @@ class ConnectProxyService(ForwardProxyService):
         session.sent = len(answer.body)
         session.failed(error, by=by, detail=answer.explanation)
         self.environment.ledger.close(session)
-        connection.answer(answer.status, headers, answer.body)
+        connection.answer(answer.status, headers, answer.body, answer.reason)
 
     def _denied(
         self, connection: HttpConnection, head: RequestHead, target: RequestTarget

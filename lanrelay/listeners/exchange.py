@@ -486,7 +486,7 @@ class Exchange:
     def _fail(self, error: RelayError, *, by: Side = "upstream") -> None:
         """Say what failed if no answer has begun; else cut it, so that it does not look complete."""
         session, connection = self.session, self.connection
-        answer = failed(error, self.head, self.body_in_hand())
+        answer = failed(error, self.head, self.body_in_hand(), upstream=session.target)
         session.failed(error, by=by, detail=answer.explanation)
         if self._head_sent:
             self._finish()
@@ -495,7 +495,7 @@ class Exchange:
         session.status = answer.status
         session.sent += len(answer.body)
         self._finish()
-        connection.answer(answer.status, self.answer_headers(answer.headers), answer.body)
+        connection.answer(answer.status, self.answer_headers(answer.headers), answer.body, answer.reason)
 
     def body_in_hand(self) -> bytes | None:
         """The whole content of the request, if it is still here."""

@@ -157,11 +157,16 @@ class HttpConnection(ClientStream):
         if outermost:
             self._dispatch(())
 
-    def answer(self, status: int, headers: Headers, body: bytes = b"") -> None:
-        """Send a whole small response that the relay made; C{Content-Length} is added."""
+    def answer(self, status: int, headers: Headers, body: bytes = b"", reason: bytes = b"") -> None:
+        """
+        Send a whole small response that the relay made; C{Content-Length} is added.
+
+        @param reason: empty for what belongs to C{status}.
+        """
         if b"content-length" not in headers and status not in (204, 304):
             headers = headers.added(b"Content-Length", b"%d" % len(body))
-        self.send_whole(ResponseHead(status=status, reason=reason_phrase(status), headers=headers), body)
+        reason = reason or reason_phrase(status)
+        self.send_whole(ResponseHead(status=status, reason=reason, headers=headers), body)
 
     def pause_reading(self) -> None:
         """Hold the request's body back."""
@@ -481,7 +486,7 @@ class HttpConnection(ClientStream):
             return
         self._wire.close_after_response()
         self._dispatching = True  # `end` must not look for a next request
-        self.answer(answer.status, answer.headers, answer.body)
+        self.answer(answer.status, answer.headers, answer.body, answer.reason)
         self._dispatching = False
         self._linger()
 

@@ -199,6 +199,7 @@ class ReverseProxyService(ListenerService):
         raise NoRoute(
             "no route of this listener leads to this path",
             http_status=404 if path.startswith(b"/.well-known/") else 502,
+            words="No route for this path",
             remedy=f"Add one to {self._place}.routes, or ask for a path that begins as one of them.",
         )
 
@@ -219,7 +220,7 @@ class ReverseProxyService(ListenerService):
         session.sent = len(answer.body)
         by: Side = "downstream" if isinstance(error, RemoteProtocolError) else "relay"
         self._answered(session, answer.status, error, by=by, detail=answer.explanation)
-        connection.answer(answer.status, headers, answer.body)
+        connection.answer(answer.status, headers, answer.body, answer.reason)
 
     def _answered(
         self,

@@ -21,6 +21,9 @@ _PORTS = {"http": 80, "https": 443}
 _CORS = frozenset({b"access-control-allow-origin", b"access-control-expose-headers"})
 _GUARDED = BrowserGuard()
 
+_WRONG_HOST = "Host is not one of this relay"
+_WRONG_PAGE = "Origin may not use this relay"
+
 
 def check_browser(
     head: RequestHead,
@@ -73,7 +76,9 @@ def is_own_origin(head: RequestHead, guard: BrowserGuard = _GUARDED, *, secure: 
 
 def _check_host(head: RequestHead, hosts: Iterable[str], local: IPAddress | None, place: str) -> None:
     if len(head.headers.all(b"host")) > 1:
-        raise RequestDenied("several Host fields", http_status=421, remedy="Send one Host.")
+        raise RequestDenied(
+            "several Host fields", http_status=421, remedy="Send one Host.", words=_WRONG_HOST
+        )
     try:
         authority = _authority(head)
     except (ValueError, RemoteProtocolError):
@@ -81,6 +86,7 @@ def _check_host(head: RequestHead, hosts: Iterable[str], local: IPAddress | None
             f"the Host {_shown(head.headers.get(b'host') or head.target)} is no valid host and port",
             http_status=421,
             remedy="Send the host name and port of the relay.",
+            words=_WRONG_HOST,
         ) from None
     if authority is None:  # only HTTP/1.0 may leave it out, and no browser speaks that
         return
@@ -94,6 +100,7 @@ def _check_host(head: RequestHead, hosts: Iterable[str], local: IPAddress | None
         f"the Host {shown} is not one of this relay",
         http_status=421,
         remedy=f"If {shown} is meant to lead here, add it to {place}.hosts.",
+        words=_WRONG_HOST,
     )
 
 
@@ -142,7 +149,7 @@ def _check_origin(head: RequestHead, origins: Iterable[str], own: bytes | None, 
     headers = head.headers
     sent = headers.all(b"origin")
     if len(sent) > 1:
-        raise RequestDenied("several Origin fields", remedy="Send one Origin.")
+        raise RequestDenied("several Origin fields", remedy="Send one Origin.", words=_WRONG_PAGE)
     if not sent:
         if b"cross-site" not in headers.tokens(b"sec-fetch-site"):
             return
@@ -151,6 +158,7 @@ def _check_origin(head: RequestHead, origins: Iterable[str], own: bytes | None, 
         raise RequestDenied(
             "a request from a page of another site, without an Origin",
             remedy=_origin_remedy("its Origin, which the page must send", place),
+            words=_WRONG_PAGE,
         )
     origin = _normal_origin(sent[0])
     if origin is not None and (origin == own or _is_loopback_origin(origin)):
@@ -162,6 +170,7 @@ def _check_origin(head: RequestHead, origins: Iterable[str], own: bytes | None, 
     raise RequestDenied(
         f"a page of the origin {shown} may not use this relay",
         remedy=_origin_remedy(shown, place),
+        words=_WRONG_PAGE,
     )
 
 

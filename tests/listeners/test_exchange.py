@@ -409,13 +409,13 @@ class RepeatTests(ExchangeTestCase):
                 self.serve()
                 ended(self.asked(request))  # a new connection: it died of this
                 self.assertEqual(self.around.dialer.pending, [])
-                self.assertIn(b"502 Bad Gateway", self.client.take())
+                self.assertIn(b"HTTP/1.1 502 Connection to nas.lan broke\r\n", self.client.take())
                 origin = self.warm()
                 self.client.receive(request)
                 ended(origin)  # a kept one may have closed for another reason
                 ended(self.dialed())
                 self.assertEqual(self.around.dialer.pending, [])
-                self.assertIn(b"502 Bad Gateway", self.client.take())
+                self.assertIn(b"HTTP/1.1 502 Connection to nas.lan broke\r\n", self.client.take())
                 self.client.lose()
                 self.assertAllOver()
 

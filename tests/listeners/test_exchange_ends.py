@@ -106,6 +106,18 @@ class FailureTests(ExchangeTestCase):
         self.around.dialer.fail(error)
         return self.client.take()
 
+    def test_the_reason_phrase_says_what_failed(self) -> None:
+        dead = DialTimeout("no answer within 5 s", target="nas.lan:80")
+        self.assertTrue(self.failing(dead).startswith(b"HTTP/1.1 504 No answer from nas.lan\r\n"))
+        self.client.lose()
+        self.serve()
+        self.asked(GET).receive(b"220 ready\r\n")
+        self.assertTrue(
+            self.client.take().startswith(b"HTTP/1.1 502 Answer of nas.lan is not valid HTTP\r\n")
+        )
+        self.asked(POST + b"0123456789").lose()
+        self.assertTrue(self.client.take().startswith(b"HTTP/1.1 502 Connection to nas.lan broke\r\n"))
+
     def test_no_connection_is_explained(self) -> None:
         for error, status, word in (
             (ConnectionRefused("refused", target="nas.lan:80"), b"502", b"connection_refused"),

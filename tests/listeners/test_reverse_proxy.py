@@ -59,7 +59,7 @@ class ReverseProxyTestCase(ExchangeTestCase):
 class GuardTests(ReverseProxyTestCase):
     def test_a_strange_host_is_a_421_that_names_the_key(self) -> None:
         answer = self.refused(get(host="evil.example"))
-        self.assertTrue(answer.startswith(b"HTTP/1.1 421 Misdirected Request\r\n"))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 421 Host is not one of this relay\r\n"))
         self.assertIn(b"'evil.example'", answer)
         self.assertIn(b"listeners.web.hosts", answer)
         self.assertNotIn(b"Connection: close", answer)
@@ -69,7 +69,7 @@ class GuardTests(ReverseProxyTestCase):
 
     def test_a_strange_page_is_a_403_that_names_the_key(self) -> None:
         answer = self.refused(get("/", "Origin: https://evil.example"))
-        self.assertTrue(answer.startswith(b"HTTP/1.1 403 Forbidden\r\n"))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 403 Origin may not use this relay\r\n"))
         self.assertIn(b"listeners.web.origins", answer)
         self.assertNotIn(b"Access-Control", answer)
 
