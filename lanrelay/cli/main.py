@@ -13,6 +13,7 @@ COMMANDS = {
     "reload": "have the running relay read its configuration anew",
     "doctor": "say what keeps a client from a server, and what to do about it",
     "probe": "have the running relay reach an upstream, and show each step",
+    "clients": "list the MCP servers of clients, and where each leads",
     "service": "have the system start the relay at login or at boot",
 }
 
