@@ -19,9 +19,8 @@ from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
-from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, logs_in_connection, make_field
+from lanrelay.wire.headers import FORWARDED_NAMES, HOP_BY_HOP, Field, Headers, logs_in_connection, make_field
 from lanrelay.wire.intermediary import (
-    FORWARDED_NAMES,
     apply_rules,
     date_field,
     forwarded_fields,

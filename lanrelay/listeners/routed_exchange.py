@@ -15,6 +15,7 @@ from lanrelay.observe.session import Session
 from lanrelay.policy.browser import with_cors
 from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, logs_in_connection
+from lanrelay.wire.intermediary import ruled_trailers
 from lanrelay.wire.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_document
 
 if TYPE_CHECKING:
@@ -192,6 +193,8 @@ class RoutedExchange(Exchange):
                 length = b"%d" % len(content)
                 self.head = replace(self.head, headers=self.head.headers.replaced(b"Content-Length", length))
             self._form_is(content)
+        if trailers:
+            trailers = ruled_trailers(trailers, self.route.config.request_headers)
         super().body_ended(trailers)
 
     def body_in_hand(self) -> bytes | None:
@@ -244,7 +247,14 @@ class RoutedExchange(Exchange):
                 return
         super().send_final(head)
 
+    def response_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
+        if trailers:
+            trailers = ruled_trailers(trailers, self.route.config.response_headers)
+        super().response_received(head, content, trailers)
+
     def response_ended(self, trailers: Headers) -> None:
+        if trailers:
+            trailers = ruled_trailers(trailers, self.route.config.response_headers)
         if self._lost is None:
             super().response_ended(trailers)
             return

@@ -24,8 +24,7 @@ from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.observe.session import BRIEF, Session, brief
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import RequestHead
-from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import FORWARDED_NAMES
+from lanrelay.wire.headers import FORWARDED_NAMES, Headers
 from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
 from lanrelay.wire.template import Repeats

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.events import HTTP_1_0, NO_FIELDS, ResponseHead, Version
-from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers
+from lanrelay.wire.headers import FORWARDED_NAMES, HOP_BY_HOP, Field, Headers
 from lanrelay.wire.heads import parse_trailers
 from lanrelay.wire.limits import Limits
 
@@ -29,7 +29,7 @@ _CHUNK_LINE_BEGUN = re.compile(
 
 # RFC 9110 section 6.5.1: not in trailers is what frames, routes, authenticates, or says how the content
 # is read.
-FORBIDDEN_TRAILERS = HOP_BY_HOP | {
+FORBIDDEN_TRAILERS = (HOP_BY_HOP | FORWARDED_NAMES) | {
     b"authorization",
     b"cache-control",
     b"content-encoding",
@@ -39,7 +39,6 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | {
     b"cookie",
     b"date",
     b"expect",
-    b"forwarded",
     b"host",
     b"if-match",
     b"if-modified-since",
@@ -56,9 +55,6 @@ FORBIDDEN_TRAILERS = HOP_BY_HOP | {
     b"vary",
     b"via",
     b"www-authenticate",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-proto",
 }
 
 

@@ -36,6 +36,22 @@ What concerns one connection only: RFC 9110 section 7.6.1 with what section 11.7
 HTTP2-Settings of RFC 7540 section 3.2.1.
 """
 
+FORWARDED_NAMES = frozenset(
+    {
+        b"forwarded",
+        *(
+            b"x%bforwarded%b%b" % (first, second, what)
+            for first in (b"-", b"_")
+            for second in (b"-", b"_")
+            for what in (b"for", b"proto", b"host")
+        ),
+    }
+)
+"""
+What tells an origin who asked, in every spelling that CGI and WSGI, which make HTTP_X_FORWARDED_FOR of any of
+them, cannot tell apart.
+"""
+
 GUARDED = frozenset(
     {
         b"host",

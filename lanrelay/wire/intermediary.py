@@ -12,22 +12,6 @@ from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead, 
 from lanrelay.wire.framing import declares_content
 from lanrelay.wire.headers import Field, Headers, end_to_end, make_field
 
-FORWARDED_NAMES = frozenset(
-    {
-        b"forwarded",
-        *(
-            b"x%bforwarded%b%b" % (first, second, what)
-            for first in (b"-", b"_")
-            for second in (b"-", b"_")
-            for what in (b"for", b"proto", b"host")
-        ),
-    }
-)
-"""
-What tells an origin who asked, in every spelling that CGI and WSGI, which make HTTP_X_FORWARDED_FOR of any of
-them, cannot tell apart.
-"""
-
 _CHUNKED = make_field(b"Transfer-Encoding", b"chunked")
 _TE = make_field(b"TE", b"trailers")
 _CONNECTION_TE = make_field(b"Connection", b"TE")
@@ -247,3 +231,9 @@ def apply_rules(headers: Headers, rules: Rules) -> Headers:
     for name, value in rules.add:
         headers = headers.added(name.encode("ascii"), value.encode("utf-8"))
     return headers
+
+
+def ruled_trailers(trailers: Headers, rules: Rules) -> Headers:
+    """Without what C{rules} remove, and what they set in the head, which a trailer would say otherwise."""
+    names = {name.lower().encode("ascii") for name in (*rules.remove, *(name for name, _ in rules.set))}
+    return trailers.without(names)

@@ -561,6 +561,26 @@ class FieldTests(ReverseProxyTestCase):
             self.assertIn(b"X-Tag: b\r\n", message)
             self.assertNotIn(b"X-Old", message)
 
+    def test_header_rules_hold_for_trailers(self) -> None:
+        rules = model.HeaderRules(set=(("X-User", "relay"),), add=(("X-Tag", "b"),), remove=("x-old",))
+        trailers = b"X-User: me\r\nX-OLD: 1\r\nX_Forwarded_For: 6.6.6.6\r\nX-Tag: a\r\n"
+        chunked = b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n" + trailers + b"\r\n"
+        request = b"POST / HTTP/1.1\r\nHost: localhost\r\n" + chunked
+        answer = b"HTTP/1.1 200 OK\r\n" + chunked
+        for at in (len(request), request.index(b"2\r\n"), request.index(b"me\r\n")):
+            self.serve(routes=(self.route("http://nas.lan", request_headers=rules, response_headers=rules),))
+            self.client.receive(request[:at])
+            self.origin = self.dialed()
+            self.client.receive(request[at:])
+            behind = len(request) - at
+            sent = self.origin.take()
+            self.origin.receive(answer[: len(answer) - behind])
+            self.origin.receive(answer[len(answer) - behind :])
+            for message in (sent, self.client.take()):
+                head, _, content = message.partition(b"\r\n\r\n")
+                self.assertIn(b"\r\nX-User: relay", head)
+                self.assertEqual(content, b"2\r\nok\r\n0\r\nX-Tag: a\r\n\r\n")
+
     def test_date_is_added_when_missing(self) -> None:
         self.assertEqual(self.answered().count(b"Date: "), 1)
 
