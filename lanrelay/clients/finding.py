@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple, get_args
 
 from lanrelay.clients import judge
 from lanrelay.clients.bridges import Spelling, spelling
-from lanrelay.clients.formats.tree import Path, Scalar, Table
 from lanrelay.clients.judge import Leads, Resolve, Url
 from lanrelay.clients.servers import Server, texts
+from lanrelay.edit.formats.tree import Path, Scalar, Table
 
 Where = Literal["loopback", "lan", "public", "program", "relay", "unknown"]
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lanrelay.clients.formats.edit import FORMATS, Format, decode
-from lanrelay.clients.formats.tree import Broken, Node, Table
 from lanrelay.clients.table import CLIENTS, OTHER, Client, Place
+from lanrelay.edit.formats.edit import FORMATS, Format, decode
+from lanrelay.edit.formats.tree import Broken, Node, Table
 
 LARGEST = 32 * 1024 * 1024
 """Bytes. Claude Code's file grows to some megabytes with its history of projects."""

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from lanrelay.clients.finding import Finding
-from lanrelay.clients.formats.edit import Append, Change, Insert, Remove, Set
-from lanrelay.clients.formats.tree import Items, Scalar, Table, at, plain
 from lanrelay.clients.servers import Server
+from lanrelay.edit.formats.edit import Append, Change, Insert, Remove, Set
+from lanrelay.edit.formats.tree import Items, Scalar, Table, at, plain
 
 LOOPBACK = "127.0.0.1"
 """Not C{localhost}: that is C{::1} first for some clients."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from lanrelay.clients.formats.tree import Items, Node, Path, Scalar, Table, at, text_of
 from lanrelay.clients.places import Read
 from lanrelay.clients.table import ANY, Client, Scope, Transport
+from lanrelay.edit.formats.tree import Items, Node, Path, Scalar, Table, at, text_of
 
 _TYPES: dict[str, Transport] = {
     **dict.fromkeys(("stdio", "local", "command"), "stdio"),

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from lanrelay.clients import judge
 from lanrelay.clients.finding import Finding, judged
-from lanrelay.clients.formats.tree import Broken
 from lanrelay.clients.judge import Resolve
 from lanrelay.clients.places import Found, Read, read
 from lanrelay.clients.servers import Server, servers
+from lanrelay.edit.formats.tree import Broken
 
 
 class BrokenFile(NamedTuple):

@@ -7,9 +7,9 @@ import codecs
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.clients.finding import authorities
-from lanrelay.clients.formats.edit import Change, apply, put_back, spans
-from lanrelay.clients.formats.tree import Broken
 from lanrelay.clients.plan import through_listeners, through_proxy
+from lanrelay.edit.formats.edit import Change, apply, put_back, spans
+from lanrelay.edit.formats.tree import Broken
 from tests.clients.support import FILES, findings, read
 
 LAN, NO = "lan yes", "lan "

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.clients.formats.edit import FORMATS
 from lanrelay.clients.places import find, given
 from lanrelay.clients.table import CLIENTS, named
+from lanrelay.edit.formats.edit import FORMATS
 
 
 class PlaceCase(SynchronousTestCase):

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from lanrelay.clients.formats import commas
-from lanrelay.clients.formats.json_text import index_of
-from lanrelay.clients.formats.tree import (
+from lanrelay.edit.formats import commas
+from lanrelay.edit.formats.json_text import index_of
+from lanrelay.edit.formats.tree import (
     MAX_DEPTH,
     Broken,
     Entry,

@@ -7,9 +7,9 @@ import copy
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from lanrelay.clients.formats.json_text import Json
-from lanrelay.clients.formats.toml_text import Toml
-from lanrelay.clients.formats.tree import (
+from lanrelay.edit.formats.json_text import Json
+from lanrelay.edit.formats.toml_text import Toml
+from lanrelay.edit.formats.tree import (
     Broken,
     Items,
     Node,
@@ -24,7 +24,7 @@ from lanrelay.clients.formats.tree import (
     splice,
     text_of,
 )
-from lanrelay.clients.formats.yaml_text import Yaml
+from lanrelay.edit.formats.yaml_text import Yaml
 
 
 class Format(Protocol):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.clients.formats.edit import (
+from lanrelay.edit.formats.edit import (
     FORMATS,
     Append,
     Change,
@@ -25,9 +25,9 @@ from lanrelay.clients.formats.edit import (
     put_back,
     spans,
 )
-from lanrelay.clients.formats.tree import Broken, NotEdited, Other, plain
+from lanrelay.edit.formats.tree import Broken, NotEdited, Other, plain
 
-FILES = Path(__file__).parent / "files"
+FILES = Path(__file__).parent.parent / "clients" / "files"
 
 
 class EditCase(SynchronousTestCase):

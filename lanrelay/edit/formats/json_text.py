@@ -6,8 +6,8 @@ import json
 import re
 from collections.abc import Callable
 
-from lanrelay.clients.formats import commas
-from lanrelay.clients.formats.tree import (
+from lanrelay.edit.formats import commas
+from lanrelay.edit.formats.tree import (
     MAX_DEPTH,
     Entry,
     Items,

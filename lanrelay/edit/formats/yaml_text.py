@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lanrelay.clients.formats import commas
-from lanrelay.clients.formats.json_text import index_of
-from lanrelay.clients.formats.tree import (
+from lanrelay.edit.formats import commas
+from lanrelay.edit.formats.json_text import index_of
+from lanrelay.edit.formats.tree import (
     MAX_DEPTH,
     Broken,
     Entry,

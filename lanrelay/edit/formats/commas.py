@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from lanrelay.clients.formats.tree import Node, Range, Splice
+from lanrelay.edit.formats.tree import Node, Range, Splice
 
 _SPACE = re.compile(r"\s*")
 
