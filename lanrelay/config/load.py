@@ -42,17 +42,22 @@ class Loaded:
         self.named_files = named_files
 
 
-def load(path: Path, *, environment: Mapping[str, str] = os.environ) -> model.Config:
+def load(
+    path: Path, *, environment: Mapping[str, str] = os.environ, content: bytes | None = None
+) -> model.Config:
     """
     Read and check a whole file. Certificates and keys that it names are not looked at.
 
     @param environment: for C{${VAR}}, and C{HOME} for C{~}.
+    @param content: what the file is to hold; by default what it holds.
     @raise ConfigErrors: with everything that is wrong.
     """
-    return examine(path, environment=environment).config
+    return examine(path, environment=environment, content=content).config
 
 
-def examine(path: Path, *, environment: Mapping[str, str] = os.environ) -> Loaded:
+def examine(
+    path: Path, *, environment: Mapping[str, str] = os.environ, content: bytes | None = None
+) -> Loaded:
     """
     As L{load}, with what C{lanrelay check} shows.
 
@@ -61,7 +66,7 @@ def examine(path: Path, *, environment: Mapping[str, str] = os.environ) -> Loade
     absolute = Path(os.path.abspath(path))
     context = Context(file=str(path), folder=absolute.parent, environment=environment)
     try:
-        root = nodes.compose(_content(path))
+        root = nodes.compose(_text(_content(path) if content is None else content))
     except nodes.NotYaml as error:
         context.complain(error.line, error.column, "", error.message)
         raise ConfigErrors(tuple(context.complaints)) from None
@@ -94,18 +99,24 @@ def control_of(path: Path, text: str, *, environment: Mapping[str, str]) -> tupl
     return None
 
 
-def _content(path: Path) -> str:
+def _content(path: Path) -> bytes:
     """
-    @raise nodes.NotYaml: it cannot be read, or is no text.
+    @raise nodes.NotYaml: it cannot be read.
     """
     try:
         with open(path, "rb") as file:
-            raw = file.read(LIMIT + 1)
+            return file.read(LIMIT + 1)
     except IsADirectoryError:
         raise nodes.NotYaml(1, 1, "found a directory, expected a file") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         problem = error.strerror if isinstance(error, OSError) else str(error)
         raise nodes.NotYaml(1, 1, f"found no file that can be read: {problem}") from None
+
+
+def _text(raw: bytes) -> str:
+    """
+    @raise nodes.NotYaml: it is no text, or too much.
+    """
     if len(raw) > LIMIT:
         raise nodes.NotYaml(1, 1, f"found more than {LIMIT // 1024} KiB, expected a configuration file")
     raw = raw.removeprefix(BOM_UTF8)

@@ -78,7 +78,7 @@ class Yaml:
         if node is None:
             return []
         if isinstance(node, (Table, Items)) and node.block:
-            return [(line_start(text, node.start), line_end(text, _end(text, node)))]
+            return [(line_start(text, node.start), line_end(text, end_of(text, node)))]
         return [(node.start, node.end)]
 
     def set(self, text: str, node: Node, start: int, end: int, value: str) -> list[Splice]:
@@ -99,14 +99,14 @@ class Yaml:
         """Add a key at the end of a map."""
         holder = at(root, path)
         assert isinstance(holder, Table)
-        new = f"{_written(key)}: {_written(value)}"
+        new = f"{written(key)}: {written(value)}"
         if not holder.block:
             return commas.append(text, holder, [(each.start, each.value.end) for each in holder.entries], new)
         if not holder.entries:
             raise NotEdited("the map has no line")
         first = holder.entries[0]
         indent = " " * (first.start - line_start(text, first.start))
-        behind = line_end(text, _end(text, holder))
+        behind = line_end(text, end_of(text, holder))
         return [Splice(behind, behind, f"{newline(text)}{indent}{new}")]
 
     def append(self, text: str, root: Node, path: Path, value: str) -> list[Splice]:
@@ -115,14 +115,14 @@ class Yaml:
         assert isinstance(holder, Items)
         if not holder.block:
             ranges = [(each.start, each.end) for each in holder.items]
-            return commas.append(text, holder, ranges, _written(value))
+            return commas.append(text, holder, ranges, written(value))
         last = holder.items[-1]
         begin = line_start(text, last.start)
         head = text[begin : last.start]
         if not re.fullmatch(r" *- +", head):
             raise NotEdited("the list's items do not begin their lines")
-        behind = line_end(text, _end(text, holder))
-        return [Splice(behind, behind, f"{newline(text)}{head}{_written(value)}")]
+        behind = line_end(text, end_of(text, holder))
+        return [Splice(behind, behind, f"{newline(text)}{head}{written(value)}")]
 
     def remove(self, text: str, root: Node, path: Path) -> list[Splice]:
         """Take out a key with its value, or an item."""
@@ -144,35 +144,36 @@ class Yaml:
             raise NotEdited("it does not begin its line")
         if len(ranges) == 1:
             raise NotEdited("it is the only one")
-        end = text.find("\n", line_end(text, _end(text, value)))
+        end = text.find("\n", line_end(text, end_of(text, value)))
         if end < 0:  # the last line, which has no line end: the one before it has none now
             before = line_end(text, begin - 1)
             return [Splice(before, len(text), "")]
         return [Splice(begin, end + 1, "")]
 
 
-def _end(text: str, node: Node) -> int:
+def end_of(text: str, node: Node) -> int:
     """Where a value's own last character is; PyYAML has a block end where the next thing begins."""
     if isinstance(node, Table) and node.block and node.entries:
         last = node.entries[-1]
-        return max(_end(text, last.value), last.key_end)
+        return max(end_of(text, last.value), last.key_end)
     if isinstance(node, Items) and node.block and node.items:
-        return _end(text, node.items[-1])
+        return end_of(text, node.items[-1])
     end = node.end
     while end > node.start and text[end - 1] in " \r\n":
         end -= 1
     return end
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """Text, and lists and maps of it, as they can stand in a flow and elsewhere."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) is not None and _resolves_to_text(value)
         return value if plain else json.dumps(value, ensure_ascii=False)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_written(key)}: {_written(each)}" for key, each in value.items()) + "}"
-    return f"[{', '.join(map(_written, value))}]"
+        return "{" + ", ".join(f"{written(key)}: {written(each)}" for key, each in value.items()) + "}"
+    return f"[{', '.join(map(written, value))}]"
 
 
 def _resolves_to_text(value: str) -> bool:
