@@ -147,6 +147,20 @@ class NameDenied(AddressDenied):
     proxy_status = "http_request_denied"
 
 
+class NoDestination(DialError):
+    """The address is none to connect to (0.0.0.0, ::): systems take it for themselves, or refuse."""
+
+    proxy_status = "destination_ip_prohibited"  # RFC 9209 section 2.3
+    permanent = True
+
+
+class LeadsBack(DialError):
+    """The address is one of the relay's own, and leads back to the listener that dials it."""
+
+    proxy_status = "proxy_loop_detected"  # RFC 9209 section 2.3
+    permanent = True
+
+
 class PeerClosed(DialError):
     """The peer ended the connection before it was of use (ECONNRESET, or an end inside the handshake)."""
 

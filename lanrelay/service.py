@@ -17,6 +17,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from lanrelay.addresses import parse_ip
 from lanrelay.admin.counters import Counters
 from lanrelay.admin.watched import Reload, Watched, groups
 from lanrelay.config import model
@@ -39,6 +40,7 @@ from lanrelay.reload.parts import Part, Past
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.transport.port import Gate
 from lanrelay.upstream.dial import Dialer
+from lanrelay.upstream.loops import Loops
 from lanrelay.upstream.resolve import Resolver
 from lanrelay.upstream.wakeup import Wakeup
 
@@ -101,6 +103,7 @@ class RelayService(Service):
         self._reactor = reactor
         self._begun = time.monotonic() if begun is None else begun
         self._own_ports = OwnPorts()
+        self._loops = Loops()
         self._room = Gate(sys.maxsize)
         self._resolver = Resolver(reactor)
         self.notifier = Notifier(reactor, os.environ, describe=self._in_brief)
@@ -124,7 +127,8 @@ class RelayService(Service):
         )
         self._environment = Environment(
             reactor=reactor,
-            dialer=Dialer(reactor, self._resolver),
+            dialer=Dialer(reactor, self._resolver, loops=self._loops),
+            loops=self._loops,
             ledger=self.ledger,
             forbidden=self._own_ports.forbidden,
             room=self._room,
@@ -167,20 +171,22 @@ class RelayService(Service):
             listener.unbind()
 
     def _forbid(self) -> None:
-        """Keep the forward proxies from what only the relay's user may reach."""
+        """Keep the forward proxies from what only the relay's user may reach, and all from themselves."""
         ports = {}
+        places: dict[int, tuple[tuple[model.IPAddress, str], ...]] = {}
         for listener in self.listeners:
+            for host, port in _bound_to(listener):
+                places[port] = (*places.get(port, ()), (host, listener.config.name))
             if isinstance(listener.config, model.ForwardProxy):
                 what = f"the relay's own forward proxy {listener.config.name}"
             elif listener.kind == "admin":
                 what = "the relay's own admin page"
             else:
                 continue
-            for bound in listener.bound:
-                name = bound.socket.getsockname()
-                if isinstance(name, tuple):  # no unix socket
-                    ports[name[1]] = what
+            for _, port in _bound_to(listener):
+                ports[port] = what
         self._own_ports.ports = ports
+        self._loops.ports = places
 
     # --- life ---
 
@@ -499,3 +505,12 @@ class RelayService(Service):
             return brief
         more = f" (and {len(last.errors) - 1} more)" if len(last.errors) > 1 else ""
         return f"{brief}; NOT RELOADED, the configuration from before is in force: {last.errors[0]}{more}"
+
+
+def _bound_to(listener: ListenerService) -> Iterator[tuple[model.IPAddress, int]]:
+    """The addresses and ports that it listens on."""
+    for bound in listener.bound:
+        name = bound.socket.getsockname()
+        host = parse_ip(name[0].partition("%")[0]) if isinstance(name, tuple) else None
+        if host is not None:  # no unix socket
+            yield host, name[1]

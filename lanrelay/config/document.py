@@ -10,6 +10,7 @@ from typing import Literal
 
 from lanrelay.config import expand, hosts, listeners, model, reverse_proxy, values
 from lanrelay.config.control import default_paths
+from lanrelay.config.loops import complain_of_loops
 from lanrelay.config.place import Broken, Context, Fields, Key, Place, Shown, Table
 from lanrelay.config.readers import off_as, one, optional, path
 from lanrelay.config.values import Unfit
@@ -115,7 +116,7 @@ def read(root: Place, absolute: Path) -> tuple[model.Config, Shown]:
 
 
 def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.Listener, ...]:
-    found: list[model.Listener] = []
+    found: list[tuple[model.Listener, Place]] = []
     shown: dict[str, Shown] = {}
     for name, child in place.entries():
         try:
@@ -123,12 +124,14 @@ def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.List
         except Unfit as error:
             child.complain_of_key(f"found a listener of this name, {error}")
         try:
-            found.append(child.read(partial(listeners.listener, name=name, access_log=log.access)))
+            read = child.read(partial(listeners.listener, name=name, access_log=log.access))
+            found.append((read, child))
         except Broken:
             fields.broken = True
         shown[name] = child.shown
     place.shown = shown
-    return tuple(found)
+    complain_of_loops(found)
+    return tuple(listener for listener, _ in found)
 
 
 # --- one address, one listener ----------------------------------------------------------------------------

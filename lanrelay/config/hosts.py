@@ -9,7 +9,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Literal
 
-from lanrelay.addresses import host_name, unmapped
+from lanrelay.addresses import host_name, is_unspecified, parse_ip, unmapped
 from lanrelay.config import model
 from lanrelay.config.values import Unfit, has_control, is_off
 
@@ -250,10 +250,7 @@ def upstream_url(text: str, schemes: tuple[str, ...], path_of: PathOf) -> model.
     authority, slash, path = rest[2:].partition("/")
     _refuse_extras(authority, path)
     name, digits = _host_and_port(authority)
-    try:
-        found = host(name)
-    except Unfit:
-        raise Unfit(wanted) from None
+    found = _dialed_host(name, wanted)
     if ":" in found and not name.startswith("["):
         raise Unfit(f"{wanted}, an IPv6 address in brackets")
     if scheme == "tcp" or scheme == "tls":
@@ -289,10 +286,24 @@ def _refuse_extras(authority: str, path: str) -> None:
 def target_address(text: str, default_port: int) -> model.TargetAddress:
     """C{host:port}; without a port that of the URL."""
     name, digits = _host_and_port(text)
+    wanted = "expected an address such as 192.168.1.20:443"
+    found = _dialed_host(name, wanted)
     try:
-        return model.TargetAddress(host=host(name), port=default_port if digits is None else port(digits))
+        return model.TargetAddress(host=found, port=default_port if digits is None else port(digits))
     except Unfit:
-        raise Unfit("expected an address such as 192.168.1.20:443") from None
+        raise Unfit(wanted) from None
+
+
+def _dialed_host(name: str, wanted: str) -> str:
+    """What is connected to; 0.0.0.0 is no place, whatever the kernel makes of it."""
+    try:
+        found = host(name)
+    except Unfit:
+        raise Unfit(wanted) from None
+    address = parse_ip(found)
+    if address is not None and is_unspecified(address):
+        raise Unfit(f"{wanted}; {found} is no host's address, and this machine's own is 127.0.0.1")
+    return found
 
 
 _PARENT = "expected http://[USER:PASSWORD@]HOST:PORT or socks5://[USER:PASSWORD@]HOST:PORT"
@@ -314,9 +325,10 @@ def parent_proxy(text: str) -> model.ParentProxy:
         if not username:
             raise Unfit(_PARENT)
     scheme: Literal["http", "socks5"] = "http" if match[1].lower() == "http" else "socks5"
+    found = _dialed_host(name, _PARENT)
     try:
         return model.ParentProxy(
-            scheme=scheme, host=host(name), port=port(digits), username=username, password=password
+            scheme=scheme, host=found, port=port(digits), username=username, password=password
         )
     except Unfit:
         raise Unfit(_PARENT) from None

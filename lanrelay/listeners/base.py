@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from twisted.application.service import Service
@@ -22,6 +22,7 @@ from lanrelay.transport.pump import PumpLimits
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.explain import explain
+from lanrelay.upstream.loops import Hop, Loops, Way
 
 if TYPE_CHECKING:
     from lanrelay.transport.tls import ServerContext
@@ -36,6 +37,7 @@ class Environment:
 
     @ivar forbidden: for an address and a port: why no proxy may dial them (the relay's own admin page and
         forward proxies), or C{None}.
+    @ivar loops: which connections come from the relay itself.
     @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
     @ivar room: how many connections the process has descriptors for; C{None} where nobody has counted.
     """
@@ -44,6 +46,7 @@ class Environment:
     dialer: Dialer
     ledger: Ledger
     forbidden: Callable[[model.IPAddress, int], str | None]
+    loops: Loops = field(default_factory=Loops)
     inheritance: Inheritance | None = None
     room: Gate | None = None
 
@@ -66,12 +69,13 @@ class Client:
     """
     Who connected; behind a PROXY header who it says, and where that one connected to.
 
-    Nobody changes it. It is not frozen, for each connection makes one, and would pay 2 us for that.
+    Nobody changes it later. It is not frozen, for each connection makes one, and would pay 2 us for that.
 
     @ivar name: for logs: C{"127.0.0.1:50123"} or C{"unix"}.
     @ivar address: C{None} for a unix socket.
     @ivar local: the address on which it came in; C{None} for a unix socket.
     @ivar secure: it came over TLS.
+    @ivar hops: how it came here, as far as that was through the relay itself.
     @ivar port: beside C{address}, and C{local_port} beside C{local}; 0 for a unix socket.
     """
 
@@ -81,6 +85,7 @@ class Client:
     secure: bool
     port: int = 0
     local_port: int = 0
+    hops: tuple[Hop, ...] = ()
 
     @property
     def endpoints(self) -> Endpoints | None:
@@ -374,6 +379,10 @@ class ListenerService(Service):
         """Begin a record; whoever asked closes it at the ledger."""
         return self.environment.ledger.open(self.config.name, self.kind, client.name, phase=phase)
 
+    def way(self, client: Client | None) -> Way:
+        """For a dial on behalf of C{client}."""
+        return Way(self.config.name, () if client is None else client.hops)
+
     def bug(self, session: Session) -> None:
         """Something that is no L{RelayError} was raised before anybody owned C{session}: it is over."""
         if not session.closed:
@@ -382,6 +391,9 @@ class ListenerService(Service):
 
     def _accepted(self, stream: Stream, peer: Any, local: Any) -> None:
         client = _client(peer, local, secure=self._tls is not None)
+        hops = self.environment.loops.arrived(peer)
+        if hops:
+            client.hops = hops
         announced = self._announcers is not None and self._announcers.permits(client.address)
         if not announced and not self._permitted(client):
             stream.abortConnection()

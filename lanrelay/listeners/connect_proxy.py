@@ -263,7 +263,7 @@ class _Tunnel:
     def resume_sending(self) -> None: ...
 
     async def _dial(self) -> None:
-        self._connected(await self._service.dial(self._target, self._session))
+        self._connected(await self._service.dial(self._target, self._session, self._connection.client))
 
     def _connected(self, dialed: Dialed) -> None:
         connection, session = self._connection, self._session
@@ -342,7 +342,8 @@ class _OwnWay:
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         target, parent = self.place_of(exchange)
-        dialed = await self._service.dial(target, exchange.session, tunnel=parent is None)
+        client = exchange.connection.client
+        dialed = await self._service.dial(target, exchange.session, client, tunnel=parent is None)
         origin = OriginConnection(self.reactor, self.timeouts, address=dialed.address, upstream=parent)
         hand_over(dialed.stream, origin)
         return origin

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from lanrelay.addresses import host_name, is_loopback, parse_ip
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, NameDenied, StartError
-from lanrelay.listeners.base import Environment, ListenerService, explained
+from lanrelay.listeners.base import Client, Environment, ListenerService, explained
 from lanrelay.observe.session import Session
 from lanrelay.policy.rules import DestinationRules, Destinations, Permit
 from lanrelay.upstream.dial import Dialed, Place, Target, known_addresses
@@ -99,7 +99,9 @@ class ForwardProxyService(ListenerService):
             return None
         return place
 
-    async def dial(self, target: Target, session: Session, *, tunnel: bool = True) -> Dialed:
+    async def dial(
+        self, target: Target, session: Session, client: Client | None, *, tunnel: bool = True
+    ) -> Dialed:
         """
         Connect to where a client wants to go.
 
@@ -110,6 +112,7 @@ class ForwardProxyService(ListenerService):
         here, too, would judge an address that is not the one the parent connects to, and would fail where
         only the parent knows the name.
 
+        @param client: who wants to.
         @param tunnel: C{False}: with a parent, only connect to that.
         @raise DialError: no connection, or no permission; a denial is noted in the session as ours.
         @raise CancelledError: the client has gone.
@@ -132,6 +135,7 @@ class ForwardProxyService(ListenerService):
                 parent=parent,
                 tunnel=tunnel,
                 look_ups=self._look_ups,
+                way=self.way(client),
             )
         except AddressDenied as error:
             session.phase = "policy"

@@ -16,8 +16,10 @@ from lanrelay.errors import (
     DialError,
     DialTimeout,
     GreetingError,
+    LeadsBack,
     NameServerFailed,
     NameTimeout,
+    NoDestination,
     NoSuchName,
     ParentRefused,
     RelayError,
@@ -146,7 +148,7 @@ class SocksConnection(Protocol):
 
     async def _dial(self, target: Target, session: Session) -> None:
         service = self._service
-        dialed = await service.dial(target, session)
+        dialed = await service.dial(target, session, self._client)
         self._dialing = None
         self._state = _TUNNEL
         stream = self._stream
@@ -254,7 +256,7 @@ def reply_to(error: RelayError) -> Reply:
         return Reply.NOT_ALLOWED if error.status == 403 else Reply.GENERAL_FAILURE
     if isinstance(error, DialError) and error.parent:
         return Reply.GENERAL_FAILURE  # of the destination itself nothing is known
-    if isinstance(error, AddressDenied):
+    if isinstance(error, (AddressDenied, LeadsBack, NoDestination)):
         return Reply.NOT_ALLOWED
     if isinstance(error, ConnectionRefused):
         return Reply.REFUSED

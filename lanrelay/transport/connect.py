@@ -27,12 +27,18 @@ def _os_error(number: int) -> Exception:
 
 
 def connect(
-    reactor: Any, family: int, address: Any, error: Callable[[int], Exception] = _os_error
+    reactor: Any,
+    family: int,
+    address: Any,
+    error: Callable[[int], Exception] = _os_error,
+    *,
+    begun: Callable[[Any], None] | None = None,
 ) -> Deferred[Stream]:
     """
     Connect to C{address}, which is literal.
 
     @param error: what it fails with, for an errno; 0 for an address that cannot be one.
+    @param begun: called with the socket's own name before anybody can have heard of it.
     @return: a stream that is parked, paused and tuned. Has fired already where the kernel decides at once:
         unix sockets, and on Linux what is on this machine. Cancelling closes.
     """
@@ -40,6 +46,8 @@ def connect(
         sock, number = _begin(family, address)
     except OSError as reason:
         return fail(error(reason.errno or 0))
+    if begun is not None and (number in _CONNECTED or number in _UNDER_WAY):
+        begun(sock.getsockname())
     if number in _CONNECTED:
         return succeed(_connected(reactor, sock, family, address))
     if number in _UNDER_WAY:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from lanrelay.addresses import IPAddress, host_name, is_loopback, parse_ip
+from lanrelay.addresses import IPAddress, host_name, is_loopback, is_unspecified, parse_ip
 from lanrelay.errors import (
     AddressDenied,
     DialError,
     DialTimeout,
+    LeadsBack,
     NameTimeout,
+    NoDestination,
     NoSuchName,
     ParentTimeout,
     PeerClosed,
@@ -25,6 +27,7 @@ from lanrelay.errors import (
 from lanrelay.transport.choice import OWN
 from lanrelay.transport.connect import connect_at_once
 from lanrelay.transport.stream import Stream
+from lanrelay.upstream.loops import Loops, Way
 from lanrelay.upstream.race import (
     STAGGER,
     Connect,
@@ -83,8 +86,16 @@ class Dialed(NamedTuple):
 class Dialer:
     """Makes connections; holds nothing of them afterwards."""
 
-    def __init__(self, reactor: Any, resolver: Resolver, *, connect: Connect = connect_once) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        resolver: Resolver,
+        *,
+        connect: Connect = connect_once,
+        loops: Loops | None = None,
+    ) -> None:
         self._reactor = reactor
+        self._loops = Loops() if loops is None else loops
         self._resolver = resolver
         self._connect = connect
         # Elsewhere than on Linux the kernel answers a moment later: the upstream would see, and log, one
@@ -111,6 +122,8 @@ class Dialer:
         if here is None:
             return None
         address, family, name, text = here
+        if target.port in self._loops.ports:
+            return None  # L{dial} looks where that leads
         if permit is not None and permit(address) is not None:
             return None
         stream = connect_at_once(self._reactor, family, name)
@@ -137,6 +150,8 @@ class Dialer:
 
         @return: C{None}: it does not answer at once.
         """
+        if place[2][1] in self._loops.ports:
+            return None
         return connect_at_once(self._reactor, place[1], place[2])
 
     async def dial(
@@ -152,6 +167,7 @@ class Dialer:
         tunnel: bool = True,
         preface: bytes = b"",
         look_ups: LookUps | None = None,
+        way: Way | None = None,
         alpn: tuple[str, ...] = (),
     ) -> Dialed:
         """
@@ -173,6 +189,7 @@ class Dialer:
         @param alpn: protocols to offer in TLS instead of those that C{tls} has.
         @param preface: bytes to send before TLS and all else (a PROXY header).
         @param look_ups: on whose account the name is looked up, when a client chose it.
+        @param way: for whom, so that no connection leads back to it.
         @raise DialError: the subclass says why; target, address and elapsed are filled in. C{elapsed} of a
             failed connect is counted from the start of that address's own try, so that a slow name server
             does not make an immediate refusal look like a slow one.
@@ -183,16 +200,18 @@ class Dialer:
         racing = False
         try:
             if parent is not None:
-                stream, address = await self._through(parent, target, connect_timeout, permit, fixed, tunnel)
+                stream, address = await self._through(
+                    parent, target, connect_timeout, permit, fixed, tunnel, way
+                )
             else:
                 if target.unix_path is not None:
                     addresses = [SocketAddress(target.unix_path)]
                 else:
                     found = await self._addresses(target, connect_timeout, fixed, look_ups)
-                    addresses = _permitted([SocketAddress(each, target.port) for each in found], permit)
+                    addresses = self._permitted(target.port, found, permit, way)
                 left = started + connect_timeout - self._reactor.seconds()
                 racing = True
-                stream, address = await self._connected(addresses, left, connect_timeout)
+                stream, address = await self._connected(addresses, left, connect_timeout, way)
                 racing = False
             if preface:
                 stream.write(preface)
@@ -219,13 +238,12 @@ class Dialer:
         permit: Permit | None,
         fixed: Mapping[str, tuple[IPAddress, ...]],
         tunnel: bool,
+        way: Way | None,
     ) -> tuple[Stream, str]:
         """A stream that the parent has joined with the target, and the parent's address."""
         known = known_addresses(target.host, fixed)
         if known:
-            host: str | None = str(
-                _permitted([SocketAddress(each, target.port) for each in known], permit)[0].host
-            )
+            host: str | None = str(self._permitted(target.port, known, permit, None)[0].host)
         else:
             # What is no name to us might be an address to the parent (in full-width digits, with a zone), and
             # nobody would have judged it.
@@ -239,6 +257,7 @@ class Dialer:
                 connect_timeout=timeout,
                 handshake_timeout=timeout,
                 fixed=fixed,
+                way=way,
             )
         except DialError as error:
             error.parent = parent.name
@@ -287,10 +306,59 @@ class Dialer:
         finally:
             look_ups.leave()
 
+    def _permitted(
+        self, port: int, found: Iterable[IPAddress], permit: Permit | None, way: Way | None
+    ) -> list[SocketAddress]:
+        """
+        Those that may be dialed.
+
+        @raise DialError: none may; with the reason for the first, the preferred one, that is an address.
+        """
+        good, refused = [], []
+        for each in found:
+            address = SocketAddress(each, port)
+            error = self._refusal(each, port, permit, way)
+            if error is None:
+                good.append(address)
+            else:
+                error.address = str(address)
+                refused.append(error)
+        if not good:
+            first = next((one for one in refused if not isinstance(one, NoDestination)), refused[0])
+            first.others = tuple(one for one in refused if one is not first)
+            raise first
+        return good
+
+    def _refusal(
+        self, address: IPAddress, port: int, permit: Permit | None, way: Way | None
+    ) -> DialError | None:
+        reason = None if permit is None else permit(address)
+        if reason is not None:
+            return AddressDenied(reason)
+        if is_unspecified(address):
+            return NoDestination("it is unspecified")
+        if way is not None and port in self._loops.ports:
+            reason = self._loops.refusal(way, address, port)
+        return None if reason is None else LeadsBack(reason)
+
+    def _connect_on(self, way: Way) -> Connect:
+        """How a connection is made that may lead to a listener of ours, which is to know whence it came."""
+        loops = self._loops
+
+        def begin(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+            host, port = address.host, address.port
+            if isinstance(host, Path) or loops.owner(host, port) is None:
+                return self._connect(reactor, address)
+            return connect_once(reactor, address, partial(loops.left, way, host, port))
+
+        return begin
+
     async def _connected(
-        self, addresses: list[SocketAddress], left: float, timeout: float
+        self, addresses: list[SocketAddress], left: float, timeout: float, way: Way | None
     ) -> tuple[Stream, str]:
-        race = Race(self._reactor, addresses, delay=STAGGER, connect=self._connect)
+        to_us = way is not None and addresses[0].port in self._loops.ports
+        connect = self._connect_on(way) if to_us and way is not None else self._connect
+        race = Race(self._reactor, addresses, delay=STAGGER, connect=connect)
 
         def expired() -> DialError:
             now = self._reactor.seconds()
@@ -335,24 +403,3 @@ def known_addresses(host: str, fixed: Mapping[str, tuple[IPAddress, ...]] = _NON
     if literal is not None:
         return (literal,)
     return fixed.get(host_name(host) or host, ()) if fixed else ()
-
-
-def _permitted(addresses: list[SocketAddress], permit: Permit | None) -> list[SocketAddress]:
-    """
-    Those that may be dialed.
-
-    @raise AddressDenied: none may; with the reason for the first, whose address is the preferred one.
-    """
-    if permit is None:
-        return addresses
-    good, refused = [], []
-    for address in addresses:
-        reason = None if isinstance(address.host, Path) else permit(address.host)
-        if reason is None:
-            good.append(address)
-        else:
-            refused.append(AddressDenied(reason, address=str(address)))
-    if not good:
-        refused[0].others = tuple(refused[1:])
-        raise refused[0]
-    return good

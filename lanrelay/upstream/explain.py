@@ -70,6 +70,8 @@ TABLE: dict[type, Callable[[Any, str], Sentences]] = {
     errors.DialForbidden: sentences.forbidden,
     errors.AddressDenied: sentences.denied,
     errors.NameDenied: sentences.denied,
+    errors.NoDestination: sentences.no_destination,
+    errors.LeadsBack: sentences.leads_back,
     errors.PeerClosed: sentences.peer_closed,
     errors.LocalLimit: sentences.local_limit,
     errors.AllDown: _all_down,

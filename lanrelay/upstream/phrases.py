@@ -28,6 +28,8 @@ PHRASES: Final[dict[type[RelayError], str]] = {
     errors.DialForbidden: "This machine forbids the way to {host}",
     errors.AddressDenied: "The relay may not connect to {host}",
     errors.NameDenied: "The relay may not connect to {host}",
+    errors.NoDestination: "No address of {host} to connect to",
+    errors.LeadsBack: "{where} leads back to the relay",
     errors.PeerClosed: "{host} ended the connection at once",
     errors.LocalLimit: "The relay has too many connections",
     errors.AllDown: "All upstreams are down",

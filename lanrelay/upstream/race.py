@@ -307,13 +307,17 @@ def from_errno(number: int, address: SocketAddress, *, platform: str = sys.platf
 # --- one connection -----------------------------------------------------------------------------------
 
 
-def connect_once(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
+Begun = Callable[[Any], None]
+"""Called with the name of a socket that connects, before anybody can have heard of it."""
+
+
+def connect_once(reactor: Any, address: SocketAddress, begun: Begun | None = None) -> Deferred[Stream]:
     """One connection, with our own transports or Twisted's; L{Connect} says what comes of it."""
-    return _own_connect(reactor, address) if OWN else twisted_connect(reactor, address)
+    return (_own_connect if OWN else twisted_connect)(reactor, address, begun)
 
 
-def _own_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
-    return connect(reactor, *socket_name(address), partial(from_errno, address=address))
+def _own_connect(reactor: Any, address: SocketAddress, begun: Begun | None) -> Deferred[Stream]:
+    return connect(reactor, *socket_name(address), partial(from_errno, address=address), begun=begun)
 
 
 def socket_name(address: SocketAddress) -> tuple[int, Any]:
@@ -325,15 +329,23 @@ def socket_name(address: SocketAddress) -> tuple[int, Any]:
     return socket.AF_INET6, (str(address.host), address.port, 0, 0)
 
 
-def twisted_connect(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
-    """One connection with Twisted's transports."""
+def twisted_connect(reactor: Any, address: SocketAddress, begun: Begun | None = None) -> Deferred[Stream]:
+    """
+    One connection with Twisted's transports.
+
+    @param begun: for addresses of this machine alone, for then the socket is bound to the same one.
+    """
     factory = _Factory(address)
+    host = str(address.host)
     try:
         # Twisted's own time limit is off: the caller has the deadline.
         if isinstance(address.host, Path):
             factory.connector = reactor.connectUNIX(os.fspath(address.host), factory, timeout=None)
         else:
-            factory.connector = reactor.connectTCP(str(address.host), address.port, factory, timeout=None)
+            source = None if begun is None else (host, 0)
+            connector = factory.connector = reactor.connectTCP(host, address.port, factory, None, source)
+            if begun is not None and hasattr(connector.transport, "socket"):
+                begun(connector.transport.socket.getsockname())
     except OSError as error:  # a unix socket's own socket() is not guarded
         return _failed(from_errno(error.errno or 0, address))
     return factory.result

@@ -232,6 +232,21 @@ def denied(error: DialError, _: str) -> Sentences:
     return f"This listener may not connect to {error.target or 'it'}: {phrase(error)}.", remedy
 
 
+def no_destination(error: DialError, _: str) -> Sentences:
+    return (
+        f"{_name(error)} leads to {_ip(error) or 'an address'}, which is no address to connect to.",
+        "Put the host's own address there; a name server that blocks a name answers so, too, and a program on"
+        " this machine is at 127.0.0.1.",
+    )
+
+
+def leads_back(error: DialError, _: str) -> Sentences:
+    return (
+        f"The connection to {_where(error)} would lead back to this relay: {phrase(error)}.",
+        "Look where the name leads from this machine (name server, hosts file), or correct the port.",
+    )
+
+
 def peer_closed(error: DialError, _: str) -> Sentences:
     return (
         f"{_where(error)} took the connection and ended it at once.",

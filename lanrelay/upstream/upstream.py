@@ -15,6 +15,7 @@ from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 if TYPE_CHECKING:
     from lanrelay.transport.certificate import CertificateInfo
     from lanrelay.transport.trust import ClientTls
+    from lanrelay.upstream.loops import Way
     from lanrelay.upstream.parent import Parent
     from lanrelay.wire.proxy_header import Endpoints
 
@@ -163,6 +164,7 @@ class Upstream:
         permit: Permit | None = None,
         *,
         client: Endpoints | None = None,
+        way: Way | None = None,
         alpn: tuple[str, ...] = (),
         brief: bool = False,
     ) -> Dialed:
@@ -170,6 +172,7 @@ class Upstream:
         Connect to it; the outcome counts as that of a health check.
 
         @param client: for whom, where C{send_proxy} says so; C{None} for nobody with an IP address.
+        @param way: see L{Dialer.dial}.
         @param alpn: protocols to offer in TLS instead of all that are configured.
         @param brief: within L{LAST_TRY}, if it answers at all.
         @raise DialError: as L{Dialer.dial}; C{target} is the URL's host and port, also when C{address} is
@@ -177,7 +180,7 @@ class Upstream:
         @raise CancelledError: the caller cancelled; nothing is counted.
         """
         try:
-            dialed = await self.connect(permit, client=client, alpn=alpn, brief=brief)
+            dialed = await self.connect(permit, client=client, way=way, alpn=alpn, brief=brief)
         except DialError as error:
             self.failed(error)
             raise
@@ -191,6 +194,7 @@ class Upstream:
         *,
         timeout: float | None = None,
         client: Endpoints | None = None,
+        way: Way | None = None,
         alpn: tuple[str, ...] = (),
         brief: bool = False,
     ) -> Dialed:
@@ -214,6 +218,7 @@ class Upstream:
                 permit=permit,
                 parent=self.parent,
                 preface=preface,
+                way=way,
                 alpn=alpn,
             )
         except DialError as error:

@@ -1,0 +1,109 @@
+"""Connections of the relay to itself: which of them lead round in a circle."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from lanrelay.addresses import IPAddress, is_loopback, is_unspecified, unmapped
+
+Hop = tuple[str, str]
+"""A listener, and the address of the relay's own that it connected to."""
+
+_AT_ONCE = 1024  # connections to oneself that nobody has accepted yet; more are forgotten, the oldest first
+
+
+class Way(NamedTuple):
+    """
+    How it came to a dial.
+
+    @ivar listener: who dials.
+    @ivar hops: how the client came to it, as far as that was through the relay itself.
+    """
+
+    listener: str
+    hops: tuple[Hop, ...] = ()
+
+
+class Loops:
+    """
+    Knows of each connection that the relay makes to itself by which way it came.
+
+    A listener may lead to another one, and a proxy to a listener that goes on through the same proxy. But
+    where a listener connects to the same address for the second time on one way, it would for ever: each
+    turn takes two descriptors, until there are none.
+
+    The two ends of such a connection know each other by the address from which it was made.
+
+    @ivar ports: who listens on a port, and on which address.
+    """
+
+    def __init__(self) -> None:
+        self.ports: Mapping[int, tuple[tuple[IPAddress, str], ...]] = {}
+        self._under_way: dict[tuple[str, int], tuple[Hop, ...]] = {}
+
+    def owner(self, address: IPAddress, port: int) -> str | None:
+        """The listener that a connection to there leads to."""
+        there = self.ports.get(port)
+        if there is None:
+            return None
+        plain = _without_zone(address)
+        for bound, listener in there:
+            if plain == bound or (
+                is_unspecified(bound) and bound.version == plain.version and _is_here(address, port)
+            ):
+                return listener
+        return None
+
+    def refusal(self, way: Way, address: IPAddress, port: int) -> str | None:
+        """Why C{address} may not be dialed on this way, as a phrase."""
+        owner = self.owner(address, port)
+        if owner is None:
+            return None
+        if owner == way.listener:
+            return f"{_text(address, port)} is where {owner} itself listens"
+        hop = (way.listener, _text(address, port))
+        if hop not in way.hops:
+            return None
+        turn = [listener for listener, _ in way.hops[way.hops.index(hop) :]]
+        return f"it leads round in a circle: {' -> '.join([*turn, way.listener])}"
+
+    def left(self, way: Way, address: IPAddress, port: int, name: Any) -> None:
+        """
+        A connection to a listener of ours is being made.
+
+        @param name: the socket's own, before anybody can have accepted it.
+        """
+        while len(self._under_way) >= _AT_ONCE:
+            del self._under_way[next(iter(self._under_way))]
+        self._under_way[name[:2]] = (*way.hops, (way.listener, _text(address, port)))
+
+    def arrived(self, peer: Any) -> tuple[Hop, ...]:
+        """How a client came, from the name of its socket."""
+        if self._under_way and isinstance(peer, tuple):
+            return self._under_way.pop(peer[:2], ())
+        return ()
+
+
+def _text(address: IPAddress, port: int) -> str:
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def _without_zone(address: IPAddress) -> IPAddress:
+    plain = unmapped(address)
+    return type(plain)(int(plain))
+
+
+def _is_here(address: IPAddress, port: int) -> bool:
+    """Whether it is one of this machine's: then the kernel connects to it from itself."""
+    if is_loopback(address):
+        return True
+    plain = unmapped(address)
+    family = socket.AF_INET6 if plain.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as asking:
+            asking.connect((str(plain), port))  # which sends nothing
+            return bool(asking.getsockname()[0] == str(plain))
+    except OSError:
+        return False  # no way leads there

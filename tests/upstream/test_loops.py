@@ -1,0 +1,55 @@
+"""Tests for L{lanrelay.upstream.loops}."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from lanrelay.upstream.loops import Loops, Way
+
+HERE = ip_address("127.0.0.1")
+
+
+class LoopsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.loops = Loops()
+        self.loops.ports = {
+            1: ((HERE, "one"),),
+            2: ((ip_address("0.0.0.0"), "two"), (ip_address("::1"), "six")),
+        }
+
+    def test_who_listens_where(self) -> None:
+        for address, port, owner in (
+            ("127.0.0.1", 1, "one"),
+            ("::ffff:127.0.0.1", 1, "one"),
+            ("127.0.0.2", 1, None),
+            ("127.0.0.1", 3, None),
+            ("127.0.0.2", 2, "two"),
+            ("::1", 2, "six"),
+            ("192.0.2.1", 2, None),  # of another machine, by the port of one that listens on every address
+            ("fe80::1", 2, None),
+        ):
+            self.assertEqual(self.loops.owner(ip_address(address), port), owner, address)
+
+    def test_a_way_is_told_once_to_who_accepts(self) -> None:
+        self.loops.left(Way("one"), HERE, 2, ("127.0.0.1", 50000))
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 50001)), ())
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 50000)), (("one", "127.0.0.1:2"),))
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 50000)), ())
+        self.assertEqual(self.loops.arrived(""), ())
+
+    def test_the_second_time_is_refused(self) -> None:
+        hops = (("proxy", "127.0.0.1:1"), ("one", "127.0.0.1:2"))
+        self.assertIsNone(self.loops.refusal(Way("two", hops), HERE, 1))
+        self.assertIsNone(self.loops.refusal(Way("one", hops), HERE, 3), "it is not ours")
+        again = self.loops.refusal(Way("proxy", (*hops, ("two", "127.0.0.1:2"))), HERE, 1)
+        self.assertEqual(again, "it leads round in a circle: proxy -> one -> two -> proxy")
+        itself = self.loops.refusal(Way("one"), HERE, 1)
+        self.assertEqual(itself, "127.0.0.1:1 is where one itself listens")
+
+    def test_those_that_nobody_accepts_are_forgotten_at_last(self) -> None:
+        for port in range(3000):
+            self.loops.left(Way("one"), HERE, 2, ("127.0.0.1", port))
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 0)), ())
+        self.assertTrue(self.loops.arrived(("127.0.0.1", 2999)))
