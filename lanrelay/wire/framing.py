@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.events import HTTP_1_0, NO_FIELDS, ResponseHead, Version
-from lanrelay.wire.headers import FORWARDED_NAMES, HOP_BY_HOP, Field, Headers
+from lanrelay.wire.headers import FORWARDED_NAMES, HOP_BY_HOP, NAME, Field, Headers
 from lanrelay.wire.heads import parse_trailers
 from lanrelay.wire.limits import Limits
 
@@ -20,11 +20,16 @@ Framing = int
 # every next hop can count to.
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
-# RFC 9112 section 7.1. 15 digits stay below 2**60. White space after the size is refused, although a
-# recipient may skip it (section 7.1.1), because those that do and those that do not see different sizes.
+# RFC 9112 section 7.1. 15 digits stay below 2**60. White space after the size is refused in a request,
+# although a recipient may skip it (section 7.1.1), because those that do and those that do not see different
+# sizes. Of answers we are the only reader; some old servers pad their sizes to a fixed width.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 _CHUNK_LINE_BEGUN = re.compile(
     rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?)?\Z"
+)
+_PADDED_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
+_PADDED_CHUNK_LINE_BEGUN = re.compile(
+    rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])[ \t]*(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?)?\Z"
 )
 
 # RFC 9110 section 6.5.1: not in trailers is what frames, routes, authenticates, or says how the content
@@ -92,10 +97,7 @@ def response_framing(method: bytes, head: ResponseHead) -> Framing:
 
 
 def declares_content(headers: Headers) -> bool:
-    """
-    Whether a message has content by its fields; of an answer whether it would if it were not one without: to
-    HEAD, or a 204 or 304.
-    """
+    """Whether a request has content: more than none."""
     index = headers.index
     length = index.get(b"content-length")
     return b"transfer-encoding" in index or (length is not None and length[2].strip(b"0") != b"")
@@ -111,7 +113,9 @@ def _declared(version: Version, headers: Headers) -> Framing | None:
         if version == HTTP_1_0:
             raise RemoteProtocolError("Transfer-Encoding in HTTP/1.0")
         if coding[2].lower() != b"chunked" or len(headers.all(b"transfer-encoding")) > 1:
-            raise RemoteProtocolError("a Transfer-Encoding other than chunked")
+            # RFC 9112 section 6.1: content whose end we would see, and could not read.
+            unknown = _is_unknown(b",".join(headers.all(b"transfer-encoding")))
+            raise RemoteProtocolError("a Transfer-Encoding other than chunked", 501 if unknown else 400)
         return CHUNKED
     if length is None:
         return None
@@ -120,6 +124,29 @@ def _declared(version: Version, headers: Headers) -> Framing | None:
     if _LENGTH.fullmatch(length[2]) is None:
         raise RemoteProtocolError("a Content-Length that is no number")
     return int(length[2])
+
+
+def _is_unknown(codings: bytes) -> bool:
+    """Whether these are others than chunked, and that as the last one."""
+    *others, last = [member.strip(b" \t").lower() for member in codings.split(b",")]
+    names = [other.partition(b";")[0].rstrip(b" \t") for other in others]
+    return (
+        last == b"chunked"
+        and bool(names)
+        and all(NAME.fullmatch(name) is not None and name != b"chunked" for name in names)
+    )
+
+
+def with_one_length(headers: Headers) -> Headers:
+    """
+    With Content-Length once where it comes several times with one and the same value (RFC 9110 section 8.6);
+    else as they are.
+    """
+    values = b",".join(headers.all(b"content-length"))
+    lengths = [member.strip(b" \t") for member in values.split(b",")]
+    if len(lengths) < 2 or len(set(lengths)) > 1:
+        return headers
+    return headers.replaced(b"Content-Length", lengths[0])
 
 
 def whole_chunk(data: bytes) -> int:
@@ -135,6 +162,7 @@ class ChunkedReader:
     """
     Takes a chunked body apart.
 
+    @param padded: blanks may stand after a size.
     @ivar trailers: what came after the last chunk, without what may not stand there; valid once C{complete}.
     @ivar rest: the bytes after the body; valid once C{complete}.
     """
@@ -145,6 +173,8 @@ class ChunkedReader:
         "_held",
         "_left",
         "_limits",
+        "_line",
+        "_line_begun",
         "_trailing",
         "complete",
         "content_so_far",
@@ -152,7 +182,9 @@ class ChunkedReader:
         "trailers",
     )
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, padded: bool = False) -> None:
+        self._line = _PADDED_CHUNK_LINE if padded else _CHUNK_LINE
+        self._line_begun = _PADDED_CHUNK_LINE_BEGUN if padded else _CHUNK_LINE_BEGUN
         self.complete = False
         self.trailers = NO_FIELDS
         self.content_so_far: Sequence[bytes] = ()
@@ -203,7 +235,7 @@ class ChunkedReader:
                 self._ending = False
                 position += 2
             else:
-                match = _CHUNK_LINE.match(data, position)
+                match = self._line.match(data, position)
                 if match is None:
                     self._hold(data[position:])
                     break
@@ -217,7 +249,7 @@ class ChunkedReader:
         return content
 
     def _hold(self, begun: bytes) -> None:
-        if _CHUNK_LINE_BEGUN.match(begun) is None:
+        if self._line_begun.match(begun) is None:
             raise RemoteProtocolError("no valid chunk size")
         self._count(len(begun), 0)
         self._held = begun

@@ -96,7 +96,7 @@ def parse_request_head(block: bytes, limits: Limits) -> RequestHead:
         parse_target(method, target)
     host = index.get(b"host")
     if host is None:
-        if version == HTTP_1_1:
+        if version == HTTP_1_1 and method != b"CONNECT":  # which says the same in its target
             raise RemoteProtocolError("no Host")
     else:
         if not headers.unique and len(headers.all(b"host")) > 1:

@@ -20,9 +20,9 @@ from lanrelay.wire.framing import (
     CHUNKED,
     UNTIL_CLOSE,
     Framing,
-    declares_content,
     request_framing,
     response_framing,
+    with_one_length,
 )
 from lanrelay.wire.headers import Headers, logs_in_connection
 from lanrelay.wire.heads import (
@@ -92,6 +92,9 @@ class Http1Server(MessageReader):
     def _head_received(self, block: bytes, events: list[Event]) -> None:
         head = parse_request_head(block, self._limits)
         framing = request_framing(head.method, head.version, head.headers)
+        if framing == 0 and b"expect" in head.headers.index:
+            # RFC 9110 section 10.1.1: not without content. waitress would wait for that without end.
+            head.headers = head.headers.without({b"expect"})
         self.request = head
         events.append(head)
         self._body_follows(framing, events)
@@ -268,6 +271,8 @@ class Http1Client(MessageReader):
     @ivar switched: HTTP has ended, by 101 or a successful CONNECT.
     """
 
+    padded_chunks = True
+
     def __init__(self, limits: Limits = LIMITS) -> None:
         super().__init__(limits)
         self.personal = self.switched = False
@@ -383,6 +388,9 @@ class Http1Client(MessageReader):
             return
         if b"www-authenticate" in head.headers.index:
             self._is_logged_in(head.headers, b"www-authenticate")
+        length = head.headers.index.get(b"content-length")
+        if length is not None and not (head.headers.unique and length[2].isdigit()):
+            head.headers = with_one_length(head.headers)
         framing = response_framing(request.method, head)
         if (
             framing == UNTIL_CLOSE
@@ -390,9 +398,8 @@ class Http1Client(MessageReader):
             or (b"connection" in request.headers.index and b"close" in request.headers.tokens(b"connection"))
             # Whoever was offered another protocol may still wait for it, whatever it answered.
             or b"upgrade" in request.headers.index
-            # Origins that send content where there can be none exist. It may come only when the next request
-            # was sent, and must not be its answer.
-            or (framing == 0 and declares_content(head.headers))
+            # Not even the length of what an origin may send here is known.
+            or (framing == 0 and request.method != b"HEAD" and b"transfer-encoding" in head.headers.index)
         ):
             self._persistent = False
         self._request, self._answered = None, True
@@ -407,6 +414,26 @@ class Http1Client(MessageReader):
         if not b"HTTP/1.".startswith(held[:7]):
             raise RemoteProtocolError("no HTTP/1.x response")
         return True
+
+    def _forgiven(self, data: bytes) -> tuple[bytearray | bytes, bytes] | None:
+        """
+        A head whose field lines, with the empty one, all end in LF alone is read as one with CRLF. Its status
+        line may end either way, for it is another program's where a CGI script writes the rest. Where lines
+        end in both ways two readers may see different ones, and a bare CR is always an error.
+        """
+        first = data.find(b"\n")
+        second = data.find(b"\n", first + 1)
+        if first < 0 or not data.startswith(b"HTTP/1.") or (second > 0 and data[second - 1] == 13):
+            return None
+        end = data.find(b"\n\n", first)
+        whole = end >= 0
+        fields = data[first + 1 : max(end, first)] if whole else data[first + 1 :]
+        if b"\r" in fields or first + len(fields) > self._limits.head:
+            return None
+        if not whole:
+            return bytearray(data), b""
+        lines = [data[:first].removesuffix(b"\r"), *fields.splitlines()]
+        return b"", b"\r\n".join([*lines, b"", data[end + 2 :]])
 
     def _switch(self, head: ResponseHead, events: list[Event]) -> None:
         self._request, self._answered = None, True

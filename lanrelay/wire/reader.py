@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from typing import ClassVar
 
 from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.events import BodyPart, ConnectionClosed, EndOfMessage, Event
@@ -39,6 +40,7 @@ class MessageReader:
     """
 
     before_error: Sequence[Event] = ()
+    padded_chunks: ClassVar[bool] = False
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         self._limits = limits
@@ -65,6 +67,13 @@ class MessageReader:
         """
         raise NotImplementedError
 
+    def _forgiven(self, data: bytes) -> tuple[bytearray | bytes, bytes] | None:
+        """
+        What to make of a head that is not valid, with what came behind it: what is held until more has come,
+        and what is read in its place. C{None}: nothing, it is an error.
+        """
+        return None
+
     def _too_long(self, first_line: int) -> RemoteProtocolError:
         """The error for a head over the limit; C{first_line} is the length of its first line so far."""
         return RemoteProtocolError(f"a head of more than {self._limits.head} bytes", 431)
@@ -78,8 +87,8 @@ class MessageReader:
         @raise RemoteProtocolError: it means nothing; see C{before_error}.
         """
         events: list[Event] = []
-        try:
-            while data:
+        while data:
+            try:
                 reading = self._reading
                 if reading is _HEAD:
                     data = self._read_head(data, events)
@@ -93,11 +102,14 @@ class MessageReader:
                     elif reading is not Reading.FAILED:
                         self._behind(data)
                     break
-        except RemoteProtocolError:
-            self._reading = Reading.FAILED
-            self._held = self._unread = b""
-            self.before_error = events
-            raise
+            except RemoteProtocolError:
+                forgiven = self._forgiven(bytes(self._held) or data) if self._reading is _HEAD else None
+                if forgiven is None:
+                    self._reading = Reading.FAILED
+                    self._held = self._unread = b""
+                    self.before_error = events
+                    raise
+                self._held, data = forgiven
         return events
 
     @property
@@ -149,8 +161,8 @@ class MessageReader:
             refuse_bare_line_ends(held, scanned)
             return b""
         block, rest = bytes(held[:end]), bytes(held[end + 4 :])
-        self._held = b""
         self._head_received(block, events)
+        self._held = b""
         return rest
 
     def _body_follows(self, framing: Framing, events: list[Event]) -> None:
@@ -159,7 +171,7 @@ class MessageReader:
             events.append(_END)
         elif framing == CHUNKED:
             self._reading = _CHUNKED
-            self._chunked = ChunkedReader(self._limits)
+            self._chunked = ChunkedReader(self._limits, padded=self.padded_chunks)
         elif framing == UNTIL_CLOSE:
             self._reading = Reading.UNTIL_CLOSE
         else:

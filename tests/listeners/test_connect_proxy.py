@@ -29,9 +29,10 @@ class TunnelTests(ProxyTestCase):
         client.receive(b"SSH-2.0-client\r\n")
         self.assertEqual((client.take(), upstream.take()), (b"SSH-2.0-server\r\n", b"SSH-2.0-client\r\n"))
 
-    def test_http_1_0_without_host_and_connection_close_do_not_end_it(self) -> None:
+    def test_no_host_and_connection_close_do_not_end_it(self) -> None:
         for request in (
             b"CONNECT nas.lan:22 HTTP/1.0\r\n\r\n",
+            b"CONNECT nas.lan:22 HTTP/1.1\r\n\r\n",
             b"CONNECT nas.lan:22 HTTP/1.0\r\nConnection: close\r\nProxy-Connection: close\r\n\r\n",
             b"CONNECT nas.lan:22 HTTP/1.1\r\nHost: nas.lan:22\r\nConnection: close\r\n\r\n",
         ):

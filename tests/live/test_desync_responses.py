@@ -61,7 +61,7 @@ class ResponseTests(DesyncTestCase):
             client.close()
         origin.said.wait(PATIENCE)
         asked = [one for one in origin.asked if one.target == b"/r"]
-        if len(asked) != row.tries:
+        if len(asked) != (min(row.tries, 1) if self.listener == "proxy" else row.tries):
             found.append(f"asked {len(asked)} times")
         used = asked[-1].connection if asked else number
         found.append(self.honest())

@@ -49,16 +49,32 @@ REFUSED: list[tuple[str, bytes]] = [
     ("two spaces", b"HTTP/1.1  200 OK\r\n\r\n"),
     ("a control byte in the reason", b"HTTP/1.1 200 O\x00K\r\n\r\n"),
     ("bare CR in the reason", b"HTTP/1.1 200 OK\rX: y\r\n\r\n"),
-    ("bare LF", b"HTTP/1.1 200 OK\nContent-Length: 0\n\n"),
+    ("LF after the status line alone", b"HTTP/1.1 200 OK\nContent-Length: 0\r\n\r\n"),
+    ("LF after the status line, and no field", b"HTTP/1.1 200 OK\n\r\n"),
+    ("an empty line with CRLF after LF", OK + b"X: y\n\r\n"),
     ("a bare LF in a field", OK + b"X: y\nZ: 1\r\n\r\n"),
+    ("a bare LF in the second field", OK + b"A: b\r\nX: y\nZ: 1\n\n"),
+    ("a CRLF among LFs", b"HTTP/1.1 200 OK\nX: y\nY: z\r\nContent-Length: 0\n\n"),
+    ("a bare CR among LFs", b"HTTP/1.1 200 OK\nX: y\rz\nContent-Length: 0\n\n"),
+    ("a bare CR in the reason before LFs", b"HTTP/1.1 200 O\rK\nContent-Length: 0\n\n"),
+    ("CR CR LF before LFs", b"HTTP/1.1 200 OK\r\r\nContent-Length: 0\n\n"),
+    ("a folded line with LF", b"HTTP/1.1 200 OK\nX: y\n z\n\n"),
+    ("LF alone, and no status line", b"HTTP/1.1 2 OK\nX: y\n\n"),
+    ("another protocol with LF", b"SSH-2.0-OpenSSH_9.6\n"),
     ("a folded line", OK + b"X: y\r\n z\r\n\r\n"),
     ("a space before the colon", OK + b"Content-Length : 0\r\n\r\n"),
     ("no colon", OK + b"X\r\n\r\n"),
     ("NUL", OK + b"X: \x00\r\n\r\n"),
     ("both", OK + b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"),
     ("two lengths", OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
-    ("two equal lengths", OK + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\n"),
-    ("a list of lengths", OK + b"Content-Length: 1, 1\r\n\r\n"),
+    ("a list of lengths", OK + b"Content-Length: 1, 2\r\n\r\n"),
+    ("lengths that are equal as numbers", OK + b"Content-Length: 1, 01\r\n\r\n"),
+    ("equal lengths that are none", OK + b"Content-Length: x, x\r\n\r\n"),
+    ("a length and an empty one", OK + b"Content-Length: 1,\r\n\r\n"),
+    ("a blank before a chunk's size", CHUNKED + b" 1\r\nx\r\n0\r\n\r\n"),
+    ("a blank within a chunk's size", CHUNKED + b"1 0\r\nx\r\n0\r\n\r\n"),
+    ("blanks without end", CHUNKED + b"1" + b" " * 5000),
+    ("LF after a chunk's size", CHUNKED + b"1\nx\r\n0\r\n\r\n"),
     ("a signed length", OK + b"Content-Length: +1\r\n\r\n"),
     ("a huge length", OK + b"Content-Length: 9999999999999999999\r\n\r\n"),
     ("gzip, chunked", OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n"),
@@ -96,23 +112,83 @@ ACCEPTED: list[tuple[str, bytes, bytes, tuple[object, ...], bool]] = [
         ((404, b"N\xe3o \t", HTTP_1_1, [(b"Content-Length", b"0")]), "end"),
         True,
     ),
-    # Not again: the content that there cannot be may still come.
-    ("HEAD", b"HEAD", OK + b"Content-Length: 5\r\n\r\n", (LENGTH_5, "end"), False),
-    ("HEAD, chunked", b"HEAD", CHUNKED, (CHUNKED_HEAD, "end"), False),
+    ("HEAD", b"HEAD", OK + b"Content-Length: 5\r\n\r\n", (LENGTH_5, "end"), True),
+    ("HEAD, chunked", b"HEAD", CHUNKED, (CHUNKED_HEAD, "end"), True),
     ("HEAD without either", b"HEAD", OK + b"\r\n", ((200, b"OK", HTTP_1_1, []), "end"), True),
     (
         "204 with a length",
         b"GET",
         b"HTTP/1.1 204 N\r\nContent-Length: 5\r\n\r\n",
         ((204, b"N", HTTP_1_1, [(b"Content-Length", b"5")]), "end"),
+        True,
+    ),
+    (
+        "204 with chunks",
+        b"GET",
+        b"HTTP/1.1 204 N\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ((204, b"N", HTTP_1_1, [(b"Transfer-Encoding", b"chunked")]), "end"),
         False,
+    ),
+    *(
+        (
+            f"LF alone in {data!r}",
+            b"GET",
+            data + b"hello",
+            ((200, b"OK", HTTP_1_1, [(b"A", b"b"), (b"Content-Length", b"5")]), b"hello", "end"),
+            True,
+        )
+        for data in (
+            b"HTTP/1.1 200 OK\nA: b\nContent-Length: 5\n\n",
+            OK + b"A: b\nContent-Length: 5\n\n",
+        )
+    ),
+    (
+        "LF alone, and in its content what ends another head",
+        b"GET",
+        OK + b"Content-Length: 5\n\n\r\n\r\n!",
+        (LENGTH_5, b"\r\n\r\n!", "end"),
+        True,
+    ),
+    (
+        "interim heads with LF alone",
+        b"GET",
+        b"HTTP/1.1 103 E\nLink: x\n\nHTTP/1.1 100 Continue\n\n" + OK + b"Content-Length: 5\r\n\r\nhello",
+        (
+            (103, b"E", HTTP_1_1, [(b"Link", b"x")]),
+            (100, b"Continue", HTTP_1_1, []),
+            LENGTH_5,
+            b"hello",
+            "end",
+        ),
+        True,
+    ),
+    (
+        "equal lengths",
+        b"GET",
+        OK + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        (LENGTH_5, b"hello", "end"),
+        True,
+    ),
+    (
+        "a list of equal lengths",
+        b"GET",
+        OK + b"Content-Length: 5, 5 ,5\r\n\r\nhello",
+        (LENGTH_5, b"hello", "end"),
+        True,
+    ),
+    (
+        "blanks after a chunk's size",
+        b"GET",
+        CHUNKED + b"5  \r\nhello\r\n1\t;x=y\r\n!\r\n0 \t \r\n\r\n",
+        (CHUNKED_HEAD, b"hello!", "end"),
+        True,
     ),
     (
         "304 with a length",
         b"GET",
         b"HTTP/1.1 304 N\r\nContent-Length: 5\r\n\r\n",
         ((304, b"N", HTTP_1_1, [(b"Content-Length", b"5")]), "end"),
-        False,
+        True,
     ),
     (
         "Connection: close",
@@ -230,6 +306,24 @@ class ReceivingTests(SynchronousTestCase):
         self.assertRaises(RemoteProtocolError, asked().receive, OK + b"X: " + b"y" * 70000)
         self.assertRaises(RemoteProtocolError, asked().receive, b"HTTP/1.1 200 " + b"y" * 70000)
         self.assertRaises(RemoteProtocolError, asked().receive, OK + b"X: y\r\n" * 201 + b"\r\n")
+
+    def test_a_head_with_lf_alone_and_content_until_the_end(self) -> None:
+        data = OK + b"Content-Type: text/plain\n\nhello\r\n\r\n"
+        head: tuple[object, ...] = (200, b"OK", HTTP_1_1, [(b"Content-Type", b"text/plain")])
+        self.assertEqual(outcome(asked, data, eof=True).events, (head, b"hello\r\n\r\n", "end"))
+        self.assertEqual(outcome(asked, OK + b"\nhello", eof=True).events[1:], (b"hello", "end"))
+
+    def test_heads_with_lf_alone_are_bounded(self) -> None:
+        line = b"HTTP/1.1 200 OK\n"
+        for data in (line + b"X: " + b"y" * 70000, line + b"X: y\n" * 201 + b"\n"):
+            self.assertRaises(RemoteProtocolError, asked().receive, data)
+        client = asked()
+        for _ in range(65):
+            last = client.receive(line + b"X: " if not client.head_begun else b"y" * 1000)
+            self.assertEqual(last, [])
+        self.assertRaises(RemoteProtocolError, client.receive, b"y" * 2000)
+        client = asked()
+        self.assertRaises(RemoteProtocolError, client.receive, b"HTTP/1.1 102 P\n\n" * 5000)
 
     def test_interim_heads_are_bounded(self) -> None:
         client = asked()

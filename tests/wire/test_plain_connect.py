@@ -26,6 +26,7 @@ class PlainConnectTests(SynchronousTestCase):
             (BROWSER, Authority("nas.lan", 22)),
             (PLAIN.replace(b"nas.lan", b"[0::1]"), Authority("::1", 22)),
             (PLAIN.replace(HOST, b"").replace(b"1.1", b"1.0"), Authority("nas.lan", 22)),
+            (PLAIN.replace(HOST, b""), Authority("nas.lan", 22)),
             (with_field(b"Connection: close"), Authority("nas.lan", 22)),
             (with_field(b"USER-AGENT:  curl/8 "), Authority("nas.lan", 22)),
         ):
@@ -39,7 +40,6 @@ class PlainConnectTests(SynchronousTestCase):
             *(PLAIN.replace(b"CONNECT", method) for method in (b"GET", b"connect", b"CONNECTED")),
             *(PLAIN.replace(b"1.1", version) for version in (b"2.0", b"1.1 ", b"1")),
             *(PLAIN.replace(b"CONNECT nas.lan:22", b"CONNECT " + to) for to in (b"nas.lan", b"/", b"a@b:1")),
-            PLAIN.replace(HOST, b""),
             PLAIN.replace(HOST, HOST + HOST),
             PLAIN.replace(HOST, b"Host: a b\r\n"),
             PLAIN.replace(HOST, b"Host : nas.lan:22\r\n"),

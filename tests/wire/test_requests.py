@@ -60,7 +60,6 @@ REFUSED: list[tuple[str, int, bytes]] = [
     # 3.2, Host
     ("no Host", 400, b"GET / HTTP/1.1\r\nX: y\r\n\r\n"),
     ("no field at all", 400, b"GET / HTTP/1.1\r\n\r\n"),
-    ("no Host for CONNECT", 400, b"CONNECT h:1 HTTP/1.1\r\n\r\n"),
     ("no Host with an absolute target", 400, b"GET http://h/ HTTP/1.1\r\n\r\n"),
     ("two Hosts", 400, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     ("two equal Hosts", 400, b"GET / HTTP/1.1\r\nHost: a\r\nX: y\r\nhost: a\r\n\r\n"),
@@ -110,9 +109,11 @@ REFUSED: list[tuple[str, int, bytes]] = [
             b"",
             b"identity",
             b"gzip",
-            b"gzip, chunked",
             b"chunked, chunked",
             b"chunked, gzip",
+            b"chunked, gzip, chunked",
+            b"a b, chunked",
+            b", gzip, chunked",
             b"chunked, identity",
             b"chunked,",
             b", chunked",
@@ -121,6 +122,19 @@ REFUSED: list[tuple[str, int, bytes]] = [
             b"chunkedx",
             b'"chunked"',
             b"chunked\x0b",
+        )
+    ),
+    *(
+        (
+            f"Transfer-Encoding: {coding!r}",
+            501,  # RFC 9112 section 6.1
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: %b\r\n\r\n" % coding,
+        )
+        for coding in (
+            b"gzip, chunked",
+            b"identity,Chunked",
+            b"a, b;c=d ,chunked",
+            b"x\r\nTransfer-Encoding: chunked",
         )
     ),
     (
@@ -264,6 +278,16 @@ ACCEPTED: list[tuple[str, bytes, tuple[object, ...]]] = [
         "CONNECT",
         b"CONNECT [fd00::1]:443 HTTP/1.1\r\nHost: [fd00::1]:443\r\n\r\n",
         ((b"CONNECT", b"[fd00::1]:443", HTTP_1_1, [(b"Host", b"[fd00::1]:443")]), "end"),
+    ),
+    (
+        "CONNECT without Host",
+        b"CONNECT h:443 HTTP/1.1\r\n\r\n",
+        ((b"CONNECT", b"h:443", HTTP_1_1, []), "end"),
+    ),
+    (
+        "an expectation without content",
+        b"PUT / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 0\r\n\r\n",
+        ((b"PUT", b"/", HTTP_1_1, [(b"Host", b"a"), (b"Content-Length", b"0")]), "end"),
     ),
     (
         "CONNECT of HTTP/1.0 without Host",
