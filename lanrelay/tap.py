@@ -20,12 +20,22 @@ if TYPE_CHECKING:
     from lanrelay.observe.logsettings import LogSettings
 
 
-class Options(usage.Options):
-    """What stands after C{lanrelay} on the command line."""
+DEFAULT = (
+    "the configuration file (YAML) [default: $LANRELAY_CONFIG, else ~/.config/lanrelay/relay.yaml, else "
+    "/etc/lanrelay/relay.yaml]"
+)
 
-    synopsis = "-c FILE [--watch]"
+
+class Options(usage.Options):
+    """
+    What stands after C{lanrelay} on the command line.
+
+    Whoever starts the relay by its own program may set C{"loaded"}, a configuration that lies in no file.
+    """
+
+    synopsis = "[-c FILE] [--watch]"
     longdesc = "Relays from loopback to the LAN, as the configuration file says."
-    optParameters: ClassVar[list[list[str | None]]] = [["config", "c", None, "the configuration file (YAML)"]]
+    optParameters: ClassVar[list[list[str | None]]] = [["config", "c", None, DEFAULT]]
     optFlags: ClassVar[list[list[str | None]]] = [
         ["watch", None, "read the configuration anew whenever its file changes"]
     ]
@@ -52,14 +62,14 @@ def makeService(options: Options) -> IService:
 
 
 def _make_service(options: Options, begun: float) -> IService:
-    if not options["config"]:
-        _fail(["no configuration: say which one with -c FILE, as in `twistd -n lanrelay -c conf/relay.yaml`"])
-    from lanrelay.config.load import ConfigErrors, examine
+    from lanrelay.config.load import ConfigErrors, Loaded, examine
 
-    try:
-        loaded = examine(Path(options["config"]))
-    except ConfigErrors as wrong:
-        _fail(str(wrong).splitlines())
+    loaded: Loaded | None = options.get("loaded")
+    if loaded is None:
+        try:
+            loaded = examine(_path(options))
+        except ConfigErrors as wrong:
+            _fail(str(wrong).splitlines())
     config = loaded.config
     reactor = _reactor()
 
@@ -90,6 +100,17 @@ def _make_service(options: Options, begun: float) -> IService:
         service.watch_file()
     service.handle_signals()
     return service
+
+
+def _path(options: Options) -> Path:
+    if options["config"]:
+        return Path(options["config"])
+    from lanrelay.config.default_path import NotFound, find
+
+    try:
+        return find(None)
+    except NotFound as error:
+        _fail([f"{error} Say which one with -c FILE, as in `twistd -n lanrelay -c conf/relay.yaml`."])
 
 
 def _fail(lines: Iterable[str]) -> NoReturn:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import twisted.internet
 from twisted.application.service import IServiceMaker
@@ -70,11 +71,17 @@ class RefusalTests(SynchronousTestCase):
         return self.said.getvalue().splitlines()
 
     def test_without_a_file(self) -> None:
-        (line,) = self.refused(None)
-        self.assertEqual(
-            line,
-            "no configuration: say which one with -c FILE, as in `twistd -n lanrelay -c conf/relay.yaml`",
-        )
+        with mock.patch.dict(os.environ, {"XDG_CONFIG_HOME": str(self.folder)}):
+            (line,) = self.refused(None)
+        self.assertIn(f"{self.folder}/lanrelay/relay.yaml and /etc/lanrelay/relay.yaml are not there", line)
+        self.assertIn("-c FILE, as in `twistd -n lanrelay -c conf/relay.yaml`", line)
+
+    def test_the_file_that_the_environment_names(self) -> None:
+        with mock.patch.dict(os.environ, {"LANRELAY_CONFIG": str(self.folder / "relay.yaml")}):
+            (line,) = self.refused(None)
+            self.assertIn("LANRELAY_CONFIG names ", line)
+            (self.folder / "relay.yaml").write_text("listeners: 1\n")
+            self.assertIn(f"{self.folder}/relay.yaml:1:12: listeners: ", "".join(self.refused(None)))
 
     def test_with_a_wrong_file_each_mistake_is_a_line(self) -> None:
         lines = self.refused("listeners: {one: {type: tcp-forward, listen: x, upstream: y}}\nnothing: 1\n")

@@ -77,6 +77,22 @@ class Failed(Exception):
     """The demonstration cannot go on; the text says why."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli.options import parser
+
+    made = parser(
+        "demo",
+        "Start a LAN host with a private CA and a relay in front of it, and show both.",
+        examples="""
+            lanrelay demo          show it, and go on serving until Ctrl-C
+            lanrelay demo --once   show it and end
+        """,
+    )
+    made.add_argument("--once", action="store_true", help="end after the show instead of waiting for Ctrl-C")
+    return made
+
+
 def run(arguments: list[str]) -> int:
     """
     Run the demonstration.
@@ -84,14 +100,7 @@ def run(arguments: list[str]) -> int:
     @return: the exit status: 0 after a whole show, however it was ended then; 1 if it failed or was stopped
         before that.
     """
-    parser = argparse.ArgumentParser(
-        prog="lanrelay demo",
-        description="Start a LAN host with a private CA and a relay in front of it, and show both.",
-    )
-    parser.add_argument(
-        "--once", action="store_true", help="end after the show instead of waiting for Ctrl-C"
-    )
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     shown = False
     with Signals() as signals:
         demonstration = Demonstration(signals)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 # The module of each, imported when it is called, has run(arguments) -> exit status.
 COMMANDS = {
+    "run": "run the relay in the foreground",
     "check": "check a configuration file and show what it comes to",
     "demo": "show a private HTTPS host being used through the relay",
     "status": "show what the running relay is doing",
@@ -19,8 +20,10 @@ COMMANDS = {
 
 HELP = """usage: lanrelay COMMAND [OPTION ...]
 
-A relay from loopback to the LAN. To run it:
+A relay from loopback to the LAN. To run it, one of these:
 
+  lanrelay run -c FILE
+  lanrelay run --to URL
   twistd -n lanrelay -c FILE
 
 Commands:

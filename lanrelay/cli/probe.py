@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import textwrap
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
 
 _WORDS = {
     "name": "name",
@@ -18,45 +19,52 @@ _WORDS = {
 }
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli.options import add_config, parser
+
+    made = parser(
+        "probe",
+        "Have the running relay reach an upstream as it would for a client, and show each step.",
+        examples="""
+            lanrelay probe home-mcp                what the listener home-mcp leads to
+            lanrelay probe https://mcp.home.arpa   the upstream with this URL
+            lanrelay probe home-mcp -c relay.yaml  by the relay that runs with this file
+            lanrelay probe home-mcp --json         the steps, for programs
+        """,
+    )
+    made.add_argument("upstream", metavar="UPSTREAM", help="the name of a listener, or an upstream's URL")
+    add_config(made)
+    made.add_argument("--json", action="store_true", help="print the outcome as JSON, for programs")
+    return made
+
+
 def run(arguments: list[str]) -> int:
     """0 when all of them were reached, 1 when not, 2 for a wrong command line."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="lanrelay probe",
-        description="Have the running relay reach an upstream as it would for a client, and show each step.",
-    )
-    parser.add_argument("upstream", metavar="UPSTREAM", help="the name of a listener, or an upstream's URL")
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
-    parser.add_argument("--json", action="store_true", help="print the outcome as JSON, for programs")
-    options = parser.parse_args(arguments)
-    if options.config is None:
-        print("lanrelay probe: say by which relay: lanrelay probe UPSTREAM -c FILE", file=sys.stderr)
-        return 2
-    return probe(options.config, options.upstream, as_json=options.json)
+    return probe(parser().parse_args(arguments))
 
 
-def probe(file: Path, upstream: str, *, as_json: bool) -> int:
+def probe(options: argparse.Namespace) -> int:
     """Ask for it, and print each step when it has been taken."""
     from lanrelay.cli.asking import NotAsked, ask
+    from lanrelay.cli.options import NoConfiguration, config_of, failed, print_json
 
+    as_json = options.json
     width = shutil.get_terminal_size().columns
     outcomes: list[dict[str, Any]] = []
     try:
+        file = config_of(options, told=False)
         # A dial may take `connect`, `handshake` and `timeout`, each some seconds, for each of several.
-        for last, said in ask(file, {"method": "probe", "upstream": upstream}, timeout=180.0):
+        for last, said in ask(file, {"method": "probe", "upstream": options.upstream}, timeout=180.0):
             if last:
                 outcomes = said
             elif not as_json:
                 for line in lines(said, width):
                     print(line, flush=True)
-    except NotAsked as error:
-        print(f"lanrelay probe: {_plain(error)}", file=sys.stderr)
-        return 1
+    except (NoConfiguration, NotAsked) as error:
+        return failed(options, str(error))
     if as_json:
-        import json
-
-        print(json.dumps(outcomes, indent=2))
+        print_json(outcomes)
     else:
         for outcome in outcomes:
             how = "reached" if outcome["ok"] else "NOT reached"

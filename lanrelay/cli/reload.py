@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli.options import add_config, parser
+
+    made = parser(
+        "reload",
+        "Have the running relay read its configuration anew. A wrong one changes nothing.",
+        examples="""
+            lanrelay reload                the relay with your own configuration
+            lanrelay reload -c relay.yaml  the one that runs with this file
+            lanrelay reload --json         what has changed, or is wrong, for programs
+        """,
+    )
+    add_config(made)
+    made.add_argument("--json", action="store_true", help="print the outcome as JSON, for programs")
+    return made
 
 
 def run(arguments: list[str]) -> int:
     """0 when the configuration is in force, 1 when not, 2 for a wrong command line."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="lanrelay reload",
-        description="Have the running relay read its configuration anew. A wrong one changes nothing.",
-    )
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
-    options = parser.parse_args(arguments)
-    if options.config is None:
-        print("lanrelay reload: say of which relay: lanrelay reload -c FILE", file=sys.stderr)
-        return 2
-    return reload(options.config)
+    return reload(parser().parse_args(arguments))
 
 
-def reload(file: Path) -> int:
+def reload(options: argparse.Namespace) -> int:
     """Wait for the outcome and say it."""
     from lanrelay.cli.asking import NotAsked, result
+    from lanrelay.cli.options import NoConfiguration, config_of, failed, print_json
     from lanrelay.config.complaints import printable
 
     try:
+        file = config_of(options, told=False)
         outcome = result(file, {"method": "reload"}, timeout=60.0)
-    except NotAsked as error:
-        print(f"lanrelay reload: {printable(str(error))}", file=sys.stderr)
-        return 1
+    except (NoConfiguration, NotAsked) as error:
+        return failed(options, str(error))
+    if options.json:
+        print_json(outcome)
+        return 0 if outcome["ok"] else 1
     if not outcome["ok"]:
         for complaint in outcome["errors"]:
             print(printable(complaint), file=sys.stderr)

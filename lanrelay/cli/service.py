@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from lanrelay import commands
 from lanrelay.commands import Runner
@@ -18,35 +18,70 @@ from lanrelay.setup.installer import Failed, Installer, Probed, Running, leading
 from lanrelay.setup.mode import Machine, Mode
 from lanrelay.setup.modes import MODES, default_mode
 
+if TYPE_CHECKING:
+    import argparse
+
 DESCRIPTION = """\
 Have the system start the relay, at login or at boot. `install` writes the file that this takes, starts
 the relay and asks it to reach each upstream of its configuration; `status` says what is installed;
 `uninstall` takes it away."""
 
 
-def run(arguments: Sequence[str]) -> int:
-    """0 when all is well, 1 when it is not, 2 for a wrong command line."""
-    import argparse
+INSTALL_EXAMPLES = """
+    lanrelay service install  with your own configuration, as fits this system
+    lanrelay service install -c relay.yaml  with this file
+    lanrelay service install --dry-run  show the files and commands, do nothing
+    sudo lanrelay service install --mode systemd -c /etc/lanrelay/relay.yaml
+"""
+STATUS_EXAMPLES = """
+    lanrelay service status  every way that is installed
+    lanrelay service status --mode agent  this one
+"""
+UNINSTALL_EXAMPLES = """
+    lanrelay service uninstall  every way that is installed
+    lanrelay service uninstall --mode login-item  this one
+"""
 
-    parser = argparse.ArgumentParser(prog="lanrelay service", description=DESCRIPTION)
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    install = actions.add_parser("install", help="write the files, start the relay, try its upstreams")
-    install.add_argument("-c", "--config", metavar="FILE", type=Path, required=True)
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli.options import add_config, parser, subparser
+
+    made = parser("service", DESCRIPTION, examples=INSTALL_EXAMPLES + STATUS_EXAMPLES + UNINSTALL_EXAMPLES)
+    actions = made.add_subparsers(dest="action", metavar="ACTION", required=True)
+    install = subparser(
+        actions, "install", "write the files, start the relay, try its upstreams", examples=INSTALL_EXAMPLES
+    )
+    add_config(install)
     install.add_argument("--dry-run", action="store_true", help="show the files and commands, do nothing")
     install.add_argument("--force", action="store_true", help="overwrite files without keeping a copy")
     install.add_argument("--user", help="who the relay runs as, for a launchd daemon that root installs")
-    status = actions.add_parser("status", help="say which modes are installed and whether they run")
-    uninstall = actions.add_parser("uninstall", help="stop the relay and remove the files")
+    status = subparser(
+        actions, "status", "say which modes are installed and whether they run", examples=STATUS_EXAMPLES
+    )
+    uninstall = subparser(
+        actions, "uninstall", "stop the relay and remove the files", examples=UNINSTALL_EXAMPLES
+    )
     for action in (install, status, uninstall):
         action.add_argument("--mode", choices=list(MODES), help="the way to start it")
-    options = parser.parse_args(arguments)
-    service = Service(user=getattr(options, "user", None))
+    return made
+
+
+def run(arguments: Sequence[str]) -> int:
+    """0 when all is well, 1 when it is not, 2 for a wrong command line."""
+    from lanrelay.cli.options import NoConfiguration, config_of, failed
+
+    options = parser().parse_args(arguments)
     try:
+        service = Service(user=getattr(options, "user", None))
         if options.action == "install":
-            return service.install(options.config, options.mode, dry_run=options.dry_run, force=options.force)
+            file = config_of(options, told=False)
+            return service.install(file, options.mode, dry_run=options.dry_run, force=options.force)
         if options.action == "status":
             return service.status(options.mode)
         return service.uninstall(options.mode)
+    except NoConfiguration as error:
+        return failed(options, str(error))
     except (Failed, StartError) as error:
         _say(str(error), file=sys.stderr)
         return 1

@@ -7,36 +7,49 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
 
 Json = dict[str, Any]
 
 
-def run(arguments: list[str]) -> int:
-    """0 for a relay that runs, 1 for none, 2 for a wrong command line."""
-    import argparse
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli.options import add_config, parser
 
-    parser = argparse.ArgumentParser(
-        prog="lanrelay status", description="Show what the running relay is doing."
+    made = parser(
+        "status",
+        "Show what the running relay is doing.",
+        examples="""
+            lanrelay status                the relay with your own configuration
+            lanrelay status -c relay.yaml  the one that runs with this file
+            lanrelay status --watch        again every two seconds, until Ctrl-C
+            lanrelay status --json         all there is, for programs
+        """,
     )
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
-    form = parser.add_mutually_exclusive_group()
+    add_config(made)
+    form = made.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the document of /status.json, for programs")
     form.add_argument("--watch", action="store_true", help="show it anew every two seconds, until Ctrl-C")
-    options = parser.parse_args(arguments)
-    if options.config is None:
-        print("lanrelay status: say of which relay: lanrelay status -c FILE", file=sys.stderr)
-        return 2
+    return made
+
+
+def run(arguments: list[str]) -> int:
+    """0 for a relay that runs, 1 for none, 2 for a wrong command line."""
+    options = parser().parse_args(arguments)
     from lanrelay.cli.asking import NotAsked
+    from lanrelay.cli.options import NoConfiguration, config_of, failed
 
     try:
+        file = config_of(options)
         if options.watch:
-            _watch(options.config)
+            _watch(file)
         else:
-            _once(options.config, as_json=options.json)
-    except NotAsked as error:
-        print(f"lanrelay status: {_printable(str(error))}", file=sys.stderr)
-        return 1
+            _once(file, as_json=options.json)
+    except (NoConfiguration, NotAsked) as error:
+        return failed(options, str(error))
     return 0
 
 

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -338,8 +339,9 @@ class MacTests(ServiceCase):
 
 class CommandLineTests(ServiceCase):
     def test_the_configuration_is_named(self) -> None:
-        left = self.assertRaises(SystemExit, run, ["install"])
-        self.assertEqual(left.code, 2)
+        with mock.patch.dict(os.environ, {"XDG_CONFIG_HOME": str(self.home)}):
+            self.assertEqual(run(["install"]), 1)
+        self.assertIn(f"{self.home}/lanrelay/relay.yaml and ", self.warned.getvalue())
         left = self.assertRaises(SystemExit, run, [])
         self.assertEqual(left.code, 2)
 

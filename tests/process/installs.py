@@ -45,6 +45,11 @@ class Install:
     def twist(self) -> list[str]:
         return [str(self.python), "-m", "twisted"]
 
+    @property
+    def lanrelay(self) -> list[str]:
+        script = self.python.with_name("lanrelay")
+        return [str(script)] if script.exists() else [str(self.python), "-m", "lanrelay.cli.main"]
+
     def variables(self) -> dict[str, str]:
         """The whole environment of a process; nothing of the test's own PYTHONPATH gets in."""
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}

@@ -23,7 +23,7 @@ from tests.process.installs import Install, checkout
 T = TypeVar("T")
 R = TypeVar("R", bound="Relay")
 
-Mode = Literal["foreground", "daemon", "twist"]
+Mode = Literal["foreground", "daemon", "twist", "run"]
 
 PATIENCE = 20.0
 """Seconds until a wait is given up: many times what is needed, for slow machines."""
@@ -96,6 +96,8 @@ class Relay:
 
     def command(self, *extra: str) -> list[str]:
         """Without the options that follow C{lanrelay}."""
+        if self.mode == "run":
+            return [*self.install.lanrelay, "run", *extra]
         if self.mode == "twist":
             return [*self.install.twist, *extra, "lanrelay"]
         nodaemon = ["-n"] if self.mode == "foreground" else []
@@ -234,7 +236,7 @@ class Relay:
     def cli(self, *arguments: str, columns: int = 80) -> subprocess.CompletedProcess[str]:
         """What C{lanrelay ARGUMENTS} says."""
         return subprocess.run(
-            [str(self.install.python), "-m", "lanrelay.cli.main", *arguments],
+            [*self.install.lanrelay, *arguments],
             cwd=self.folder,
             env={
                 **self.install.variables(),

@@ -234,8 +234,10 @@ class CommandTests(SynchronousTestCase):
             told = self.relay.cli(*command, "-c", "other.yaml")
             self.assertEqual((told.returncode, told.stdout), (1, ""))
             self.assertEqual(told.stderr, f"lanrelay {command[0]}: No relay is running with other.yaml.\n")
+            self.patch(self.relay, "variables", {"XDG_CONFIG_HOME": str(self.relay.folder / "nowhere")})
             told = self.relay.cli(*command)
-            self.assertEqual(told.returncode, 2)
+            self.assertEqual((told.returncode, told.stdout), (1, ""))
+            self.assertIn("There is no configuration: -c names one", told.stderr)
             told = self.relay.cli(*command, "-c", "nowhere.yaml")
             self.assertEqual(told.stderr, f"lanrelay {command[0]}: There is no file nowhere.yaml.\n")
 

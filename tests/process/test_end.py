@@ -68,6 +68,10 @@ class StopTests(SynchronousTestCase):
     def test_under_python_m_twisted_too(self) -> None:
         self.drains(SIGTERM, "twist")
 
+    def test_under_lanrelay_run_too(self) -> None:
+        self.drains(SIGTERM, "run")
+        self.drains(SIGINT, "run")
+
     def test_what_does_not_end_is_reset_after_the_drain(self) -> None:
         upstream = Upstream(self)
         relay = Relay(self, forward(upstream, drain="200ms")).start()
@@ -79,9 +83,14 @@ class StopTests(SynchronousTestCase):
         self.assertIn(" end=relay ", relay.log())
 
     def test_a_second_signal_ends_it_now(self) -> None:
-        for first, second in ((SIGTERM, SIGTERM), (SIGINT, SIGTERM), (SIGTERM, SIGINT)):
+        cases: list[tuple[Signals, Signals, Mode]] = [
+            (SIGTERM, SIGTERM, "foreground"),
+            (SIGINT, SIGTERM, "foreground"),
+            (SIGTERM, SIGINT, "run"),
+        ]
+        for first, second, mode in cases:
             upstream = Upstream(self)
-            relay = Relay(self, forward(upstream, drain="1h")).start()
+            relay = Relay(self, forward(upstream, drain="1h"), mode=mode).start()
             client, _ = self.joined(relay, upstream)
             relay.signal(first)
             relay.logged("given time to end")

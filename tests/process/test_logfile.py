@@ -22,7 +22,7 @@ listeners:
   proxy: {{type: connect-proxy, listen: "127.0.0.1:0"}}
 """
 
-MODES: tuple[Mode, ...] = ("foreground", "daemon", "twist")
+MODES: tuple[Mode, ...] = ("foreground", "daemon", "twist", "run")
 
 
 class Logging(Relay):
@@ -59,7 +59,7 @@ class LogFileTests(SynchronousTestCase):
     def test_it_takes_the_place_of_twistds_own(self) -> None:
         for mode in MODES:
             relay = self.relay(mode)
-            relay.start("--rundir", "/") if mode != "twist" else relay.start()
+            relay.start("--rundir", "/") if mode in ("foreground", "daemon") else relay.start()
             self.assertEqual(relay.get("/proxy.pac", "proxy")[0], 200)
             self.end(relay)
             self.assertEqual((relay.output(), relay.errors()), ("", ""))

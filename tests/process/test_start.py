@@ -25,7 +25,7 @@ listeners:
 
 
 class EachWayTests(SynchronousTestCase):
-    """Three installs, each started in three ways, each carrying a connection and ending at SIGTERM."""
+    """Three installs, each started in four ways, each carrying a connection and ending at SIGTERM."""
 
     def carries(self, install: Install, mode: Mode) -> None:
         upstream = Upstream(self)
@@ -58,7 +58,7 @@ class EachWayTests(SynchronousTestCase):
 
     def every_mode(self, name: str) -> None:
         install = INSTALLS[name]()
-        modes: list[Mode] = ["foreground", "daemon", "twist"]
+        modes: list[Mode] = ["foreground", "daemon", "twist", "run"]
         for mode in modes:
             self.carries(install, mode)
 
@@ -75,7 +75,7 @@ class EachWayTests(SynchronousTestCase):
 class RefusalTests(SynchronousTestCase):
     """What is wrong is on the terminal: one line each, exit status 1, no traceback."""
 
-    modes: tuple[Mode, ...] = ("foreground", "daemon", "twist")
+    modes: tuple[Mode, ...] = ("foreground", "daemon", "twist", "run")
 
     def refusal(self, configuration: str, mode: Mode = "foreground", **files: str) -> list[str]:
         relay = Relay(self, configuration, mode=mode)
@@ -109,9 +109,13 @@ class RefusalTests(SynchronousTestCase):
     def test_no_file_is_a_plain_sentence(self) -> None:
         for mode in self.modes:
             relay = Relay(self, "", mode=mode)
+            relay.variables["XDG_CONFIG_HOME"] = str(relay.folder)
             self.assertEqual(relay.run(), 1)
             (line,) = relay.errors().splitlines()
-            self.assertIn("-c FILE", line)
+            self.assertIn("lanrelay run --to URL" if mode == "run" else "-c FILE", line)
+            self.assertIn(
+                f"{relay.folder}/lanrelay/relay.yaml and /etc/lanrelay/relay.yaml are not there", line
+            )
             self.assertEqual(relay.output(), "")
 
     def test_a_port_in_use_names_the_listener_and_the_remedy(self) -> None:

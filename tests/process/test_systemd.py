@@ -57,7 +57,7 @@ class NotifyTests(SynchronousTestCase):
             self.assertIn(message[0].partition("=")[0], ("WATCHDOG", "STATUS", "READY"))
 
     def test_from_start_to_end(self) -> None:
-        modes: list[Mode] = ["foreground", "twist"]
+        modes: list[Mode] = ["foreground", "twist", "run"]
         for mode in modes:
             self.setUp()
             relay = self.relay("path", mode=mode).start(wait=False)
