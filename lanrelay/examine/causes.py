@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from lanrelay import errors
 from lanrelay.errors import DialError, RelayError
@@ -15,6 +15,8 @@ from lanrelay.examine.subject import Subject
 from lanrelay.upstream import sentences
 from lanrelay.upstream.explain import explain, printable
 from lanrelay.upstream.sentences import Sentences
+
+WebLayer = Literal["http", "mcp"]
 
 _CAUSES: dict[type[RelayError], Cause] = {
     errors.NoSuchName: "name_unknown",

@@ -21,6 +21,7 @@ class Look:
     """
     @ivar timeout: seconds for each check.
     @ivar place: from where.
+    @ivar page_at: the path at which there is a web page, if one was found.
     """
 
     def __init__(self, means: Means, subject: Subject, timeout: float, place: Place) -> None:
@@ -30,6 +31,7 @@ class Look:
         self.timeout = timeout
         self.place: Place = place
         self.checks: list[Check] = []
+        self.page_at = ""
 
     def now(self) -> float:
         return float(self.means.reactor.seconds())

@@ -63,6 +63,13 @@ async def _look(look: Look) -> None:
 
         if not await look_at_tls(look, way, shown):
             return
+    if look.subject.is_http:
+        from lanrelay.examine.web import look_at_http
+
+        if await look_at_http(look, way):
+            from lanrelay.examine.mcp import look_at_mcp
+
+            await look_at_mcp(look, way)
 
 
 async def _pass_proxy(look: Look, way: Way) -> bool:

@@ -1,0 +1,57 @@
+"""Which Host a server accepts that refuses the one it was sent: tried, and not guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+
+from lanrelay.examine.look import Look
+from lanrelay.examine.way import Way
+
+MISDIRECTED = 421
+REFUSING = (400, 403, MISDIRECTED)
+"""How servers that look at the Host (against DNS rebinding, or to choose a site) refuse one."""
+
+
+def candidates(look: Look, way: Way) -> list[str]:
+    """
+    The upstream's name, the names of its certificate, localhost and the address; with port, and without.
+
+    The Host that was sent already is not among them.
+    """
+    url = look.upstream.url
+    names = [url.host, look.upstream.server_name, *_certified(way), "localhost", str(way.address.host)]
+    port = url.port or way.address.port
+    found = [host for name in dict.fromkeys(names) if name for host in _written(name, port, tls=url.tls)]
+    return [host for host in dict.fromkeys(found) if host != look.subject.host]
+
+
+def _certified(way: Way) -> Iterator[str]:
+    for certificate in way.tls.chain[:1] if way.tls is not None else ():
+        yield from [name for name in certificate.names if not name.startswith("*")][:5]
+
+
+def _written(name: str, port: int, *, tls: bool) -> list[str]:
+    if name.startswith("/"):
+        return []
+    host = f"[{name}]" if ":" in name else name
+    return [host] if port == (443 if tls else 80) else [f"{host}:{port}", host]
+
+
+async def host_that_works(look: Look, way: Way, accepts: Callable[[str], Awaitable[bool]]) -> str | None:
+    """The first of them that C{accepts} says yes to."""
+    for host in candidates(look, way):
+        if await accepts(host):
+            return host
+    return None
+
+
+def refused(look: Look, status: int, host: str | None) -> tuple[str, str]:
+    """What a refused Host means, and what to do: C{host} is the one that works."""
+    sent = look.subject.host
+    if host is None:
+        said = f"The server refuses the Host {sent} ({status}), and localhost and its address, too."
+        return said, f"Let the server accept the Host {sent} (`allowed_hosts`, `server_name` and the like)."
+    said = f"The server refuses the Host {sent} ({status}); it accepts {host}."
+    if look.subject.listener is None:
+        return said, f"lanrelay add {look.subject.url} --set host={host}"
+    return said, f"host: {host}  # of listeners.{look.subject.listener}; or let the server accept {sent}"
