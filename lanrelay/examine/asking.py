@@ -11,6 +11,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from lanrelay.errors import (
+    DialError,
+    PeerClosed,
     RelayError,
     RemoteProtocolError,
     ResponseIncomplete,
@@ -19,6 +21,7 @@ from lanrelay.errors import (
 )
 from lanrelay.examine.way import Means, Way
 from lanrelay.transport.stream import Stream, hand_over
+from lanrelay.transport.tls_stream import TlsStream
 from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Client
@@ -161,8 +164,11 @@ class Asked(Protocol):
         return b""
 
     def close(self) -> None:
-        """Nobody wants the rest."""
-        self._stream.abortConnection()
+        """Nobody wants the rest, if there is any."""
+        if self._wire.response_complete and not isinstance(self._stream, TlsStream):
+            self._stream.loseConnection()  # all has been sent, so it closes at once
+        else:
+            self._stream.abortConnection()
 
     async def _next(self, until: float, timeout: float) -> Event:
         while not self._events:
@@ -200,6 +206,8 @@ class Asked(Protocol):
         error = reason.value
         if isinstance(error, RelayError):
             self._end(error)
+        if not self._begins:
+            self._end(PeerClosed("it ended the connection without an answer"))
         self._end(ResponseIncomplete("it ended the connection before its answer was whole"))
 
     def _take(self, events: Sequence[Event]) -> None:
@@ -267,6 +275,9 @@ async def ask(
         answer = Answer(await asked.head(timeout))
         if answer.media_type != "text/event-stream":
             answer.content = await asked.content(limit, timeout)
+    except DialError as error:
+        error.target, error.address = way.label, str(way.address)
+        raise
     finally:
         asked.close()
     return answer

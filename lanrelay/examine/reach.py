@@ -70,7 +70,7 @@ async def _try(look: Look, address: SocketAddress, tls: Shown | None) -> tuple[W
             cause = await _no_route(look, address, address.host, route, error)
             check = causes.unroutable(check, error, cause, platform=look.means.platform, place=look.place)
         return None, [*checks, check]
-    stream.abortConnection()
+    stream.loseConnection()
     good = Check(
         layer="connect",
         state="ok",

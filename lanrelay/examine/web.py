@@ -12,6 +12,7 @@ from lanrelay.errors import (
     ClientCertificateWanted,
     DialError,
     NoCommonVersion,
+    PeerClosed,
     RelayError,
     ResponseIncomplete,
     ResponseMalformed,
@@ -37,12 +38,8 @@ async def look_at_http(look: Look, way: Way) -> bool:
         client_certificate_wanted(look, way, error)
         return False
     except RelayError as error:
-        plain = not look.upstream.url.tls
-        if (
-            plain
-            and isinstance(error, (ResponseMalformed, ResponseIncomplete))
-            and await speaks_tls(look, way)
-        ):
+        odd = isinstance(error, (ResponseMalformed, ResponseIncomplete, PeerClosed))
+        if odd and not look.upstream.url.tls and await speaks_tls(look, way):
             _tls_on_plain(look, since)
         else:
             look.checks.append(look.failed("http", error, since))
@@ -179,11 +176,13 @@ async def look_at_host(look: Look, way: Way, answer: Answer, since: float, path:
             tried = await get(look, way, path, host=host)
         except RelayError:
             return False
-        return tried.status not in REFUSING
+        return tried.status not in no_better
 
+    # A Host that is let in may yet get a 400, for a bare GET is not what an MCP server wants.
+    no_better = REFUSING if answer.status == 400 else (403, MISDIRECTED)
     if look.subject.origin is not None:
         without = await get(look, way, path, origin=False)
-        if without.status not in REFUSING:
+        if without.status not in no_better:
             origin_refused(look, answer.status, since, "http")
             return True
     host = await host_that_works(look, way, accepts)

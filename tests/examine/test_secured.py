@@ -14,6 +14,7 @@ from lanrelay.cli.authority import Authority, Issued
 from lanrelay.examine.authorities import CADDY, MKCERT, PROXMOX, STEP, SYNOLOGY, recognise
 from lanrelay.examine.checks import Check, Examined
 from lanrelay.transport.pins import certificate_pin, public_key_pin
+from tests.examine.scripted import one_answer
 from tests.examine.support import ExamineTestCase
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
@@ -149,6 +150,7 @@ class SecuredTests(ExamineTestCase):
         self.assertIn(f"url: http://{NAME}:{origin.port}", check.remedy or "")
 
     async def test_a_server_that_closes_or_says_nothing(self) -> None:
+        self.assert_cause(await self.examine(f"https://{NAME}:{one_answer(self, b'')}"), "tls", "reset")
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
             examined = await self.examine(f"tls://{NAME}:{port}", timeout=0.3)
