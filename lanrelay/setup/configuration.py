@@ -128,7 +128,12 @@ def add_listener(text: str, name: str, body: Mapping[str, Any]) -> str:
         if holder.block and holder.entries:
             indent = holder.entries[0].start - line_start(text, holder.entries[0].start)
             behind = line_end(text, end_of(text, holder))
-            added = end + end.join(_block(name, body, indent))
+            # Comments of the last listener stand further right than its name.
+            comment = re.compile(rf"\r?\n {{{indent + 1},}}#[^\r\n]*")
+            while found := comment.match(text, behind):
+                behind = found.end()
+            gap = end if len(holder.entries) > 1 and _is_parted(text, holder) else ""
+            added = end + gap + end.join(_block(name, body, indent))
             after = splice(text, [Splice(behind, behind, added)])
         else:
             ranges = [(each.start, each.value.end) for each in holder.entries]
@@ -168,6 +173,14 @@ def text_of(content: bytes | None) -> tuple[str, bytes]:
     @raise Broken: it is no UTF-8.
     """
     return decode(content or b"")
+
+
+def _is_parted(text: str, holder: Table) -> bool:
+    """Whether there is an empty line before the last key and its comments."""
+    above = text[: line_start(text, holder.entries[-1].start)].split("\n")[:-1]
+    while above and above[-1].lstrip().startswith("#"):
+        above.pop()
+    return bool(above) and not above[-1].strip()
 
 
 def _judge(after: str, expected: object) -> None:

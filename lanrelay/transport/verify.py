@@ -104,6 +104,17 @@ def check_chain(leaf: Certificate, others: Sequence[Certificate], anchors: Seque
     @return: C{False}: C{leaf} does not come from any of them.
     @raise CertificateError: it does, but the chain is not good.
     """
+    return bool(verified_path(leaf, others, anchors))
+
+
+def verified_path(
+    leaf: Certificate, others: Sequence[Certificate], anchors: Sequence[Certificate]
+) -> list[Certificate]:
+    """
+    As L{check_chain}: the certificates from C{leaf} to the anchor that vouches for it; empty for none.
+
+    @raise CertificateError: as there.
+    """
     from OpenSSL import crypto  # late: 80 ms
 
     store = crypto.X509Store()
@@ -116,7 +127,7 @@ def check_chain(leaf: Certificate, others: Sequence[Certificate], anchors: Seque
     except crypto.X509StoreContextError as error:
         code, depth = error.errors[0], error.errors[1]
         if code in _NO_ISSUER or code in (_SELF_SIGNED_LEAF, _BAD_SIGNATURE):
-            return False
+            return []
         raise _finding(Certificate(error.certificate), code, depth) from None
     purposes = der.purposes(leaf.der)
     if purposes is not None and der.SERVER_AUTH not in purposes and der.ANY_PURPOSE not in purposes:
@@ -124,7 +135,7 @@ def check_chain(leaf: Certificate, others: Sequence[Certificate], anchors: Seque
     for depth, certificate in enumerate(verified[:-1]):  # nobody relies on the signature on the anchor
         if _has_weak_signature(certificate):
             raise _finding(certificate, _WEAK_DIGEST, depth)
-    return True
+    return verified
 
 
 def _has_weak_signature(certificate: Certificate) -> bool:
