@@ -44,7 +44,7 @@ class HttpConnection(ClientStream):
 
     It owns its stream until C{take_over} or C{join}, and calls C{gone} once when the stream is gone (after
     C{take_over} whoever took it calls L{released}). A client that ends its side while its answer is
-    pending has gone, as for nginx.
+    pending has gone, as for nginx; but not one that has sent a CONNECT with all that is to go through.
 
     @ivar client: who connected; given by the listener.
     @ivar head: the request that is under way, or the last one.
@@ -331,11 +331,18 @@ class HttpConnection(ClientStream):
                 self._close()
         elif self._state == OPEN:
             if self._sending:
+                if self._has_said_all():
+                    return  # who takes the stream over hears of the end
                 self._leave(None)
                 if self._head_sent:
                     self._reset()
                     return
             self._close()
+
+    def _has_said_all(self) -> bool:
+        """Whether this is a tunnel's client that has not gone: it said something, and waits for an answer."""
+        head = self.head
+        return head is not None and head.method == b"CONNECT" and bool(self._wire.buffered or self._late)
 
     def writeConnectionLost(self) -> None:
         self._write_ended = True

@@ -6,9 +6,11 @@ import errno
 from typing import Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from lanrelay.errors import (
     AddressDenied,
@@ -52,12 +54,14 @@ class SocksProxyService(ForwardProxyService):
         return connection
 
 
+@implementer(IHalfCloseableProtocol)
 class SocksConnection(Protocol):
     """
     A client: its greeting, perhaps its login, its request and the dial; then the pump has its stream.
 
     C{timeouts.head} is the time from the accept to the end of the request. The client is read during the
-    dial, so that one that leaves is noticed and cancels it.
+    dial, so that one that leaves is noticed and cancels it; but one that has said something by then, and ends
+    its side, waits for the answer.
     """
 
     log = Logger()
@@ -94,6 +98,13 @@ class SocksConnection(Protocol):
             self._early += data
             if len(self._early) >= EARLY_MAX:
                 self._stream.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        if self._state != _DIALING or not self._early:  # else the pump hears of it
+            self._stream.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """The last bytes have left, and the client may end its side."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         state, self._state = self._state, _GONE

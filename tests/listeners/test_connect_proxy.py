@@ -122,6 +122,39 @@ class TunnelTests(ProxyTestCase):
             self.assertEqual(self.service.open_connections, 0)
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_a_client_that_says_all_before_the_dial_is_done_gets_its_answer(self) -> None:
+        for late in (b"", b"question"):
+            client = self.send(CONNECT + (b"" if late else b"question"))
+            if late:
+                client.receive(late)
+            client.receive_eof()
+            upstream = self.network.answer()
+            self.assertEqual(upstream.take(), b"question")
+            self.assertTrue(upstream.half_closed)
+            upstream.receive(b"answer")
+            upstream.receive_eof()
+            self.assertEqual(client.take(), ESTABLISHED + b"answer")
+            self.assertTrue(client.closed)
+            session = self.around.closed.pop()
+            self.assertEqual((session.ended_by, session.error, session.phase), ("downstream", "", "done"))
+            self.assertEqual(self.service.open_connections, 0)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_client_that_says_all_before_a_dial_that_fails_hears_why(self) -> None:
+        client = self.send(CONNECT + b"question")
+        client.receive_eof()
+        self.network.refuse()
+        self.answered(client, 502)
+        self.assertTrue(client.closed)
+        self.assertEqual(self.service.open_connections, 0)
+
+    def test_a_client_that_says_all_and_is_lost_cancels_the_dial(self) -> None:
+        client = self.send(CONNECT + b"question")
+        client.receive_eof()
+        client.lose()
+        self.assertEqual(self.network.pending, [])
+        self.assertEqual(self.session().ended_by, "downstream")
+
     def test_abort_resets_both_sides(self) -> None:
         client, upstream = self.tunnel()
         self.service.abort()

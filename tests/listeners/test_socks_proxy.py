@@ -91,6 +91,34 @@ class TunnelTests(SocksCase):
         client.receive(b"three")
         self.assertEqual(upstream.take(), b"one two three")
 
+    def test_a_client_that_says_all_before_the_dial_is_done_gets_its_answer(self) -> None:
+        client = self.send(GREETING + NAS + b"question")
+        client.receive_eof()
+        upstream = self.network.answer()
+        self.assertEqual(upstream.take(), b"question")
+        self.assertTrue(upstream.half_closed)
+        upstream.receive(b"answer")
+        upstream.receive_eof()
+        self.assertTrue(client.take().endswith(b"answer"))
+        self.assertEqual((self.session().phase, self.session().ended_by), ("done", "downstream"))
+        self.ended()
+
+    def test_a_client_that_says_all_before_a_dial_that_fails_hears_why(self) -> None:
+        client = self.send(GREETING + NAS + b"question")
+        client.receive_eof()
+        self.network.refuse()
+        self.assertEqual(client.take()[2:4], bytes([5, Reply.REFUSED]))
+        self.session()
+        self.ended()
+
+    def test_a_client_that_says_all_and_is_lost_cancels_the_dial(self) -> None:
+        client = self.send(GREETING + NAS + b"question")
+        client.receive_eof()
+        client.lose()
+        self.assertEqual(self.network.cancelled, 1)
+        self.assertEqual(self.session().ended_by, "downstream")
+        self.ended()
+
     def test_early_bytes_are_bounded(self) -> None:
         client = self.send(GREETING + NAS)
         client.receive(b"x" * EARLY_MAX)
@@ -286,6 +314,12 @@ class EndTests(SocksCase):
         self.assertEqual(self.network.cancelled, 1)
         session = self.session()
         self.assertEqual((session.ended_by, session.phase, session.error), ("downstream", "dial", ""))
+        self.ended()
+
+    def test_a_client_that_ends_its_side_in_the_middle_is_noted(self) -> None:
+        client = self.send(GREETING)
+        client.receive_eof()
+        self.assertEqual((self.session().phase, self.session().ended_by), ("head", "downstream"))
         self.ended()
 
     def test_a_client_that_leaves_in_the_middle_is_noted(self) -> None:
