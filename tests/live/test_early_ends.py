@@ -98,10 +98,11 @@ class EarlyEndTests(TestCase):
     @in_thread
     def test_one_that_said_nothing_has_gone(self) -> None:
         for listener in ("proxy", "proxy-tls", "socks", "socks-tls"):
-            self.client(listener).send(CONNECT if listener.startswith("proxy") else SOCKS).end()
+            client = self.client(listener).send(CONNECT if listener.startswith("proxy") else SOCKS)
             parent = Peer(self.listening.accept()[0])
             self.addCleanup(parent.close)
             parent.head()
+            client.end()
             self.assertTrue(parent.has_ended(), listener)
             self.relay.wait_for(rf"\[access\] {listener} [^\n]*end=downstream phase=dial")
 

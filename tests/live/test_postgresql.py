@@ -1,0 +1,98 @@
+"""A real PostgreSQL behind a forward: how its sessions end is how they are told."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+from lanrelay.cli.authority import Authority
+from tests.live.test_reverse_proxy import in_thread
+from tests.support.peers import PeerTestCase, free_ports
+from tests.support.relay import Relay
+
+
+def _user() -> tuple[list[str], int, int]:
+    """What runs a program as somebody who is not root, which PostgreSQL refuses, and who that is."""
+    if os.geteuid() != 0:
+        return [], os.geteuid(), os.getegid()
+    entry = pwd.getpwnam("nobody")
+    switch = shutil.which("setpriv")
+    assert switch is not None  # of util-linux, which is essential
+    words = [switch, f"--reuid={entry.pw_uid}", f"--regid={entry.pw_gid}", "--clear-groups", "--"]
+    return words, entry.pw_uid, entry.pw_gid
+
+
+def _binary(name: str) -> str | None:
+    """Debian has the server's programs in a folder of each version."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return shutil.which(name, path=":".join([os.environ.get("PATH", ""), *map(str, folders)]))
+
+
+class PostgresqlTests(PeerTestCase):
+    environ: ClassVar[dict[str, str]] = {}
+
+    def setUp(self) -> None:
+        initdb, server, client = _binary("initdb"), _binary("postgres"), _binary("psql")
+        if initdb is None or server is None or client is None:
+            self.skipTest("postgresql is not here")
+        self.psql = client
+        folder = Path(tempfile.mkdtemp(prefix="lanrelay-pg-"))
+        self.addCleanup(shutil.rmtree, folder)
+        issued = Authority(folder).issue("localhost", "127.0.0.1")
+        as_user, uid, gid = _user()
+        data = folder / "data"
+        data.mkdir()
+        for path in (folder, data, issued.cert, issued.key):
+            os.chown(path, uid, gid)
+        command = [*as_user, initdb, "-D", str(data), "-A", "trust", "-U", "test", "--no-sync"]
+        done = subprocess.run(command, capture_output=True, timeout=60, check=False, cwd=folder)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        [port] = free_ports(1)
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": "",
+            "ssl": "on",
+            "ssl_cert_file": issued.cert,
+            "ssl_key_file": issued.key,
+            "fsync": "off",
+        }
+        arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        self.program([*as_user, server, "-D", str(data), *arguments], [port])
+        self.relay = Relay(
+            f"""
+            listeners:
+              db: {{type: tcp-forward, listen: 127.0.0.1:0, upstream: "tcp://127.0.0.1:{port}"}}
+            """,
+            environ=self.environ,
+        ).start()
+        self.addCleanup(self.relay.stop)
+
+    def ask(self, mode: str) -> None:
+        url = f"postgresql://test@127.0.0.1:{self.relay.port('db')}/postgres?sslmode={mode}"
+        done = subprocess.run(
+            [self.psql, url, "-At", "-c", "select sum(n) from generate_series(1, 100000) n"],
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        self.assertEqual((done.stdout, done.stderr), (b"5000050000\n", b""))
+
+    @in_thread
+    def test_good_sessions_are_no_errors(self) -> None:
+        """Over TLS the server closes with the client's close_notify unread, and so its kernel resets."""
+        for mode in ("disable", "require"):
+            for _ in range(10):
+                self.ask(mode)
+        self.relay.wait_for(r"(\[access\] db [^\n]*\n.*){20}")
+        lines = [line for line in self.relay.log.splitlines() if "[access] db " in line]
+        self.assertEqual([line for line in lines if "end=downstream phase=done" not in line], [])
+
+
+class TwistedPostgresqlTests(PostgresqlTests):
+    environ: ClassVar[dict[str, str]] = {"LANRELAY_TRANSPORT": "twisted"}
