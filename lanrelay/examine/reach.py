@@ -91,7 +91,7 @@ async def _route(look: Look, address: SocketAddress, host: IPAddress) -> tuple[R
     try:
         route = await look.means.route(host)
     except OSError as reason:
-        error = from_errno(reason.errno or 0, address, platform=look.means.platform)
+        error = from_errno(reason.errno or 0, address)
         error.target = _label(look)
         check = look.failed("route", error, since, **facts)
         if not isinstance(error, DialForbidden):

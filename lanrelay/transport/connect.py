@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,7 @@ from lanrelay.transport.tcp import TcpStream
 
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY, errno.EINTR)
 _CONNECTED = (0, errno.EISCONN)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, of 0 s: close() sends RST
 
 
 def _os_error(number: int) -> Exception:
@@ -92,7 +94,23 @@ def _begin(family: int, address: Any) -> tuple[Socket, int]:
         # Over loopback the answer is there when the call returns. To ask again costs 0.3 us, to wait for
         # the next turn of the reactor 10.
         number = sock.connect_ex(address)
-    return sock, number
+    return sock, _judged(sock, number, family, address)
+
+
+def _judged(sock: Socket, number: int, family: int, address: Any) -> int:
+    """
+    The errno of a C{connect()}: refused where TCP has connected the socket to itself.
+
+    Where nobody listens on a port that is also one of those that outgoing connections get, the kernel may
+    take that very port: its SYN meets itself (simultaneous open, RFC 9293 section 3.5). An orderly close
+    would leave it in TIME_WAIT on the port of the program that is to come back.
+    """
+    if number in _CONNECTED and family != socket.AF_UNIX:
+        name = sock.getsockname()
+        if name[1] == address[1] and name == sock.getpeername():
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            return errno.ECONNREFUSED
+    return number
 
 
 def _connected(reactor: Any, sock: Socket, family: int, address: Any) -> Stream:
@@ -127,6 +145,7 @@ class _Connecting:
         if sock is None:
             return
         number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) or sock.connect_ex(self._address)
+        number = _judged(sock, number, self._family, self._address)
         if number in _CONNECTED:
             self._end(close=False)
             self.result.callback(_connected(self._reactor, sock, self._family, self._address))

@@ -394,6 +394,13 @@ class OriginConnection(Protocol):
     def writeConnectionLost(self) -> None:
         """Part of C{IHalfCloseableProtocol}; our side never ends alone."""
 
+    def sending_failed(self) -> bool:
+        """
+        Told by L{TcpStream<lanrelay.transport.tcp.TcpStream>}: the origin has reset what it does not want to
+        read of an upload. Its answer may have come before, and be read yet.
+        """
+        return self._receiver is not None
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
         self._deadline.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from ipaddress import IPv6Address
@@ -273,18 +272,21 @@ if hasattr(errno, "EHOSTDOWN"):
 _GONE = {errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED}
 
 
-def from_errno(number: int, address: SocketAddress, *, platform: str = sys.platform) -> DialError:
+def from_errno(
+    number: int, address: SocketAddress, *, has_way: Callable[[SocketAddress], bool] | None = None
+) -> DialError:
     """
     What a failed C{connect()} means. By errno, for Twisted has no class for most of them.
 
-    EADDRNOTAVAIL is the kernel finding no local address (IPv6 switched off; macOS without a network), but on
-    Linux with IPv4 it is the range of local ports that is used up.
+    EADDRNOTAVAIL is the kernel finding no local port (all of them lead to that address already), or no local
+    address (IPv6 switched off; macOS without a network).
+
+    @param has_way: tells whether the kernel has an address of its own for the way there; by default it is
+        asked.
     """
     unix = isinstance(address.host, Path)
     kind: type[DialError] = DialError
-    if number in _LOCAL or (
-        number == errno.EADDRNOTAVAIL and platform == "linux" and not unix and _family(address) == 4
-    ):
+    if number in _LOCAL or (number == errno.EADDRNOTAVAIL and not unix and (has_way or _has_way)(address)):
         kind = LocalLimit
     elif number == errno.ECONNREFUSED or (unix and number in (errno.ENOENT, errno.ENOTSOCK, errno.ENOTDIR)):
         kind = ConnectionRefused
@@ -304,6 +306,16 @@ def from_errno(number: int, address: SocketAddress, *, platform: str = sys.platf
     return error
 
 
+def _has_way(address: SocketAddress) -> bool:
+    try:
+        family, name = socket_name(address)
+        with socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect(name)  # of UDP, so nothing is sent
+    except OSError:
+        return False
+    return True
+
+
 # --- one connection -----------------------------------------------------------------------------------
 
 
@@ -317,16 +329,29 @@ def connect_once(reactor: Any, address: SocketAddress, begun: Begun | None = Non
 
 
 def _own_connect(reactor: Any, address: SocketAddress, begun: Begun | None) -> Deferred[Stream]:
-    return connect(reactor, *socket_name(address), partial(from_errno, address=address), begun=begun)
+    try:
+        family, name = socket_name(address)
+    except OSError as error:
+        return _failed(from_errno(error.errno or 0, address))
+    return connect(reactor, family, name, partial(from_errno, address=address), begun=begun)
 
 
 def socket_name(address: SocketAddress) -> tuple[int, Any]:
-    """The family, and what C{connect()} is given."""
+    """
+    The family, and what C{connect()} is given.
+
+    @raise OSError: the address has the name of an interface in it that is not there.
+    """
     if isinstance(address.host, Path):
         return socket.AF_UNIX, os.fspath(address.host)
     if address.host.version == 4:
         return socket.AF_INET, (str(address.host), address.port)
-    return socket.AF_INET6, (str(address.host), address.port, 0, 0)
+    scope = address.host.scope_id
+    if scope is None:
+        return socket.AF_INET6, (str(address.host), address.port, 0, 0)
+    # Python does not read it out of the text: the last number alone counts, and would be 0.
+    number = int(scope) if scope.isdecimal() else socket.if_nametoindex(scope)
+    return socket.AF_INET6, (str(address.host).partition("%")[0], address.port, 0, number)
 
 
 def twisted_connect(reactor: Any, address: SocketAddress, begun: Begun | None = None) -> Deferred[Stream]:
@@ -372,6 +397,10 @@ class _Factory(ClientFactory):
     def _connected(self, stream: Stream) -> None:
         if self.cancelled:
             stream.abortConnection()
+        elif not isinstance(self.address.host, Path) and stream.getHost() == stream.getPeer():
+            # To itself: see C{lanrelay.transport.connect}.
+            stream.abortConnection()
+            self.result.errback(from_errno(errno.ECONNREFUSED, self.address))
         else:
             self.result.callback(stream)
 

@@ -255,7 +255,16 @@ def peer_closed(error: DialError, _: str) -> Sentences:
     )
 
 
-def local_limit(error: DialError, _: str) -> Sentences:
+def local_limit(error: DialError, platform: str) -> Sentences:
+    if error.errno == errno.EADDRNOTAVAIL:
+        darwin = platform == "darwin"
+        setting = "net.inet.ip.portrange.first" if darwin else "net.ipv4.ip_local_port_range"
+        change = "Lower" if darwin else "Widen"
+        return (
+            f"All local ports are in use for connections to {_where(error)}.",
+            f"{change} `{setting}` with sysctl, which holds for IPv6 too, or have fewer connections to it"
+            " (`max_connections`).",
+        )
     return (
         f"The relay itself has no means left for another connection: {phrase(error)}.",
         "Raise the limit of open files (`ulimit -n`) under which it runs, or lower `max_connections`.",

@@ -60,7 +60,7 @@ class PrivacyTests(ExamineTestCase):
     def refuse(self, reactor: object, address: SocketAddress) -> Deferred[Stream]:
         self.tries += 1
         failed: Deferred[Stream] = Deferred()
-        failed.errback(from_errno(errno.EHOSTUNREACH, address, platform="darwin"))
+        failed.errback(from_errno(errno.EHOSTUNREACH, address))
         return failed
 
     async def look(self, host: str, said: str, *, place: str = "here") -> Examined:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import fcntl
 import os
+import signal
 import socket
 import ssl
 import struct
@@ -303,6 +304,35 @@ class CutTests(CutTestCase):
                 acknowledged(upstream)
                 upstream.reset()
                 self.check(way, hearing.result(), said, hear.__name__)
+
+
+class EarlyAnswerTests(CutTestCase):
+    @in_thread
+    def test_an_answer_to_an_upload_that_is_refused_arrives_whole(self) -> None:
+        """The origin reads no more of it; its kernel resets what still comes, before the answer is read."""
+        said = SAID[:100_000]
+        for listener in ("web", "web-tls", "web-to-tls"):
+            way = Way(listener, secure=listener == "web-tls", secure_upstream=listener == "web-to-tls")
+            for _ in range(2):
+                self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
+                accepting = self.threads.submit(self.accept, way)
+                client = self.client(way)
+                client.send(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000000\r\n\r\n")
+                upstream = accepting.result()
+                upstream.head()
+                client.socket.settimeout(0.5)
+                try:
+                    while True:
+                        client.socket.sendall(bytes(65536))
+                except TimeoutError:
+                    client.socket.settimeout(10)
+                self.relay.process.send_signal(signal.SIGSTOP)
+                upstream.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 100000\r\n\r\n" + said)
+                acknowledged(upstream)
+                upstream.reset()
+                self.relay.process.send_signal(signal.SIGCONT)
+                self.assertIn(b" 413 ", client.head())
+                self.assertEqual(client.exactly(100_000), said)
 
 
 class TwistedCutTests(CutTests):

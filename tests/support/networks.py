@@ -29,6 +29,11 @@ class Namespace:
         """Run C{ip} on it."""
         _run([str(_IP), "-n", self.name, *command.split()])
 
+    def ports(self, first: int, last: int) -> None:
+        """What it gives to outgoing connections."""
+        done = self.run("sysctl", "-w", f"net.ipv4.ip_local_port_range={first} {last}")
+        assert done.returncode == 0, done.stderr
+
     def run(self, *command: str, timeout: float = 60) -> subprocess.CompletedProcess[bytes]:
         """Run a program in it to its end."""
         return subprocess.run(

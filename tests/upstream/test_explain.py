@@ -55,6 +55,14 @@ class ExplainTests(SynchronousTestCase):
 
         self.assertIn("nothing listens", explain(dial(Special())).what)
 
+    def test_ports_that_are_used_up_are_no_open_files(self) -> None:
+        error = dial(errors.LocalLimit("Cannot assign requested address"), number=errno.EADDRNOTAVAIL)
+        explanation = explain(error, platform="linux")
+        self.assertIn("local ports are in use for connections to nas.lan:443", explanation.what)
+        self.assertIn("net.ipv4.ip_local_port_range", explanation.remedy)
+        self.assertIn("net.inet.ip.portrange.first", explain(error, platform="darwin").remedy)
+        self.assertIn("ulimit", explain(dial(errors.LocalLimit("x"), number=errno.EMFILE)).remedy)
+
     def test_nothing_unprintable_gets_through(self) -> None:
         error = errors.UnknownIssuer("x", issuer="CN=a\r\nInjected: \x1b[31m")
         self.assertTrue(str(explain(error)).isprintable())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
@@ -21,10 +22,12 @@ from lanrelay.errors import ConnectionRefused, DialError, DialTimeout, LocalLimi
 from lanrelay.transport.stream import Parked, Stream
 from lanrelay.upstream.race import (
     SocketAddress,
+    connect_once,
     from_errno,
     interleaved,
     most_telling,
     race,
+    socket_name,
     twisted_connect,
 )
 from tests.support.dialing import FakeConnect
@@ -237,10 +240,11 @@ class ErrnoTests(SynchronousTestCase):
             self.assertEqual((error.errno, error.address), (number, "10.0.0.1:443"))
 
     def test_no_local_address_or_no_local_port(self) -> None:
-        number = errno.EADDRNOTAVAIL
-        self.assertIs(type(from_errno(number, at("10.0.0.1"), platform="linux")), LocalLimit)
-        self.assertIs(type(from_errno(number, at("10.0.0.1"), platform="darwin")), Unroutable)
-        self.assertIs(type(from_errno(number, at("::1"), platform="linux")), Unroutable)
+        for text in ("10.0.0.1", "fd00::1"):
+            for has_way, expected in ((lambda _: True, LocalLimit), (lambda _: False, Unroutable)):
+                error = from_errno(errno.EADDRNOTAVAIL, at(text), has_way=has_way)
+                self.assertIs(type(error), expected)
+        self.assertIs(type(from_errno(errno.EADDRNOTAVAIL, at("127.0.0.1"))), LocalLimit)
 
     def test_unix(self) -> None:
         address = SocketAddress(Path("/run/x"))
@@ -251,6 +255,22 @@ class ErrnoTests(SynchronousTestCase):
             (errno.EAGAIN, DialError),
         ):
             self.assertIs(type(from_errno(number, address)), expected)
+
+
+class SocketNameTests(SynchronousTestCase):
+    def test_an_address_of_a_link_names_its_interface_by_number(self) -> None:
+        [(index, name), *_] = socket.if_nameindex()
+        for scope in (str(index), name):
+            found = socket_name(at(f"fe80::1%{scope}"))
+            self.assertEqual(found, (socket.AF_INET6, ("fe80::1", 443, 0, index)))
+
+    def test_others_have_none(self) -> None:
+        self.assertEqual(socket_name(at("fd00::1")), (socket.AF_INET6, ("fd00::1", 443, 0, 0)))
+        self.assertEqual(socket_name(at("10.0.0.1")), (socket.AF_INET, ("10.0.0.1", 443)))
+
+    def test_an_interface_that_is_not_there_is_a_failure_to_connect(self) -> None:
+        failed = connect_once(Clock(), at("fe80::1%nowhere0"))
+        self.assertEqual(self.failureResultOf(failed, DialError).value.address, "[fe80::1%nowhere0]:443")
 
 
 class TwistedConnectTests(SynchronousTestCase):
