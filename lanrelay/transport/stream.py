@@ -105,11 +105,18 @@ def tune_tcp(sock: Any) -> None:
 
 def unread_of(stream: Any) -> Callable[[], Any]:
     """
-    Tells, as long as C{stream} lives, whether something waits in the kernel that the reactor has not
-    delivered yet: bytes, or an end. What is called gives something true or false.
+    Tells, as long as C{stream} lives, whether something waits that its protocol has not been given yet: bytes
+    or an end in the kernel, or in the stream itself. What is called gives something true or false.
 
-    Always false for a stream without a socket.
+    Of a stream without a socket only the latter is known.
     """
+    holds = getattr(stream, "holds_unread", None)
+    waits = _waits_of(stream)
+    return waits if holds is None else lambda: holds() or waits()
+
+
+def _waits_of(stream: Any) -> Callable[[], Any]:
+    """The part of L{unread_of} that asks the kernel."""
     handle = getattr(stream, "getHandle", None)
     sock = None if handle is None else handle()
     if sock is None:

@@ -59,6 +59,7 @@ class TlsStream:
         "_has_producer",
         "_lends",
         "_lost",
+        "_more",
         "_most",
         "_own_words",
         "_protocol",
@@ -82,6 +83,7 @@ class TlsStream:
         self._records = records = records_of(ssl)
         self._encrypt, self._decrypt, self._quiet = records.encrypt, records.decrypt, records.quiet
         self._waiting: bytes | memoryview = b""  # what came while the protocol was paused, encrypted
+        self._more = False  # OpenSSL may have more content
         self._most = _PORTION
         self.makeConnection(raw)
         self._client = client
@@ -231,6 +233,11 @@ class TlsStream:
         handle = getattr(self._raw, "getHandle", None)
         return None if handle is None else handle()
 
+    def holds_unread(self) -> bool:
+        """Something has come, and been read from the kernel, that the protocol was not given yet."""
+        raw = self._raw
+        return self._more or bool(self._waiting) or (isinstance(raw, TlsStream) and raw.holds_unread())
+
     # as the protocol of the raw stream --------------------------------------------------------------------
 
     def makeConnection(self, transport: Stream) -> None:
@@ -302,11 +309,13 @@ class TlsStream:
                 waiting, self._waiting = self._waiting, b""
                 taken, content, error = decrypt(waiting, self._most)
                 drained = error is self._quiet
+                self._more = False
                 if not drained:
                     answers = True
                     if taken != len(waiting):
                         self._waiting = memoryview(waiting)[taken:]
                     drained = isinstance(error, self._SSL.WantReadError)
+                    self._more = not drained
                     if error is not None and not drained:
                         self._ended(error)
                 if content:

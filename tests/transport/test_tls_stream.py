@@ -16,7 +16,7 @@ from lanrelay.errors import TlsBroken, TlsTruncated
 from lanrelay.observe.session import Session
 from lanrelay.transport.pump import PumpLimits, join
 from lanrelay.transport.records import PublicRecords
-from lanrelay.transport.stream import Parked, hand_over
+from lanrelay.transport.stream import Parked, hand_over, unread_of
 from lanrelay.transport.tls import TlsStream
 from tests.support.memory import MemoryStream
 from tests.support.tls import Heard, Shake, client_tls, listen_to, only, server_context
@@ -394,6 +394,22 @@ class BackpressureTests(TlsStreamTestCase):
                 sizes.clear()
                 self.server.pauseProducing()
                 self.server.resumeProducing()
+
+    def test_what_it_holds_back_is_unread(self) -> None:
+        """The kernel knows nothing of that, so nobody else would say so."""
+        unread = unread_of(self.server)
+        waits: list[bool] = []
+        reading = Heard()
+        reading.dataReceived = lambda data: waits.append(unread())  # type: ignore[method-assign]
+        hand_over(self.server, reading)
+        self.server.resumeProducing()
+        self.client.write(b"x" * (65536 + 131072) + b"more")
+        self.wire.run()
+        self.assertEqual(waits, [True, True, False])
+        self.assertFalse(unread())
+        self.server.pauseProducing()
+        self.server.dataReceived(b"the beginning of a record")
+        self.assertTrue(unread())
 
     def test_pause_and_resume_from_within_does_not_recurse(self) -> None:
         pausing = PausingProtocol()

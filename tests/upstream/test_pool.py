@@ -13,6 +13,8 @@ from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.pool import Pool
 from tests.support.memory import MemoryStream
+from tests.support.tls import Shake, client_tls, listen_to, server_context
+from tests.upstream.test_origin import GET, WHOLE, Receiver
 
 
 class Upstream:
@@ -124,6 +126,27 @@ class PoolTests(SynchronousTestCase):
         connection.close()
         self.assertEqual(self.upstream.open, 1)
         self.pool.close()
+
+    def test_one_whose_tls_holds_something_unread_is_passed_over(self) -> None:
+        """A client that pipelines asks from within the end of the answer before."""
+        shake = Shake(client_tls(), server_context())
+        ours, theirs = shake.streams()
+        connection = OriginConnection(self.clock, model.Timeouts(), home=self.pool)
+        self.pool.adopt(connection)
+        hand_over(ours, connection)
+        listen_to(theirs)
+        receiver = Receiver()
+        taken: list[OriginConnection | None] = []
+        receiver.response_ended = lambda trailers: taken.append(self.pool.take())  # type: ignore[method-assign]
+        connection.start(GET, receiver, whole=True)
+        shake.wire.run()
+        # Its end is that of what is decrypted in one go, and behind it comes the answer to nothing.
+        head = b"HTTP/1.1 200 OK\r\nContent-Length: 65000\r\nX: "
+        fill = b"y" * (65536 - 65000 - len(head) - 4)
+        theirs.write(head + fill + b"\r\n\r\n" + b"x" * 65000 + WHOLE)
+        shake.wire.run()
+        self.assertEqual(taken, [None])
+        self.assertEqual((len(self.pool), self.upstream.open), (0, 0))
 
     def test_where_python_has_no_poll_it_is_looked_at_as_well(self) -> None:
         self.patch(stream_module, "_poll", None)
