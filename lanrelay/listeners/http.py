@@ -58,7 +58,6 @@ class HttpConnection(ClientStream):
         "_discarded",
         "_dispatching",
         "_draining",
-        "_expecting",
         "_full",
         "_gone",
         "_head_sent",
@@ -95,7 +94,6 @@ class HttpConnection(ClientStream):
         self._receiving = False  # more of the request is to come
         self._sending = False  # the response is not complete
         self._head_sent = False
-        self._expecting = False  # the client waits for a 100, so its silence is none
         self._draining = self._retired = self._dispatching = False
         self._full = False  # the client does not read
         self._discarded, self._late = 0, b""
@@ -108,7 +106,6 @@ class HttpConnection(ClientStream):
         if self._state != OPEN:
             return
         if head.status < 200 and head.status != 101:
-            self._expecting = self._expecting and head.status != 100
             self._write(self._wire.send(head))
             self._settle()
             return
@@ -143,7 +140,6 @@ class HttpConnection(ClientStream):
     def _final_head(self) -> None:
         if self._receiving or self._draining or self._retired:
             self._wire.close_after_response()
-        self._expecting = False
         self._head_sent = True
 
     def _ended(self) -> None:
@@ -391,7 +387,6 @@ class HttpConnection(ClientStream):
                     if kind is RequestHead:
                         self._begin(cast(RequestHead, event), events)
                     elif kind is BodyPart:
-                        self._expecting = False
                         if self._sink is not None:
                             self._sink.body_received(cast(BodyPart, event).data)
                     elif kind is EndOfMessage:
@@ -426,7 +421,6 @@ class HttpConnection(ClientStream):
         self._head_sent = False
         self._waiting = ""
         self._deadline.clear()
-        self._expecting = not whole and b"expect" in head.headers
         self.content_at_hand = len(events) > 1 and type(events[1]) is BodyPart
         sink = self._application.request_received(self, head)
         self.content_at_hand = False
@@ -460,7 +454,7 @@ class HttpConnection(ClientStream):
         if self._state != OPEN:
             return  # by what came from within
         if self._sending:
-            if self._receiving and not self._paused and not self._expecting:
+            if self._receiving and not self._paused:  # whether or not it waits for a 100
                 self._wait("body", self._timeouts.body)
             else:
                 self._waiting = ""

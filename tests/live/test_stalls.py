@@ -159,6 +159,7 @@ class StallTests(TestCase):
         for beginning in (
             UPLOAD,
             UPLOAD + b"x",
+            UPLOAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
             POST,
             POST + b"5",
             POST + b"5\r\nhel",
