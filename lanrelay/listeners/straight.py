@@ -239,15 +239,16 @@ class StraightConnection(HttpConnection):
         lines.append(data[content:])
         passed = b"\r\n".join(lines)
         if b"date" in noted:  # else it is ours, and another one next time
-            if origin.repeats is None:
-                origin.repeats = Repeats(_ANSWERS)
+            if origin.repeats is None or origin.repeats.owner is not self._way:
+                origin.repeats = Repeats(_ANSWERS, self._way)
             origin.repeats.saw(status, data, 0, content, passed)
         return status, content, passed
 
     def _answer_like_the_last(self, data: bytes) -> tuple[int, int, bytes] | None:
         """The same, for one that differs from another before it in one value."""
         repeats: Repeats | None = self._origin.repeats  # type: ignore[union-attr]
-        template = None if repeats is None else repeats.template
+        # The connection may have served a listener that was there before a reload.
+        template = None if repeats is None or repeats.owner is not self._way else repeats.template
         fitting = None if template is None else template.fit(data, 0)
         if template is None or fitting is None:
             return None

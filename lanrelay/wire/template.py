@@ -80,13 +80,15 @@ class Repeats:
     What it remembers may be secret: it is for one connection, and ends with it. It looks at two of eight
     messages, so that a peer whose heads have nothing in common hardly pays for it.
 
+    @ivar owner: by whose rules the messages were passed on; it fits nobody else's.
     @ivar template: of those that were compared last with success.
     """
 
-    __slots__ = ("_count", "_earlier", "_fields", "template")
+    __slots__ = ("_count", "_earlier", "_fields", "owner", "template")
 
-    def __init__(self, fields: PlainFields) -> None:
+    def __init__(self, fields: PlainFields, owner: object = None) -> None:
         self._fields = fields
+        self.owner = owner
         self._count = 0
         self._earlier = b""
         self.template: Template | None = None

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanrelay.config import model
+from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.listeners.straight import StraightConnection
+from lanrelay.upstream.inheritance import Inheritance
 from tests.listeners.test_exchange import DATE, OK, ExchangeTestCase
 from tests.support.desync_requests import ROWS
 from tests.support.listening import accept
@@ -317,6 +319,27 @@ class StraightTests(StraightTestCase):
                 again = ("ask", numbered(request, 9))
                 self.same(*known(request), again, ("call", name), ("answer", numbered(OK, 9)), again)
             self.same(*known(request), ("ask", numbered(request, 9)), ("answer", numbered(CHUNKED, 9)))
+
+    def test_what_is_known_of_an_origin_is_another_listener_s_no_more(self) -> None:
+        """A reload hands its connections on."""
+        stream = self.asked(GET)
+        stream.receive(OK)
+        for number in range(4):
+            self.client.receive(numbered(GET, number))
+            stream.receive(numbered(OK, number))
+        origin: Any = stream.protocol
+        self.assertIsNotNone(origin.repeats.template)
+        route = self.service.routes[0]
+        environment = replace(
+            self.around.environment, inheritance=Inheritance([route.group], route.origins.pools)
+        )
+        config = replace(self.service._proxy, name="heir")
+        heir = ReverseProxyService(environment, config)
+        client = accept(heir)
+        for number in range(4):
+            client.receive(numbered(GET, number))
+            stream.receive(numbered(OK, number))
+            self.assertRegex(client.take(), rb"\r\nVia: 1\.1 lanrelay-heir-[0-9a-f]{8}\r\n")
 
     def test_odd_requests_of_one_that_is_known(self) -> None:
         for row in ROWS:
