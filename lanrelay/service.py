@@ -21,6 +21,7 @@ from lanrelay.addresses import parse_ip
 from lanrelay.admin.counters import Counters
 from lanrelay.admin.watched import Reload, Watched, groups
 from lanrelay.config import model
+from lanrelay.config.risks import risks_of
 from lanrelay.config.whereabouts import NamedFile
 from lanrelay.errors import StartError
 from lanrelay.listeners.base import Environment, ListenerService
@@ -443,25 +444,7 @@ class RelayService(Service):
         for part in self._parts:
             listener = part.listener
             yield from (f"{listener.config.name}: {note}" for note in listener.notes)
-            for group in groups(listener):
-                for upstream in group.members:
-                    if upstream.insecure:
-                        yield (
-                            f"{listener.config.name}: the certificate of {upstream.name} is NOT verified "
-                            "(tls.verify: false): anybody on the way can read and change what is sent"
-                        )
-                    oldest = upstream.config.trust.min_version
-                    if upstream.tls is not None and oldest in ("1.0", "1.1"):
-                        yield (
-                            f"{listener.config.name}: {upstream.name} may use TLS {oldest} "
-                            "(tls.min_version), which is broken (RFC 8996)"
-                        )
-            server = listener.config.tls
-            if server is not None and server.min_version in ("1.0", "1.1"):
-                yield (
-                    f"{listener.config.name}: clients may use TLS {server.min_version} (tls.min_version), "
-                    "which is broken (RFC 8996)"
-                )
+            yield from risks_of(listener.config)
 
     def _provide_descriptors(self) -> None:
         wanted = [listener.config.max_connections for listener in self.listeners if listener.relays]

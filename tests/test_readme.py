@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -88,6 +91,50 @@ def _anchors(page: Path) -> set[str]:
     """The anchors that the headings of a page get."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+BAD = """\
+listeners:
+  home-mcp:
+    type: reverse-proxy
+    listen: localhost:28082
+    upstream:
+      url: https//mcp.home.example
+      tls:
+        ca: home-ca.crt
+        verfy: false
+  lan-proxy:
+    type: connect-proxy
+    listen: 0.0.0.0:28080
+  nas-db:
+    type: tcp-forward
+    listen: localhost:5432
+    upstream: tcp://nas.lan
+    timeouts: {tunnel: 5 minutes}
+"""
+
+
+class CheckTests(SynchronousTestCase):
+    def test_what_check_is_shown_to_say_it_says(self) -> None:
+        (shown,) = [text for text in blocks(CHECKOUT / "README.md", "") if "$ lanrelay check" in text]
+        folder = Path(tempfile.mkdtemp(prefix="lanrelay-docs-"))
+        self.addCleanup(shutil.rmtree, folder)
+        (folder / "bad.yaml").write_text(BAD)
+        (folder / "conf").mkdir()
+        shutil.copy(CHECKOUT / "conf" / "relay.yaml", folder / "conf")
+        said = ""
+        for line in shown.splitlines():
+            if line.startswith("$ "):
+                done = subprocess.run(
+                    [sys.executable, "-m", "lanrelay.cli.main", *shlex.split(line)[2:]],
+                    cwd=folder,
+                    env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+                    capture_output=True,
+                    text=True,
+                    timeout=60,
+                )
+                said += f"{line}\n{done.stderr}{done.stdout}"
+        self.assertEqual(said, shown)
 
 
 class CommandTests(SynchronousTestCase):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import argparse
+
     from lanrelay.config.load import Loaded
-    from lanrelay.config.model import Listener, Upstream
     from lanrelay.errors import StartError
 
 
@@ -19,44 +19,97 @@ class Loadable(Protocol):
     def load(self) -> None: ...
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli.options import add_config, parser
+
+    made = parser(
+        "check",
+        "Check a configuration file, and the certificates, keys and password files that it names, without "
+        "opening a port. Everything that is wrong is said at once.",
+        examples="""
+            lanrelay check                       your own configuration
+            lanrelay check -c relay.yaml         this file
+            lanrelay check -c relay.yaml --show  and what it comes to with all defaults
+            lanrelay check -c relay.yaml --json  the verdict, for programs
+        """,
+    )
+    add_config(made)
+    form = made.add_mutually_exclusive_group()
+    form.add_argument(
+        "--show", action="store_true", help="print what is in force, with defaults; secrets are masked"
+    )
+    form.add_argument("--json", action="store_true", help="print the verdict as JSON, for programs")
+    return made
+
+
 def run(arguments: list[str]) -> int:
     """0 for a file that is right, 1 for one that is not, 2 for a wrong command line."""
-    import argparse
-
-    parser = argparse.ArgumentParser(
-        prog="lanrelay check",
-        description="Check a configuration file and print it with its defaults. Secrets are masked.",
-    )
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
-    options = parser.parse_args(arguments)
-    if options.config is None:
-        print("lanrelay check: say which file to check: lanrelay check -c FILE", file=sys.stderr)
-        return 2
-    return check(options.config)
+    return check(parser().parse_args(arguments))
 
 
-def check(file: Path) -> int:
-    """Print the effective configuration, or all that is wrong."""
+def check(options: argparse.Namespace) -> int:
+    """Say all that is wrong, and the verdict."""
+    from lanrelay.cli.options import NoConfiguration, config_of, failed, print_json
+    from lanrelay.config.complaints import printable
     from lanrelay.config.load import ConfigErrors, examine
+    from lanrelay.config.risks import risks
 
+    try:
+        file = config_of(options)
+    except NoConfiguration as error:
+        return failed(options, str(error))
+    warnings: list[str] = []
+    listeners = 0
     try:
         loaded = examine(file)
     except ConfigErrors as errors:
-        print(errors, file=sys.stderr)
-        return 1
-    for warning in loaded.config.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
-    encoding = (sys.stdout.encoding or "").lower().replace("-", "")
-    print(render(loaded.effective, unicode=encoding == "utf8"), end="")
-    problems = [str(problem) for problem in unreadable(loaded)]
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    return 1 if problems else 0
+        mistakes = list(map(str, errors.complaints))
+    else:
+        mistakes = list(map(str, unreadable(loaded)))
+        warnings = list(dict.fromkeys(risks(loaded.config)))
+        listeners = len(loaded.config.listeners)
+        if options.show and not mistakes:
+            encoding = (sys.stdout.encoding or "").lower().replace("-", "")
+            print(render(loaded.effective, unicode=encoding == "utf8"), end="")
+    verdict = f"{printable(str(file))}: {_verdict(listeners, len(mistakes), len(warnings))}"
+    if options.json:
+        print_json(
+            {
+                "ok": not mistakes,
+                "config": str(file),
+                "listeners": listeners,
+                "mistakes": mistakes,
+                "warnings": warnings,
+            }
+        )
+        return 1 if mistakes else 0
+    for warning in warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
+    for mistake in mistakes:
+        print(printable(mistake), file=sys.stderr)
+    # What --show prints stays a configuration.
+    print(f"# {verdict}" if options.show and not mistakes else verdict)
+    return 1 if mistakes else 0
+
+
+def _verdict(listeners: int, mistakes: int, warnings: int) -> str:
+    """C{6 listeners, no mistakes, 1 warning}."""
+    parts = [_count(listeners, "listener")] if listeners else []
+    parts.append(_count(mistakes, "mistake") if mistakes else "no mistakes")
+    if warnings:
+        parts.append(_count(warnings, "warning"))
+    return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def unreadable(loaded: Loaded) -> Iterator[StartError]:
     """What is wrong with the files that the enabled listeners name: certificates, keys, passwords."""
     from lanrelay.config import model
+    from lanrelay.config.risks import upstreams
     from lanrelay.config.whereabouts import located
     from lanrelay.errors import StartError
     from lanrelay.policy.credentials import Credentials
@@ -70,7 +123,7 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
             files.append(ServerContext(listener.tls))
         if isinstance(listener, model.ForwardProxy) and listener.auth is not None:
             files.append(Credentials(listener.auth))
-        secured = (upstream for upstream in _upstreams(listener) if upstream.url.tls)
+        secured = (upstream for upstream in upstreams(listener) if upstream.url.tls)
         files += (ClientTls(upstream.trust, upstream.server_name) for upstream in secured)
         for file in files:
             try:
@@ -78,16 +131,6 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
             except StartError as error:
                 found = StartError(error.detail, listener=listener.name, remedy=error.remedy)
                 yield located(found, loaded.named_files)
-
-
-def _upstreams(listener: Listener) -> Iterator[Upstream]:
-    from lanrelay.config import model
-
-    if isinstance(listener, model.TcpForward):
-        yield from listener.upstreams.members
-    elif isinstance(listener, model.ReverseProxy):
-        for route in listener.routes:
-            yield from route.upstreams.members
 
 
 def render(tree: object, *, unicode: bool = True) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from lanrelay.config import expand, hosts, listeners, model, reverse_proxy, values
+from lanrelay.config.complaints import excerpt
 from lanrelay.config.control import default_paths
 from lanrelay.config.loops import complain_of_loops
 from lanrelay.config.place import Broken, Context, Fields, Key, Place, Shown, Table
@@ -118,7 +119,17 @@ def read(root: Place, absolute: Path) -> tuple[model.Config, Shown]:
 def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.Listener, ...]:
     found: list[tuple[model.Listener, Place]] = []
     shown: dict[str, Shown] = {}
+    empty = ""
     for name, child in place.entries():
+        if child.is_nothing():
+            empty = name
+        elif empty and name in listeners.EVERY_KEY:
+            child.complain_of_key(
+                f"found a key beside the listener {excerpt(empty)}, which has none: this is indentation; "
+                "expected it further to the right, if it belongs to that listener"
+            )
+            fields.broken = True
+            continue
         try:
             values.listener_name(name)
         except Unfit as error:

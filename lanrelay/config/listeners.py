@@ -68,10 +68,21 @@ def _timeouts(place: Place) -> model.Timeouts:
 
 TYPES = ("tcp-forward", "reverse-proxy", "connect-proxy", "socks-proxy", "exec")
 
+
+def _type(text: str) -> str:
+    if text in TYPES:
+        return text
+    from lanrelay.config.habits import meant_type  # for what is wrong only
+
+    meant = meant_type(text)
+    expected = f"expected {', '.join(TYPES[:-1])} or {TYPES[-1]}"
+    raise Unfit(f'{expected}; did you mean "{meant}"?' if meant else expected)
+
+
 LISTENER = Table(
     "listener",
     {
-        "type": Key(one(values.choice(TYPES)), required=True),
+        "type": Key(one(_type), required=True),
         "enabled": Key(one(values.boolean), "true"),
         "listen": Key(listen, required=True),
         "listen_mode": Key(one(values.mode), "0600"),
@@ -244,6 +255,8 @@ KINDS: dict[str, tuple[Table, Callable[[Fields, dict[str, object]], model.Listen
     "exec": (EXEC, _exec),
 }
 
+
+EVERY_KEY = frozenset(word for _table, _ in KINDS.values() for word in _table.keys)
 
 for _table, _ in KINDS.values():
     _table.siblings = tuple(other for other, _ in KINDS.values() if other is not _table)

@@ -7,6 +7,8 @@ import re
 import yaml
 from yaml.reader import Reader
 
+from lanrelay.config.indentation import indentation
+
 # Deeper than any configuration (routes, upstream, tls: 6), far from what Python's own recursion bears.
 MAX_DEPTH = 24
 # Nodes once every alias is written out: some hundred listeners need 5,000. Bounds the "billion laughs".
@@ -214,14 +216,15 @@ def _syntax_error(text: str, error: yaml.YAMLError) -> NotYaml:
     lines = text.splitlines()
     line = min(mark.line, max(len(lines) - 1, 0))  # an early end is noticed behind the last line
     column = mark.column if line == mark.line else len(lines[line]) if lines else 0
-    hint = _hint(lines[line] if lines else "", str(problem), str(getattr(error, "context", "")))
+    hint = indentation(lines, line, str(problem))
+    hint = hint or _hint(lines[line] if lines else "", str(problem), str(getattr(error, "context", "")))
     return NotYaml(line + 1, column + 1, f"found a YAML syntax error: {problem}{hint}")
 
 
 def _hint(line: str, problem: str, context: str) -> str:
     content = line[:_LINE].split(" #", 1)[0]
     if line.lstrip(" ").startswith("\t"):
-        return "; lines are indented with spaces, not with tabs"
+        return "; this is indentation: lines are indented with spaces, not with tabs"
     if _BRACKET.search(content):
         return '; a value that begins with "[" needs quotes, as in listen: "[::1]:8080"'
     if "alias" in context:

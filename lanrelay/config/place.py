@@ -342,10 +342,18 @@ class Fields:
                 'found the merge key "<<", which is not supported; an alias can stand for a value'
             )
             return
+        from lanrelay.config.habits import meant_key  # for what is wrong only
+
         others = [table.name for table in self.table.siblings if word in table.keys]
+        key, _, more = meant_key(self.table.name, word).partition("; ")
+        meant = f"did you mean {key}?{f' ({more})' if more else ''}" if key else ""
+        if meant and not others:
+            child.complain_of_key(f"found an unknown key, {meant}")
+            return
         if others:
             child.complain_of_key(
                 f"found a key of {' and '.join(others)}, which a {self.table.name} does not have"
+                f"{meant and '; '}{meant}"
             )
             return
         near = self.place.context.suggestion(word, list(self.table.keys))

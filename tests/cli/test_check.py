@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 from pathlib import Path
 from unittest import mock
@@ -29,16 +30,16 @@ class Run:
 
 
 class CheckTests(ConfigCase):
-    def check(self, text: str) -> Run:
+    def check(self, text: str, *options: str) -> Run:
         self.file.write_text(text)
-        return Run("check", "-c", str(self.file))
+        return Run("check", "-c", str(self.file), *options)
 
     def shown(self, text: str) -> str:
         """What C{check} prints, without a look at the files that the text names."""
         self.file.write_text(text)
         return check.render(examine(self.file).effective)
 
-    def test_a_file_that_is_right_is_printed(self) -> None:
+    def test_what_is_in_force_is_printed_with_show_only(self) -> None:
         authority = Authority(self.folder)
         issued = authority.issue("localhost")
         text = listener_text(
@@ -47,7 +48,36 @@ class CheckTests(ConfigCase):
             kind="reverse-proxy",
         )
         run = self.check(text)
-        self.assertEqual((run.status, run.err, run.out), (0, "", self.shown(text)))
+        verdict = f"{self.file}: 1 listener, no mistakes\n"
+        self.assertEqual((run.status, run.err, run.out), (0, "", verdict))
+        run = self.check(text, "--show")
+        self.assertEqual((run.status, run.err, run.out), (0, "", f"{self.shown(text)}# {verdict}"))
+        self.load(run.out)
+
+    def test_the_verdict_counts(self) -> None:
+        insecure = (
+            "  b: {type: tcp-forward, listen: '2', upstream: {url: 'tls://h:1', tls: {verify: false}}}\n"
+        )
+        run = self.check(listener_text("") + insecure)
+        self.assertEqual((run.status, run.out), (0, f"{self.file}: 2 listeners, no mistakes, 1 warning\n"))
+        self.assertTrue(
+            run.err.startswith("warning: b: the certificate of tls://h:1 is NOT verified"), run.err
+        )
+        run = self.check(listener_text("speed: 1\ntls: {cert: a, key: b}"))
+        self.assertEqual((run.status, run.out), (1, f"{self.file}: 1 mistake\n"))
+        run = self.check(listener_text("tls: {cert: a, key: b, min_version: 1.0}"))
+        self.assertEqual((run.status, run.out), (1, f"{self.file}: 1 listener, 1 mistake, 1 warning\n"))
+
+    def test_the_verdict_for_programs(self) -> None:
+        run = self.check(listener_text("speed: 1"), "--json")
+        self.assertEqual((run.status, run.err), (1, ""))
+        document = json.loads(run.out)
+        self.assertEqual((document["ok"], document["config"]), (False, str(self.file)))
+        self.assertIn("listeners.one.speed: ", document["mistakes"][0])
+        run = self.check(listener_text(""), "--json")
+        self.assertEqual(run.status, 0)
+        expected = {"ok": True, "config": str(self.file), "listeners": 1, "mistakes": [], "warnings": []}
+        self.assertEqual(json.loads(run.out), expected)
 
     def test_files_that_it_names_are_read_too(self) -> None:
         Authority(self.folder).issue("localhost", file_name="a")
@@ -108,7 +138,7 @@ class CheckTests(ConfigCase):
 
     def test_everything_that_is_wrong_goes_to_stderr(self) -> None:
         run = self.check("log: {level: x}\nlisteners: {}\n")
-        self.assertEqual((run.status, run.out), (1, ""))
+        self.assertEqual((run.status, run.out), (1, f"{self.file}: 2 mistakes\n"))
         self.assertEqual(
             run.err,
             f'{self.file}:1:14: log.level: found "x", expected debug, info, warn or error\n'
@@ -195,7 +225,7 @@ class CheckTests(ConfigCase):
         run = self.check("log: {level: '${file:level}'}\n" + listener_text(""))
         self.assertEqual(run.status, 0)
         self.assertEqual(run.err.count("warning: "), 1)
-        self.assertIn("level: ${file:level}\n", run.out)
+        self.assertEqual(run.out, f"{self.file}: 1 listener, no mistakes, 1 warning\n")
 
     def test_letters_beyond_ascii(self) -> None:
         tree = {"cert": "/home/bücher/c.pem"}
@@ -204,10 +234,18 @@ class CheckTests(ConfigCase):
 
 
 class CommandLineTests(ConfigCase):
-    def test_the_file_has_to_be_named(self) -> None:
-        run = Run("check")
-        self.assertEqual((run.status, run.out), (2, ""))
-        self.assertEqual(run.err, "lanrelay check: say which file to check: lanrelay check -c FILE\n")
+    def test_the_file_need_not_be_named(self) -> None:
+        with mock.patch.dict(os.environ, {"XDG_CONFIG_HOME": str(self.folder)}):
+            run = Run("check")
+            self.assertEqual((run.status, run.out), (1, ""))
+            self.assertIn(f"{self.folder}/lanrelay/relay.yaml and /etc/lanrelay/relay.yaml are not", run.err)
+            run = Run("check", "--json")
+            self.assertEqual((run.status, run.err, json.loads(run.out)["ok"]), (1, "", False))
+            (self.folder / "lanrelay").mkdir()
+            (self.folder / "lanrelay" / "relay.yaml").write_text(listener_text(""))
+            run = Run("check")
+            expected = f"{self.folder}/lanrelay/relay.yaml: 1 listener, no mistakes\n"
+            self.assertEqual((run.status, run.out), (0, expected))
 
     def test_help(self) -> None:
         run = Run("--help")

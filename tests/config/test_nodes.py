@@ -120,6 +120,39 @@ class ComposeTests(SynchronousTestCase):
             self.assertIn(hint, found, repr(text))
             self.assertTrue(found.startswith(place), (text, found))
 
+    def test_indentation_is_called_so(self) -> None:
+        for text, place, hint in (
+            (
+                "listeners:\n  a:\n    type: x\n   listen: 1\n",
+                "4:4",
+                "3 blanks before it, expected 0 or 2 or 4",
+            ),
+            (
+                "a:\n  type: x\n    listen: 1\n",
+                "3:11",
+                "4 blanks before it, and the one above it, which has its",
+            ),
+            ("a:\n   b: 1\n  c: 2\n", "3:3", "2 blanks before it, expected 0 or 3"),
+            ("a:\n  r:\n  - path: /a\n     to: x\n", "4:8", "5 blanks before it, and the one above it, "),
+            (" a: 1\nb: 2\n", "2:1", "0 blanks before it, expected 1"),
+            ("a:\n  b: 1\n  # c\n\n    d: 2\n", "5:5", "4 blanks before it"),
+            ("a:\n\tb: 1\n", "2:1", "with spaces, not with tabs"),
+        ):
+            found = self.refusal(text)
+            self.assertTrue(found.startswith(place), (text, found))
+            self.assertIn("this is indentation", found)
+            self.assertIn(hint, found)
+
+    def test_what_is_no_matter_of_indentation_is_not_called_so(self) -> None:
+        for text in (
+            "a:\n  b: c: d\n",
+            "a: [1\nb: 2\n",
+            "a:8080\nb: c\n",
+            "a:\nfoo\n  b: 1\n",
+            "a: 'x\nb: 1\n",
+        ):
+            self.assertNotIn("indentation", self.refusal(text), repr(text))
+
     def test_the_same_with_quotes_is_right(self) -> None:
         for text in (
             'a: "[::1]:80"\n',
