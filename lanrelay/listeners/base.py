@@ -19,7 +19,7 @@ from lanrelay.observe.session import Phase, Session, Side
 from lanrelay.policy.rules import ClientRules
 from lanrelay.transport.port import BoundSocket, FamilyMissing, Gate, Port, bind
 from lanrelay.transport.pump import PumpLimits
-from lanrelay.transport.stream import Stream
+from lanrelay.transport.stream import Parked, Stream
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.loops import Hop, Loops, Way
@@ -441,7 +441,11 @@ class ListenerService(Service):
                 self._refused(client, "tls", error, by="downstream")
                 self._gate.leave()
                 return
-        self._take(stream, client)
+        try:
+            self._take(stream, client)
+        except Exception:
+            stream.abortConnection()  # as the port does it that has just accepted one
+            raise
 
     def _not_prepared(self, failure: Failure, client: Client) -> None:
         self._gate.leave()
@@ -456,7 +460,13 @@ class ListenerService(Service):
         self._check_drained()
 
     def _take(self, stream: Stream, client: Client) -> None:
-        connection = self.connected(stream, client)
+        try:
+            connection = self.connected(stream, client)
+        except Exception:
+            # Whoever calls closes the stream and gives its place back; who has half taken it must not do so,
+            # too.
+            stream.protocol = Parked()
+            raise
         if self._gone_early is connection:  # lost while it was handed over
             self._gone_early = None
         else:
