@@ -17,7 +17,8 @@ from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Session, Side
 from lanrelay.transport.pump import PumpLimits
-from lanrelay.upstream.origin import ChunkTaker, OriginConnection
+from lanrelay.upstream.asking import ChunkTaker
+from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import wanted_upgrade
