@@ -47,6 +47,7 @@ from lanrelay.upstream.wakeup import Wakeup
 
 if TYPE_CHECKING:
     from lanrelay.admin.control import Command, Json, Tell
+    from lanrelay.listeners.logins import Logins
     from lanrelay.reload.change import Change
     from lanrelay.reload.watch import FileWatch
 
@@ -105,6 +106,7 @@ class RelayService(Service):
         self._begun = time.monotonic() if begun is None else begun
         self._own_ports = OwnPorts()
         self._loops = Loops()
+        self._logins: Logins | None = None
         self._room = Gate(sys.maxsize)
         self._resolver = Resolver(reactor)
         self.notifier = Notifier(reactor, os.environ, describe=self._in_brief)
@@ -130,6 +132,7 @@ class RelayService(Service):
             reactor=reactor,
             dialer=Dialer(reactor, self._resolver, loops=self._loops),
             loops=self._loops,
+            logins=self._all_logins,
             ledger=self.ledger,
             forbidden=self._own_ports.forbidden,
             room=self._room,
@@ -170,6 +173,13 @@ class RelayService(Service):
         """Undo L{open}; for a relay that is not going to start."""
         for listener in self._all():
             listener.unbind()
+
+    def _all_logins(self) -> Logins:
+        if self._logins is None:
+            from lanrelay.listeners.logins import Logins  # few relays ask for passwords
+
+            self._logins = Logins(self._reactor)
+        return self._logins
 
     def _forbid(self) -> None:
         """Keep the forward proxies from what only the relay's user may reach, and all from themselves."""

@@ -166,7 +166,7 @@ class AdminService(ListenerService):
 
     def _refuse(self, connection: HttpConnection) -> None:
         """It has no business here: with its answer the connection ends."""
-        connection.drain()
+        connection.say_close()
         self._first_to_go(connection)
 
     def _first_to_go(self, connection: HttpConnection) -> None:

@@ -25,6 +25,7 @@ from lanrelay.upstream.explain import explain
 from lanrelay.upstream.loops import Hop, Loops, Way
 
 if TYPE_CHECKING:
+    from lanrelay.listeners.logins import Logins
     from lanrelay.transport.tls import ServerContext
     from lanrelay.upstream.inheritance import Inheritance
     from lanrelay.wire.proxy_header import Endpoints
@@ -38,6 +39,7 @@ class Environment:
     @ivar forbidden: for an address and a port: why no proxy may dial them (the relay's own admin page and
         forward proxies), or C{None}.
     @ivar loops: which connections come from the relay itself.
+    @ivar logins: what checks the passwords of all listeners; C{None}: each has its own.
     @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
     @ivar room: how many connections the process has descriptors for; C{None} where nobody has counted.
     """
@@ -47,6 +49,7 @@ class Environment:
     ledger: Ledger
     forbidden: Callable[[model.IPAddress, int], str | None]
     loops: Loops = field(default_factory=Loops)
+    logins: Callable[[], Logins] | None = None
     inheritance: Inheritance | None = None
     room: Gate | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import ClassVar, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -78,10 +79,43 @@ class ConnectProxyService(ForwardProxyService):
         session = self._open_session(connection, head, target)
         try:
             denied = self._denied(connection, head, target)
+            login = True if denied is not None else self._logged_in(connection, head, target)
+            if not isinstance(login, bool):
+                return _Login(self, connection, head, session, login).start()
+        except RequestDenied as error:
+            connection.say_close()
+            self.refuse(connection, head, session, error, by="relay")
+            return UNHEARD
         except Exception:
             self.bug(session)
             raise  # whoever called logs it, and closes the connection
         if denied is not None:
+            self.refuse(connection, head, session, denied, by="relay")
+            return UNHEARD
+        return self.judged(connection, head, session, good=login)
+
+    def judged(
+        self, connection: HttpConnection, head: RequestHead, session: Session, *, good: bool
+    ) -> RequestSink:
+        """Go on with a request that bears the right credentials, or not."""
+        target = parse_target(head.method, head.target)
+        if not good:
+            given = b"proxy-authorization" in head.headers
+            if given:
+                connection.say_close()  # whoever guesses has to come again for each guess
+            denied = RequestDenied(
+                "the credentials are wrong" if given else "this proxy asks for a name and a password",
+                http_status=407,
+                remedy="Use a name and a password from auth of this listener: http://NAME:PASSWORD@HOST:PORT.",
+            )
+            self.refuse(connection, head, session, denied, by="relay")
+            return UNHEARD
+        if target.scheme == "https":
+            denied = RequestDenied(
+                "a proxy cannot be asked for an https:// URL",
+                http_status=400,
+                remedy="Ask for a tunnel with CONNECT, as HTTPS_PROXY makes clients do.",
+            )
             self.refuse(connection, head, session, denied, by="relay")
             return UNHEARD
         if passed(head.headers, self._via):
@@ -129,21 +163,21 @@ class ConnectProxyService(ForwardProxyService):
         """Why a request is not even looked at."""
         if target.form in ("origin", "asterisk"):
             return self._no_page(connection, head, target)
-        if self.credentials is not None:
-            given = head.headers.get(b"proxy-authorization")
-            if self.credentials.check_basic(given) is None:
-                return RequestDenied(
-                    "the credentials are wrong" if given else "this proxy asks for a name and a password",
-                    http_status=407,
-                    remedy="Use a name and a password from auth of this listener: http://NAME:PASSWORD@HOST:PORT.",
-                )
-        if target.scheme == "https":
-            return RequestDenied(
-                "a proxy cannot be asked for an https:// URL",
-                http_status=400,
-                remedy="Ask for a tunnel with CONNECT, as HTTPS_PROXY makes clients do.",
-            )
         return None
+
+    def _logged_in(
+        self, connection: HttpConnection, head: RequestHead, target: RequestTarget
+    ) -> bool | Deferred[bool]:
+        """Whether whoever asks may use the proxy."""
+        if self.credentials is None or target.form in ("origin", "asterisk"):
+            return True
+        from lanrelay.policy.credentials import basic  # few proxies ask for any
+
+        given = basic(head.headers.get(b"proxy-authorization"))
+        if given is None:
+            return False
+        assert connection.client is not None
+        return self.check(*given, connection.client)
 
     def _no_page(
         self, connection: HttpConnection, head: RequestHead, target: RequestTarget
@@ -211,6 +245,79 @@ class ConnectProxyService(ForwardProxyService):
             where = str(target.authority)
             session.target = brief(f"{target.scheme}://{where}" if target.scheme else where, TARGET)
         return session
+
+
+class _Login:
+    """
+    The sink of a request whose credentials are being looked at; then it goes on, or is refused.
+
+    What of its content came with it waits here, the rest in the wire.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        service: ConnectProxyService,
+        connection: HttpConnection,
+        head: RequestHead,
+        session: Session,
+        checking: Deferred[bool],
+    ) -> None:
+        self._service = service
+        self._connection = connection
+        self._head = head
+        self._session = session
+        self._checking = checking
+        self._content: list[bytes] = []
+        self._held = False
+        self._whole = False
+
+    def start(self) -> _Login:
+        """Wait for it; returns itself."""
+        self._held = any(name in self._head.headers for name in (b"content-length", b"transfer-encoding"))
+        if self._held:  # else it is read on, so that one that leaves is noticed
+            self._connection.pause_reading()
+        self._checking.addCallbacks(self._checked, self._not_checked)
+        return self
+
+    def client_gone(self, error: RelayError | None) -> None:
+        self._session.ended_by = "relay" if self._connection.aborted else "downstream"
+        self._checking.cancel()  # ends in _not_checked
+
+    def body_received(self, data: bytes) -> None:
+        self._content.append(data)
+
+    def body_ended(self, trailers: Headers) -> None:
+        self._whole = True
+
+    def pause_sending(self) -> None: ...
+    def resume_sending(self) -> None: ...
+
+    def _checked(self, good: bool) -> None:
+        self._go_on(lambda: self._service.judged(self._connection, self._head, self._session, good=good))
+
+    def _not_checked(self, failure: Failure) -> None:
+        service, error = self._service, failure.value
+        if failure.check(CancelledError):
+            service.environment.ledger.close(self._session)
+            return
+        if not isinstance(error, RelayError):
+            self.log.failure("bug in a login of {listener}", failure, listener=self._session.listener)
+            error = RelayError("a fault in the relay itself; its log has more")
+        refused = error
+
+        def refuse() -> RequestSink:
+            self._connection.say_close()
+            service.refuse(self._connection, self._head, self._session, refused, by="relay")
+            return UNHEARD
+
+        self._go_on(refuse)
+
+    def _go_on(self, begin: Callable[[], RequestSink]) -> None:
+        self._connection.hand_on(begin, self._content, whole=self._whole)
+        if self._held:
+            self._connection.resume_reading()
 
 
 class _Tunnel:

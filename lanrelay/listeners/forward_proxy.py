@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
 from lanrelay.addresses import host_name, is_loopback, parse_ip
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, NameDenied, StartError
@@ -38,14 +41,33 @@ class ForwardProxyService(ListenerService):
         self._look_ups = LookUps()
         self.credentials: Credentials | None = None
         if config.auth is not None:
-            from lanrelay.policy.credentials import Credentials  # few proxies ask for any
+            from lanrelay.listeners.logins import Logins  # few proxies ask for any
+            from lanrelay.policy.credentials import Credentials
 
             self.credentials = Credentials(config.auth)
+            self._logins = Logins(environment.reactor) if environment.logins is None else environment.logins()
         self.parent = None if config.parent is None else Parent(config.parent)
 
     def leads_to(self) -> str:
         through = "" if self.parent is None else f" through {self.parent.name}"
         return f"whatever its rules permit{through}"
+
+    def check(self, username: str, password: str, client: Client) -> bool | Deferred[bool]:
+        """
+        Whether who connected may use it: at once, or by a Deferred that has not fired, as L{Logins.check}.
+
+        @raise RequestDenied: too many wait for that already.
+        """
+        if self.credentials is None:
+            return True
+        checking = self._logins.check(self.credentials, username, password, client.address)
+        if isinstance(checking, bool) or not checking.called:
+            return checking
+        found: list[bool | Failure] = []
+        checking.addBoth(found.append)
+        if isinstance(found[0], Failure):
+            found[0].raiseException()
+        return found[0] is True
 
     def load(self) -> None:
         super().load()

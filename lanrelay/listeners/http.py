@@ -153,6 +153,10 @@ class HttpConnection(ClientStream):
         if outermost:
             self._dispatch(())
 
+    def say_close(self) -> None:
+        """The answer that is about to begin is the last one on this connection."""
+        self._wire.close_after_response()
+
     def answer(self, status: int, headers: Headers, body: bytes = b"", reason: bytes = b"") -> None:
         """
         Send a whole small response that the relay made; C{Content-Length} is added.
@@ -177,6 +181,28 @@ class HttpConnection(ClientStream):
             self._paused = False
             self._resume()
             self._settle()
+
+    def hand_on(self, begin: Callable[[], RequestSink], content: Sequence[bytes], *, whole: bool) -> None:
+        """
+        Give the request under way to another sink, which C{begin} makes as L{Application.request_received}
+        does; it hears what had come for the one before.
+
+        @param whole: nothing more comes.
+        """
+        if self._state != OPEN:
+            return
+        self._dispatching = True  # an answer must not look for a next request yet
+        sink = begin()
+        if self._sending and self._state == OPEN:
+            self._sink = sink
+            if self._full:
+                sink.pause_sending()
+            for data in content:
+                if self._sink is sink:
+                    sink.body_received(data)
+            if whole and self._sink is sink:
+                sink.body_ended(NO_FIELDS)
+        self._dispatch(())
 
     def take_over(self) -> tuple[Stream, bytes]:
         """

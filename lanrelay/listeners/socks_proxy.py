@@ -40,7 +40,7 @@ from lanrelay.wire.socks5 import PHRASES, Login, Reply, Request, Socks5Server, S
 EARLY_MAX = 64 * 1024
 """Bytes of a client that does not wait for its reply; over it the client is paused. As for a CONNECT."""
 
-_GREETING, _DIALING, _TUNNEL, _CLOSING, _GONE = range(5)
+_GREETING, _CHECKING, _DIALING, _TUNNEL, _CLOSING, _GONE = range(6)
 
 
 class SocksProxyService(ForwardProxyService):
@@ -73,6 +73,7 @@ class SocksConnection(Protocol):
         self._state = _GREETING
         self._stream: Stream
         self._session: Session | None = None
+        self._checking: Deferred[bool] | None = None
         self._dialing: Deferred[None] | None = None
         self._early = b""
         self._pump: Pump | None = None
@@ -84,9 +85,8 @@ class SocksConnection(Protocol):
     def connectionMade(self) -> None:
         self._stream = self.transport  # type: ignore[assignment]
         self._stream.resumeProducing()
-        timeout = self._service.config.timeouts.head
-        if timeout is not None and self._state == _GREETING:
-            self._timer = self._service.environment.reactor.callLater(timeout, self._too_late, timeout)
+        if self._state == _GREETING:
+            self._set_timer()
 
     def dataReceived(self, data: bytes) -> None:
         if self._state == _GREETING:
@@ -94,7 +94,7 @@ class SocksConnection(Protocol):
                 self._listen(data)
             except SocksError as error:
                 self._refuse(error, error.answer, phase="head", by="downstream")
-        elif self._state == _DIALING:
+        elif self._state in (_CHECKING, _DIALING):
             self._early += data
             if len(self._early) >= EARLY_MAX:
                 self._stream.pauseProducing()
@@ -111,6 +111,10 @@ class SocksConnection(Protocol):
         self._stop_timer()
         if state == _GREETING and self._wire.begun:
             self._note(GreetingError("the client left before its request was whole"), "head", by="downstream")
+        elif state == _CHECKING:
+            checking, self._checking = self._checking, None
+            if checking is not None:
+                checking.cancel()
         elif state == _DIALING:
             session, dialing = self._session, self._dialing
             assert session is not None
@@ -132,20 +136,59 @@ class SocksConnection(Protocol):
                 return
             data = b""
 
+    def _set_timer(self) -> None:
+        timeout = self._service.config.timeouts.head
+        if timeout is not None:
+            self._timer = self._service.environment.reactor.callLater(timeout, self._too_late, timeout)
+
     def _let_in(self, login: Login) -> bool:
-        credentials = self._service.credentials
-        good = credentials is None or credentials.check(login.username, login.password)
-        answer = self._wire.login_answer(good=good)
+        """Whether it is let in already."""
+        try:
+            good = self._service.check(login.username, login.password, self._client)
+        except RequestDenied as error:
+            self._turn_away(error)
+            return False
+        if isinstance(good, bool):
+            return self._judged(good)
+        self._stop_timer()
+        self._state = _CHECKING
+        self._checking = good
+        good.addCallbacks(self._checked, self._not_checked)
+        return False
+
+    def _judged(self, good: bool) -> bool:
         if good:
-            self._stream.write(answer)
+            self._stream.write(self._wire.login_answer(good=True))
         else:
             denied = RequestDenied(
                 "the credentials are wrong",
                 http_status=407,
                 remedy="Use a name and a password from auth of this listener.",
             )
-            self._refuse(denied, answer, phase="policy", by="relay")
+            self._turn_away(denied)
         return good
+
+    def _turn_away(self, error: RelayError) -> None:
+        self._refuse(error, self._wire.login_answer(good=False), phase="policy", by="relay")
+
+    def _checked(self, good: bool) -> None:
+        self._checking = None
+        self._state = _GREETING
+        if self._judged(good):
+            self._set_timer()
+            early, self._early = self._early, b""
+            self._stream.resumeProducing()
+            self.dataReceived(early)
+
+    def _not_checked(self, failure: Failure) -> None:
+        self._checking = None
+        if failure.check(CancelledError):
+            return
+        error = failure.value
+        if not isinstance(error, RelayError):
+            self.log.failure("bug in a login of {listener}", failure, listener=self._service.config.name)
+            error = RelayError("a fault in the relay itself; its log has more")
+        self._turn_away(error)
 
     def _requested(self, target: Target) -> None:
         self._stop_timer()
@@ -246,7 +289,7 @@ class SocksConnection(Protocol):
     # --- Connection -----------------------------------------------------------------------------------
 
     def drain(self) -> None:
-        if self._state == _GREETING:
+        if self._state in (_GREETING, _CHECKING):
             self.abort()
 
     def abort(self) -> None:

@@ -14,11 +14,12 @@ from typing import Protocol
 from lanrelay.config import model
 from lanrelay.errors import StartError
 
-# bcrypt doubles its work with each step: 10 takes some 50 ms, 14 about a second, in which nothing else
-# is served.
-MAX_BCRYPT_COST = 14
+# bcrypt doubles its work with each step: 10 takes some 50 ms, 12 four times that. Clients are checked one
+# after another.
+MAX_BCRYPT_COST = 12
 
-# Verified credentials that are remembered, so that bcrypt is paid once for a user and not for each request.
+# Verified credentials that are remembered, so that bcrypt is paid once for a user and not for each request,
+# and so that whoever was let in before does not wait with those who guess.
 # A forward proxy has a handful of users; the bound is there for safety.
 REMEMBERED = 256
 
@@ -31,6 +32,28 @@ class _Entry(Protocol):
     costly: bool
 
     def matches(self, password: bytes) -> bool: ...
+
+
+class Attempt:
+    """
+    A name and a password, to be checked.
+
+    @ivar digest: stands for both, and for whose they are; another one after the next C{load}.
+    @ivar costly: L{run} takes the CPU for some 50 ms, or up to 300.
+    """
+
+    __slots__ = ("_entry", "_meant", "_password", "costly", "digest")
+
+    def __init__(self, digest: bytes, entry: _Entry | None, password: bytes, *, meant: bool) -> None:
+        self.digest = digest
+        self.costly = entry is not None and entry.costly
+        self._entry = entry
+        self._password = password
+        self._meant = meant
+
+    def run(self) -> bool:
+        """Whether they are right; in any thread."""
+        return self._entry is not None and self._entry.matches(self._password) and self._meant
 
 
 class Credentials:
@@ -55,6 +78,7 @@ class Credentials:
 
         @raise StartError: the file cannot be read, or a line of it is not understood.
         """
+        self._key = os.urandom(32)
         entries: dict[bytes, _Entry] = {
             _encoded(name): _Plain(_encoded(password), self._key)
             for name, password in self._auth.users.items()
@@ -76,44 +100,24 @@ class Credentials:
         except StartError:
             return True
 
-    def check(self, username: str, password: str) -> bool:
-        """Whether these are right. The first check of a bcrypt entry takes the CPU for some 50 ms."""
+    def attempt(self, username: str, password: str) -> Attempt:
+        """A check that is still to be made."""
         name, secret = _encoded(username), _encoded(password)
-        digest = self._digest(name, secret)
         entry = self._entries.get(name)
-        if entry is not None and entry.costly and digest in self._verified:
-            return True
-        if entry is None:
-            if self._others:
-                self._others[int.from_bytes(self._digest(name)[:8], "big") % len(self._others)].matches(
-                    secret
-                )
-            return False
-        if not entry.matches(secret):
-            return False
-        if entry.costly:
-            while len(self._verified) >= REMEMBERED:
-                del self._verified[next(iter(self._verified))]
-            self._verified[digest] = None
-        return True
+        meant = entry is not None
+        if entry is None and self._others:
+            entry = self._others[int.from_bytes(self._digest(name)[:8], "big") % len(self._others)]
+        return Attempt(self._digest(name, secret), entry, secret, meant=meant)
 
-    def check_basic(self, proxy_authorization: bytes | None) -> str | None:
-        """
-        The user's name if the field's value is C{Basic} (RFC 7617) with right credentials, else C{None}.
+    def remembers(self, attempt: Attempt) -> bool:
+        """Whether it was good before."""
+        return attempt.digest in self._verified
 
-        @param proxy_authorization: the value of C{Proxy-Authorization} or C{Authorization}.
-        """
-        scheme, _, encoded = (proxy_authorization or b"").strip().partition(b" ")
-        if scheme.lower() != b"basic":
-            return None
-        try:
-            decoded = base64.b64decode(encoded.strip(), validate=True)
-        except (binascii.Error, ValueError):
-            return None
-        name, colon, password = decoded.decode("utf-8", "surrogateescape").partition(":")
-        if not colon or not self.check(name, password):
-            return None
-        return name
+    def remember(self, attempt: Attempt) -> None:
+        """It is good: L{remembers} says so from now on, until the next L{load}."""
+        while len(self._verified) >= REMEMBERED:
+            del self._verified[next(iter(self._verified))]
+        self._verified[attempt.digest] = None
 
     def _digest(self, *parts: bytes) -> bytes:
         """What stands for credentials in memory: a hash with a key that this process made up."""
@@ -225,8 +229,7 @@ def _entry(hashed: bytes, place: str, command: str) -> _Entry:
             raise StartError(place + "the bcrypt entry is malformed", remedy=anew)
         if int(match[1]) > MAX_BCRYPT_COST:
             raise StartError(
-                place
-                + f"a bcrypt cost of {int(match[1])} would stop the relay for seconds at each new client",
+                place + f"a bcrypt cost of {int(match[1])} would take too long at each new client",
                 remedy=f"{anew} and `-C 10` (at most {MAX_BCRYPT_COST})",
             )
         try:
@@ -248,3 +251,20 @@ def _entry(hashed: bytes, place: str, command: str) -> _Entry:
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
+
+
+def basic(field: bytes | None) -> tuple[str, str] | None:
+    """
+    The name and the password of a field's value that is C{Basic} (RFC 7617), else C{None}.
+
+    @param field: the value of C{Proxy-Authorization} or C{Authorization}.
+    """
+    scheme, _, encoded = (field or b"").strip().partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        decoded = base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    name, colon, password = decoded.decode("utf-8", "surrogateescape").partition(":")
+    return (name, password) if colon else None

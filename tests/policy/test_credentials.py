@@ -39,6 +39,16 @@ def table(**users: str) -> Credentials:
     return made
 
 
+def check(users: Credentials, username: str, password: str) -> bool:
+    attempt = users.attempt(username, password)
+    if users.remembers(attempt):
+        return True
+    good = attempt.run()
+    if good:
+        users.remember(attempt)
+    return good
+
+
 class TableTests(SynchronousTestCase):
     def test_right_and_wrong(self) -> None:
         users = table(alice="correct horse", bob="")
@@ -52,11 +62,11 @@ class TableTests(SynchronousTestCase):
             ("carol", "correct horse", False),
             ("", "", False),
         ):
-            self.assertIs(users.check(name, password), expected, (name, password))
+            self.assertIs(check(users, name, password), expected, (name, password))
 
     def test_nobody_is_let_in_before_load_or_by_an_empty_table(self) -> None:
-        self.assertFalse(Credentials(model.Auth(users={"alice": model.Secret("x")})).check("alice", "x"))
-        self.assertFalse(table().check("alice", "x"))
+        self.assertFalse(check(Credentials(model.Auth(users={"alice": model.Secret("x")})), "alice", "x"))
+        self.assertFalse(check(table(), "alice", "x"))
 
     def test_an_unknown_name_is_checked_against_somebody(self) -> None:
         users = table(alice="x")
@@ -70,20 +80,23 @@ class TableTests(SynchronousTestCase):
                 return True
 
         users._others = (Entry(),)
-        self.assertFalse(users.check("mallory", "guess"))
-        self.assertFalse(users.check("mallory", "guess"))
+        self.assertFalse(check(users, "mallory", "guess"))
+        self.assertFalse(check(users, "mallory", "guess"))
         self.assertEqual(tried, [b"guess", b"guess"])
 
 
 class BasicTests(SynchronousTestCase):
-    def test_the_name_is_returned(self) -> None:
-        users = table(alice="a:b", jürgen="grün")
-        self.assertEqual(users.check_basic(basic("alice:a:b")), "alice")
-        self.assertEqual(users.check_basic(b"bAsIc   " + basic("alice:a:b")[6:] + b" "), "alice")
-        self.assertEqual(users.check_basic(basic("jürgen:grün")), "jürgen")
+    def test_name_and_password(self) -> None:
+        for value, expected in (
+            (basic("alice:a:b"), ("alice", "a:b")),
+            (b"bAsIc   " + basic("alice:a:b")[6:] + b" ", ("alice", "a:b")),
+            (basic("jürgen:grün"), ("jürgen", "grün")),
+            (basic("jürgen:x", "latin-1"), ("j\udcfcrgen", "x")),
+            (basic(":"), ("", "")),
+        ):
+            self.assertEqual(credentials.basic(value), expected)
 
     def test_anything_else_is_nobody(self) -> None:
-        users = table(alice="x")
         for value in (
             None,
             b"",
@@ -91,12 +104,10 @@ class BasicTests(SynchronousTestCase):
             b"Basic !!!",
             b"Basic YWxpY2U",
             basic("alice"),
-            basic("alice:y"),
-            basic("jürgen:x", "latin-1"),
             b"Bearer " + basic("alice:x")[6:],
             b"Basic\xff " + basic("alice:x")[6:],
         ):
-            self.assertIsNone(users.check_basic(value), value)
+            self.assertIsNone(credentials.basic(value), value)
 
 
 class FileTests(SynchronousTestCase):
@@ -114,14 +125,14 @@ class FileTests(SynchronousTestCase):
 
     def test_sha(self) -> None:
         users = self.load(f"# people\n\nalice:{sha('secret')}\r\nbob:{sha('')}:a comment\n")
-        self.assertTrue(users.check("alice", "secret"))
-        self.assertTrue(users.check("bob", ""))
-        self.assertFalse(users.check("alice", "Secret"))
-        self.assertFalse(users.check("# people", ""))
+        self.assertTrue(check(users, "alice", "secret"))
+        self.assertTrue(check(users, "bob", ""))
+        self.assertFalse(check(users, "alice", "Secret"))
+        self.assertFalse(check(users, "# people", ""))
 
     def test_names_need_not_be_utf_8(self) -> None:
         users = self.load(b"j\xfcrgen:" + sha("x").encode())
-        self.assertEqual(users.check_basic(basic("jürgen:x", "latin-1")), "j\udcfcrgen")
+        self.assertTrue(check(users, "j\udcfcrgen", "x"))
 
     def test_what_is_not_understood_names_its_line_and_a_remedy(self) -> None:
         good = f"alice:{sha('x')}\n"
@@ -137,7 +148,7 @@ class FileTests(SynchronousTestCase):
             ("bob:", "plain text"),
             ("bob:$2y$05$short", "bcrypt entry is malformed"),
             ("bob:$2y$03" + VECTOR, "bcrypt entry is malformed"),
-            ("bob:$2y$15" + VECTOR, "a bcrypt cost of 15"),
+            ("bob:$2y$13" + VECTOR, "a bcrypt cost of 13"),
             ("alice:" + sha("y"), "on line 1 already"),
         ):
             error = self.refused(good + line)
@@ -172,11 +183,11 @@ class FileTests(SynchronousTestCase):
         path.write_text(f"alice:{sha('x')}\n")
         users = Credentials(model.Auth(file=path))
         users.load()
-        self.assertTrue(users.check("alice", "x"))
+        self.assertTrue(check(users, "alice", "x"))
         path.write_text(f"bob:{sha('x')}\n")
         users.load()
-        self.assertFalse(users.check("alice", "x"))
-        self.assertTrue(users.check("bob", "x"))
+        self.assertFalse(check(users, "alice", "x"))
+        self.assertTrue(check(users, "bob", "x"))
 
 
 @skipUnless(bcrypt, "the Python package bcrypt is not installed")
@@ -201,35 +212,35 @@ class BcryptTests(SynchronousTestCase):
     def test_the_three_spellings(self) -> None:
         users = self.users(a="$2a$04" + VECTOR, b="$2b$04" + VECTOR, y="$2y$04" + VECTOR)
         for name in "aby":
-            self.assertTrue(users.check(name, PASSWORD), name)
-            self.assertFalse(users.check(name, PASSWORD + "x"), name)
+            self.assertTrue(check(users, name, PASSWORD), name)
+            self.assertFalse(check(users, name, PASSWORD + "x"), name)
 
     def test_right_credentials_are_paid_for_once(self) -> None:
         users = self.users(alice="$2y$04" + VECTOR)
         for _ in range(3):
-            self.assertTrue(users.check("alice", PASSWORD))
+            self.assertTrue(check(users, "alice", PASSWORD))
         self.assertEqual(self.checks, 1)
         users.load()
-        self.assertTrue(users.check("alice", PASSWORD))
+        self.assertTrue(check(users, "alice", PASSWORD))
         self.assertEqual(self.checks, 2)
 
     def test_wrong_ones_and_unknown_names_are_paid_for_each_time(self) -> None:
         users = self.users(alice="$2y$04" + VECTOR)
         for name, password in (("alice", "wrong"), ("mallory", PASSWORD)) * 2:
-            self.assertFalse(users.check(name, password))
+            self.assertFalse(check(users, name, password))
         self.assertEqual(self.checks, 4)
 
     def test_what_is_remembered_is_bounded_and_holds_no_password(self) -> None:
         self.patch(credentials, "REMEMBERED", 2)
         users = self.users(a="$2y$04" + VECTOR, b="$2y$04" + VECTOR, c="$2y$04" + VECTOR)
         for name in "abc":
-            users.check(name, PASSWORD)
+            check(users, name, PASSWORD)
         self.assertEqual(len(users._verified), 2)
         self.assertFalse([key for key in users._verified if PASSWORD.encode() in key])
 
     def test_long_passwords_count_to_72_bytes_and_a_nul_is_wrong_or_counts(self) -> None:
         long = "x" * 80
         users = self.users(alice=bcrypt.hashpw(long[:72].encode(), bcrypt.gensalt(4)).decode())
-        self.assertTrue(users.check("alice", long))
-        self.assertFalse(users.check("alice", "x" * 71))
-        self.assertFalse(users.check("alice", "a\0b"))
+        self.assertTrue(check(users, "alice", long))
+        self.assertFalse(check(users, "alice", "x" * 71))
+        self.assertFalse(check(users, "alice", "a\0b"))
