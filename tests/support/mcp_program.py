@@ -36,7 +36,7 @@ async def serve(options: dict[str, Any]) -> int:
     )
     app = mcp.streamable_http_app(transport_security=security)
     app.router.routes.extend(mcp.sse_app(transport_security=security).routes)
-    listening = socket.create_server(("127.0.0.1", options["port"]))
+    listening = socket.create_server((options["host"], options["port"]))
     cert, key = options["tls"] or (None, None)
     config = uvicorn.Config(
         app,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, ClassVar, TypeVar
 
@@ -28,12 +29,14 @@ class Server:
     A program of C{tests.support} on 127.0.0.1.
 
     @ivar port: where it listens, once it was started; C{start} after C{stop} takes the same port again.
+    @ivar within: a command that runs it, with its arguments.
     @ivar tls: the certificate that it shows, or C{None}.
     """
 
     module: ClassVar[str]
     scheme: ClassVar[str] = "tcp"
     ready_within: ClassVar[float] = 20.0
+    within: Sequence[str] = ()
 
     def __init__(self, *, tls: Issued | None = None, port: int = 0, **options: object) -> None:
         self.tls = tls
@@ -79,7 +82,7 @@ class Server:
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         environ["PYTHONPATH"] = str(CHECKOUT)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", f"tests.support.{self.module}", json.dumps(options)],
+            [*self.within, sys.executable, "-m", f"tests.support.{self.module}", json.dumps(options)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -156,14 +159,25 @@ class WebSocketServer(Server):
 class McpServer(Server):
     """
     An MCP server made with the official SDK under uvicorn: Streamable HTTP at C{/mcp}, SSE at C{/sse}, and
-    protection against DNS rebinding that lets in C{LAN_NAME} alone.
+    protection against DNS rebinding that lets in C{name} alone.
+
+    @param host: where it listens; another address than loopback only in a network namespace.
     """
 
     module = "mcp_program"
     scheme = "http"
 
-    def __init__(self, *, tls: Issued | None = None, port: int = 0) -> None:
-        super().__init__(tls=tls, port=port, allowed_hosts=[LAN_NAME, f"{LAN_NAME}:*"])
+    def __init__(
+        self,
+        *,
+        tls: Issued | None = None,
+        port: int = 0,
+        name: str = LAN_NAME,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
+        super().__init__(tls=tls, port=port, allowed_hosts=[name, f"{name}:*"], host=host)
+        self.within = within
 
 
 class AsgiServer(Server):
