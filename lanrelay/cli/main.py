@@ -15,6 +15,8 @@ COMMANDS = {
     "doctor": "say what keeps a client from a server, and what to do about it",
     "probe": "have the running relay reach an upstream, and show each step",
     "clients": "list the MCP servers of clients, and where each leads",
+    "adopt": "have entries of clients that lead to the LAN lead through the relay",
+    "unadopt": "put entries of clients back as they were",
     "service": "have the system start the relay at login or at boot",
 }
 

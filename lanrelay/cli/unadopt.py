@@ -1,0 +1,206 @@
+"""C{lanrelay unadopt}: puts entries of clients' files back as they were before C{lanrelay adopt}."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from lanrelay.cli.conversation import Conversation
+    from lanrelay.clients.record import Adopted, Record
+
+EXAMPLES = """\
+examples:
+  lanrelay unadopt                   all entries that were adopted
+  lanrelay unadopt --client cursor   those of one client
+  lanrelay unadopt --server nas --yes
+  lanrelay unadopt --dry-run         only show what would change
+"""
+
+
+def run(arguments: list[str]) -> int:
+    """0 where all is as it was, 1 where something could not be put back, 2 for a wrong command line."""
+    import argparse
+
+    from lanrelay.cli.conversation import Conversation, Refused
+    from lanrelay.errors import RelayError
+
+    parser = argparse.ArgumentParser(
+        prog="lanrelay unadopt",
+        description="Put entries of clients' files back as they were before `lanrelay adopt`: the very bytes "
+        "where nothing else has changed since, else the very entry.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--client", metavar="NAME", action="append", default=[], help="only this client's")
+    parser.add_argument("--server", metavar="NAME", action="append", default=[], help="only of this name")
+    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the relay's configuration file")
+    parser.add_argument("--force", action="store_true", help="also where the client is running")
+    parser.add_argument("--yes", action="store_true", help="answer all questions with yes")
+    parser.add_argument("--dry-run", action="store_true", help="show what would change, and write nothing")
+    chosen = parser.parse_args(arguments)
+    talk = Conversation("unadopt", yes=chosen.yes, dry_run=chosen.dry_run)
+    try:
+        return _Command(chosen, talk).run()
+    except (Refused, RelayError) as error:
+        talk.complain(str(error))
+        return 1
+
+
+class _Command:
+    """One run."""
+
+    def __init__(self, chosen: Namespace, talk: Conversation) -> None:
+        self._chosen = chosen
+        self._talk = talk
+        self._status = 0
+
+    def run(self) -> int:
+        from lanrelay.clients.record import Record
+        from lanrelay.config.default_path import state_folder
+
+        record = Record(state_folder() / "adopted.json")
+        wanted = [
+            each
+            for each in record.adopted
+            if (not self._chosen.client or each.client in self._chosen.client)
+            and (not self._chosen.server or each.server in self._chosen.server)
+        ]
+        if not wanted:
+            self._talk.say("Nothing that was adopted is left to put back.")
+            return 0
+        back: list[Adopted] = []
+        for file in dict.fromkeys(each.file for each in wanted):
+            back += self._file(record, Path(file), [each for each in wanted if each.file == file])
+        self._tell_of_listeners(record, back)
+        return self._status
+
+    def _wrong(self, sentence: str) -> None:
+        self._talk.complain(sentence)
+        self._status = 1
+
+    def _file(self, record: Record, path: Path, wanted: list[Adopted]) -> list[Adopted]:
+        """Put the entries of one file back; those that are dealt with leave the record."""
+        from contextlib import nullcontext
+
+        from lanrelay.cli.looking import home
+        from lanrelay.clients.locking import locked
+        from lanrelay.clients.record import digest
+        from lanrelay.clients.table import named
+        from lanrelay.config.default_path import state_folder
+        from lanrelay.edit import replace
+        from lanrelay.edit.formats.edit import decode
+        from lanrelay.edit.formats.tree import Broken
+        from lanrelay.errors import StartError
+
+        talk = self._talk
+        client = named(wanted[0].client)
+        if client is not None and not talk.dry_run and self._is_open(client.name, path):
+            return []
+        try:
+            original = replace.read(path)
+            if original.content is None:
+                self._wrong(f"{home(path)} is not there any more.")
+                return self._forget(record, wanted)
+            text, mark = decode(original.content)
+            after, done = self._text(text, wanted)
+        except (Broken, StartError) as error:
+            self._wrong(f"{home(path)} is left alone: {error}.")
+            return []
+        content = mark + after.encode()
+        if content != original.content:
+            talk.diff(path, original.content, content)
+            if not talk.agree(f"Put back what {home(path)} had?"):
+                if not talk.dry_run:
+                    self._wrong("Nothing was changed.")
+                return []
+            with locked(path) if client is not None and client.locked else nullcontext():
+                kept = replace.replace(original, content, backups=state_folder() / "backups")
+            same = digest(content) in {each.whole for each in done}
+            talk.say(
+                f"{home(path)} has the very bytes of before."
+                if same
+                else f"{home(path)} has its entries back."
+            )
+            if kept is not None:
+                talk.tell(f"What was there before is kept as {home(kept)}.")
+            if client is not None:
+                talk.say(f"Now {client.restart}.")
+        return [] if talk.dry_run else self._forget(record, done)
+
+    def _text(self, text: str, wanted: list[Adopted]) -> tuple[str, list[Adopted]]:
+        """
+        The text with the entries as they were, and those that are dealt with.
+
+        @raise Broken: the file is not in its format.
+        """
+        from lanrelay.clients.record import Undoing
+        from lanrelay.edit.formats.tree import Broken, NotEdited
+
+        done = []
+        for adopted in reversed(wanted):
+            undoing = Undoing(adopted, text)
+            if undoing.state in ("gone", "back"):
+                what = "is not there any more" if undoing.state == "gone" else "is as it was already"
+                self._talk.tell(f"{adopted.server} {what}.")
+                done.append(adopted)
+                continue
+            if undoing.state == "changed":
+                self._talk.tell(f"{adopted.server} was changed by somebody since it was adopted.")
+                if not self._talk.agree(f"Put {adopted.server} back all the same, without that change?"):
+                    continue
+            try:
+                text = undoing.undone()
+            except (NotEdited, Broken) as error:
+                self._wrong(f"{adopted.server} cannot be put back: {error}.")
+                continue
+            done.append(adopted)
+        return text, done
+
+    def _is_open(self, name: str, path: Path) -> bool:
+        """Whether a client runs that would write its file back."""
+        from lanrelay.clients.places import find
+        from lanrelay.clients.processes import running
+        from lanrelay.clients.table import named
+
+        client = named(name)
+        if client is None or self._chosen.force:
+            return False
+        kept = [each.path for each in find(folder=Path.cwd(), clients=[client]) if each.place.kept]
+        if path not in kept or not running(client.processes):
+            return False
+        self._wrong(
+            f"{client.called} is running; it keeps its file in memory and would write this one back. Quit it "
+            "completely and run this again, or add --force."
+        )
+        return True
+
+    @staticmethod
+    def _forget(record: Record, done: list[Adopted]) -> list[Adopted]:
+        keys = {each.key for each in done}
+        record.write([each for each in record.adopted if each.key not in keys])
+        return done
+
+    def _tell_of_listeners(self, record: Record, back: list[Adopted]) -> None:
+        """Listeners that nobody needs any more stay until somebody takes them out."""
+        from lanrelay.cli import looking
+        from lanrelay.cli.conversation import Conversation
+
+        names = dict.fromkeys(name for each in back for _, name in each.listeners)
+        if not names:
+            return
+        still = {name for each in record.adopted for _, name in each.listeners}
+        quiet = Conversation("unadopt", as_json=True, stdout=sys.stderr)
+        listeners = looking.listeners(self._chosen.config, quiet)
+        from argparse import Namespace
+
+        everything = Namespace(file=None, client=[], server=[], format=None)
+        used = {finding.listener for finding in looking.look(everything, listeners, quiet).findings}
+        for name in names:
+            if name in listeners.relays.values() and name not in still | used:
+                self._talk.say(
+                    f"The listener {name} is not used by a client any more: lanrelay remove {name}"
+                )

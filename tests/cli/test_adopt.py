@@ -1,0 +1,256 @@
+"""Entries of clients are changed where no relay runs (C{--force}), and what is left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+from lanrelay.config.load import load
+from lanrelay.setup.configuration import port_for
+from tests.cli.test_clients import DESKTOP, HomeCase
+from tests.support.servers import CHECKOUT
+
+# Refused at once, as nobody on loopback listens there; a name, so that it is the LAN's by its form.
+DEAD = "http://nas.invalid.internal:9/mcp"
+
+
+class Run:
+    """The command in a process of its own, for it runs a reactor to look at the servers."""
+
+    def __init__(self, *words: str) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "lanrelay.cli.main", *words],
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+
+class AdoptCase(HomeCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.config = self.home / ".config/lanrelay/relay.yaml"
+        self.state = self.home / ".local/state/lanrelay"
+
+    def entry(self, url: str = DEAD, name: str = ".cursor/mcp.json") -> Path:
+        path = self.home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'{{"mcpServers": {{"nas": {{"url": "{url}"}}}}}}')
+        return path
+
+    def backups(self) -> list[bytes]:
+        return sorted(path.read_bytes() for path in (self.state / "backups").glob("*"))
+
+
+class ForcedTests(AdoptCase):
+    def test_file_listener_backup_and_record(self) -> None:
+        path = self.entry()
+        before = path.read_bytes()
+        path.chmod(0o640)
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual(run.status, 0, run.err)
+        port = port_for("http://nas.invalid.internal:9", ())
+        self.assertEqual(
+            path.read_text(), f'{{"mcpServers": {{"nas": {{"url": "http://127.0.0.1:{port}/mcp"}}}}}}'
+        )
+        self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o640)
+        self.assertEqual(
+            self.config.read_text(),
+            f"listeners:\n  nas:\n    type: reverse-proxy\n    listen: localhost:{port}\n"
+            "    upstream: http://nas.invalid.internal:9\n    mcp: /mcp\n",
+        )
+        self.assertEqual(stat.S_IMODE(self.config.stat().st_mode), 0o600)
+        self.assertEqual(stat.S_IMODE(self.config.parent.stat().st_mode), 0o700)
+        self.assertEqual(self.backups(), [before])
+        record = self.state / "adopted.json"
+        self.assertEqual(stat.S_IMODE(record.stat().st_mode), 0o600)
+        [adopted] = json.loads(record.read_text())["adopted"]
+        self.assertEqual((adopted["client"], adopted["made"]), ("cursor", ["nas"]))
+        self.assertIn("nas (Cursor) leads through the relay now", run.out)
+
+    def test_a_second_time_there_is_nothing_to_do(self) -> None:
+        path = self.entry()
+        Run("adopt", "--force", "--yes")
+        before = path.read_bytes(), self.config.read_bytes()
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual((run.status, run.out.splitlines()[0][:8]), (0, "No entry"))
+        self.assertEqual((path.read_bytes(), self.config.read_bytes()), before)
+
+    def test_one_listener_serves_an_origin_for_all_clients(self) -> None:
+        self.entry()
+        self.entry(DEAD.replace("/mcp", "/other?a=b"), ".lmstudio/mcp.json")
+        self.entry("http://other.invalid.internal:9/", ".kiro/settings/mcp.json")
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertEqual([one.name for one in load(self.config).listeners], ["nas", "other"])
+        [port] = set(re.findall(r"127.0.0.1:\d+", (self.home / ".cursor/mcp.json").read_text()))
+        self.assertIn(f"{port}/other?a=b", (self.home / ".lmstudio/mcp.json").read_text())
+
+    def test_the_configuration_keeps_its_own_bytes(self) -> None:
+        self.config.parent.mkdir(parents=True)
+        text = "# mine\r\nlisteners:\r\n  p: {type: connect-proxy, listen: 28080}  # curl\r\n"
+        self.config.write_text(text, newline="")
+        self.entry()
+        self.assertEqual(Run("adopt", "--force", "--yes").status, 0)
+        after = self.config.read_bytes().decode()
+        self.assertTrue(after.startswith(text.rstrip("\r\n")))
+        self.assertEqual(after.count("\n"), after.count("\r\n"))
+        self.assertEqual(self.backups()[0], text.encode())
+
+    def test_a_symbolic_link_stays_one(self) -> None:
+        real = self.entry(name="dotfiles/mcp.json")
+        link = self.home / ".cursor/mcp.json"
+        link.parent.mkdir()
+        link.symlink_to(real)
+        self.assertEqual(Run("adopt", "--force", "--yes").status, 0)
+        self.assertTrue(link.is_symlink())
+        self.assertIn("127.0.0.1", real.read_text())
+
+    def test_every_example_comes_in_and_goes_out_again(self) -> None:
+        kinds = {"02": "claude-desktop", "19": "vscode", "25": "continue", "28": "codex", "23": "cline"}
+        for number, client in kinds.items():
+            path = self.example(number, f"{number}.file")
+            before = path.read_bytes()
+            words = ["--file", str(path), "--format", client]
+            run = Run("adopt", "--force", "--yes", *words)
+            self.assertEqual(run.status, 0, run.err)
+            self.assertNotEqual(path.read_bytes(), before, client)
+            run = Run("unadopt", "--yes", "--client", client)
+            self.assertEqual((run.status, path.read_bytes()), (0, before), run.err)
+
+    def test_no_secret_is_shown(self) -> None:
+        url = "http://nas.invalid.internal:9/private_0123456789abcdef0123/mcp?access_token=hunter2hunter2"
+        path = self.entry(url)
+        path.write_text(
+            path.read_text().replace('"}}}', '", "headers": {"Authorization": "Bearer s3cr3ts3cr3t"}}}}')
+        )
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertIn("/private_0123456789abcdef0123/mcp?access_token=hunter2hunter2", path.read_text())
+        for secret in ("0123456789abcdef0123", "hunter2", "s3cr3t"):
+            self.assertNotIn(secret, run.out + run.err)
+            self.assertNotIn(secret, self.config.read_text())
+
+    def test_a_switched_off_entry_is_adopted_by_its_name(self) -> None:
+        path = self.entry()
+        path.write_text(path.read_text().replace('"}}}', '", "disabled": true}}}'))
+        self.assertEqual(Run("adopt", "--force", "--yes").status, 0)
+        self.assertIn(DEAD, path.read_text())
+        self.assertEqual(Run("adopt", "--force", "--yes", "--server", "nas").status, 0)
+        self.assertNotIn(DEAD, path.read_text())
+
+    def test_authorities_of_an_entry_are_the_listeners(self) -> None:
+        authority = self.home / "ca.pem"
+        authority.write_text("nobody reads it yet")
+        path = self.home / DESKTOP
+        path.parent.mkdir(parents=True)
+        entry = {
+            "command": "npx",
+            "args": ["mcp-remote", "https://nas.invalid.internal/mcp"],
+            "env": {"NODE_EXTRA_CA_CERTS": "~/ca.pem", "A": "b"},
+        }
+        path.write_text(json.dumps({"mcpServers": {"nas": entry}}))
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertIn(f"ca: [system, {authority}]", self.config.read_text())
+        self.assertEqual(json.loads(path.read_text())["mcpServers"]["nas"]["env"], {"A": "b"})
+
+    def test_the_forward_proxy_for_programs(self) -> None:
+        self.config.parent.mkdir(parents=True)
+        self.config.write_text("listeners: {p: {type: connect-proxy, listen: 28080}}\n")
+        path = self.example("12", DESKTOP)
+        self.assertEqual(Run("adopt", "--force", "--yes").status, 0)
+        self.assertNotIn("HTTP_PROXY", path.read_text())
+        run = Run("adopt", "--force", "--yes", "--as", "proxy", "--server", "ollama")
+        self.assertEqual(run.status, 0, run.err)
+        servers = json.loads(path.read_text())["mcpServers"]
+        self.assertEqual(servers["ollama"]["env"]["HTTP_PROXY"], "http://127.0.0.1:28080")
+        self.assertNotIn("HTTP_PROXY", servers["proxmox"]["env"])
+        self.assertEqual(Run("unadopt", "--yes").status, 0)
+        self.assertNotIn("HTTP_PROXY", path.read_text())
+
+
+class LeftAloneTests(AdoptCase):
+    def unchanged(self, path: Path, *words: str, status: int = 1) -> Run:
+        """Nothing is written anywhere."""
+        before = path.read_bytes()
+        run = Run("adopt", *words)
+        self.assertEqual((run.status, path.read_bytes()), (status, before), run.err)
+        self.assertFalse(self.config.exists())
+        self.assertFalse(self.state.exists())
+        return run
+
+    def test_where_no_relay_runs(self) -> None:
+        self.assertIn("lanrelay service install", self.unchanged(self.entry(), "--yes").err)
+
+    def test_without_a_terminal_and_without_yes(self) -> None:
+        self.assertIn("--yes", self.unchanged(self.entry(), "--force").err)
+
+    def test_a_dry_run_shows_and_writes_nothing(self) -> None:
+        path = self.entry()
+        run = self.unchanged(path, "--force", "--dry-run", status=0)
+        self.assertIn(f"+++ {path}", run.out)
+        self.assertIn('+{"mcpServers": {"nas": {"url": "http://127.0.0.1:', run.out)
+        self.assertIn("+listeners:", run.out)
+
+    def test_a_broken_file_is_left_and_the_others_go_on(self) -> None:
+        broken = self.example("91", DESKTOP)
+        before = broken.read_bytes()
+        path = self.entry()
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual((run.status, broken.read_bytes()), (1, before))
+        self.assertIn("line 7, column 38", run.err)
+        self.assertIn("127.0.0.1", path.read_text())
+
+    def test_a_wrong_configuration_is_left(self) -> None:
+        self.config.parent.mkdir(parents=True)
+        self.config.write_text("listeners: {a: {type: nope}}\n")
+        path = self.entry()
+        before = path.read_bytes()
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual((run.status, path.read_bytes()), (1, before))
+        self.assertIn("relay.yaml:1", run.err)
+
+    def test_stdio_is_said_to_come(self) -> None:
+        self.assertIn("lanrelay stdio", self.unchanged(self.entry(), "--as", "stdio").err)
+
+    def test_a_name_that_no_entry_has(self) -> None:
+        self.assertIn("No entry is called x", self.unchanged(self.entry(), "--server", "x").err)
+
+    def test_a_client_that_would_write_its_file_back_must_be_quit(self) -> None:
+        path = self.entry(name=DESKTOP)
+        entry = {"command": "npx", "args": ["mcp-remote", DEAD]}
+        path.write_text(json.dumps({"mcpServers": {"nas": entry}}))
+        program = self.home / "claude-desktop"
+        shutil.copyfile(str(shutil.which("sleep")), program)
+        program.chmod(0o755)
+        process = subprocess.Popen([str(program), "600"])
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        run = self.unchanged(path, "--yes", "--force", "--dry-run", status=0)
+        before = path.read_bytes()
+        # --force is what lets it go on without a relay, too; so here is one by name only.
+        run = Run("adopt", "--yes", "--force")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertIn("lanrelay clients --client claude-desktop", run.err)
+        self.assertNotEqual(path.read_bytes(), before)
+
+    def test_a_read_only_folder(self) -> None:
+        if os.geteuid() == 0:
+            self.skipTest("root writes everywhere")
+        path = self.entry()
+        path.parent.chmod(0o500)
+        self.addCleanup(path.parent.chmod, 0o700)
+        before = path.read_bytes()
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual((run.status, path.read_bytes()), (1, before))
+        self.assertFalse(self.config.exists())
