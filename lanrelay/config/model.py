@@ -405,7 +405,7 @@ class ReverseProxy(Listener):
     forwarded: Literal["none", "x-forwarded", "rfc7239"] = "none"
     rewrite: frozenset[Rewrite] = frozenset({"location", "cookies", "endpoint", "oauth"})
     sse_keepalive: Duration = 15.0
-    session_recovery: bool = False
+    session_recovery: bool = True
     mcp: str | None = None
     max_body: int | None = None
     pool: Pool = POOL

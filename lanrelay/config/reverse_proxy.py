@@ -199,7 +199,7 @@ def make_table(listener: Table) -> Table:
             "forwarded": Key(off_as("none", one(values.choice(_FORWARDED))), "none"),
             "rewrite": Key(_rewrite, list(_REWRITE)),
             "sse_keepalive": Key(optional(one(values.duration)), "15s"),
-            "session_recovery": Key(off_as(False, one(values.boolean)), "false"),
+            "session_recovery": Key(off_as(False, one(values.boolean)), "true"),
             "mcp": Key(optional(one(hosts.request_path)), "none"),
             "max_body": Key(optional(one(values.size)), "none"),
             "pool": Key(_pool, POOL),

@@ -179,8 +179,8 @@ class Exchange:
             self._not_connected(Failure())  # a bug: its session and its origin must not stay open
         return self
 
-    def has_asked(self, origin: OriginConnection) -> None:
-        """In place of L{start}: all of the request was sent to C{origin}."""
+    def has_asked(self, origin: OriginConnection, content: bytes) -> None:
+        """In place of L{start}: all of the request was sent to C{origin}, with this content."""
         self.origin = origin
         self._whole = True
 
@@ -305,7 +305,7 @@ class Exchange:
         changed = self._final_head(head)
         if changed is None:
             return
-        if self._filter is not None or self.may_hold_answer():
+        if self._filter is not None or self.may_hold_answer(changed):
             self.cork()
             self.send_final(changed)
             if content:
@@ -354,8 +354,8 @@ class Exchange:
     def resume_upload(self) -> None:
         self.connection.resume_reading()
 
-    def may_hold_answer(self) -> bool:
-        """For a subclass whose C{send_final} may wait."""
+    def may_hold_answer(self, head: ResponseHead) -> bool:
+        """For a subclass whose C{send_final} may wait, or does more than to send C{head}."""
         return False
 
     def send_final(self, head: ResponseHead) -> None:

@@ -73,7 +73,8 @@ class ProxyRoute:
     A L{Way<lanrelay.listeners.exchange.Way>}: one entry of C{routes}.
 
     @ivar path: the prefix, without its trailing slash; empty for all.
-    @ivar sessions: MCP sessions that may have to be initialised anew; C{None} where none is.
+    @ivar recovers: MCP sessions are initialised anew where they were forgotten.
+    @ivar sessions: those that are remembered; C{None} as long as none has begun.
     @ivar rewrites_oauth: what belongs to a login is made to name the relay.
     @param name: by which Via knows this listener.
     @param siblings: all routes of the listener, in the order of matching.
@@ -101,11 +102,8 @@ class ProxyRoute:
             self.reactor, self.group, listener.pool, listener.timeouts, inheritance=inheritance
         )
         self.target = self.group.members[0].name
+        self.recovers = listener.session_recovery
         self.sessions: McpSessions | None = None
-        if listener.session_recovery:
-            from lanrelay.listeners.recovery import McpSessions  # only where it is asked for
-
-            self.sessions = McpSessions(self.reactor)
         self.rewrites_oauth = "oauth" in listener.rewrite
         self._siblings = siblings
         self._listener = listener
@@ -122,6 +120,14 @@ class ProxyRoute:
         self._host_line = b"" if host is None else host[3]
         self._places: dict[tuple[Upstream, bytes], Places | None] = {}
         self._has_paths = any(side.path for side in self._sides.values())
+
+    def session_began(self, client_id: bytes, initialize: bytes) -> None:
+        """The upstream may have begun an MCP session."""
+        if self.sessions is None:
+            from lanrelay.listeners.recovery import McpSessions  # many upstreams have none
+
+            self.sessions = McpSessions(self.reactor)
+        self.sessions.began(client_id, initialize)
 
     def matches(self, path: bytes) -> bool:
         """Whether C{path}, without its query, lies under the prefix, judged at segment borders."""
@@ -283,7 +289,6 @@ class ProxyRoute:
         return (
             self._plain_requests
             and not self.path
-            and self.sessions is None
             and self.config.request_headers == self.config.response_headers == _NO_RULES
             and len(self._sides) == 1
             and bool(self._host_line)

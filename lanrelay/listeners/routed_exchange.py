@@ -21,6 +21,7 @@ from lanrelay.wire.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_documen
 if TYPE_CHECKING:
     from lanrelay.listeners.recovery import McpSession
     from lanrelay.listeners.route import ProxyRoute
+    from lanrelay.upstream.origin import OriginConnection
 
 FORM: Final = b"application/x-www-form-urlencoded"
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
@@ -156,7 +157,7 @@ class RoutedExchange(Exchange):
         self.respelled = False
 
     def start(self) -> Exchange:
-        if self.route.sessions is not None:
+        if self.route.recovers:
             self._find_session()
         if self.at_root and not (self._bodyless or self.route.is_settled):
             self._copy = _Whole(BODY_MAX)
@@ -169,6 +170,13 @@ class RoutedExchange(Exchange):
             self.head = replace(self.head, headers=self.head.headers.without({b"expect"}))
             self.connection.send_head(_CONTINUE)
         return self
+
+    def has_asked(self, origin: OriginConnection, content: bytes) -> None:
+        super().has_asked(origin, content)
+        if self.route.recovers:
+            self._find_session()
+            if self._copy is not None and not self._copy.add(content):
+                self._copy = None
 
     def answer_headers(self, headers: Headers) -> Headers:
         return headers if self.page is None else with_cors(headers, self.page)
@@ -222,10 +230,12 @@ class RoutedExchange(Exchange):
 
     # --- the answer ---------------------------------------------------------------------------------
 
-    def may_hold_answer(self) -> bool:
+    def may_hold_answer(self, head: ResponseHead) -> bool:
         return (
             self.at_root
-            or self.route.sessions is not None
+            # What begins, ends or is missing of a session; any other answer means nothing for it.
+            or (self.mcp is not None and (head.status == 404 or self.head.method == b"DELETE"))
+            or (self._copy is not None and b"mcp-session-id" in head.headers.index)
             or (self.route.rewrites_oauth and b"/.well-known/" in self.target)
         )
 
@@ -233,10 +243,10 @@ class RoutedExchange(Exchange):
         if self.respelled and self._at_hand():
             self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
             return
-        if self.route.sessions is not None:
-            if self._may_recover(head):
-                self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
-                return
+        if self._may_recover(head):
+            self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
+            return
+        if self.route.recovers:
             self._note_session(head)
         if self.route.rewrites_oauth and b"/.well-known/" in self.target:
             rewrite = self.route.document_rewriter(self, head)
@@ -282,22 +292,19 @@ class RoutedExchange(Exchange):
         return headers.replaced(b"Mcp-Session-Id", mcp.upstream_id)
 
     def _find_session(self) -> None:
-        sessions, headers = self.route.sessions, self.head.headers
-        assert sessions is not None
-        given = headers.get(b"mcp-session-id")
-        if given is not None:
-            self.mcp = sessions.find(given)
+        sessions, index = self.route.sessions, self.head.headers.index
+        given = index.get(b"mcp-session-id")
+        if given is not None and sessions is not None:
+            self.mcp = sessions.find(given[2])
         if self.head.method == b"POST":
             if self.mcp is not None:
                 self._copy = _Whole(BODY_MAX)
-            elif given is None:  # a session may begin with it
-                self._copy = _Whole(INITIALIZE_MAX)
+            elif given is None and b"json" in (self.head.headers.get(b"content-type") or b"").lower():
+                self._copy = _Whole(INITIALIZE_MAX)  # a session may begin with it
 
     def _note_session(self, head: ResponseHead) -> None:
         """What the answer means for the session; the copy is not needed any more."""
-        sessions, copy = self.route.sessions, self._copy
-        assert sessions is not None
-        self._copy = None
+        copy, self._copy = self._copy, None
         done = 200 <= head.status < 300
         if self.mcp is None:
             begun = head.headers.get(b"mcp-session-id")
@@ -308,9 +315,10 @@ class RoutedExchange(Exchange):
                 and self._whole
                 and len(copy.content) <= INITIALIZE_MAX
             ):
-                sessions.began(begun, copy.content)
+                self.route.session_began(begun, copy.content)
         elif self.head.method == b"DELETE" and (done or head.status == 404):
-            sessions.ended(self.mcp)
+            assert self.route.sessions is not None
+            self.route.sessions.ended(self.mcp)
 
     def _may_recover(self, head: ResponseHead) -> bool:
         """

@@ -37,7 +37,10 @@ _REQUESTS: Final = PlainFields(
     | {b"origin", b"sec-fetch-site", b"via", b"max-forwards", b"mcp-session-id"},
     dropped={b"keep-alive"},
 )
-_ANSWERS: Final = PlainFields(noted={b"date"}, unusual=NAMING | {b"via"}, dropped={b"keep-alive"})
+# A new MCP session is remembered by the general way.
+_ANSWERS: Final = PlainFields(
+    noted={b"date"}, unusual=NAMING | {b"via", b"mcp-session-id"}, dropped={b"keep-alive"}
+)
 
 
 Asked = tuple[str, str, int, bytes]
@@ -276,7 +279,7 @@ class StraightConnection(HttpConnection):
             host=head.headers.get(b"host") or b"",
             page=None,
         )
-        exchange.has_asked(origin)
+        exchange.has_asked(origin, request[content:])
         if self._sink is self:  # else the client has gone, and that is being told
             self._sink = exchange
         try:

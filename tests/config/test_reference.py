@@ -76,7 +76,7 @@ listeners:
     forwarded: x-forwarded
     rewrite: off
     sse_keepalive: 1
-    session_recovery: true
+    session_recovery: false
     mcp: /mcp
     max_body: 1
     pool: {size: 1, idle: 1}

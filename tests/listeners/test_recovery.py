@@ -43,9 +43,11 @@ class RecoveryTestCase(ExchangeTestCase):
 
     @property
     def sessions(self) -> McpSessions:
-        found = self.service.routes[0].sessions
-        assert found is not None
-        return found
+        route = self.service.routes[0]
+        if route.sessions is None:
+            route.session_began(b"", b"")  # which is none
+        assert route.sessions is not None
+        return route.sessions
 
     def begin(self, name: str = "old") -> None:
         """A client begins a session, which the upstream calls C{name}."""
@@ -100,6 +102,36 @@ class RecoveryTests(RecoveryTestCase):
         self.assertEqual((self.session.status, self.session.phase), (200, "done"))
         self.client.receive_eof()
         self.assertAllOver()
+
+    def test_one_that_began_on_the_straight_way(self) -> None:
+        """As most do, for the connection was kept: only its answer shows what the request was."""
+        self.origin = self.asked(b"GET /x HTTP/1.1\r\nHost: localhost:8080\r\n\r\n")
+        self.origin.receive(answer(b"{}"))
+        for _ in range(5):  # so often that its head is known
+            self.client.receive(post(INITIALIZE))
+            self.origin.receive(answer(RESULT))
+        self.client.take()
+        self.origin.take()
+        self.client.receive(post(INITIALIZE))
+        connection: Any = self.client.protocol
+        self.assertTrue(connection.straight)
+        self.origin.receive(answer(RESULT, "Mcp-Session-Id: old"))
+        self.assertIn(b"Mcp-Session-Id: old\r\n", self.client.take())
+        self.origin.take()
+        self.ask()
+        self.origin.receive(lost())
+        self.initialised()
+        self.assertIn(b"Mcp-Session-Id: new\r\n", self.repeated())
+
+    def test_what_is_no_mcp_goes_straight(self) -> None:
+        self.begin()
+        for request in (post(CALL), post(b"{}"), b"GET /x HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"):
+            self.client.receive(request)
+            connection: Any = self.client.protocol
+            self.assertTrue(connection.straight)
+            self.origin.receive(answer(b"{}"))
+            self.assertFalse(connection.straight)
+        self.assertEqual(len(self.sessions), 1)
 
     def test_later_requests_are_sent_in_the_new_session(self) -> None:
         self.begin()
@@ -294,8 +326,8 @@ class NoRecoveryTests(RecoveryTestCase):
             self.origin.receive(answer(b"{}", status=status))
             self.assertIn(status.encode(), self.client.take())
 
-    def test_off_is_the_default(self) -> None:
-        self.assertFalse(model.ReverseProxy(name="x", listen=(), routes=()).session_recovery)
+    def test_it_can_be_switched_off(self) -> None:
+        self.assertTrue(model.ReverseProxy(name="x", listen=(), routes=()).session_recovery)
         self.serve(session_recovery=False)
         self.begin()
         self.ask()

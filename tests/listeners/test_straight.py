@@ -37,6 +37,7 @@ REQUESTS = [
     *(GET.replace(b"1.1", b"1.0"), GET.replace(b"localhost", b"evil"), GET.replace(b"/a", b"/../%61")),
     GET.replace(b"/a", b"/.well-known/x"),
     *(with_field(POST, b"Content-Type: application/x-www-form-urlencoded"), with_field(POST, EXPECT)),
+    with_field(POST, b"Content-Type: application/json"),
     *(
         with_field(GET, field)
         for field in (
@@ -64,6 +65,7 @@ ANSWERS = [
         with_field(OK, field)
         for field in (
             *(b"Connection: close", b"Connection: keep-alive", b"Keep-Alive: timeout=5", b"Via: 1.1 x"),
+            b"Mcp-Session-Id: 1",
             *(b"Set-Cookie: a=b; Secure", b"Location: http://nas.lan/x", b"Content-Type: text/event-stream"),
         )
     ),
@@ -249,7 +251,6 @@ class StraightTests(StraightTestCase):
             {"max_body": 5},
             {"max_body": 10},
             {"forwarded": "rfc7239"},
-            {"session_recovery": True},
             {"routes": (route._replace(path="/a"), route)},
             {"routes": (route._replace(host="preserve"),)},
             {"routes": (route._replace(response_headers=rules),)},

@@ -38,7 +38,7 @@ class RecoveryTests(TestCase):
               reverse:
                 type: reverse-proxy
                 listen: 127.0.0.1:0
-                session_recovery: {str(recovery).lower()}
+                {"" if recovery else "session_recovery: false"}
                 upstream:
                   url: {self.server.lan_url}
                   address: {self.server.address}
