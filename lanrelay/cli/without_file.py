@@ -58,6 +58,8 @@ def configuration(
     elif pin is not None:
         upstream["tls"] = {"pin": escape(pin)}
     listener: dict[str, Any] = {"type": kind, "listen": escape(listen or "0"), "upstream": upstream}
+    if path:
+        listener["mcp"] = escape(path)
     document = {"control": "off", "listeners": {"relay": listener}}
     try:
         loaded = examine(Path(NAME), content=json.dumps(document).encode())
