@@ -17,6 +17,7 @@ COMMANDS = {
     "clients": "list the MCP servers of clients, and where each leads",
     "adopt": "have entries of clients that lead to the LAN lead through the relay",
     "unadopt": "put entries of clients back as they were",
+    "env": "print the variables of the forward proxy, or run a command with them",
     "service": "have the system start the relay at login or at boot",
     "completion": "have a shell complete command lines",
 }

@@ -1,0 +1,143 @@
+"""C{lanrelay env}: the variables by which programs use the relay's forward proxy."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lanrelay.config import model
+
+EXAMPLES = """\
+examples:
+  eval "$(lanrelay env)"                 for this shell
+  lanrelay env --shell fish | source
+  lanrelay env --shell powershell | Out-String | Invoke-Expression
+  lanrelay env --shell dotenv >> .env
+  lanrelay env -- curl http://nas.lan/   for one command
+"""
+
+SHELLS = ("sh", "fish", "powershell", "dotenv", "json")
+
+NO_PROXY = "localhost,127.0.0.1,::1"
+
+REMARKS = (
+    "Both spellings, for curl heeds only http_proxy for http:// URLs. Node.js 24 heeds them because "
+    "of NODE_USE_ENV_PROXY.",
+    "The proxy passes TLS on as it is, so a program must trust a private CA itself. SSL_CERT_FILE, "
+    "REQUESTS_CA_BUNDLE and CURL_CA_BUNDLE replace the public roots: name a file that has them, too. "
+    "NODE_EXTRA_CA_CERTS adds to them.",
+)
+
+
+def run(arguments: list[str]) -> int:
+    """0, 1 where there is no forward proxy, 2 for a wrong command line; else that of the command."""
+    import argparse
+
+    from lanrelay.cli.conversation import Conversation
+
+    words, command = arguments, []
+    if "--" in arguments:
+        cut = arguments.index("--")
+        words, command = arguments[:cut], arguments[cut + 1 :]
+    parser = argparse.ArgumentParser(
+        prog="lanrelay env",
+        usage="lanrelay env [-c FILE] [--shell SHELL] [-- COMMAND ...]",
+        description="Print the variables by which programs use the relay's forward proxy, or run a command "
+        "with them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
+    parser.add_argument("--shell", choices=SHELLS, help="for whom: by default your shell, as $SHELL says")
+    chosen = parser.parse_args(words)
+    if "--" in arguments and not command:
+        print("lanrelay env: say which command to run after --.", file=sys.stderr)
+        return 2
+    talk = Conversation("env")
+    found = _variables(chosen.config)
+    if isinstance(found, str):
+        talk.complain(found)
+        return 1
+    if command:
+        try:
+            os.execvpe(command[0], command, {**os.environ, **found})
+        except OSError as error:
+            talk.complain(f"{command[0]} cannot be run: {error.strerror}.")
+            return 1
+    shell = chosen.shell or ("fish" if os.path.basename(os.environ.get("SHELL", "")) == "fish" else "sh")
+    print(render(found, shell), end="")
+    return 0
+
+
+def _variables(given: Path | None) -> dict[str, str] | str:
+    """The variables, or why there are none."""
+    from lanrelay.config.complaints import ConfigErrors
+    from lanrelay.config.default_path import NotFound, find
+    from lanrelay.config.load import load
+
+    try:
+        file = find(given)
+        config = load(file)
+    except (NotFound, ConfigErrors) as error:
+        return str(error)
+    url = proxy_of(config)
+    if url is None:
+        return (
+            f"{file} has no forward proxy on a port of this machine; `lanrelay add proxy` adds one:\n"
+            "  lan-proxy:\n    type: connect-proxy\n    listen: localhost:28080"
+        )
+    return variables(url)
+
+
+def proxy_of(config: model.Config) -> str | None:
+    """The URL of the first C{connect-proxy} that listens on loopback."""
+    from lanrelay.config import model
+
+    for listener in config.listeners:
+        if not isinstance(listener, model.ConnectProxy) or not listener.enabled:
+            continue
+        scheme = "http" if listener.tls is None else "https"
+        for address in listener.listen:
+            if isinstance(address, model.LocalhostAddress) and address.port:
+                return f"{scheme}://127.0.0.1:{address.port}"
+            if isinstance(address, model.TcpAddress) and address.port:
+                host = address.host
+                if host.is_unspecified:
+                    return f"{scheme}://127.0.0.1:{address.port}"
+                if host.is_loopback:
+                    return f"{scheme}://{address}"
+    return None
+
+
+def variables(proxy: str) -> dict[str, str]:
+    """By their names."""
+    return {
+        "http_proxy": proxy,
+        "HTTP_PROXY": proxy,
+        "https_proxy": proxy,
+        "HTTPS_PROXY": proxy,
+        "no_proxy": NO_PROXY,
+        "NO_PROXY": NO_PROXY,
+        "NODE_USE_ENV_PROXY": "1",
+    }
+
+
+def render(found: Mapping[str, str], shell: str) -> str:
+    """What a shell, or whoever reads C{.env} files, is to read."""
+    if shell == "json":
+        return json.dumps(dict(found), indent=2) + "\n"
+    patterns = {
+        "sh": "export {name}='{value}'",
+        "fish": "set -gx {name} '{value}';",
+        "powershell": "$env:{name} = '{value}'",
+        "dotenv": "{name}={value}",
+    }
+    # No value has a quote in it: they are made of addresses and ports.
+    lines = [f"# {remark}" for remark in REMARKS]
+    lines += [patterns[shell].format(name=name, value=value) for name, value in found.items()]
+    return "\n".join(lines) + "\n"
