@@ -142,6 +142,7 @@ class RelayService(Service):
             "status": self._status,
             "reload": self._asked_to_reload,
             "probe": self._asked_to_probe,
+            "examine": self._asked_to_examine,
         }
         self._parts = [
             Part(wanted=one.wanted, listener=one.build(self._environment))
@@ -429,6 +430,11 @@ class RelayService(Service):
         from lanrelay.admin.probes import probe_all  # rarely asked for
 
         return await probe_all(self._environment, self.listeners, str(request.get("upstream") or ""), tell)
+
+    async def _asked_to_examine(self, request: Json, tell: Tell) -> object:
+        from lanrelay.admin.examinations import examined  # rarely asked for
+
+        return await examined(self._reactor, self._resolver, self.config, request)
 
     # --- what the log says at start ---
 

@@ -80,7 +80,7 @@ class ControlService(ListenerService):
         self._control = config
 
     def leads_to(self) -> str:
-        return "lanrelay status, reload, probe"
+        return "lanrelay status, reload, doctor"
 
     def start_error(self, error: StartError) -> StartError:
         """It is no entry of C{listeners}, so the place is said in the text."""

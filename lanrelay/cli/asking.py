@@ -19,6 +19,10 @@ class NotAsked(Exception):
     """The relay could not be asked, or refused; the text is a sentence for the person at the terminal."""
 
 
+class NotDone(NotAsked):
+    """The relay was asked, and refused."""
+
+
 def ask(file: Path, request: Json, *, timeout: float = 30.0) -> Iterator[tuple[bool, Any]]:
     """
     Ask the relay that runs with a configuration file.
@@ -37,7 +41,7 @@ def ask(file: Path, request: Json, *, timeout: float = 30.0) -> Iterator[tuple[b
                     if "progress" in said:
                         yield False, said["progress"]
                     elif "error" in said:
-                        raise NotAsked(str(said["error"]))
+                        raise NotDone(str(said["error"]))
                     else:
                         yield True, said["result"]
                         return

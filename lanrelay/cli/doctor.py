@@ -10,131 +10,229 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
-    from lanrelay.cli.conversation import Conversation
-    from lanrelay.config import model
+    from lanrelay.config.load import Loaded
     from lanrelay.examine.checks import Check, Examined
     from lanrelay.examine.subject import Subject
 
 T = TypeVar("T")
-
-_EXAMPLES = """examples:
-  lanrelay doctor                               the whole configuration, and this machine
-  lanrelay doctor nas                           the listener nas, and what it leads to
-  lanrelay doctor https://nas.lan:8443/mcp      a server that nothing leads to yet
-  lanrelay doctor 192.168.1.20:5432             whether a port can be reached at all
-  lanrelay doctor nas --from service            as the running relay sees it
-  lanrelay doctor --json                        for programs
-"""
+Json = dict[str, Any]
 
 
-def run(arguments: list[str]) -> int:
-    """0 where nothing keeps a client from working, 1 where something does, 2 for a wrong command line."""
-    import argparse
+def parser() -> ArgumentParser:
+    """The command line."""
+    from lanrelay.cli.options import add_config, parser
 
-    parser = argparse.ArgumentParser(
-        prog="lanrelay doctor",
-        description="Look at what a client would go through, layer by layer, and say what is wrong.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = parser(
+        "doctor",
+        "Look at what a client would go through, layer by layer, and say what is wrong and what to do.",
+        examples="""
+            lanrelay doctor                             the whole configuration, and this machine
+            lanrelay doctor nas                         the listener nas, and what it leads to
+            lanrelay doctor https://nas.lan:8443/mcp    a server that nothing leads to yet
+            lanrelay doctor 192.168.1.20:5432           whether a port can be reached at all
+            lanrelay doctor nas --from service          as the running relay sees it
+            lanrelay doctor --timeout 2s --json         for programs
+        """,
     )
-    parser.add_argument(
-        "targets", metavar="TARGET", nargs="*", help="a listener, a URL, or HOST:PORT; all of them by default"
+    made.add_argument(
+        "targets", metavar="TARGET", nargs="*", help="a listener, a URL, or HOST:PORT; all by default"
     )
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
-    parser.add_argument(
+    add_config(made)
+    made.add_argument(
         "--from",
         dest="place",
         choices=("here", "service", "both"),
         help="who looks: this command, the running relay, or both (the default where one runs)",
     )
-    parser.add_argument("--timeout", metavar="TIME", type=_duration, default=5.0, help="of each check (5s)")
-    parser.add_argument("--json", action="store_true", help="print one JSON document, for programs")
-    options = parser.parse_args(arguments)
-    return _Doctor(options).run()
+    made.add_argument("--timeout", metavar="TIME", type=_duration, default=5.0, help="of each check (5s)")
+    made.add_argument("--json", action="store_true", help="print one JSON document, for programs")
+    return made
 
 
-class _Doctor:
+def run(arguments: list[str]) -> int:
+    """0 where nothing keeps a client from working, 1 where something does, 2 for a wrong command line."""
+    return Doctor(parser().parse_args(arguments)).run()
+
+
+class Doctor:
+    """
+    One run of the command.
+
+    @param options: what L{parser} makes; its C{command} stands before complaints.
+    """
+
     def __init__(self, options: Namespace) -> None:
         from lanrelay.cli.conversation import Conversation
 
         self._options = options
-        self._talk: Conversation = Conversation("doctor", as_json=options.json)
+        self._words: list[str] = list(dict.fromkeys(options.targets))
+        self._talk: Conversation = Conversation(options.command, as_json=options.json)
         self._file: Path | None = None
-        self._config: model.Config | None = None
+        self._loaded: Loaded | None = None
         self._machine: list[Check] = []
         self._examined: list[Examined] = []
+        self._status: Json | None = None
+        self._not_asked = ""
+        self._limit: int | None = None
 
     def run(self) -> int:
+        from lanrelay.cli.asking import NotDone
         from lanrelay.examine.subject import Unknown
 
         self._read()
+        self._ask_for_status()
+        place: str = self._options.place or ("here" if self._status is None else "both")
+        if place == "service" and self._status is None and self._words:
+            return self._refused(self._not_asked)
         try:
-            subjects = self._subjects()
+            with self._talk.waiting("Looking"):
+                self._look(self._subjects() if place != "service" else [], place)
+                if not self._words:
+                    self._look_around()
+        except NotDone as error:
+            return self._refused(str(error))
         except Unknown as error:
-            self._talk.complain(str(error))
-            return 2
-        with self._talk.waiting("Looking"):
-            self._look(subjects)
+            for check in self._machine:  # a configuration that is not right: what was named may be in it
+                self._talk.complain(check.said)
+            return self._refused(str(error))
         return self._tell()
+
+    def _refused(self, sentence: str) -> int:
+        """Nothing could be looked at."""
+        from lanrelay.examine.checks import document
+
+        self._talk.complain(sentence)
+        whole = document(None if self._file is None else str(self._file), [], self._machine)
+        self._talk.json({**whole, "ok": False, "error": sentence})
+        return 1
+
+    # --- what there is ---
 
     def _read(self) -> None:
         """The configuration, as far as there is one; what is wrong with it is a check."""
         from lanrelay.config.default_path import NotFound, find
-        from lanrelay.config.load import ConfigErrors, load
+        from lanrelay.config.load import ConfigErrors, examine
         from lanrelay.examine.checks import Check
+        from lanrelay.examine.machine import wrong_config
 
         try:
             self._file = find(self._options.config)
         except NotFound as error:
-            if not self._options.targets:
-                self._machine.append(
-                    Check(
-                        layer="config",
-                        state="failed",
-                        cause="wrong_config",
-                        said=str(error),
-                        remedy="lanrelay setup",
-                    )
-                )
-            return
-        try:
-            self._config = load(self._file)
-        except ConfigErrors as error:
-            self._machine.append(
-                Check(
+            self._not_asked = str(error)
+            if not self._words:
+                no_file = Check(
                     layer="config",
                     state="failed",
                     cause="wrong_config",
-                    said=f"{self._file} is not right: {error}",
-                    remedy=f"lanrelay check -c {self._file}",
+                    said=str(error),
+                    remedy="lanrelay setup",
                 )
-            )
+                self._machine.append(no_file)
+            return
+        if not os.path.exists(self._file) and self._words:
+            return  # said where the relay is asked, if it is
+        try:
+            self._loaded = examine(self._file)
+        except ConfigErrors as error:
+            self._machine.append(wrong_config(self._file, str(error)))
+
+    def _ask_for_status(self) -> None:
+        from lanrelay.cli.asking import NotAsked, result
+
+        if self._file is None:
+            return
+        try:
+            self._status = result(self._file, {"method": "status"}, timeout=5.0)
+        except NotAsked as error:
+            self._not_asked = str(error)
 
     def _subjects(self) -> list[Subject]:
         from lanrelay.config.default_path import users_own
         from lanrelay.examine.subject import every_subject, subjects
 
-        words: list[str] = self._options.targets
-        if not words:
-            return [] if self._config is None else every_subject(self._config)
+        config = None if self._loaded is None else self._loaded.config
+        if not self._words:
+            return [] if config is None else every_subject(config)
         file = self._file or users_own()
-        return [one for word in dict.fromkeys(words) for one in subjects(word, self._config, file=file)]
+        return [one for word in self._words for one in subjects(word, config, file=file)]
 
-    def _look(self, subjects: list[Subject]) -> None:
-        timeout: float = self._options.timeout
+    # --- looking ---
 
-        async def look(reactor: Any) -> list[Examined]:
-            from lanrelay.examine.target import examine_all
-            from lanrelay.examine.way import Means
-            from lanrelay.upstream.resolve import Resolver
+    def _look(self, subjects: list[Subject], place: str) -> None:
+        asked: _Asked | None = None
+        if place != "here":
+            if self._status is None:
+                self._no_service()
+            elif self._file is not None:
+                asked = _Asked(self._file, self._words, self._options.timeout)
+        if place != "service" and subjects:
+            self._examined += in_reactor(lambda reactor: self._from_here(reactor, subjects))
+        if asked is not None:
+            self._from_service(asked)
 
-            means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)
-            return await examine_all(means, subjects, timeout=timeout)
+    async def _from_here(self, reactor: Any, subjects: list[Subject]) -> list[Examined]:
+        from lanrelay.examine.target import examine_all
+        from lanrelay.examine.way import Means
+        from lanrelay.upstream.resolve import Resolver
 
-        if subjects:
-            self._examined += in_reactor(look)
+        means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)
+        return await examine_all(means, subjects, timeout=self._options.timeout)
+
+    def _from_service(self, asked: _Asked) -> None:
+        from lanrelay.cli.asking import NotAsked, NotDone
+        from lanrelay.examine.checks import from_json
+
+        try:
+            said = asked.result()
+            self._examined += [from_json(one) for one in said["targets"]]
+            self._limit = said["descriptors"]
+        except NotDone:
+            raise  # it does not know what is meant
+        except NotAsked as error:
+            self._not_asked = str(error)
+            self._no_service()
+        except (KeyError, TypeError, IndexError):
+            self._not_asked = "The running relay is of another version, and cannot be asked."
+            self._no_service()
+
+    def _no_service(self) -> None:
+        """The relay was to look, and cannot."""
+        from lanrelay.examine.checks import Check
+
+        if self._words or self._status is not None:  # else its own check says so
+            said = self._not_asked
+            remedy = f"lanrelay run -c {self._file}" if self._file is not None else "lanrelay setup"
+            self._machine.append(
+                Check(layer="relay", state="failed", cause="not_running", said=said, remedy=remedy)
+            )
+
+    def _look_around(self) -> None:
+        """What is no target's."""
+        from lanrelay import commands
+        from lanrelay.cli.around import client_checks, modes_here, service_check
+        from lanrelay.cli.check import unreadable
+        from lanrelay.cli.main import version
+        from lanrelay.examine import machine
+        from lanrelay.examine.network import network_checks
+
+        run, found = commands.run, self._machine
+        if self._loaded is not None and self._file is not None:
+            config = self._loaded.config
+            problems = [str(problem) for problem in unreadable(self._loaded)]
+            found.append(machine.config_check(self._file, config, problems))
+            found.append(machine.relay_check(self._status, self._not_asked, config, version()))
+            found += machine.port_checks(config, self._status, run)
+            found.append(service_check(modes_here(), config.path, run, running=self._status is not None))
+            found += client_checks(config)
+            found.append(machine.descriptors_check(config, self._limit))
+        else:
+            found += client_checks(None)
+        found.append(machine.clock_check(self._examined))
+        found += network_checks(run, platform=sys.platform)
+
+    # --- telling ---
 
     def _tell(self) -> int:
         from lanrelay.cli.report import Report
@@ -142,19 +240,53 @@ class _Doctor:
 
         whole = document(None if self._file is None else str(self._file), self._examined, self._machine)
         self._talk.json(whole)
-        report = Report(shutil.get_terminal_size().columns, colour=_colour())
-        if self._file is not None and not self._options.json:
-            self._talk.tell(f"The configuration is {self._file}.")
         if not self._options.json:
+            if self._file is not None:
+                self._talk.tell(f"The configuration is {self._file}.")
+            report = Report(shutil.get_terminal_size().columns, colour=_colour())
             for line in (*report.targets(self._examined), *report.machine(self._machine)):
                 print(line)
             print(report.verdict(self._examined, self._machine))
         return 0 if whole["ok"] else 1
 
 
+class _Asked:
+    """Has the relay look, while others do, too."""
+
+    def __init__(self, file: Path, words: list[str], timeout: float) -> None:
+        from threading import Thread
+
+        self._outcome: Json | Exception | None = None
+        request = {"method": "examine", "targets": words, "timeout": timeout}
+
+        def ask() -> None:
+            from lanrelay.cli.asking import NotAsked, result
+
+            try:
+                # Each layer may take as long, and some do several things one after another.
+                self._outcome = result(file, request, timeout=30.0 + 20 * timeout)
+            except NotAsked as error:
+                self._outcome = error
+
+        self._thread = Thread(target=ask, daemon=True)
+        self._thread.start()
+
+    def result(self) -> Json:
+        """
+        What it said; blocks.
+
+        @raise NotAsked: it could not be asked.
+        """
+        self._thread.join()
+        if isinstance(self._outcome, Exception):
+            raise self._outcome
+        assert self._outcome is not None
+        return self._outcome
+
+
 def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """
-    What comes of C{work}, which is given a reactor that runs as long; for commands that do so once.
+    What comes of C{work}, which is given a reactor that runs as long; once in a process.
 
     @raise KeyboardInterrupt: Ctrl-C.
     """

@@ -67,7 +67,7 @@ def _dispatch(words: list[str]) -> int:
         return 0 if words else 2
     name, *rest = words
     if name in ("--version", "-V"):
-        print(f"lanrelay {_version()}")
+        print(f"lanrelay {version()}")
         return 0
     if name not in COMMANDS:
         print(
@@ -80,7 +80,8 @@ def _dispatch(words: list[str]) -> int:
     return status
 
 
-def _version() -> str:
+def version() -> str:
+    """As it is installed; in parentheses where it is not."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:

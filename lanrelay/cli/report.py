@@ -12,6 +12,8 @@ from lanrelay.examine.checks import Check, Examined, State
 _WORDS: dict[State, str] = {"ok": "ok", "warn": "warn", "failed": "FAILED", "skipped": "--"}
 _COLOURS: dict[State, str] = {"ok": "32", "warn": "33", "failed": "31", "skipped": "2"}
 
+_LABEL = len("descriptors")
+
 Side = tuple[str, Sequence[Check]]
 """From where, and what was found from there."""
 
@@ -91,12 +93,12 @@ class Report:
 
     def _check(self, check: Check, label: str) -> Iterator[str]:
         spent = _duration(check.seconds) if check.seconds >= 0.0005 else ""
-        head = f"  {label:<9} {_WORDS[check.state]:<6} {spent:>7}  "
+        head = f"  {label:<{_LABEL}} {_WORDS[check.state]:<6} {spent:>7}  "
         yield from self._line(head, check.said, check.state)
         if check.remedy and check.state in ("warn", "failed"):
             # Not wrapped, so that it can be taken as it is, unless it is prose.
             remedy = printable(mask(check.remedy))
-            begin = f"{'':<20}to do: "
+            begin = f"{'':<{_LABEL + 11}}to do: "
             if _is_prose(check.remedy):
                 yield from self._line(begin, remedy)
             else:
@@ -107,7 +109,7 @@ class Report:
             printable(mask(text)),
             self._width,
             initial_indent=head,
-            subsequent_indent=" " * min(len(head), 28),
+            subsequent_indent=" " * min(len(head), _LABEL + 19),
             break_long_words=False,
             break_on_hyphens=False,
         ) or [head]

@@ -69,8 +69,8 @@ def _unknown(look: Look, error: DialError, host: str, since: float) -> Check:
     check = look.failed("name", error, since, url=look.subject.url, addresses=[])
     if check.cause not in ("name_unknown", "name_no_answer"):
         return check
-    line = f"address: 192.168.1.20:{target_of(look.upstream).port}  # the host's own, beside `url`"
-    check = replace(check, remedy=f"{check.remedy} So: {line}")
+    line = f"`address: 192.168.1.20:{target_of(look.upstream).port}` beside `url`, for one"
+    check = replace(check, remedy=f"{(check.remedy or '').removesuffix('.')} ({line}).")
     if host.endswith(".local"):
         local = " A .local name is answered by the host itself (mDNS), and in its own network alone."
         if look.means.platform == "linux":

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
 
 from lanrelay.config.model import Trust
 from lanrelay.errors import (
@@ -160,8 +163,19 @@ async def _judge(look: Look, way: Way, answer: Answer, since: float) -> bool:
     elif status == 404:
         named = look.subject.path_is_named
         said = f"{got} to GET" if named else f"{got}, which does no harm: nobody has named that path"
-    look.note("http", "ok", f"{said}.", since, status=status)
+    look.note("http", "ok", f"{said}.", since, status=status, **_clock_offset(answer))
     return True
+
+
+def _clock_offset(answer: Answer) -> dict[str, Any]:
+    """How far the server's clock is ahead of ours, in seconds, as far as it says."""
+    try:
+        there = parsedate_to_datetime(answer.field(b"date"))
+    except (TypeError, ValueError):
+        return {}
+    if there.tzinfo is None:
+        return {}
+    return {"clock_offset": round(there.timestamp() - time.time())}
 
 
 async def look_at_host(look: Look, way: Way, answer: Answer, since: float, path: str) -> bool:

@@ -4,7 +4,6 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.cli.probe import duration, lines
 from lanrelay.cli.status import age, table
 
 DOCUMENT: dict[str, Any] = {
@@ -151,21 +150,3 @@ class TableTests(SynchronousTestCase):
             (90000, "1 d 1 h"),
         ):
             self.assertEqual(age(seconds), text)
-
-
-class ProbeTests(SynchronousTestCase):
-    def test_a_step_is_a_line_or_a_few(self) -> None:
-        said = {"step": {"name": "name", "ok": True, "seconds": 0.0031, "said": "nas.lan is 192.0.2.1"}}
-        self.assertEqual(lines(said, 80), ["  name        3 ms  nas.lan is 192.0.2.1"])
-        said = {"step": {"name": "tls", "ok": False, "seconds": 12.3456, "said": "No. " * 40}}
-        found = lines(said, 60)
-        self.assertTrue(found[0].startswith("  TLS      12.35 s  FAILED: No. No."), found)
-        self.assertTrue(all(len(line) <= 60 for line in found))
-        self.assertTrue(all(line.startswith(" " * 20) for line in found[1:]))
-
-    def test_what_comes_from_elsewhere_speaks_to_no_terminal(self) -> None:
-        said = {"step": {"name": "tls", "ok": True, "seconds": 0, "said": "issued by \x1b[31mEvil"}}
-        self.assertNotIn("\x1b", "".join(lines(said, 80)))
-
-    def test_durations(self) -> None:
-        self.assertEqual((duration(0.0004), duration(0.25), duration(1.25)), ("0 ms", "250 ms", "1.25 s"))

@@ -31,11 +31,12 @@ class Heard:
 
 class Scripted:
     """
+    @param says_date: with a Date field that is true.
     @ivar heard: all requests.
     """
 
     def __init__(
-        self, test: TestCase | SynchronousTestCase, script: Script, *, host: str = "127.0.0.1"
+        self, test: TestCase | SynchronousTestCase, script: Script, *, says_date: bool = True
     ) -> None:
         heard: list[Heard] = []
         self.heard = heard
@@ -49,7 +50,7 @@ class Scripted:
                 request = Heard(self.command, self.path, fields, self.rfile.read(length))
                 heard.append(request)
                 status, more, content = script(request)
-                self.send_response(status)
+                (self.send_response if says_date else self.send_response_only)(status)
                 for name, value in more.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
@@ -65,9 +66,9 @@ class Scripted:
             def handle_error(self, request: object, client_address: object) -> None:
                 pass  # a client that resets is none
 
-        server = Quiet((host, 0), Handler)
+        server = Quiet(("127.0.0.1", 0), Handler)
         self.port: int = server.server_address[1]
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"http://127.0.0.1:{self.port}"
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         test.addCleanup(server.server_close)
         test.addCleanup(server.shutdown)

@@ -201,32 +201,68 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(watching.returncode, 1)
         self.assertIn("No relay is running with relay.yaml.", errors)
 
-    def test_probe_shows_each_step(self) -> None:
+    def test_probe_shows_each_layer_as_the_relay_sees_it(self) -> None:
         told = self.relay.cli("probe", "good", "-c", "relay.yaml")
         self.assertEqual(told.returncode, 0, told.stderr)
         url = f"tcp://127.0.0.1:{self.upstream.port}"
-        first, second, third = told.stdout.splitlines()
-        self.assertEqual(first, f"{url} (good)")
-        self.assertRegex(second, rf"^  TCP +\d+ ms  connected to 127\.0\.0\.1:{self.upstream.port}$")
-        self.assertRegex(third, rf"^{url}: reached, \d+ ms$")
+        self.assertIn(f"good  {url}  (from the service)", told.stdout)
+        self.assertRegex(
+            told.stdout, rf"(?m)^  connect +ok .* 127\.0\.0\.1:{self.upstream.port} took the conn"
+        )
+        self.assertTrue(told.stdout.endswith("No problems found.\n"), told.stdout)
 
     def test_probe_explains_a_failure(self) -> None:
         url = f"tcp://127.0.0.1:{self.closed}"
         told = self.relay.cli("probe", url, "-c", "relay.yaml")
         self.assertEqual(told.returncode, 1)
-        self.assertIn("FAILED: ", told.stdout)
-        self.assertIn(f"{url}: NOT reached", told.stdout)
+        self.assertIn("FAILED", told.stdout)
+        self.assertIn(f"Something is wrong with: {url}.", told.stdout)
         told = self.relay.cli("probe", "bad", "--json", "-c", "relay.yaml")
         self.assertEqual(told.returncode, 1)
-        (outcome,) = json.loads(told.stdout)
-        self.assertEqual((outcome["error"], outcome["ok"]), ("connection_refused", False))
-        self.assertEqual(outcome["address"], f"127.0.0.1:{self.closed}")
+        (target,) = json.loads(told.stdout)["targets"]
+        self.assertEqual((target["ok"], target["from"], target["listener"]), (False, "service", "bad"))
+        (failed,) = [check for check in target["checks"] if check["state"] == "failed"]
+        self.assertEqual((failed["layer"], failed["cause"]), ("connect", "refused"))
+        self.assertEqual(failed["facts"]["address"], f"127.0.0.1:{self.closed}")
 
     def test_probe_of_what_is_no_upstream(self) -> None:
-        for name, words in (("proxy", "whatever its rules permit"), ("nobody", "there are good, tcp://")):
+        for name, words in (("proxy", "wherever its clients ask"), ("nobody", "the name of a listener")):
             told = self.relay.cli("probe", name, "-c", "relay.yaml")
             self.assertEqual((told.returncode, told.stdout), (1, ""))
             self.assertIn(words, told.stderr)
+
+    def test_doctor_shows_both_sides_where_a_relay_runs(self) -> None:
+        told = self.relay.cli("doctor", "--json", "-c", "relay.yaml")
+        document = json.loads(told.stdout)
+        self.assertEqual((told.returncode, document["ok"]), (1, False))
+        seen = [(one["listener"], one["from"], one["ok"]) for one in document["targets"]]
+        self.assertEqual(
+            sorted(seen),
+            [
+                ("bad", "here", False),
+                ("bad", "service", False),
+                ("good", "here", True),
+                ("good", "service", True),
+            ],
+        )
+        states = {check["layer"]: (check["state"], check["cause"]) for check in document["machine"]}
+        self.assertEqual(states["relay"], ("ok", None))
+        self.assertEqual(states["ports"], ("ok", None))
+        told = self.relay.cli("doctor", "good", "-c", "relay.yaml")
+        self.assertEqual(told.returncode, 0, told.stderr)
+        self.assertIn("(from here and from the service)", told.stdout)
+
+    def test_doctor_without_a_relay_looks_from_here(self) -> None:
+        self.relay.signal(SIGTERM)
+        self.assertEqual(self.relay.wait(), 0)
+        document = json.loads(self.relay.cli("doctor", "--json", "-c", "relay.yaml").stdout)
+        self.assertEqual({one["from"] for one in document["targets"]}, {"here"})
+        (relay,) = [check for check in document["machine"] if check["layer"] == "relay"]
+        self.assertEqual((relay["state"], relay["cause"]), ("failed", "not_running"))
+        self.assertIn("lanrelay run -c", relay["remedy"])
+        told = self.relay.cli("doctor", "good", "--from", "service", "--json", "-c", "relay.yaml")
+        self.assertEqual(told.returncode, 1)
+        self.assertIn("No relay is running", json.loads(told.stdout)["error"])
 
     def test_no_relay_is_a_plain_sentence(self) -> None:
         (self.relay.folder / "other.yaml").write_text("listeners: {}\n")
