@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from lanrelay.examine.checks import Check, Examined
 from tests.examine.scripted import Heard, Legacy, Reply, Scripted, always
@@ -11,14 +11,9 @@ from tests.support.peers import free_ports
 from tests.support.servers import McpServer, Server
 
 
-class LocalMcp(Server):
+def local_mcp() -> McpServer:
     """The SDK's server with its protection as it is by default: for localhost alone."""
-
-    module: ClassVar[str] = "mcp_program"
-    scheme: ClassVar[str] = "http"
-
-    def __init__(self) -> None:
-        super().__init__(allowed_hosts=["127.0.0.1:*", "localhost:*", "[::1]:*"])
+    return McpServer(name="localhost")
 
 
 class McpTests(ExamineTestCase):
@@ -44,8 +39,8 @@ class McpTests(ExamineTestCase):
         return check
 
     async def test_the_newest_era(self) -> None:
-        server = self.server(LocalMcp())
-        for target in (f"{server.url}/mcp", server.url):
+        server = self.server(local_mcp())
+        for target in (f"http://localhost:{server.port}/mcp", f"http://localhost:{server.port}"):
             found = self.mcp(await self.examine(target), "ok").facts["mcp"]
             self.assertEqual((found["era"], found["server"]), ("2026-07-28", "lan-host"))
             self.assertEqual((found["tools"], found["session"], found["path"]), (2, False, "/mcp"))
@@ -64,21 +59,21 @@ class McpTests(ExamineTestCase):
         self.assertIn("no GET stream", said)
 
     async def test_http_and_sse_alone(self) -> None:
-        server = self.server(LocalMcp())
-        check = self.mcp(await self.examine(f"{server.url}/sse"), "warn")
+        server = self.server(local_mcp())
+        check = self.mcp(await self.examine(f"http://localhost:{server.port}/sse"), "warn")
         found = check.facts["mcp"]
         self.assertEqual((found["era"], found["tools"], found["path"]), ("2024-11-05", 2, "/sse"))
         self.assertIn("HTTP+SSE alone", check.said)
 
     async def test_sse_is_found_where_nobody_named_a_path(self) -> None:
-        server = self.server(LocalMcp())
+        server = self.server(local_mcp())
 
         config = """
             {
                 admin off
                 auto_https off
             }
-            http://127.0.0.1:PORT {
+            http://:PORT {
                 bind 127.0.0.1
                 reverse_proxy 127.0.0.1:MCP
                 respond /mcp 404
@@ -89,7 +84,7 @@ class McpTests(ExamineTestCase):
         self.program(
             ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"], [port], config=config
         )
-        found = self.mcp(await self.examine(f"http://127.0.0.1:{port}"), "warn").facts["mcp"]
+        found = self.mcp(await self.examine(f"http://localhost:{port}"), "warn").facts["mcp"]
         self.assertEqual((found["path"], found["sse_only"]), ("/sse", True))
 
     async def test_the_listener_s_path(self) -> None:
@@ -98,7 +93,7 @@ class McpTests(ExamineTestCase):
         self.assertEqual(self.mcp(await self.examine("nas", text), "ok").facts["mcp"]["path"], "/mcp")
 
     async def test_host_protection(self) -> None:
-        server = self.server(LocalMcp())
+        server = self.server(local_mcp())
         self.names["nas.lan"] = ["127.0.0.1"]
         check = self.mcp(
             await self.examine("nas", self.listener(f"http://nas.lan:{server.port}")),
@@ -136,7 +131,7 @@ class McpTests(ExamineTestCase):
         return port
 
     async def test_caddy_as_it_is_hands_the_host_on(self) -> None:
-        port = await self.caddy(self.server(LocalMcp()))
+        port = await self.caddy(self.server(local_mcp()))
         self.names["nas.lan"] = ["127.0.0.1"]
         check = self.mcp(
             await self.examine("nas", self.listener(f"http://nas.lan:{port}")), "failed", "host_refused"
