@@ -150,12 +150,13 @@ class Scene:
     # --- the end ------------------------------------------------------------------------------------------
 
     def end(self) -> None:
-        """Everybody goes; at once nothing may be left."""
+        """Everybody goes; nothing may be left once what was on its way has had its time to arrive."""
         for stream in (*self.clients, *self.origins):
             stream.full = False
         for client in self.clients:
             client.lose()
         self.stop(0)
+        self.around.clock.advance(self.service.config.timeouts.close)
         ledger, service = self.around.ledger, self.service
         must(len(ledger) == 0, "sessions are left:", *ledger)
         must(service.open_connections == 0, "connections are left")
