@@ -81,6 +81,17 @@ def blocks(content: bytes) -> list[bytes]:
     return _CERTIFICATE.findall(content)
 
 
+def certificates_in(content: bytes) -> list[Certificate]:
+    """The certificates of PEM text that can be read; nothing else is looked at."""
+    found = []
+    for block in blocks(content):
+        try:
+            found.append(_of_block(block)[0])
+        except ValueError:
+            continue
+    return found
+
+
 def is_certificate_file(path: Path) -> bool:
     """Whether a file in a folder of CAs is looked at, going by its name."""
     return path.suffix.lower() in _SUFFIXES
@@ -159,14 +170,21 @@ def _certificates(path: Path, content: bytes, what: str) -> Iterator[tuple[Certi
         )
     for number, block in enumerate(blocks(content), 1):
         try:
-            begin, *lines, _ = block.splitlines()
-            certificate, trust = der.first(binascii.a2b_base64(b"".join(lines)))
-            yield Certificate.of(certificate), trust if b"TRUSTED" in begin else b""
+            yield _of_block(block)
         except ValueError as error:
             raise StartError(
                 f"{what}: certificate {number} of {path} does not parse",
                 remedy=f"`openssl x509 -in {path} -noout -text` says more",
             ) from error
+
+
+def _of_block(block: bytes) -> tuple[Certificate, bytes]:
+    """
+    @raise ValueError: OpenSSL does not take it for a certificate.
+    """
+    begin, *lines, _ = block.splitlines()
+    certificate, trust = der.first(binascii.a2b_base64(b"".join(lines)))
+    return Certificate.of(certificate), trust if b"TRUSTED" in begin else b""
 
 
 def _refuse_wide(path: Path, content: bytes, what: str) -> None:
