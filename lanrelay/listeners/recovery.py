@@ -87,7 +87,7 @@ class McpSession:
 
 class McpSessions:
     """
-    The sessions of one route, as far as they are remembered.
+    The sessions of one route, as far as they are remembered; after a reload also of the route in its place.
 
     Whoever knows the id of a session could have it initialised anew; so could it have used the session.
     """
@@ -98,6 +98,7 @@ class McpSessions:
         self._reactor = reactor
         self._sessions: OrderedDict[bytes, McpSession] = OrderedDict()
         self._running: dict[McpSession, Deferred[None]] = {}
+        self._users = 0
 
     def __len__(self) -> int:
         return len(self._sessions)
@@ -143,8 +144,15 @@ class McpSessions:
             running.addBoth(self._recovered, session, session.upstream_id)
         return waiter
 
+    def share(self) -> None:
+        """One more uses it, who owes a L{close}."""
+        self._users += 1
+
     def close(self) -> None:
-        """Nothing is recovered any more."""
+        """The last who uses it says so: nothing is recovered any more."""
+        self._users -= 1
+        if self._users > 0:
+            return
         for running in list(self._running.values()):
             running.cancel()
         self._sessions.clear()

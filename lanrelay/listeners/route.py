@@ -102,8 +102,13 @@ class ProxyRoute:
             self.reactor, self.group, listener.pool, listener.timeouts, inheritance=inheritance
         )
         self.target = self.group.members[0].name
+        self._closed = False
         self.recovers = listener.session_recovery
         self.sessions: McpSessions | None = None
+        if self.recovers and inheritance is not None:
+            self.sessions = inheritance.sessions(self.group)
+            if self.sessions is not None:
+                self.sessions.share()
         self.rewrites_oauth = "oauth" in listener.rewrite
         self._siblings = siblings
         self._listener = listener
@@ -127,6 +132,7 @@ class ProxyRoute:
             from lanrelay.listeners.recovery import McpSessions  # many upstreams have none
 
             self.sessions = McpSessions(self.reactor)
+            self.sessions.share()
         self.sessions.began(client_id, initialize)
 
     def matches(self, path: bytes) -> bool:
@@ -137,8 +143,9 @@ class ProxyRoute:
     def close(self) -> None:
         """Close what is idle, and begin nothing anew."""
         self.origins.close()
-        if self.sessions is not None:
+        if self.sessions is not None and not self._closed:
             self.sessions.close()
+        self._closed = True
 
     # --- Way ---------------------------------------------------------------------------------------------
 

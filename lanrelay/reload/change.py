@@ -209,6 +209,12 @@ class Change:
                 for route in getattr(listener, "routes", ())
                 for pool in route.origins.pools
             ],
+            sessions=[
+                (route.group, route.sessions)
+                for listener in listeners
+                for route in getattr(listener, "routes", ())
+                if route.sessions is not None
+            ],
         )
 
 

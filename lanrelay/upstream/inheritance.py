@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
 
@@ -16,20 +16,29 @@ if TYPE_CHECKING:
 
 class Inheritance:
     """
-    Upstreams that run, with their state, their health checks and their idle connections.
+    Upstreams that run, with their state, their health checks, their idle connections, and what is known of
+    their clients' sessions.
 
     Whoever takes one shares it with who had it before: a check runs, and a pool keeps connections, until the
     last of them has let go.
     """
 
-    def __init__(self, groups: Iterable[UpstreamGroup] = (), pools: Iterable[Pool] = ()) -> None:
+    def __init__(
+        self,
+        groups: Iterable[UpstreamGroup] = (),
+        pools: Iterable[Pool] = (),
+        sessions: Iterable[tuple[UpstreamGroup, Any]] = (),
+    ) -> None:
+        """@param sessions: of the clients of a group, in the listeners' words."""
         self._members = [(member, group.checks.get(member)) for group in groups for member in group.members]
         self._pools = list(pools)
+        self._sessions = list(sessions)
 
     def spend(self) -> None:
         """Nobody takes any more of it: generations must not hold on to each other."""
         self._members.clear()
         self._pools.clear()
+        self._sessions.clear()
 
     def upstream(
         self, config: model.Upstream, timeouts: model.Timeouts, health: model.Health | None
@@ -45,4 +54,12 @@ class Inheritance:
         for pool in self._pools:
             if pool.upstream is upstream and pool.config == config:
                 return pool
+        return None
+
+    def sessions(self, group: UpstreamGroup) -> Any:
+        """Those of a group with the same URLs, whatever else has changed; C{None} if there are none."""
+        names = {member.name for member in group.members}
+        for old, sessions in self._sessions:
+            if {member.name for member in old.members} == names:
+                return sessions
         return None

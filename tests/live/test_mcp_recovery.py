@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from signal import SIGHUP
 from typing import Any
 
 import httpx2
@@ -52,8 +53,20 @@ class RecoveryTests(TestCase):
     def in_thread(self, coroutine: Coroutine[Any, Any, None]) -> Deferred[None]:
         return deferToThread(asyncio.run, coroutine)
 
-    async def talk(self) -> None:
-        """Call a tool, restart the server twice, and call it again each time."""
+    def restart(self) -> None:
+        self.server.kill()
+        self.server.start()
+
+    def reload(self) -> None:
+        text = self.relay.config.read_text()
+        self.relay.config.write_text(
+            text.replace("type: reverse-proxy", "type: reverse-proxy\n    hosts: a.lan")
+        )
+        self.relay.process.send_signal(SIGHUP)
+        self.relay.wait_for("reloaded: reverse has changed")
+
+    async def talk(self, *happenings: Callable[[], None]) -> None:
+        """Call a tool, and again each time when something has happened."""
         url = f"http://localhost:{self.relay.port('reverse')}/mcp"
         async with (
             httpx2.AsyncClient(trust_env=False, timeout=30) as http,
@@ -61,10 +74,8 @@ class RecoveryTests(TestCase):
                 streamable_http_client(url, http_client=http), mode="legacy", read_timeout_seconds=20
             ) as client,
         ):
-            for number in range(3):
-                if number:
-                    self.server.kill()
-                    self.server.start()
+            for number, happen in enumerate((lambda: None, *happenings)):
+                happen()
                 # Several at once: they find the session forgotten together.
                 answers = await asyncio.gather(
                     *(client.call_tool("echo", {"text": f"{number} {which}"}) for which in range(4))
@@ -74,8 +85,15 @@ class RecoveryTests(TestCase):
                     self.assertEqual(answer.content[0].text, f"{number} {which}")
 
     def test_the_client_goes_on(self) -> Deferred[None]:
+        return self.goes_on(self.restart, self.restart)
+
+    def test_a_reload_forgets_no_session(self) -> Deferred[None]:
+        """Neither how it began, nor that by now it has two names."""
+        return self.goes_on(self.restart, self.reload, self.restart)
+
+    def goes_on(self, *happenings: Callable[[], None]) -> Deferred[None]:
         self.serve(recovery=True)
-        talking = self.in_thread(self.talk())
+        talking = self.in_thread(self.talk(*happenings))
 
         def told(_: None) -> None:
             self.assertEqual(self.relay.log.count("was initialised anew"), 2, self.relay.log)
@@ -84,7 +102,7 @@ class RecoveryTests(TestCase):
 
     def test_without_it_the_session_is_lost(self) -> Deferred[None]:
         self.serve(recovery=False)
-        talking = self.in_thread(self.talk())
+        talking = self.in_thread(self.talk(self.restart, self.restart))
         talking.addCallbacks(lambda _: self.fail("it went on"), self._lost)
         return talking
 

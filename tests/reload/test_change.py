@@ -106,6 +106,27 @@ class ChangeTests(SynchronousTestCase):
         self.assertFalse(pool._closed)
         self.assertEqual(len(upstream.observers), 2, "the check, and the pools of the new listener alone")
 
+    def test_mcp_sessions_are_handed_on_where_the_urls_are_the_same(self) -> None:
+        for change, kept in (
+            ("    hosts: a.lan\n", True),
+            ("    timeouts: {connect: 1s}\n", True),
+            ("    session_recovery: off\n", False),
+        ):
+            relay = self.start(WEB)
+            old = self.web(relay).routes[0]
+            old.session_began(b"x", b'{"method": "initialize"}')
+            self.reload(relay, WEB + change)
+            new = self.web(relay).routes[0]
+            self.assertEqual(new.sessions is old.sessions, kept, change)
+            if kept:
+                assert new.sessions is not None
+                self.assertIsNotNone(new.sessions.find(b"x"))  # although the old listener has ended
+                self.reload(relay, WEB.replace("192.0.2.1", "192.0.2.2"))
+                self.assertIsNone(self.web(relay).routes[0].sessions)
+                self.assertEqual(len(new.sessions), 0)
+            relay.end_now()
+            relay.stopService()
+
     def test_what_is_different_gets_upstreams_of_its_own(self) -> None:
         for change in (
             "    timeouts: {connect: 1s}\n",
