@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import argparse
     from argparse import Namespace
     from collections.abc import Mapping, Sequence
 
@@ -16,45 +17,46 @@ if TYPE_CHECKING:
     from lanrelay.clients.finding import Finding
     from lanrelay.examine.checks import Examined
 
-EXAMPLES = """\
-examples:
-  lanrelay adopt                              all entries of all clients that lead to the LAN
-  lanrelay adopt --dry-run                    only show what would change
-  lanrelay adopt --client cursor --yes        one client's, without a question
-  lanrelay adopt --server nas --force         one entry, though its server is down
-  lanrelay adopt --file x.json --format zed   a file that is somewhere else
-  lanrelay adopt --server n8n --as proxy      a program gets the relay's forward proxy
-"""
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli import looking, options
 
-def run(arguments: list[str]) -> int:
-    """0 where all is well, 1 where something was left alone that should not, 2 for a wrong command line."""
-    import argparse
-
-    from lanrelay.cli import looking
-    from lanrelay.cli.conversation import Conversation, Refused
-    from lanrelay.errors import RelayError
-
-    parser = argparse.ArgumentParser(
-        prog="lanrelay adopt",
-        description="Have the entries of clients' files that lead to the LAN lead through the relay. Each "
-        "change is shown and asked for; `lanrelay unadopt` puts back the very bytes.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    made = options.parser(
+        "adopt",
+        "Have the entries of clients' files that lead to the LAN lead through the relay. Each change is shown "
+        "and asked for; `lanrelay unadopt` puts back the very bytes.",
+        examples="""
+            lanrelay adopt  all entries of all clients that lead to the LAN
+            lanrelay adopt --dry-run  only show what would change
+            lanrelay adopt --client cursor --yes  one client's, without a question
+            lanrelay adopt --server nas --force  one entry, though its server is down
+            lanrelay adopt --file x.json --format zed  a file that is somewhere else
+            lanrelay adopt --server n8n --as proxy  a program gets the relay's forward proxy
+        """,
     )
-    looking.options(parser)
-    parser.add_argument(
+    looking.options(made)
+    made.add_argument(
         "--as",
         dest="manner",
         choices=("url", "stdio", "proxy"),
         help="change the URL alone (the default), or give programs the relay's forward proxy",
     )
-    parser.add_argument(
+    made.add_argument(
         "--force", action="store_true", help="also what is not reached, not trusted, or open in its client"
     )
-    parser.add_argument("--yes", action="store_true", help="answer the question with yes")
-    parser.add_argument("--dry-run", action="store_true", help="show what would change, and write nothing")
-    chosen = parser.parse_args(arguments)
+    made.add_argument("--yes", action="store_true", help="answer the question with yes")
+    made.add_argument("--dry-run", action="store_true", help="show what would change, and write nothing")
+    return made
+
+
+def run(arguments: list[str]) -> int:
+    """0 where all is well, 1 where something was left alone that should not, 2 for a wrong command line."""
+    from lanrelay.cli import looking
+    from lanrelay.cli.conversation import Conversation, Refused
+    from lanrelay.errors import RelayError
+
+    chosen = parser().parse_args(arguments)
     wrong = looking.wrong_usage(chosen)
     if wrong:
         print(f"lanrelay adopt: {wrong}.", file=sys.stderr)
@@ -120,10 +122,13 @@ class _Command:
 
     def _relay(self) -> Relay:
         from lanrelay.cli import adopting
+        from lanrelay.cli.looking import home
         from lanrelay.config.default_path import NotFound, find, users_own
 
         try:
             file = find(self._chosen.config)
+            if self._chosen.config is None:
+                self._talk.tell(f"The relay's configuration is {home(file)}.")
         except NotFound:
             file = users_own()
         self._not_running = adopting.runs(file)

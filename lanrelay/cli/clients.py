@@ -7,37 +7,40 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
     from lanrelay.clients.finding import Finding
     from lanrelay.clients.survey import BrokenFile, Survey
 
-EXAMPLES = """\
-examples:
-  lanrelay clients                          all clients of this machine and of the working folder's project
-  lanrelay clients --client cursor --json   one client, for programs
-  lanrelay clients --file settings.json --format gemini
-"""
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli import looking, options
+
+    made = options.parser(
+        "clients",
+        "List the MCP servers that clients have in their files, where each leads, and what `lanrelay adopt` "
+        "would do with it.",
+        examples="""
+            lanrelay clients  all clients of this machine, and of the working folder's project
+            lanrelay clients --client cursor --json  one client, for programs
+            lanrelay clients --file settings.json --format gemini  a file that is somewhere else
+        """,
+    )
+    looking.options(made)
+    made.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+    return made
 
 
 def run(arguments: list[str]) -> int:
     """0, 1 for a file that is broken, 2 for a wrong command line."""
-    import argparse
     import sys
 
     from lanrelay.cli import looking
     from lanrelay.cli.conversation import Conversation
 
-    parser = argparse.ArgumentParser(
-        prog="lanrelay clients",
-        description="List the MCP servers that clients have in their files, where each leads, and what "
-        "`lanrelay adopt` would do with it.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    looking.options(parser)
-    parser.add_argument("--json", action="store_true", help="print it as JSON, for programs")
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     wrong = looking.wrong_usage(chosen)
     if wrong:
         print(f"lanrelay clients: {wrong}.", file=sys.stderr)

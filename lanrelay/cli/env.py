@@ -10,16 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lanrelay.config import model
+    import argparse
 
-EXAMPLES = """\
-examples:
-  eval "$(lanrelay env)"                 for this shell
-  lanrelay env --shell fish | source
-  lanrelay env --shell powershell | Out-String | Invoke-Expression
-  lanrelay env --shell dotenv >> .env
-  lanrelay env -- curl http://nas.lan/   for one command
-"""
+    from lanrelay.config import model
 
 SHELLS = ("sh", "fish", "powershell", "dotenv", "json")
 
@@ -34,48 +27,59 @@ REMARKS = (
 )
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli import options
+
+    made = options.parser(
+        "env",
+        "Print the variables by which programs use the relay's forward proxy, or run a command with them.",
+        examples="""
+            eval "$(lanrelay env)"  for this shell
+            lanrelay env --shell fish | source  for fish
+            lanrelay env --shell powershell | Out-String | Invoke-Expression  for PowerShell
+            lanrelay env --shell dotenv >> .env  for a file that programs read
+            lanrelay env -- curl http://nas.lan/  for one command
+        """,
+    )
+    made.usage = "lanrelay env [-c FILE] [--shell SHELL] [-- COMMAND ...]"
+    options.add_config(made)
+    made.add_argument("--shell", choices=SHELLS, help="for whom: by default your shell, as $SHELL says")
+    return made
+
+
 def run(arguments: list[str]) -> int:
     """0, 1 where there is no forward proxy, 2 for a wrong command line; else that of the command."""
-    import argparse
-
     from lanrelay.cli.conversation import Conversation
 
     words, command = arguments, []
     if "--" in arguments:
         cut = arguments.index("--")
         words, command = arguments[:cut], arguments[cut + 1 :]
-    parser = argparse.ArgumentParser(
-        prog="lanrelay env",
-        usage="lanrelay env [-c FILE] [--shell SHELL] [-- COMMAND ...]",
-        description="Print the variables by which programs use the relay's forward proxy, or run a command "
-        "with them.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the configuration file")
-    parser.add_argument("--shell", choices=SHELLS, help="for whom: by default your shell, as $SHELL says")
-    chosen = parser.parse_args(words)
+    chosen = parser().parse_args(words)
     if "--" in arguments and not command:
         print("lanrelay env: say which command to run after --.", file=sys.stderr)
         return 2
     talk = Conversation("env")
-    found = _variables(chosen.config)
+    found = _proxy(chosen.config)
     if isinstance(found, str):
         talk.complain(found)
         return 1
+    file, url = found
+    values = variables(url)
     if command:
         try:
-            os.execvpe(command[0], command, {**os.environ, **found})
+            os.execvpe(command[0], command, {**os.environ, **values})
         except OSError as error:
             talk.complain(f"{command[0]} cannot be run: {error.strerror}.")
             return 1
     shell = chosen.shell or ("fish" if os.path.basename(os.environ.get("SHELL", "")) == "fish" else "sh")
-    print(render(found, shell), end="")
+    print(render(values, shell, file), end="")
     return 0
 
 
-def _variables(given: Path | None) -> dict[str, str] | str:
-    """The variables, or why there are none."""
+def _proxy(given: Path | None) -> tuple[Path, str] | str:
+    """The configuration and the URL of its proxy, or why there is none."""
     from lanrelay.config.complaints import ConfigErrors
     from lanrelay.config.default_path import NotFound, find
     from lanrelay.config.load import load
@@ -91,7 +95,7 @@ def _variables(given: Path | None) -> dict[str, str] | str:
             f"{file} has no forward proxy on a port of this machine; `lanrelay add proxy` adds one:\n"
             "  lan-proxy:\n    type: connect-proxy\n    listen: localhost:28080"
         )
-    return variables(url)
+    return file, url
 
 
 def proxy_of(config: model.Config) -> str | None:
@@ -127,8 +131,12 @@ def variables(proxy: str) -> dict[str, str]:
     }
 
 
-def render(found: Mapping[str, str], shell: str) -> str:
-    """What a shell, or whoever reads C{.env} files, is to read."""
+def render(found: Mapping[str, str], shell: str, file: Path) -> str:
+    """
+    What a shell, or whoever reads C{.env} files, is to read.
+
+    @param file: the configuration whose proxy it is.
+    """
     if shell == "json":
         return json.dumps(dict(found), indent=2) + "\n"
     patterns = {
@@ -138,6 +146,9 @@ def render(found: Mapping[str, str], shell: str) -> str:
         "dotenv": "{name}={value}",
     }
     # No value has a quote in it: they are made of addresses and ports.
-    lines = [f"# {remark}" for remark in REMARKS]
+    from lanrelay.config.complaints import printable
+
+    remarks = (f"The forward proxy of {printable(str(file))}.", *REMARKS)
+    lines = [f"# {remark}" for remark in remarks]
     lines += [patterns[shell].format(name=name, value=value) for name, value in found.items()]
     return "\n".join(lines) + "\n"

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lanrelay.cli.options import add_config
 from lanrelay.clients.places import Found, find, given
 from lanrelay.clients.survey import Survey, survey
 from lanrelay.clients.table import CLIENTS, named
@@ -43,7 +44,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--file", metavar="PATH", type=Path, help="this file, wherever it is")
     parser.add_argument("--format", metavar="NAME", help="with --file: the client whose file it is")
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the relay's configuration file")
+    add_config(parser)
 
 
 def wrong_usage(chosen: argparse.Namespace) -> str:
@@ -99,6 +100,8 @@ def listeners(chosen: Path | None, talk: Conversation) -> Listeners:
         return Listeners(None, {}, {})
     from lanrelay.config.load import ConfigErrors, load
 
+    if chosen is None:
+        talk.tell(f"The relay's configuration is {home(file)}.")
     try:
         return of_config(load(file))
     except ConfigErrors as error:

@@ -7,41 +7,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import argparse
     from argparse import Namespace
 
     from lanrelay.cli.conversation import Conversation
     from lanrelay.clients.record import Adopted, Record
 
-EXAMPLES = """\
-examples:
-  lanrelay unadopt                   all entries that were adopted
-  lanrelay unadopt --client cursor   those of one client
-  lanrelay unadopt --server nas --yes
-  lanrelay unadopt --dry-run         only show what would change
-"""
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli import options
+
+    made = options.parser(
+        "unadopt",
+        "Put entries of clients' files back as they were before `lanrelay adopt`: the very bytes where "
+        "nothing else has changed since, else the very entry.",
+        examples="""
+            lanrelay unadopt  all entries that were adopted
+            lanrelay unadopt --client cursor  those of one client
+            lanrelay unadopt --server nas --yes  one entry, without a question
+            lanrelay unadopt --dry-run  only show what would change
+        """,
+    )
+    made.add_argument("--client", metavar="NAME", action="append", default=[], help="only this client's")
+    made.add_argument("--server", metavar="NAME", action="append", default=[], help="only of this name")
+    options.add_config(made)
+    made.add_argument("--force", action="store_true", help="also where the client is running")
+    made.add_argument("--yes", action="store_true", help="answer all questions with yes")
+    made.add_argument("--dry-run", action="store_true", help="show what would change, and write nothing")
+    return made
 
 
 def run(arguments: list[str]) -> int:
     """0 where all is as it was, 1 where something could not be put back, 2 for a wrong command line."""
-    import argparse
-
     from lanrelay.cli.conversation import Conversation, Refused
     from lanrelay.errors import RelayError
 
-    parser = argparse.ArgumentParser(
-        prog="lanrelay unadopt",
-        description="Put entries of clients' files back as they were before `lanrelay adopt`: the very bytes "
-        "where nothing else has changed since, else the very entry.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--client", metavar="NAME", action="append", default=[], help="only this client's")
-    parser.add_argument("--server", metavar="NAME", action="append", default=[], help="only of this name")
-    parser.add_argument("-c", "--config", metavar="FILE", type=Path, help="the relay's configuration file")
-    parser.add_argument("--force", action="store_true", help="also where the client is running")
-    parser.add_argument("--yes", action="store_true", help="answer all questions with yes")
-    parser.add_argument("--dry-run", action="store_true", help="show what would change, and write nothing")
-    chosen = parser.parse_args(arguments)
+    chosen = parser().parse_args(arguments)
     talk = Conversation("unadopt", yes=chosen.yes, dry_run=chosen.dry_run)
     try:
         return _Command(chosen, talk).run()
