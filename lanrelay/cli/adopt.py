@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping, Sequence
 
-    from lanrelay.cli.adopting import Adoption, Relay
+    from lanrelay.cli.adopting import Adoption
     from lanrelay.cli.conversation import Conversation
     from lanrelay.cli.looking import Listeners
     from lanrelay.clients.finding import Finding
+    from lanrelay.clients.moving import Moved
     from lanrelay.examine.checks import Examined
+    from lanrelay.setup.relay_file import RelayFile
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,8 +26,8 @@ def parser() -> argparse.ArgumentParser:
 
     made = options.parser(
         "adopt",
-        "Have the entries of clients' files that lead to the LAN lead through the relay. Each change is shown "
-        "and asked for; `lanrelay unadopt` puts back the very bytes.",
+        "Have the entries of clients' files that lead to the LAN lead through the relay. Each change is "
+        "shown and asked for; `lanrelay unadopt` puts back the very bytes.",
         examples="""
             lanrelay adopt  all entries of all clients that lead to the LAN
             lanrelay adopt --dry-run  only show what would change
@@ -41,6 +43,11 @@ def parser() -> argparse.ArgumentParser:
         dest="manner",
         choices=("url", "stdio", "proxy"),
         help="change the URL alone (the default), or give programs the relay's forward proxy",
+    )
+    made.add_argument(
+        "--move-secrets",
+        action="store_true",
+        help="credentials go from the entries to files beside the configuration, and the listener sends them",
     )
     made.add_argument(
         "--force", action="store_true", help="also what is not reached, not trusted, or open in its client"
@@ -120,10 +127,11 @@ class _Command:
         self._talk.complain(sentence)
         self._status = 1
 
-    def _relay(self) -> Relay:
+    def _relay(self) -> RelayFile:
         from lanrelay.cli import adopting
         from lanrelay.cli.looking import home
         from lanrelay.config.default_path import NotFound, find, users_own
+        from lanrelay.setup.relay_file import RelayFile
 
         try:
             file = find(self._chosen.config)
@@ -132,7 +140,7 @@ class _Command:
         except NotFound:
             file = users_own()
         self._not_running = adopting.runs(file)
-        return adopting.Relay(file, runs=not self._not_running)
+        return RelayFile(file, runs=not self._not_running)
 
     def _is_wanted(self, finding: Finding) -> bool:
         if self._chosen.manner == "proxy":
@@ -171,7 +179,7 @@ class _Command:
             left.append(finding)
         return left
 
-    def _plan(self, relay: Relay, listeners: Listeners, wanted: list[Finding]) -> Adoption:
+    def _plan(self, relay: RelayFile, listeners: Listeners, wanted: list[Finding]) -> Adoption:
         from lanrelay.cli import adopting
         from lanrelay.clients.finding import authorities
         from lanrelay.config.default_path import state_folder
@@ -193,13 +201,46 @@ class _Command:
             for name in missing:
                 self._talk.tell(f"{finding.server.name}: the CA's file {name} was not found here.")
         examined = self._examined(relay, wanted, files)
-        for finding in wanted:
-            if self._is_well(finding, examined[id(finding)]):
-                adoption.add(finding, files[id(finding)])
+        well = [finding for finding in wanted if self._is_well(finding, examined[id(finding)])]
+        moved = self._moved(relay, well) if self._chosen.move_secrets else {}
+        for finding in well:
+            if not self._chosen.move_secrets or id(finding) in moved:
+                adoption.add(finding, files[id(finding)], moved.get(id(finding)))
         return adoption
 
+    def _moved(self, relay: RelayFile, wanted: list[Finding]) -> dict[int, Moved]:
+        """The credentials of those entries that can lose theirs; of the others it is said why not."""
+        from lanrelay.clients.moving import credentials
+        from lanrelay.edit.formats.tree import NotEdited
+
+        found: dict[int, Moved] = {}
+        by_origin: dict[str, list[Finding]] = {}
+        for finding in wanted:
+            name = f"{finding.server.name} ({finding.server.client.called})"
+            origins = {target.url.origin for target in finding.targets}
+            try:
+                found[id(finding)] = credentials(finding)
+            except NotEdited as error:
+                self._wrong(f"{name} is left alone: {error}. Without --move-secrets it stays where it is.")
+                continue
+            for origin in origins:
+                by_origin.setdefault(origin, []).append(finding)
+        for origin, findings in by_origin.items():
+            keys = {found[id(each)].key for each in findings if id(each) in found}
+            why = ""
+            if len(keys) > 1:
+                why = "have different credentials, or one has none, and a listener sends the same for all"
+            elif keys != {frozenset()} and relay.is_there(origin):
+                why = "have credentials, and the listener that is there already would send them for all"
+            if why:
+                names = " and ".join(finding.server.name for finding in findings)
+                self._wrong(f"{names} are left alone: the entries for {origin} {why}.")
+                for finding in findings:
+                    found.pop(id(finding), None)
+        return found
+
     def _examined(
-        self, relay: Relay, wanted: list[Finding], files: Mapping[int, Sequence[Path]]
+        self, relay: RelayFile, wanted: list[Finding], files: Mapping[int, Sequence[Path]]
     ) -> dict[int, Examined | str]:
         """What the doctor says of each target, or why it says nothing."""
         from dataclasses import replace
@@ -279,7 +320,7 @@ class _Command:
         talk = self._talk
         relay = adoption.relay
         try:
-            content = relay.content(adoption.origins(adoption.entries()))
+            content = relay.content(adoption.origins(adoption.entries()), check=False)
         except NotEdited as error:
             self._wrong(f"{relay.file} is left alone: {error}.")
             return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,140 +19,17 @@ from lanrelay.clients import sent
 from lanrelay.clients.call import Called, call
 from lanrelay.clients.finding import Finding
 from lanrelay.clients.locking import locked
+from lanrelay.clients.moving import Moved
 from lanrelay.clients.plan import LOOPBACK, Planned, through_listeners, through_proxy
 from lanrelay.clients.record import Adopted, Record, digest, meaning
-from lanrelay.config import model, stored_trust
 from lanrelay.edit import replace
 from lanrelay.edit.formats.edit import apply, spans
-from lanrelay.edit.formats.tree import Broken, NotEdited, at
-from lanrelay.edit.masking import url as masked_url
+from lanrelay.edit.formats.tree import NotEdited, at
 from lanrelay.errors import StartError
-from lanrelay.setup import configuration
+from lanrelay.setup.relay_file import RelayFile
 
 if TYPE_CHECKING:
-    from lanrelay.clients.judge import Url
-
-
-@dataclass(frozen=True, slots=True)
-class New:
-    """A listener that is to come."""
-
-    name: str
-    port: int
-    body: Mapping[str, Any]
-
-
-class Relay:
-    """
-    The relay's configuration, as it is and as it will be.
-
-    @ivar config: C{None} where there is no file yet.
-    @ivar runs: a relay runs with it.
-    """
-
-    def __init__(self, file: Path, *, runs: bool) -> None:
-        """
-        @raise StartError: the file cannot be read, or is no text.
-        @raise ConfigErrors: it is not right.
-        """
-        self.file = file
-        self.runs = runs
-        self.original = replace.read(file)
-        try:
-            self._text, self._mark = configuration.text_of(self.original.content)
-        except Broken as error:
-            raise StartError(f"{file} is no text in UTF-8: {error}") from None
-        self.config: model.Config | None = None
-        if self.original.content is not None:
-            self.config = configuration.checked(file, self.original.content)
-        self._new: dict[str, New] = {}
-        self._served: dict[str, configuration.Serving] = {}
-
-    def serve(self, url: Url, authorities: Collection[Path] = ()) -> configuration.Serving:
-        """
-        The listener for a URL's origin: the one that is there, or one that is to come.
-
-        @raise NotEdited: no port is free.
-        """
-        origin = url.origin
-        found = self._served.get(origin)
-        if found is None and self.config is not None:
-            found = configuration.serving(self.config, origin)
-        if found is None:
-            names = {one.name for one in self.config.listeners} if self.config is not None else set()
-            names |= {new.name for new in self._new.values()}
-            name = configuration.name_for(url.host, names)
-            port = configuration.port_for(origin, self._taken())
-            self._new[origin] = New(name, port, self._body(url, port, authorities))
-            found = configuration.Serving(name, port)
-        self._served[origin] = found
-        return found
-
-    def made(self, origins: Iterable[str]) -> tuple[str, ...]:
-        """Names of the listeners that come for these origins."""
-        return tuple(self._new[origin].name for origin in origins if origin in self._new)
-
-    def content(self, origins: Collection[str]) -> bytes | None:
-        """
-        The file with the listeners that these origins need; C{None} for no file.
-
-        @raise ConfigErrors: it would be wrong.
-        @raise NotEdited: it cannot be changed by range.
-        """
-        text = self._text
-        wanted = [new for origin, new in self._new.items() if origin in origins]
-        if not wanted:
-            return self.original.content
-        for new in wanted:
-            try:
-                text = configuration.add_listener(text, new.name, new.body)
-            except Broken as error:
-                raise NotEdited(f"{self.file} cannot be read: {error}") from None
-        content = self._mark + text.encode()
-        configuration.checked(self.file, content)
-        return content
-
-    def _taken(self) -> set[int] | _Taken:
-        own = configuration.ports_of(self.config) if self.config is not None else set()
-        return _Taken(own | {new.port for new in self._new.values()})
-
-    def _body(self, url: Url, port: int, authorities: Collection[Path]) -> dict[str, Any]:
-        body: dict[str, Any] = {"type": "reverse-proxy", "listen": f"localhost:{port}"}
-        tls: dict[str, Any] = {}
-        if url.scheme == "https":
-            pem = stored_trust.authorities_file(self.file, url.host, url.port)
-            pin = stored_trust.pin_file(self.file, url.host, url.port)
-            files = [str(each) for each in authorities]
-            if pem.is_file():
-                files.append(os.path.relpath(pem, self.file.parent))
-            if files:
-                tls = {"ca": ["system", *files]}
-            elif pin.is_file():
-                tls = {"pin": pin.read_text("ascii", "replace").strip()}
-        body["upstream"] = {"url": url.origin, "tls": tls} if tls else url.origin
-        if url.path not in ("", "/") and masked_url(url.origin + url.path) == url.origin + url.path:
-            body["mcp"] = url.path
-        return body
-
-
-class _Taken:
-    """Ports that a configuration has, or somebody else listens on."""
-
-    def __init__(self, own: set[int]) -> None:
-        self._own = own
-
-    def __contains__(self, port: object) -> bool:
-        import socket
-
-        if port in self._own:
-            return True
-        try:
-            with socket.socket() as trying:
-                trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                trying.bind((LOOPBACK, port))
-        except OSError:
-            return True
-        return False
+    pass
 
 
 @dataclass(slots=True)
@@ -167,6 +44,7 @@ class Entry:
     planned: Planned
     origins: tuple[str, ...] = ()
     url: str = ""
+    moved: Moved = Moved()  # noqa: RUF009  # a named tuple
     called: Called | None = None
 
     @property
@@ -211,7 +89,7 @@ class Adoption:
 
     def __init__(
         self,
-        relay: Relay,
+        relay: RelayFile,
         *,
         state: Path,
         reload: Callable[[Path], None],
@@ -235,8 +113,13 @@ class Adoption:
 
     # --- the plan ---
 
-    def add(self, finding: Finding, authorities: Collection[Path] = ()) -> None:
-        """Plan an entry to lead through listeners; what cannot be changed is left alone."""
+    def add(self, finding: Finding, authorities: Collection[Path] = (), moved: Moved | None = None) -> None:
+        """
+        Plan an entry to lead through listeners; what cannot be changed is left alone.
+
+        @param moved: credentials that the listener is to send instead.
+        """
+        moved = moved or Moved()
         try:
             ports = {
                 target.url.origin: self.relay.serve(target.url, authorities).port
@@ -244,7 +127,11 @@ class Adoption:
             }
             first = finding.targets[0].url
             url = f"http://{LOOPBACK}:{ports[first.origin]}{first.rest.partition('#')[0]}"
-            self._plan(Entry(finding, through_listeners(finding, ports), tuple(ports), url))
+            planned = through_listeners(finding, ports)
+            planned = planned._replace(changes=(*planned.changes, *moved.changes))
+            self._plan(Entry(finding, planned, tuple(ports), url, moved))
+            if moved.fields:
+                self.relay.keep_secret(first.origin, moved.fields)
         except NotEdited as error:
             self._leave(finding, f"it cannot be changed ({error})")
 
@@ -308,11 +195,14 @@ class Adoption:
     def _configure(self, origins: Collection[str], *, backup: bool) -> None:
         """Have the configuration, and the relay, have what these origins need, and no more of ours."""
         try:
+            if backup:  # the first time: what the configuration names must be there
+                self.relay.write_secrets(origins)
             content = self.relay.content(origins)
         except NotEdited as error:
             raise StartError(str(error)) from None
         before = self._written or self.relay.original
         if content == before.content:
+            self.relay.write_secrets(origins)
             return
         if content is None:
             replace.remove(before)
@@ -322,13 +212,17 @@ class Adoption:
             kept = replace.replace(before, content, backups=self._state / "backups" if backup else None)
             self.backups += [kept] if kept is not None else []
         self._written = replace.read(self.relay.file)
+        self.relay.write_secrets(origins)
         if self.relay.runs and content is not None:
             self._reload(self.relay.file)
 
     def _reached(self, entry: Entry, say: Callable[[str], None]) -> bool:
         if not self.relay.runs or not entry.url:
             return True
-        fields = sent.headers(entry.finding)
+        moved = {name.lower() for name, _ in entry.moved.fields}
+        fields = {
+            name: value for name, value in sent.headers(entry.finding).items() if name.lower() not in moved
+        }
         entry.called = self._call(entry.url, headers=fields, transport=sent.transport(entry.finding))
         if not entry.called.good and not self._force:
             self._leave(entry.finding, f"through the relay it does not work. {entry.called.said}".rstrip("."))

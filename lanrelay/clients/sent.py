@@ -34,7 +34,7 @@ def headers(finding: Finding) -> dict[str, str]:
     found = {}
     for option in spelled.options:
         if option.name in spelled.bridge.headers and option.values:
-            name, value = _field(option.values)
+            name, value = field_of(option.values)
             found[name] = _expanded(value, finding)
         elif option.name in ("--bearer-token", "--oauth2Bearer") and option.values:
             found["Authorization"] = f"Bearer {_expanded(option.values[0], finding)}"
@@ -70,7 +70,8 @@ def _of_bridge(spelled: Spelling) -> Literal["http", "sse"] | None:
     return "sse" if word == "sse" else "http"
 
 
-def _field(values: tuple[str, ...]) -> tuple[str, str]:
+def field_of(values: tuple[str, ...]) -> tuple[str, str]:
+    """A header field from the words of an option: two, or one with a colon."""
     if len(values) == 2:
         return values
     name, _, value = values[0].partition(":")

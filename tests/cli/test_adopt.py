@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from lanrelay.config.load import load
+from lanrelay.config.model import ReverseProxy
 from lanrelay.setup.configuration import port_for
 from tests.cli.test_clients import DESKTOP, HomeCase
 from tests.support.servers import CHECKOUT
@@ -163,6 +164,57 @@ class ForcedTests(AdoptCase):
         self.assertEqual(run.status, 0, run.err)
         self.assertIn(f"ca: [system, {authority}]", self.config.read_text())
         self.assertEqual(json.loads(path.read_text())["mcpServers"]["nas"]["env"], {"A": "b"})
+
+    def test_credentials_move_to_the_listener(self) -> None:
+        path = self.entry()
+        with_key = path.read_text().replace(
+            '"}}}', '", "headers": {"X-A": "b", "Authorization": "Bearer s3cr3t"}}}}'
+        )
+        path.write_text(with_key)
+        before = path.read_bytes()
+        run = Run("adopt", "--force", "--yes", "--move-secrets")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertNotIn("s3cr3t", run.out + run.err + path.read_text() + self.config.read_text())
+        secret = self.config.parent / "secrets" / "nas-authorization"
+        self.assertEqual((secret.read_text(), stat.S_IMODE(secret.stat().st_mode)), ("Bearer s3cr3t", 0o600))
+        self.assertEqual(stat.S_IMODE(secret.parent.stat().st_mode), 0o700)
+        [listener] = load(self.config).listeners
+        assert isinstance(listener, ReverseProxy)
+        self.assertEqual(listener.routes[0].request_headers.set, (("Authorization", "Bearer s3cr3t"),))
+        self.assertEqual(Run("unadopt", "--yes").status, 0)
+        self.assertEqual(path.read_bytes(), before)
+
+    def test_different_credentials_for_one_origin_stay(self) -> None:
+        one = self.entry()
+        other = self.entry(name=".kiro/settings/mcp.json")
+        other.write_text(
+            other.read_text().replace('"}}}', '", "headers": {"Authorization": "Bearer s3cr3t"}}}}')
+        )
+        before = one.read_bytes(), other.read_bytes()
+        run = Run("adopt", "--force", "--yes", "--move-secrets")
+        self.assertEqual((run.status, (one.read_bytes(), other.read_bytes())), (1, before))
+        self.assertIn("different credentials", run.err)
+        self.assertFalse(self.config.parent.exists())
+
+    def test_a_credential_that_only_the_client_knows_stays(self) -> None:
+        path = self.entry()
+        path.write_text(
+            path.read_text().replace('"}}}', '", "headers": {"Authorization": "${env:TOKEN}"}}}}')
+        )
+        run = Run("adopt", "--force", "--yes", "--move-secrets")
+        self.assertEqual(run.status, 1)
+        self.assertIn("only the client knows", run.err)
+        self.assertIn(DEAD, path.read_text())
+
+    def test_a_dry_run_moves_nothing(self) -> None:
+        path = self.entry()
+        path.write_text(
+            path.read_text().replace('"}}}', '", "headers": {"Authorization": "Bearer s3cr3t"}}}}')
+        )
+        run = Run("adopt", "--force", "--dry-run", "--move-secrets")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertNotIn("s3cr3t", run.out + run.err)
+        self.assertFalse(self.config.parent.exists())
 
     def test_the_forward_proxy_for_programs(self) -> None:
         self.config.parent.mkdir(parents=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.cli.adopting import Adoption, Relay
+from lanrelay.cli.adopting import Adoption
 from lanrelay.clients.call import Called
 from lanrelay.clients.finding import judged
 from lanrelay.clients.places import Found, of_content
@@ -18,6 +18,7 @@ from lanrelay.clients.table import named
 from lanrelay.config.load import load
 from lanrelay.errors import StartError
 from lanrelay.setup.configuration import port_for
+from lanrelay.setup.relay_file import RelayFile
 
 A, B = "http://10.0.0.1:8000", "http://10.0.0.2"
 BEFORE = "# mine\nlisteners:\n  p: {type: connect-proxy, listen: 28080}\n"
@@ -46,7 +47,7 @@ class AdoptionCase(SynchronousTestCase):
         reads = [of_content(Found(row, row.places[0], path), path.read_bytes()) for path in paths]
         found = judged([each for read in reads for each in servers(read)], relays={}, resolve=lambda _: {})
         adoption = Adoption(
-            Relay(self.config, runs=True),
+            RelayFile(self.config, runs=True),
             state=self.folder / "state",
             reload=self._reload,
             caller=self._call,
