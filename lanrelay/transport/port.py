@@ -20,6 +20,7 @@ from lanrelay.transport.choice import OWN
 from lanrelay.transport.connect import Socket
 from lanrelay.transport.stream import Parked, Stream, tune
 from lanrelay.transport.tcp import TcpStream
+from lanrelay.transport.twisteds import let_tell
 
 __all__ = ["BoundSocket", "FamilyMissing", "Gate", "Port", "adopt", "bind", "bind_all"]
 
@@ -267,6 +268,7 @@ def adopt(reactor: Any, sock: socket.SocketType, address: Any, *, fresh: bool = 
     else:
         transport = tcp.Server(sock, protocol, address, None, 0, reactor)  # type: ignore[arg-type]
         transport.repstr = f"<connection from {address[0]}:{address[1]}>"
+    let_tell(transport)
     transport.pauseProducing()
     protocol.makeConnection(transport)  # type: ignore[no-untyped-call, unused-ignore]
     stream: Stream = transport

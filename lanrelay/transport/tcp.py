@@ -8,7 +8,7 @@ import struct
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.error import ConnectionAborted
+from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableDescriptor,
@@ -324,6 +324,13 @@ class TcpStream:
         """The end, for whatever reason; called by the reactor too."""
         if self.disconnected:
             return
+        if (
+            self._writing
+            and not (self._reading or self._aborting)
+            and reason.check(ConnectionLost)
+            and self._send_failed() is None
+        ):
+            return  # other reactors than ours tell a hang-up so while nothing is read
         self.disconnected = True
         self._unsent = None
         producer, self._producer = self._producer, None

@@ -17,6 +17,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ClientFactory
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 from lanrelay.addresses import IPAddress
@@ -32,6 +33,7 @@ from lanrelay.errors import (
 from lanrelay.transport.choice import OWN
 from lanrelay.transport.connect import connect
 from lanrelay.transport.stream import Parked, Stream, tune
+from lanrelay.transport.twisteds import let_tell
 
 STAGGER = 0.25
 """Seconds between two starts: RFC 8305 section 5 recommends it; curl takes 200 ms."""
@@ -429,6 +431,8 @@ class _Connected(Parked):
 
     def connectionMade(self) -> None:
         stream: Any = self.transport
+        if isinstance(stream, Connection):
+            let_tell(stream)
         stream.pauseProducing()
         tune(stream)
         tell, self._tell = self._tell, None

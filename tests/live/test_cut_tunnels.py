@@ -277,6 +277,24 @@ class CutTests(CutTestCase):
                 self.check(way, self.heard(listener), SAID, f"{up=}")
 
     @in_thread
+    def test_more_than_all_buffers_hold_of_who_is_still_spoken_to(self) -> None:
+        for way in WAYS[:4]:
+            for up in (False, True):
+                client, upstream = self.joined(way)
+                speaker, listener = (client, upstream) if up else (upstream, client)
+                listener.socket.settimeout(0.5)
+                try:
+                    while True:
+                        listener.socket.sendall(bytes(65536))
+                except TimeoutError:
+                    listener.socket.settimeout(10)
+                hearing = self.threads.submit(self.heard_slowly, listener)
+                speaker.send(MUCH)
+                acknowledged(speaker)
+                speaker.reset()
+                self.check(way, hearing.result(), MUCH, f"{up=}")
+
+    @in_thread
     def test_who_never_reads_is_let_go(self) -> None:
         """C{timeouts.close} counts from the last byte that it took."""
         client, upstream = self.joined(Way("impatient"), room=8192)

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.tcp import TcpStream
 from lanrelay.transport.turn import quicken
+from lanrelay.transport.twisteds import let_tell
 from tests.support.hearing import HalfCloseable, Listening, Producer
 
 try:
@@ -25,6 +26,13 @@ except ImportError:
     from twisted.internet.kqreactor import KQueueReactor as DefaultReactor  # type: ignore[assignment]
 
 MUCH = bytes(range(256)) * 4096 * 8  # 8 MB: more than two sockets' buffers hold
+
+
+class Wanting(HalfCloseable):
+    """Takes what has come, though its own words get nowhere."""
+
+    def sending_failed(self) -> bool:
+        return True
 
 
 class StreamCases:
@@ -51,6 +59,7 @@ class StreamCases:
         else:
             parked = Parked()
             self.stream = tcp.Server(sock, parked, address, None, 0, self.reactor)  # type: ignore[arg-type]
+            let_tell(self.stream)
             self.stream.pauseProducing()
             parked.makeConnection(self.stream)
 
@@ -142,6 +151,21 @@ class StreamCases:
         self.reset_peer()
         self.until(lambda: protocol.heard)
         self.assertEqual((protocol.received, protocol.heard), (b"last words", [ConnectionLost]))
+
+    def test_what_had_come_before_a_send_failed_is_told_to_who_wants_it(self: Any) -> None:
+        for wanted, protocol in ((True, Wanting()), (False, HalfCloseable())):
+            self.setUp()
+            self.take(protocol, read=False)
+            self.peer.sendall(b"x" * 100_000)
+            self.reset_peer()
+            for _ in range(3):
+                self.stream.write(b"y")
+                self.turn()
+            self.assertEqual(protocol.heard, [] if wanted else [ConnectionLost])
+            self.stream.resumeProducing()
+            self.until(protocol.heard.copy)
+            self.assertEqual(protocol.heard, [ConnectionLost])
+            self.assertEqual(len(protocol.received), 100_000 if wanted else 0)
 
     def test_an_exception_of_the_protocol_costs_its_connection(self: Any) -> None:
         protocol = self.take()

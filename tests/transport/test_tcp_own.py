@@ -8,20 +8,13 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 
-from twisted.internet.error import ConnectionAborted, ConnectionLost
+from twisted.internet.error import ConnectionAborted
 from twisted.internet.protocol import connectionDone
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.transport.stream import hand_over
 from tests.support.hearing import HalfCloseable, Lent, Producer
 from tests.transport.test_tcp import MUCH, StreamCases
-
-
-class Wanting(HalfCloseable):
-    """Takes what has come, though its own words get nowhere."""
-
-    def sending_failed(self) -> bool:
-        return True
 
 
 class OwnTests(StreamCases, SynchronousTestCase):
@@ -175,19 +168,3 @@ class QuickTests(OwnTests):
         self.assertEqual((self.reactor.getWriters(), self.stream in self.reactor.getReaders()), ([], False))
         self.assertNotIn(self.stream, self.reactor._selectables.values())
         self.turn()
-
-    def test_what_had_come_before_a_send_failed_is_told_to_who_wants_it(self) -> None:
-        """Twisted's own turn says that it is lost, without a look."""
-        for wanted, protocol in ((True, Wanting()), (False, HalfCloseable())):
-            self.setUp()
-            self.take(protocol, read=False)
-            self.peer.sendall(b"x" * 100_000)
-            self.reset_peer()
-            for _ in range(3):
-                self.stream.write(b"y")
-                self.turn()
-            self.assertEqual(protocol.heard, [] if wanted else [ConnectionLost])
-            self.stream.resumeProducing()
-            self.until(protocol.heard.copy)
-            self.assertEqual(protocol.heard, [ConnectionLost])
-            self.assertEqual(len(protocol.received), 100_000 if wanted else 0)

@@ -1,0 +1,65 @@
+"""Twisted's own transports, which lose what has come when a send fails, made to tell it first."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.error import ConnectionLost
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python.failure import Failure
+
+if TYPE_CHECKING:
+    from twisted.internet.tcp import Connection as _Beneath
+else:
+    _Beneath = object
+
+
+class Telling(_Beneath):
+    """
+    As L{TcpStream<lanrelay.transport.tcp.TcpStream>}, for protocols with C{sending_failed}: what has come is
+    told as they read, then C{connectionLost}. Mixed in by L{let_tell}.
+    """
+
+    _broken = False  # a send failed, or the reactor saw a hang-up while nothing was read
+    _read_out = False  # a read has found the end
+
+    def write(self, data: bytes) -> None:
+        if not self._broken:
+            super().write(data)
+
+    def doRead(self) -> Any:
+        why = super().doRead()
+        if why is not None:
+            self._read_out = True
+            if self._broken and why is CONNECTION_DONE:
+                return CONNECTION_LOST  # the kernel tells an error once, then an end that seems orderly
+        return why
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        if self._read_out:
+            super().readConnectionLost(reason)
+        else:
+            # A hang-up that was seen when nothing was read, and is told when something is again: Twisted
+            # takes it for the end, and leaves what has come unread.
+            self.startReading()
+
+    def connectionLost(self, reason: Failure) -> None:
+        if not (self._broken or self._read_out) and reason.check(ConnectionLost):
+            wanted = getattr(self.protocol, "sending_failed", None)
+            if wanted is not None:
+                self._broken = True  # before it reads on from within
+                if wanted():
+                    return
+        super().connectionLost(reason)
+
+
+def let_tell(transport: Any) -> None:
+    """C{transport}, of a class of Twisted's, is a L{Telling} one from now on."""
+    kind: Any = type(transport)
+    transport.__class__ = _telling(kind)
+
+
+@cache
+def _telling(kind: Any) -> type:
+    return type(kind.__name__, (Telling, kind), {})
