@@ -18,6 +18,8 @@ COMMANDS = {
     "adopt": "have entries of clients that lead to the LAN lead through the relay",
     "unadopt": "put entries of clients back as they were",
     "env": "print the variables of the forward proxy, or run a command with them",
+    "add": "have the relay lead to one more server",
+    "remove": "take a listener out of the configuration again",
     "trust": "trust the certificate of a server, once it has been compared",
     "service": "have the system start the relay at login or at boot",
     "completion": "have a shell complete command lines",

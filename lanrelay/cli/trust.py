@@ -111,7 +111,7 @@ class _Trust:
             servers = self._servers(config)
         except Unknown as error:
             self._talk.complain(str(error))
-            return 2
+            return 1
         if not servers:
             self._talk.complain(f"{self._options.target} is not reached over TLS: there is nothing to trust.")
             return 1

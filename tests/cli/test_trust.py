@@ -289,7 +289,7 @@ class OtherTests(TrustTestCase):
         self.origin()
         self.configured("http://nas.lan")
         self.assertIn("nothing to trust", self.command("trust", "nas").err)
-        self.assertEqual(self.command("trust", "nobody").status, 2)
+        self.assertEqual(self.command("trust", "nobody").status, 1)
         self.assertEqual(self.command("trust").status, 2)
         self.assertEqual(self.command("trust", "nas", "--list").status, 2)
         self.write("listeners: [\n")
