@@ -265,7 +265,7 @@ class CutTests(CutTestCase):
             for up in (False, True):
                 client, upstream = self.joined(way, room=8192)
                 speaker, listener = (client, upstream) if up else (upstream, client)
-                listener.socket.settimeout(0.5)
+                listener.socket.settimeout(0.2)
                 try:
                     while True:
                         listener.socket.sendall(bytes(65536))
@@ -282,7 +282,7 @@ class CutTests(CutTestCase):
             for up in (False, True):
                 client, upstream = self.joined(way)
                 speaker, listener = (client, upstream) if up else (upstream, client)
-                listener.socket.settimeout(0.5)
+                listener.socket.settimeout(0.2)
                 try:
                     while True:
                         listener.socket.sendall(bytes(65536))
@@ -338,7 +338,7 @@ class EarlyAnswerTests(CutTestCase):
                 client.send(b"POST /a HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90000000\r\n\r\n")
                 upstream = accepting.result()
                 upstream.head()
-                client.socket.settimeout(0.5)
+                client.socket.settimeout(0.2)
                 try:
                     while True:
                         client.socket.sendall(bytes(65536))
