@@ -165,11 +165,16 @@ class _Adding:
 
     def _examine(self, rewritten: Rewritten) -> Examined:
         """The server as the new listener would reach it."""
+        from dataclasses import replace
+
         from lanrelay.cli.doctor import in_reactor
         from lanrelay.cli.report import Report
+        from lanrelay.edit.masking import url
         from lanrelay.examine.subject import subjects
 
-        (subject,) = subjects(rewritten.config.listeners[-1].name, rewritten.config)
+        (found,) = subjects(rewritten.config.listeners[-1].name, rewritten.config)
+        # Remedies name the server: the listener is not there yet.
+        subject = replace(found, target=url(self._options.url), listener=None)
 
         async def look(reactor: Any) -> Examined:
             from lanrelay.examine.target import examine

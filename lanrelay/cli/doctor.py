@@ -290,6 +290,8 @@ def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
 
     @raise KeyboardInterrupt: Ctrl-C.
     """
+    import signal
+
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
     from twisted.python.failure import Failure
@@ -302,8 +304,12 @@ def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         doing.addBoth(outcome.append)
         doing.addBoth(lambda _: running.stop())
 
+    # The reactor keeps the signals that it has taken, and a later question would not hear Ctrl-C.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     running.callWhenRunning(start)
     running.run()
+    for number, handler in before.items():
+        signal.signal(number, handler)
     if not outcome:
         raise KeyboardInterrupt
     if isinstance(outcome[0], Failure):

@@ -15,6 +15,7 @@ from lanrelay.setup.trust_folder import Entry, of_host, relative, with_authoriti
 from lanrelay.setup.trusting import Fetched, Proposal, Untrustable, shown_fingerprint
 from lanrelay.setup.upstream_trust import Origin, forget, trust_ca, trust_pin
 from lanrelay.transport.certificate import Certificate
+from lanrelay.transport.pem import read_authorities
 from lanrelay.transport.verify import verified_path
 
 
@@ -54,12 +55,14 @@ def trusted_before(file: Path, server: Server, fetched: Fetched) -> list[str]:
             pins.add(entry.pin)
             if entry.pin not in (leaf.key_pin, leaf.pin):
                 told.append(f"the key {entry.pin}, on {entry.since:%Y-%m-%d}")
-        elif not _vouches(entry, leaf, others):
-            told += [
-                f"{one.subject}, SHA-256 {shown_fingerprint(one)}, on {entry.since:%Y-%m-%d}"
-                for one in entry.certificates
-            ]
+        elif not _vouch(entry.certificates, leaf, others):
+            told += _told(entry.certificates, f"on {entry.since:%Y-%m-%d}")
     for member in server.members:
+        for ca in member.trust.ca:
+            if isinstance(ca, Path) and ca.parent != file.parent / stored_trust.FOLDER:
+                named = read_authorities(ca, "tls.ca")
+                if not _vouch(named, leaf, others):
+                    told += _told(named, f"in {ca} of {_day(ca)}")
         for pin in member.trust.pin:
             if _text(pin) not in (leaf.key_pin, leaf.pin, *pins):
                 told.append(f"the pin {_text(pin)}, which the configuration names")
@@ -144,10 +147,22 @@ def upstreams_of(config: model.Config) -> list[model.Upstream]:
     return found
 
 
-def _vouches(entry: Entry, leaf: Certificate, others: Sequence[Certificate]) -> bool:
+_FEW = 3
+
+
+def _told(certificates: Sequence[Certificate], since: str) -> list[str]:
+    few = [f"{one.subject}, SHA-256 {shown_fingerprint(one)}, {since}" for one in certificates[:_FEW]]
+    return [*few, f"and {len(certificates) - _FEW} more, {since}"] if len(certificates) > _FEW else few
+
+
+def _day(path: Path) -> str:
+    return f"{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d}"
+
+
+def _vouch(authorities: Sequence[Certificate], leaf: Certificate, others: Sequence[Certificate]) -> bool:
     """Whether what was trusted still issues what is shown, whatever else is wrong with that."""
     try:
-        return bool(entry.certificates) and bool(verified_path(leaf, others, entry.certificates))
+        return bool(authorities) and bool(verified_path(leaf, others, authorities))
     except CertificateError:
         return True
 

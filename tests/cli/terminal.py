@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import subprocess
 import sys
 import tempfile
+import termios
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,8 +72,12 @@ class CommandTestCase(SynchronousTestCase):
         self.assertNotIn("Traceback", done.stderr)
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def at_terminal(self, *arguments: object, typed: Sequence[str]) -> Done:
-        """With one: each line is typed when the cursor waits behind a question, which ends with a blank."""
+    def at_terminal(self, *arguments: object, typed: Sequence[str | Callable[[], str]]) -> Done:
+        """
+        With one: each line is typed when the cursor waits behind a question, which ends with a blank.
+
+        @param typed: lines, or what is done at that moment and gives the line.
+        """
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
             self._line(arguments),
@@ -81,6 +87,7 @@ class CommandTestCase(SynchronousTestCase):
             stderr=theirs,
             stdout=subprocess.PIPE,
             start_new_session=True,
+            preexec_fn=_take_terminal,  # so that Ctrl-C reaches it
         )
         os.close(theirs)
         shown = b""
@@ -98,7 +105,8 @@ class CommandTestCase(SynchronousTestCase):
                     break
                 shown += part
                 if lines and shown.endswith((b"? ", b": ", b"] ")):
-                    os.write(ours, lines.pop(0).encode() + b"\n")
+                    line = lines.pop(0)
+                    os.write(ours, (line if isinstance(line, str) else line()).encode() + b"\n")
             out = process.communicate(timeout=PATIENCE)[0]
         finally:
             process.kill()
@@ -111,3 +119,7 @@ class CommandTestCase(SynchronousTestCase):
 
     def _line(self, arguments: Sequence[object]) -> list[str]:
         return [sys.executable, "-m", "lanrelay.cli.main", *map(str, arguments)]
+
+
+def _take_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)

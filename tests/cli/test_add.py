@@ -114,6 +114,8 @@ class AddTests(AddTestCase):
         done = self.at_terminal("add", url, typed=["n"])
         self.assertEqual(done.status, 1, done)
         self.assertFalse(self.file.exists())
+        self.assertEqual(self.at_terminal("add", url, typed=["\x03"]).status, 130)
+        self.assertFalse(self.file.exists())
         self.assertEqual(self.at_terminal("add", url, typed=["y"]).status, 0)
         self.file.unlink()
         self.assertEqual(self.command("add", url, "--force").status, 0)

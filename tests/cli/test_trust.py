@@ -100,6 +100,25 @@ class QuestionTests(TrustTestCase):
         self.refused(self.at_terminal("trust", self.url, typed=["no"]), "Nothing was written")
         self.refused(self.at_terminal("trust", self.url, typed=["\x04"]), "nothing was written")
 
+    def test_ctrl_c_leaves_all_as_it_was(self) -> None:
+        self.origin(sends_root=True)
+        text = self.configured(self.url)
+        done = self.at_terminal("trust", "nas", typed=["\x03"])
+        self.assertEqual(done.status, 130, done)
+        self.assertEqual(self.file.read_text(), text)
+        self.assertFalse(self.stored().parent.exists())
+
+    def test_a_file_that_changes_during_the_question_is_not_written_nor_is_any_other(self) -> None:
+        self.origin(sends_root=True)
+        text = self.configured(self.url)
+
+        def somebody() -> str:
+            self.file.write_text(text + "# by somebody else\n")
+            return "yes"
+
+        self.refused(self.at_terminal("trust", "nas", typed=[somebody]), "was changed by another program")
+        self.assertEqual(self.file.read_text(), text + "# by somebody else\n")
+
     def test_the_fingerprint_can_be_typed(self) -> None:
         self.origin(sends_root=True)
         self.refused(self.at_terminal("trust", self.url, typed=["what?", "ab" * 32]), "differ", "AB:AB")
@@ -180,6 +199,17 @@ class AuthorityFileTests(TrustTestCase):
         ):
             self.origin(issued)
             self.refused(self.command("trust", self.url, "--ca", self.authority.root, "--yes"), words)
+
+    def test_another_one_than_the_configuration_names_is_said_loudly(self) -> None:
+        (self.certificates / "other").mkdir()
+        other = Authority(self.certificates / "other", "Another CA")
+        self.origin()
+        self.configured(f"{{url: {self.url}, tls: {{ca: {other.root}}}}}")
+        done = self.command("trust", "nas", "--ca", self.authority.root, "--yes")
+        self.refused(done, "NOT WHAT WAS TRUSTED BEFORE", "CN=Another CA", str(other.root))
+        done = self.command("trust", "nas", "--ca", self.authority.root, "--fingerprint", self.hexadecimal)
+        self.assertEqual(done.status, 0, done)
+        self.assertEqual(self.trust_of().ca, (other.root, self.stored()))
 
     def test_a_second_authority_comes_beside_the_first(self) -> None:
         self.origin()
