@@ -114,7 +114,7 @@ def of_content(found: Found, content: bytes) -> Read:
     @raise Broken: as L{read}.
     """
     text, mark = decode(content)
-    root = found.format.parse(text)
+    root = found.format.parse(text, found.holders)
     if not isinstance(root, Table):
         raise Broken(1, 1, "found no map at the top")
     return Read(found, content, text, mark, root)

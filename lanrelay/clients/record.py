@@ -134,7 +134,7 @@ class Undoing:
         self._adopted = adopted
         self._form = FORMATS[adopted.format]
         self._text = text
-        root = self._form.parse(text)
+        root = self._form.parse(text, [adopted.path])
         self._path = _found(root, adopted.path, adopted.server)
         node = at(root, self._path)
         pieces = tuple(spans(self._form, text, self._path))

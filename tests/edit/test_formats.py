@@ -25,7 +25,7 @@ from lanrelay.edit.formats.edit import (
     put_back,
     spans,
 )
-from lanrelay.edit.formats.tree import Broken, NotEdited, Other, plain
+from lanrelay.edit.formats.tree import Broken, NotEdited, Opaque, Other, Scalar, at, plain
 
 FILES = Path(__file__).parent.parent / "clients" / "files"
 
@@ -103,6 +103,25 @@ class JsonTests(EditCase):
         self.is_broken('{"a": nope}', 1, 7)
         self.is_broken("{a: 1}", 1, 2, "JSON5")
         self.is_broken("[" * 101, 1, 101)
+
+    def test_what_nobody_asked_for_is_passed_over(self) -> None:
+        projects = '"p": {"/x": {"m": {"u": "v"}, "h": [{}]}}'
+        text = f'{{"history": [{{"a": [1.50, "\\u00e9"]}}], {projects}, "m": {{"u": "w"}}}}'
+        form = FORMATS["json"]
+        root = form.parse(text, [("m",), ("p", "*", "m")])
+        self.assertEqual(type(at(root, ("history",))), Opaque)
+        self.assertEqual(type(at(root, ("p", "/x", "h"))), Opaque)
+        for path in (("m", "u"), ("p", "/x", "m", "u")):
+            self.assertEqual(type(at(root, path)), Scalar)
+            found, whole = at(root, path), at(form.parse(text), path)
+            assert found is not None
+            assert whole is not None
+            self.assertEqual((found.start, found.end), (whole.start, whole.end))
+
+    def test_what_is_wrong_in_what_is_passed_over_has_a_place_too(self) -> None:
+        for text, column in (('{"h": [{"a": 1,}], "m": {}}', 15), ('{"h": [NaN], "m": {}}', 8)):
+            error = self.assertRaises(Broken, FORMATS["json"].parse, text, [("m",)])
+            self.assertEqual(error.column, column)
 
     def test_the_last_of_equal_keys_counts(self) -> None:
         self.becomes('{"a": "x", "a": "y"}', Set(("a",), 0, 1, "z"), '{"a": "x", "a": "z"}')

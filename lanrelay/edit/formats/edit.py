@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from lanrelay.edit.formats.json_text import Json
@@ -12,6 +11,7 @@ from lanrelay.edit.formats.toml_text import Toml
 from lanrelay.edit.formats.tree import (
     Broken,
     Items,
+    Keep,
     Node,
     NotEdited,
     Path,
@@ -32,7 +32,7 @@ class Format(Protocol):
 
     @property
     def name(self) -> str: ...
-    def parse(self, text: str) -> Node: ...
+    def parse(self, text: str, keep: Keep | None = None) -> Node: ...
     def plain(self, text: str) -> object: ...
     def spans(self, text: str, root: Node, path: Path) -> list[Range]: ...
     def set(self, text: str, node: Node, start: int, end: int, value: str) -> list[Splice]: ...
@@ -109,12 +109,12 @@ def apply(form: Format, text: str, changes: Sequence[Change]) -> str:
     @raise NotEdited: a change cannot be made by range.
     """
     for change in changes:
-        root = form.parse(text)
+        root = form.parse(text, [change.path])
         after = splice(text, _splices(form, text, root, change))
         expected = _changed(plain(root), change)
         by_python = form.plain(text)
         try:
-            found = plain(form.parse(after))
+            found = plain(form.parse(after, [change.path]))
         except Broken as error:
             raise NotEdited(f"the changed text would be wrong ({error})") from None
         if found != expected:
@@ -127,7 +127,7 @@ def apply(form: Format, text: str, changes: Sequence[Change]) -> str:
 
 def spans(form: Format, text: str, path: Path) -> list[str]:
     """The pieces of text that make up the value at a path; empty when it is not there."""
-    return [text[start:end] for start, end in form.spans(text, form.parse(text), path)]
+    return [text[start:end] for start, end in form.spans(text, form.parse(text, [path]), path)]
 
 
 def put_back(form: Format, text: str, path: Path, pieces: Sequence[str]) -> str:
@@ -137,13 +137,13 @@ def put_back(form: Format, text: str, path: Path, pieces: Sequence[str]) -> str:
     @raise Broken: the text is not in the format, or would not be after it.
     @raise NotEdited: the value is not there, or in another number of places.
     """
-    ranges = form.spans(text, form.parse(text), path)
+    ranges = form.spans(text, form.parse(text, [path]), path)
     if len(ranges) != len(pieces) or not ranges:
         raise NotEdited("the entry is not where it was")
     after = splice(
         text, [Splice(start, end, piece) for (start, end), piece in zip(ranges, pieces, strict=True)]
     )
-    form.parse(after)
+    form.parse(after, [path])
     return after
 
 
@@ -168,26 +168,27 @@ def _splices(form: Format, text: str, root: Node, change: Change) -> list[Splice
 
 
 def _changed(value: Any, change: Change) -> Any:
-    """The value with the change, as data."""
-    value = copy.deepcopy(value)
-    if isinstance(change, (Insert, Append)):
-        holder = _inside(value, change.path)
-        if isinstance(change, Append):
-            holder.append(change.value)
-        else:
-            holder[change.key] = change.value
-        return value
-    holder = _inside(value, change.path[:-1])
-    last: Any = change.path[-1]
+    """The value with the change, as data; what the change does not concern is shared."""
+    if isinstance(change, Insert):
+        return _with(value, change.path, lambda holder: {**holder, change.key: change.value})
+    if isinstance(change, Append):
+        return _with(value, change.path, lambda holder: [*holder, change.value])
     if isinstance(change, Remove):
-        del holder[last]
-    else:
-        text = holder[last]
-        holder[last] = text[: change.start] + change.value + text[change.end :]
-    return value
+        last = change.path[-1]
+        return _with(value, change.path[:-1], lambda holder: _without(holder, last))
+    start, end, new = change.start, change.end, change.value
+    return _with(value, change.path, lambda text: text[:start] + new + text[end:])
 
 
-def _inside(value: Any, path: Path) -> Any:
-    for step in path:
-        value = value[step]
-    return value
+def _with(value: Any, path: Path, changed: Callable[[Any], Any]) -> Any:
+    if not path:
+        return changed(value)
+    copied = value.copy()
+    copied[path[0]] = _with(value[path[0]], path[1:], changed)
+    return copied
+
+
+def _without(holder: Any, last: Any) -> Any:
+    copied = holder.copy()
+    del copied[last]
+    return copied

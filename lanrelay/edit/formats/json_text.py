@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from lanrelay.edit.formats import commas
 from lanrelay.edit.formats.tree import (
     MAX_DEPTH,
+    Broken,
     Entry,
+    Foreign,
     Items,
+    Keep,
     Node,
     NotEdited,
+    Opaque,
     Other,
     Path,
     Range,
@@ -22,6 +26,7 @@ from lanrelay.edit.formats.tree import (
     Value,
     at,
     broken,
+    position,
 )
 
 _COMMENT = re.compile(r"//[^\n\r]*|/\*.*?\*/", re.DOTALL)
@@ -42,11 +47,12 @@ class Json:
         self.comments = comments
         self.name = "jsonc" if comments else "json"
 
-    def parse(self, text: str) -> Node:
+    def parse(self, text: str, keep: Keep | None = None) -> Node:
         """
+        @param keep: C{None} for all of it. Claude Code's file has megabytes of history beside its servers.
         @raise Broken: it is something else.
         """
-        return _Reader(text, comments=self.comments).document()
+        return _Reader(text, comments=self.comments, keep=keep).document()
 
     def plain(self, text: str) -> object:
         """The value as Python's own parser has it; C{None} where that cannot read it."""
@@ -124,11 +130,24 @@ def _ranges(holder: Table | Items) -> list[Range]:
     return [(item.start, item.end) for item in holder.items]
 
 
+def _not_json(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=str, parse_constant=_not_json)
+
+
+def _on_the_way(path: Sequence[str | int], way: Sequence[str | int]) -> bool:
+    return all(wanted in (step, "*") for step, wanted in zip(path, way, strict=False))
+
+
 class _Reader:
     """One run over the text."""
 
-    def __init__(self, text: str, *, comments: bool) -> None:
+    def __init__(self, text: str, *, comments: bool, keep: Keep | None = None) -> None:
         self._text = text
+        self._keep = keep if not comments else None
+        self._path: list[str | int] = []
         self._comments = comments
         skipping = _SPACE if comments else _STRICT_SPACE
         self._skip: Callable[[str, int], re.Match[str] | None] = skipping.match
@@ -156,6 +175,9 @@ class _Reader:
         if letter == '"':
             return self._string(offset)
         if letter in ("{", "["):
+            passed = self._passed_over(offset)
+            if passed is not None:
+                return passed
             self._depth += 1
             if self._depth > MAX_DEPTH:
                 raise broken(text, offset, f"found more than {MAX_DEPTH} levels")
@@ -170,6 +192,16 @@ class _Reader:
             return Scalar(offset, found.end(), _WORDS[found[0]])
         raise broken(text, offset, f"found {self._seen(offset)}, expected a value")
 
+    def _passed_over(self, offset: int) -> Opaque | None:
+        """A map or list beside what is of interest, read by Python's own parser; C{None} for others."""
+        if self._keep is None or any(_on_the_way(self._path, way) for way in self._keep):
+            return None
+        try:
+            value, end = _DECODER.raw_decode(self._text, offset)
+        except (ValueError, RecursionError):
+            return None  # the slow way knows where it is wrong
+        return Opaque(offset, end, value)
+
     def _string(self, offset: int) -> Scalar:
         found = _STRING.match(self._text, offset)
         if found is None:
@@ -183,13 +215,15 @@ class _Reader:
         at_ = self._space(offset + 1)
         while text[at_ : at_ + 1] != "}":
             if text[at_ : at_ + 1] != '"':
-                raise broken(text, at_, self._no_key(table, at_))
+                raise self._no_key(at_)
             key = self._string(at_)
             colon = self._space(key.end)
             if text[colon : colon + 1] != ":":
                 raise broken(text, colon, f'found {self._seen(colon)}, expected ":"')
-            value = self._value(self._space(colon + 1))
             assert isinstance(key.value, str)
+            self._path.append(key.value)
+            value = self._value(self._space(colon + 1))
+            self._path.pop()
             table.entries.append(Entry(key.value, key.start, key.end, value))
             at_ = self._next(value.end, "}")
         table.end = at_ + 1
@@ -199,7 +233,9 @@ class _Reader:
         items = Items(offset, offset)
         at_ = self._space(offset + 1)
         while self._text[at_ : at_ + 1] != "]":
+            self._path.append(len(items.items))
             item = self._value(at_)
+            self._path.pop()
             items.items.append(item)
             at_ = self._next(item.end, "]")
         items.end = at_ + 1
@@ -218,10 +254,13 @@ class _Reader:
             raise broken(text, offset, f'found {self._seen(offset)}, expected "," or "{closing}"')
         return offset
 
-    def _no_key(self, table: Table, offset: int) -> str:
+    def _no_key(self, offset: int) -> Broken:
         if _WORD.match(self._text, offset) or self._text[offset : offset + 1] == "'":
-            return "found JSON5 (a key without double quotes), which is not edited here"
-        return f"found {self._seen(offset)}, expected a key in double quotes"
+            line, column = position(self._text, offset)
+            return Foreign(
+                line, column, "found JSON5 (a key without double quotes), which is not edited here"
+            )
+        return broken(self._text, offset, f"found {self._seen(offset)}, expected a key in double quotes")
 
     def _seen(self, offset: int) -> str:
         text = self._text

@@ -15,6 +15,7 @@ from lanrelay.edit.formats.tree import (
     Broken,
     Entry,
     Items,
+    Keep,
     Node,
     NotEdited,
     Other,
@@ -85,7 +86,7 @@ class Toml:
 
     name = "toml"
 
-    def parse(self, text: str) -> Node:
+    def parse(self, text: str, keep: Keep | None = None) -> Node:
         """
         @raise Broken: it is something else.
         """

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 Path = tuple[str | int, ...]
 """Keys and indices from the root to a value."""
 
+Keep = Sequence[tuple[str | int, ...]]
+"""Ways into a file that are of interest, with C{*} for any key; what lies beside them is not taken apart."""
+
 Range = tuple[int, int]
 """From one character to before another."""
 
@@ -27,6 +30,10 @@ class Broken(Exception):
         self.line = line
         self.column = column
         self.message = message
+
+
+class Foreign(Broken):
+    """The text is in a dialect that is not edited here, which some clients read."""
 
 
 class NotEdited(Exception):
@@ -67,6 +74,20 @@ class Scalar(Node):
     __slots__ = ("value",)
 
     def __init__(self, start: int, end: int, value: str | bool | Other | None) -> None:
+        super().__init__(start, end)
+        self.value = value
+
+
+class Opaque(Node):
+    """
+    A list or map that nobody asked for, so that where its parts stand is not known.
+
+    @ivar value: as Python has it.
+    """
+
+    __slots__ = ("value",)
+
+    def __init__(self, start: int, end: int, value: Any) -> None:
         super().__init__(start, end)
         self.value = value
 
@@ -141,7 +162,7 @@ def plain(node: Node) -> Any:
         return {entry.key: plain(entry.value) for entry in node.entries}
     if isinstance(node, Items):
         return [plain(item) for item in node.items]
-    assert isinstance(node, Scalar)
+    assert isinstance(node, (Scalar, Opaque))
     return node.value
 
 

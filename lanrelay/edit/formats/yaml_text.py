@@ -14,6 +14,7 @@ from lanrelay.edit.formats.tree import (
     Broken,
     Entry,
     Items,
+    Keep,
     Node,
     NotEdited,
     Other,
@@ -48,7 +49,7 @@ class Yaml:
 
     name = "yaml"
 
-    def parse(self, text: str) -> Node:
+    def parse(self, text: str, keep: Keep | None = None) -> Node:
         """
         @raise Broken: it is something else.
         """
