@@ -61,6 +61,7 @@ def run(arguments: list[str]) -> int:
     """0 where all is well, 1 where something was left alone that should not, 2 for a wrong command line."""
     from lanrelay.cli import looking
     from lanrelay.cli.conversation import Conversation, Refused
+    from lanrelay.config.default_path import NotFound
     from lanrelay.errors import RelayError
 
     chosen = parser().parse_args(arguments)
@@ -71,7 +72,7 @@ def run(arguments: list[str]) -> int:
     talk = Conversation("adopt", yes=chosen.yes, dry_run=chosen.dry_run)
     try:
         return _Command(chosen, talk).run()
-    except (Refused, RelayError, FileNotFoundError) as error:
+    except (Refused, RelayError, NotFound, FileNotFoundError) as error:
         talk.complain(str(error))
         return 1
 
@@ -99,7 +100,11 @@ class _Command:
         )
         seen = looking.look(self._chosen, listeners, self._talk)
         for broken in seen.broken:
-            self._wrong(f"{looking.home(broken.found.path)} is left alone: {broken.said}.")
+            sentence = f"{looking.home(broken.found.path)} is left alone: {broken.said}."
+            if broken.reason == "file_broken":
+                self._wrong(sentence)
+            else:
+                self._talk.tell(sentence)
         wanted = [each for each in seen.findings if self._is_wanted(each)]
         if self._chosen.server and not seen.findings:
             self._wrong(f"No entry is called {' or '.join(self._chosen.server)}.")
@@ -130,15 +135,12 @@ class _Command:
     def _relay(self) -> RelayFile:
         from lanrelay.cli import adopting
         from lanrelay.cli.looking import home
-        from lanrelay.config.default_path import NotFound, find, users_own
+        from lanrelay.cli.writing import file_to_write
         from lanrelay.setup.relay_file import RelayFile
 
-        try:
-            file = find(self._chosen.config)
-            if self._chosen.config is None:
-                self._talk.tell(f"The relay's configuration is {home(file)}.")
-        except NotFound:
-            file = users_own()
+        file = file_to_write(self._chosen.config)
+        if self._chosen.config is None:
+            self._talk.tell(f"The relay's configuration is {home(file)}.")
         self._not_running = adopting.runs(file)
         return RelayFile(file, runs=not self._not_running)
 

@@ -257,7 +257,7 @@ class Adoption:
         read = server.read
         form = read.found.format
         after = content[len(read.mark) :].decode()
-        node = at(form.parse(after), server.path)
+        node = at(form.parse(after, [server.path]), server.path)
         assert node is not None
         listeners = [(origin, self.relay.serve(target.url).name) for origin, target in _targets(entry)]
         return Adopted(

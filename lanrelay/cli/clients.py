@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> int:
         talk.say(line)
     for broken in seen.broken:
         talk.complain(f"{looking.home(broken.found.path)} is left alone: {broken.said}.")
-    return 1 if seen.broken else 0
+    return 1 if any(broken.reason == "file_broken" for broken in seen.broken) else 0
 
 
 def as_json(seen: Survey) -> dict[str, Any]:
@@ -90,9 +90,9 @@ def _broken(broken: BrokenFile) -> dict[str, Any]:
         "transport": None,
         "leads_to": "unknown",
         "listener": None,
-        "works": False,
+        "works": False if broken.reason == "file_broken" else None,
         "adopt": "no",
-        "reason": "file_broken",
+        "reason": broken.reason,
     }
 
 

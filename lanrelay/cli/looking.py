@@ -68,7 +68,13 @@ def files(chosen: argparse.Namespace) -> list[Found]:
         if not chosen.file.is_file():
             raise FileNotFoundError(f"There is no file {chosen.file}.")
         client = chosen.format or (chosen.client[0] if len(chosen.client) == 1 else None)
-        return [given(Path(os.path.abspath(chosen.file)), named(client) if client else None)]
+        path = Path(os.path.abspath(chosen.file))
+        # A client's own file is that, however it was named: it may have to be quit.
+        known = [
+            each for each in find(folder=Path.cwd()) if os.path.realpath(each.path) == os.path.realpath(path)
+        ]
+        known = [each for each in known if client is None or each.client.name == client]
+        return known or [given(path, named(client) if client else None)]
     wanted = [client for client in CLIENTS if not chosen.client or client.name in chosen.client]
     return find(folder=Path.cwd(), clients=wanted)
 
@@ -96,7 +102,9 @@ def listeners(chosen: Path | None, talk: Conversation) -> Listeners:
 
     try:
         file = find_file(chosen)
-    except NotFound:
+    except NotFound as error:
+        if os.environ.get("LANRELAY_CONFIG"):
+            talk.complain(str(error))
         return Listeners(None, {}, {})
     from lanrelay.config.load import ConfigErrors, load
 

@@ -55,7 +55,7 @@ class Finding(NamedTuple):
     @ivar works: as it stands; C{None} where only a look at the server could tell.
     @ivar reason: why the entry is left alone; C{None} for one that is to lead through the relay.
     @ivar said: that in a sentence; it holds no secret.
-    @ivar targets: the URLs that are to change.
+    @ivar targets: its URLs on the LAN, which are to change, or those that lead to this machine.
     @ivar spelling: of the words that start a program.
     @ivar lan: addresses of the LAN that a program is given.
     @ivar bridged: the client cannot use a URL, so the entry gets a bridge.
@@ -233,8 +233,14 @@ def _elsewhere(seen: _Seen, found: set[Leads], first: Url, relays: Mapping[int, 
     listener = relays.get(first.port)
     if listener is not None:
         said = f"It leads to the relay's listener {listener}."
-        return Finding(server, "relay", said, "already_relayed", listener, works=True, spelling=spelled)
-    return Finding(server, "loopback", "It leads to this machine.", "loopback", spelling=spelled)
+        return Finding(
+            *(server, "relay", said, "already_relayed", listener),
+            works=True,
+            targets=seen.targets,
+            spelling=spelled,
+        )
+    said = "It leads to this machine."
+    return Finding(server, "loopback", said, "loopback", targets=seen.targets, spelling=spelled)
 
 
 def _left_alone(server: Server, spelled: Spelling | None) -> tuple[Reason | None, str]:

@@ -6,18 +6,24 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from lanrelay.clients import judge
-from lanrelay.clients.finding import Finding, judged
+from lanrelay.clients.finding import Finding, Reason, judged
 from lanrelay.clients.judge import Resolve
 from lanrelay.clients.places import Found, Read, read
 from lanrelay.clients.servers import Server, servers
-from lanrelay.edit.formats.tree import Broken
+from lanrelay.edit.formats.tree import Broken, Foreign
 
 
 class BrokenFile(NamedTuple):
-    """A file that could not be read; C{said} has the line and the column."""
+    """
+    A file that could not be read.
+
+    @ivar said: with the line and the column.
+    @ivar reason: C{not_understood} for one that is right, in a dialect that is not edited here.
+    """
 
     found: Found
     said: str
+    reason: Reason = "file_broken"
 
 
 class Survey(NamedTuple):
@@ -43,7 +49,8 @@ def survey(
         try:
             found += entries(read(file))
         except Broken as error:
-            broken.append(BrokenFile(file, str(error)))
+            foreign = isinstance(error, Foreign) and file.client.json5
+            broken.append(BrokenFile(file, str(error), "not_understood" if foreign else "file_broken"))
         except OSError as error:
             broken.append(BrokenFile(file, f"it cannot be read: {error.strerror}"))
     return Survey(tuple(judged(found, relays=relays, resolve=resolve, npx=npx)), tuple(broken))

@@ -54,6 +54,7 @@ class Client(NamedTuple):
     @ivar environment: the key of the program's environment.
     @ivar headers: the way to the header fields.
     @ivar locked: a folder C{FILE.lock} is made by whoever writes the file.
+    @ivar json5: it reads more than JSON with comments, which is no mistake then, but is not edited.
     @ivar processes: names of the program while it runs.
     @ivar restart: what to do so that it reads the file.
     """
@@ -72,6 +73,7 @@ class Client(NamedTuple):
     environment: str = "env"
     headers: tuple[str, ...] = ("headers",)
     locked: bool = False
+    json5: bool = False
     processes: tuple[str, ...] = ()
 
 
@@ -514,6 +516,7 @@ CLIENTS: tuple[Client, ...] = (
         (Place("user", "~/.openclaw/openclaw.json"),),
         "start OpenClaw's gateway again",
         form="jsonc",
+        json5=True,
         holders=(("mcp", "servers"),),
     ),
     Client("openhands", "OpenHands", (Place("container", "~/.openhands/mcp.json"),), "start OpenHands again"),

@@ -127,7 +127,7 @@ def body(
         upstream["url"] = f"{target.url}{prefix}"
         if address:
             upstream["address"] = address
-        tls = _stored_tls(file, target.url) if target.url.tls else {}
+        tls = stored_tls(file, target.url.host, target.url.port) if target.url.tls else {}
         if tls:
             upstream["tls"] = tls
         made["upstream"] = upstream
@@ -146,7 +146,7 @@ def listen_address(target: Wanted, config: model.Config | None) -> str:
 
     @raise NotEdited: none is free.
     """
-    taken = _Taken(set() if config is None else configuration.ports_of(config))
+    taken = Taken(set() if config is None else configuration.ports_of(config))
     return f"localhost:{configuration.port_for(target.origin, taken)}"
 
 
@@ -171,11 +171,19 @@ def given_out(listener: model.Listener, target: Wanted, *, path: str) -> str:
     return f"{scheme}://{place}{path}{target.query}"
 
 
-def _stored_tls(file: Path, url: model.UpstreamUrl) -> dict[str, Any]:
-    authorities = stored_trust.authorities_file(file, url.host, url.port)
+def stored_tls(file: Path, host: str, port: int, more: Iterable[Path] = ()) -> dict[str, Any]:
+    """
+    The key C{tls} for what lies in C{trust/} for a host.
+
+    @param more: files of authorities that are trusted beside that.
+    """
+    files = [str(each) for each in more]
+    authorities = stored_trust.authorities_file(file, host, port)
     if authorities.is_file():
-        return {"ca": ["system", os.path.relpath(authorities, file.parent)]}
-    pin = stored_trust.pin_file(file, url.host, url.port)
+        files.append(os.path.relpath(authorities, file.parent))
+    if files:
+        return {"ca": ["system", *files]}
+    pin = stored_trust.pin_file(file, host, port)
     if pin.is_file():
         return {"pin": pin.read_text("ascii", "replace").strip()}
     return {}
@@ -234,7 +242,7 @@ def _loopback_port(listener: model.Listener) -> int | None:
     return None
 
 
-class _Taken:
+class Taken:
     """Ports that the configuration has, or on which somebody else listens."""
 
     def __init__(self, own: Iterable[int]) -> None:

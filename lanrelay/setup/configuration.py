@@ -93,6 +93,8 @@ def serving(config: model.Config, origin: str) -> Serving | None:
         if others or route.path != "/" or route.strip_prefix or urls != {origin}:
             continue
         for address in listener.listen:
+            if isinstance(address, (model.LocalhostAddress, model.TcpAddress)) and not address.port:
+                continue  # one that only the log tells
             if isinstance(address, model.LocalhostAddress) or (
                 isinstance(address, model.TcpAddress) and str(address.host) in ("127.0.0.1", "0.0.0.0")
             ):

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lanrelay.config import model, stored_trust
+from lanrelay.config import model
 from lanrelay.edit import replace
 from lanrelay.edit.formats.tree import Broken, NotEdited
 from lanrelay.edit.masking import url as masked_url
 from lanrelay.errors import StartError
 from lanrelay.setup import configuration
+from lanrelay.setup.adding import Taken, stored_tls
 
 if TYPE_CHECKING:
     from lanrelay.clients.judge import Url
@@ -69,7 +69,8 @@ class RelayFile:
             names = {one.name for one in self.config.listeners} if self.config is not None else set()
             names |= {new.name for new in self._new.values()}
             name = configuration.name_for(url.host, names)
-            port = configuration.port_for(origin, self._taken())
+            own = configuration.ports_of(self.config) if self.config is not None else set()
+            port = configuration.port_for(origin, Taken(own | {new.port for new in self._new.values()}))
             self._new[origin] = New(name, port, self._body(url, port, authorities))
             found = configuration.Serving(name, port)
         self._served[origin] = found
@@ -134,23 +135,9 @@ class RelayFile:
             configuration.checked(self.file, content)
         return content
 
-    def _taken(self) -> set[int] | _Taken:
-        own = configuration.ports_of(self.config) if self.config is not None else set()
-        return _Taken(own | {new.port for new in self._new.values()})
-
     def _body(self, url: Url, port: int, authorities: Collection[Path]) -> dict[str, Any]:
         body: dict[str, Any] = {"type": "reverse-proxy", "listen": f"localhost:{port}"}
-        tls: dict[str, Any] = {}
-        if url.scheme == "https":
-            pem = stored_trust.authorities_file(self.file, url.host, url.port)
-            pin = stored_trust.pin_file(self.file, url.host, url.port)
-            files = [str(each) for each in authorities]
-            if pem.is_file():
-                files.append(os.path.relpath(pem, self.file.parent))
-            if files:
-                tls = {"ca": ["system", *files]}
-            elif pin.is_file():
-                tls = {"pin": pin.read_text("ascii", "replace").strip()}
+        tls = stored_tls(self.file, url.host, url.port, authorities) if url.scheme == "https" else {}
         body["upstream"] = {"url": url.origin, "tls": tls} if tls else url.origin
         if url.path not in ("", "/") and masked_url(url.origin + url.path) == url.origin + url.path:
             body["mcp"] = url.path
@@ -164,23 +151,3 @@ def _free_name(path: Path) -> Path:
         number += 1
         candidate = path.with_name(f"{path.name}-{number}")
     return candidate
-
-
-class _Taken:
-    """Ports that a configuration has, or somebody else listens on."""
-
-    def __init__(self, own: set[int]) -> None:
-        self._own = own
-
-    def __contains__(self, port: object) -> bool:
-        import socket
-
-        if port in self._own:
-            return True
-        try:
-            with socket.socket() as trying:
-                trying.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                trying.bind(("127.0.0.1", port))
-        except OSError:
-            return True
-        return False

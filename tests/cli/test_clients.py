@@ -102,6 +102,15 @@ class ClientsTests(HomeCase):
         path.write_bytes(b"{\n\xff}")
         self.assertIn("line 2, column 1", Run("clients").err)
 
+    def test_a_dialect_that_is_not_edited_is_no_mistake(self) -> None:
+        path = self.home / ".openclaw/openclaw.json"
+        path.parent.mkdir()
+        path.write_text("{mcp: {servers: {}}}")
+        run = Run("clients", "--json")
+        [entry] = json.loads(run.out)["clients"]
+        self.assertEqual((run.status, entry["reason"], entry["works"]), (0, "not_understood", None))
+        self.assertIn("JSON5", run.err)
+
     def test_one_file_and_its_format(self) -> None:
         self.example("35", ".copilot/mcp-config.json")
         path = self.example("29", "elsewhere.yaml")
@@ -114,6 +123,18 @@ class ClientsTests(HomeCase):
         self.example("02", DESKTOP)
         run = Run("clients", "--json", "--client", "claude-desktop", "--server", "dongle")
         self.assertEqual([each["server"] for each in json.loads(run.out)["clients"]], ["dongle"])
+
+    def test_a_clients_own_file_is_that_however_it_is_named(self) -> None:
+        path = self.example("01", DESKTOP)
+        link = self.work / "link.json"
+        link.symlink_to(path)
+        [entry] = json.loads(Run("clients", "--json", "--file", str(link)).out)["clients"]
+        self.assertEqual((entry["client"], entry["file"]), ("claude-desktop", str(path)))
+
+    def test_a_configuration_that_is_named_and_not_there(self) -> None:
+        with mock.patch.dict(os.environ, {"LANRELAY_CONFIG": "/nonexistent/relay.yaml"}):
+            self.assertIn("/nonexistent/relay.yaml", Run("clients").err)
+            self.assertEqual(Run("adopt").status, 1)
 
     def test_wrong_usage(self) -> None:
         for words in (["--client", "nope"], ["--format", "cursor"], ["--file", "x", "--format", "nope"]):

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,9 @@ class RunningTests(SynchronousTestCase):
         process = subprocess.Popen(words)
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
+        shown = Path(f"/proc/{process.pid}/cmdline")
+        while not shown.read_bytes():  # the parent of a vfork goes on before the kernel has them
+            time.sleep(0.001)
         return process.pid
 
     def copy(self, name: str) -> str:

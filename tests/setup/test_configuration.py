@@ -105,6 +105,13 @@ class CheckedTests(SynchronousTestCase):
             )
             self.assertIsNone(serving(load(path), "https://nas.lan"), more)
 
+    def test_listeners_that_a_client_cannot_be_given(self) -> None:
+        path = Path(self.mktemp())
+        for listen in ("localhost:0", "127.0.0.1:0", "'[::1]:1234'", "unix:/x/y"):
+            body = f"{{type: reverse-proxy, listen: {listen}, upstream: 'https://nas.lan'}}"
+            path.write_text(f"listeners: {{a: {body}}}\n")
+            self.assertIsNone(serving(load(path), "https://nas.lan"), listen)
+
 
 class DerivedTests(SynchronousTestCase):
     def test_an_origin_has_one_port_everywhere(self) -> None:
