@@ -187,6 +187,26 @@ class CheckFailed(DialError):
     http_status = 503
 
 
+class HostRefused(CheckFailed):
+    """
+    The upstream does not let in the Host that it was sent.
+
+    @ivar host: which that was.
+    @ivar preserved: it was the client's own (C{host: preserve}).
+    """
+
+    def __init__(self, detail: str = "", *, host: str = "", preserved: bool = False) -> None:
+        super().__init__(detail)
+        self.host = host
+        self.preserved = preserved
+
+
+class TlsOnPlain(DialError):
+    """The upstream was asked without TLS, and speaks it on that port."""
+
+    proxy_status = "http_protocol_error"
+
+
 class ParentRefused(DialError):
     """
     The parent proxy would not, or could not, open the way to the target.
@@ -327,6 +347,10 @@ class StreamError(RelayError):
     http_status = 502
 
 
+class Unanswered(StreamError):
+    """The upstream ended the connection in order, without a byte of an answer."""
+
+
 class TlsTruncated(StreamError):
     """The peer closed the connection without close_notify, so what was read may be cut short."""
 
@@ -397,6 +421,18 @@ class RemoteProtocolError(RelayError):
     def __init__(self, detail: str, http_status: int = 400) -> None:
         super().__init__(detail)
         self.http_status = http_status
+
+
+class OtherProtocol(RemoteProtocolError):
+    """
+    Where HTTP was expected a client began with what is known to be something else.
+
+    @ivar protocol: what it is, C{"TLS"} or C{"SOCKS"}.
+    """
+
+    def __init__(self, protocol: str) -> None:
+        super().__init__(f"the client speaks {protocol} here, and plain HTTP is served")
+        self.protocol = protocol
 
 
 class GreetingError(RemoteProtocolError):

@@ -203,8 +203,10 @@ def _upstream_state(one: Json, show: Times) -> Html:
 
 
 def _upstream_notes(one: Json, show: Times, key: str) -> Html:
-    error = one["last_error"]
-    text = Html("") if error is None else _explained(error["error"], error["what"], error["remedy"])
+    text = Html("")
+    for error in (one["last_error"], one["noticed"]):
+        if error is not None:
+            text = Html(f"{text}{_explained(error['error'], error['what'], error['remedy'])}")
     changes = one["history"]
     if changes:
         items = [

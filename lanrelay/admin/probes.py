@@ -81,6 +81,6 @@ def _meant(listeners: Sequence[ListenerService], name: str) -> list[tuple[Listen
 
 def _spellings(lead: Lead) -> Iterator[str]:
     """The URL, with or without a final slash."""
-    url = lead.upstream.name
+    url = lead.upstream.name.removesuffix("/")
     yield url
     yield f"{url}/"

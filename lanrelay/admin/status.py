@@ -179,6 +179,7 @@ def _upstream(lead: Lead, wall: WallClock) -> Json:
         "idle": lead.idle,
         "insecure": upstream.insecure,
         "last_error": None if upstream.last_error is None else _error(upstream.last_error),
+        "noticed": None if upstream.noticed is None else _error(upstream.noticed),
         "history": [_transition(one, wall) for one in reversed(upstream.history)],
     }
 

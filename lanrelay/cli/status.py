@@ -108,10 +108,10 @@ def table(document: Json, width: int) -> list[str]:
     if upstreams:
         lines += ["", *_grid(("LISTENER", "STATE", "OPEN", "UPSTREAM", "LAST ERROR"), upstreams, width)]
     for one in document["upstreams"]:
-        error = one["last_error"]
-        if error is not None:
-            text = f"! {one['listener']}: {one['url']}: {error['what']} {error['remedy']}"
-            lines += ["", *_wrapped(text, width)]
+        for error in (one["last_error"], one.get("noticed")):
+            if error is not None:
+                text = f"! {one['listener']}: {one['url']}: {error['what']} {error['remedy']}"
+                lines += ["", *_wrapped(text, width)]
     return lines
 
 

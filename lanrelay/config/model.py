@@ -246,6 +246,7 @@ class Health(NamedTuple):
     Background checks.
 
     @ivar status: accepted answers to a GET of C{path}, as closed ranges.
+    @ivar host: the Host of that GET; empty for that of the URL.
     """
 
     path: str | None = None
@@ -255,6 +256,7 @@ class Health(NamedTuple):
     timeout: float = 3.0
     rise: int = 1
     fall: int = 2
+    host: str = ""
 
 
 class Retry(NamedTuple):

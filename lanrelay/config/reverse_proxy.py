@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal, TypeVar
 
 from lanrelay.config import expand, hosts, model, upstreams, values
@@ -222,21 +222,35 @@ def build(fields: Fields, more: dict[str, object]) -> model.Listener:
     written: tuple[_Route, ...] = fields.get("routes", ())
     if "upstream" in fields.values:
         written = (_Route("/", fields.values["upstream"]),)
-    routes = [_completed(route, fields) for route in written]
+    own = _own_host(fields.get("listen", ()))
+    routes = [_completed(route, fields, own) for route in written]
     routes.sort(key=lambda route: len(route.path), reverse=True)
     guard = model.BrowserGuard(hosts=fields.get("hosts", ()), origins=fields.get("origins", ()))
     return fields.build(model.ReverseProxy, without=_NOT_FIELDS, routes=tuple(routes), guard=guard, **more)
 
 
-def _completed(route: _Route, fields: Fields) -> model.Route:
+def _own_host(listen: Iterable[model.ListenAddress]) -> str:
+    """As a client on this machine names the listener."""
+    for address in listen:
+        if isinstance(address, (model.TcpAddress, model.LocalhostAddress)) and address.port:
+            return f"localhost:{address.port}"
+    return "localhost"
+
+
+def _completed(route: _Route, fields: Fields, own: str) -> model.Route:
     """A route with what it takes over from its listener."""
     listener = fields.get("headers", _NO_HEADERS)
-    host: str = fields.get("host", "upstream")
+    host: str = fields.get("host", "upstream") if route.host is None else route.host
+    group = upstreams.group(fields, route.upstream, always_checked=True)
+    if group.health is not None and group.health.path is not None and host != "upstream":
+        # What lets in clients may let in no other Host.
+        asked = own if host == "preserve" else host
+        group = group._replace(health=group.health._replace(host=asked))
     return model.Route(
         path=route.path,
-        upstreams=upstreams.group(fields, route.upstream, always_checked=True),
+        upstreams=group,
         strip_prefix=route.strip_prefix,
-        host=host if route.host is None else route.host,
+        host=host,
         request_headers=merged(listener[0], route.headers[0]),
         response_headers=merged(listener[1], route.headers[1]),
     )

@@ -54,4 +54,6 @@ def refused(look: Look, status: int, host: str | None) -> tuple[str, str]:
     said = f"The server refuses the Host {sent} ({status}); it accepts {host}."
     if look.subject.listener is None:
         return said, f"lanrelay add {look.subject.url} --set host={host}"
+    if not look.subject.preserved and host.startswith(("localhost", "127.")):  # as clients call the relay
+        return said, f"host: preserve  # of listeners.{look.subject.listener}; or `host: {host}`"
     return said, f"host: {host}  # of listeners.{look.subject.listener}; or let the server accept {sent}"

@@ -29,6 +29,7 @@ class Subject:
     @ivar mcp: paths of an MCP server, to be tried in this order; empty for what is no HTTP.
     @ivar mcp_is_named: somebody said that there is an MCP server.
     @ivar host: the Host field.
+    @ivar preserved: that is the client's own (C{host: preserve}).
     @ivar origin: the Origin field, where the listener lets one through.
     @ivar fields: what the listener sets, credentials mostly.
     @ivar proxies: forward proxies whose clients may mean this target.
@@ -42,6 +43,7 @@ class Subject:
     mcp: tuple[str, ...] = ()
     mcp_is_named: bool = False
     host: str = ""
+    preserved: bool = False
     origin: str | None = None
     fields: tuple[tuple[str, str], ...] = ()
     proxies: tuple[model.ForwardProxy, ...] = ()
@@ -129,15 +131,17 @@ def _of_route(
         (name, str(value)) for name, value in (*rules.set, *rules.add) if name.lower() not in removed
     )
     mcp = _mcp_path(listener, route)
+    root = f"{url.path}/" if url.slash else url.path
     return Subject(
         target=target,
         upstream=upstream,
         listener=listener.name,
-        path=named or (f"{url.path}{mcp}" if mcp else url.path) or "/",
+        path=named or (f"{url.path}{mcp}" if mcp else root) or "/",
         path_is_named=named is not None or mcp is not None or bool(url.path),
-        mcp=(f"{url.path}{mcp}",) if mcp else (url.path,) if url.path else MCP_PATHS,
+        mcp=(f"{url.path}{mcp}",) if mcp else (root,) if root else MCP_PATHS,
         mcp_is_named=mcp is not None or _looks_like_mcp(url.path),
         host=_sent_host(listener, route, url),
+        preserved=route.host == "preserve",
         origin=_sent_origin(listener, url),
         fields=fields,
     )

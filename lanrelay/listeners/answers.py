@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final, NamedTuple
 
-from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.errors import OtherProtocol, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.phrases import words
 from lanrelay.wire.events import RequestHead
@@ -143,7 +143,7 @@ def sentences(error: RelayError) -> tuple[str, str]:
     """What happened and what to do about it; the second may be empty."""
     if isinstance(error, RequestDenied):
         return _sentence(str(error)), _sentence(error.remedy)
-    if isinstance(error, RemoteProtocolError):
+    if isinstance(error, RemoteProtocolError) and not isinstance(error, OtherProtocol):
         return _sentence(f"the request was refused: {error}"), _REMEDIES.get(error.http_status, _NOT_VALID)
     explanation = explain(error)
     return explanation.what, explanation.remedy

@@ -342,8 +342,14 @@ class Exchange:
         if origin is not None and not isinstance(error, ResponseTimeout) and self._may_repeat(origin):
             self.repeats += 1
             self._dial()
+        elif origin is not None:
+            self.gave_up(origin, error)
         else:
             self._fail(error)
+
+    def gave_up(self, origin: OriginConnection, error: RelayError) -> None:
+        """No answer comes from C{origin}, and nobody else is asked; a subclass may first find out why."""
+        self._fail(error)
 
     def keep(self, origin: OriginConnection) -> bool:
         return self.connection.keep(self._way.place_of(self), origin)

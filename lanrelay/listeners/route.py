@@ -11,11 +11,13 @@ from lanrelay.config import model
 from lanrelay.listeners.base import Environment
 from lanrelay.listeners.event_stream import EventStream
 from lanrelay.listeners.exchange import Exchange
+from lanrelay.listeners.noticing import Noticing, Overheard
 from lanrelay.listeners.origins import Origins
 from lanrelay.listeners.routed_exchange import FORM, RoutedExchange
 from lanrelay.listeners.side import Side
 from lanrelay.policy.browser import with_cors
 from lanrelay.upstream.balance import UpstreamGroup
+from lanrelay.upstream.noticed import STATUSES
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
@@ -75,6 +77,7 @@ class ProxyRoute:
     @ivar path: the prefix, without its trailing slash; empty for all.
     @ivar recovers: MCP sessions are initialised anew where they were forgotten.
     @ivar sessions: those that are remembered; C{None} as long as none has begun.
+    @ivar noticing: what answers tell of how the upstreams are asked.
     @ivar rewrites_oauth: what belongs to a login is made to name the relay.
     @param name: by which Via knows this listener.
     @param siblings: all routes of the listener, in the order of matching.
@@ -109,6 +112,7 @@ class ProxyRoute:
             self.sessions = inheritance.sessions(self.group)
             if self.sessions is not None:
                 self.sessions.share()
+        self.noticing = Noticing(self.group.members, preserved=config.host == "preserve")
         self.rewrites_oauth = "oauth" in listener.rewrite
         self._siblings = siblings
         self._listener = listener
@@ -216,6 +220,10 @@ class ProxyRoute:
         index = head.headers.index
         headers = response_to_forward(head)
         via_field = self._via if head.version == HTTP_1_1 else self._via_old
+        if exchange.origin is not None:
+            exchange.origin.upstream.answered = True
+        if self.noticing.found and 200 <= head.status < 400 and exchange.origin is not None:
+            self.noticing.disproved(exchange.origin.upstream, self._host_for(exchange))
         if not NAMING.isdisjoint(index) and exchange.origin is not None:
             places = self._places_for(exchange.origin.upstream, exchange.host)
             if places is not None:
@@ -267,9 +275,14 @@ class ProxyRoute:
             self._places.clear()
         return again
 
-    def body_filter(self, exchange: Exchange, head: ResponseHead) -> EventStream | None:
-        """Only for an event stream of unknown length that nobody has encoded; all else passes as it is."""
+    def body_filter(self, exchange: Exchange, head: ResponseHead) -> EventStream | Overheard | None:
+        """
+        For an event stream of unknown length that nobody has encoded, and for what may tell of a fault; all
+        else passes as it is.
+        """
         assert isinstance(exchange, RoutedExchange)
+        if head.status in STATUSES and exchange.origin is not None:
+            return self.noticing.overhear(head.status, exchange.origin, self._host_for(exchange))
         headers = head.headers
         kind = headers.get(b"content-type")
         if kind is None or kind.partition(b";")[0].strip().lower() != b"text/event-stream":
@@ -287,6 +300,12 @@ class ProxyRoute:
         if silence is None and rewrite is None:
             return None
         return EventStream(self.reactor, silence, exchange.send_down, rewrite)
+
+    def _host_for(self, exchange: RoutedExchange) -> bytes:
+        """The Host that its upstream was sent."""
+        assert exchange.origin is not None
+        side = self._sides[exchange.origin.upstream]
+        return exchange.host or side.authority if side.host is None else side.host[2]
 
     # --- the straight way --------------------------------------------------------------------------------
 

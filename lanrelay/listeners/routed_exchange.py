@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
+from lanrelay.errors import RelayError, TlsOnPlain
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.session import Session
 from lanrelay.policy.browser import with_cors
+from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, logs_in_connection
 from lanrelay.wire.intermediary import ruled_trailers
@@ -279,6 +281,16 @@ class RoutedExchange(Exchange):
     def _send_held(self, head: ResponseHead) -> None:
         self._filter = self._lost = None
         super().send_final(head)
+
+    def gave_up(self, origin: OriginConnection, error: RelayError) -> None:
+        noticing = self.route.noticing
+        if isinstance(error, TlsOnPlain):
+            noticing.notice(origin.upstream, error, origin.address)
+        if not noticing.doubts_scheme(origin, error):
+            super().gave_up(origin, error)
+            return
+        finding = self._dialing = Deferred.fromCoroutine(noticing.find_scheme(origin, error))
+        finding.addErrback(self._not_connected)
 
     # --- MCP sessions -------------------------------------------------------------------------------
 

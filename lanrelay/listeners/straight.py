@@ -22,6 +22,7 @@ from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.route import NAMING, NOTED, ProxyRoute
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.observe.session import BRIEF, Session, brief
+from lanrelay.upstream.noticed import STATUSES
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import FORWARDED_NAMES, Headers
@@ -65,6 +66,7 @@ class StraightWay:
         self.ledger = route.ledger
         self.seconds: Callable[[], float] = route.reactor.seconds
         self.take = route.origins.take
+        self.noticing = route.noticing
         self.listener, self.kind = listener.name, kind
         self.known_hosts = known_hosts
         self.max_body = listener.max_body
@@ -129,7 +131,7 @@ class StraightConnection(HttpConnection):
         method, target, content, request = asked
         if way.max_body is not None and len(data) - content > way.max_body:
             return False
-        origin = way.take()
+        origin = None if way.noticing.found else way.take()
         if origin is None:
             return False
         self._session = session = way.ledger.open(way.listener, way.kind, client.name, phase="response")
@@ -235,7 +237,7 @@ class StraightConnection(HttpConnection):
     def _answer_judged(self, data: bytes) -> tuple[int, int, bytes] | None:
         """Status, where the content begins, and what goes to the client; C{None}: it does not go straight."""
         answer, origin = read_plain_answer(data, _ANSWERS), self._origin
-        if answer is None or origin is None:
+        if answer is None or origin is None or answer[0] in STATUSES:
             return None
         status, lines, noted, content = answer
         self._way.route.plain_answer(lines, noted)

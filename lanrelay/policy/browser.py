@@ -22,6 +22,7 @@ _CORS = frozenset({b"access-control-allow-origin", b"access-control-expose-heade
 _GUARDED = BrowserGuard()
 
 _WRONG_HOST = "Host is not one of this relay"
+_NO_PROXY = "No proxy for other hosts"
 _WRONG_PAGE = "Origin may not use this relay"
 
 
@@ -96,6 +97,13 @@ def _check_host(head: RequestHead, hosts: Iterable[str], local: IPAddress | None
     if any(_normal_host(name) == host for name in hosts):
         return
     shown = _shown(authority.host.encode("ascii"))
+    if head.target[:1] not in (b"/", b"*"):
+        raise RequestDenied(
+            f"a request for {shown} as a proxy gets it, and this is none",
+            http_status=421,
+            remedy="Set HTTP_PROXY and the like to a listener of the type connect-proxy.",
+            words=_NO_PROXY,
+        )
     raise RequestDenied(
         f"the Host {shown} is not one of this relay",
         http_status=421,

@@ -43,6 +43,10 @@ _OUR_WORDS_FOR_NOTHING_IN_COMMON = frozenset(
 )
 
 
+# What OpenSSL calls a method of HTTP, and CONNECT, in the place of a ClientHello.
+_PLAIN_HTTP = frozenset({"http request", "https proxy request"})
+
+
 def reasons_of(error: Exception) -> list[str]:
     """The reasons in a pyOpenSSL error, the innermost first."""
     entries = error.args[0] if error.args and isinstance(error.args[0], list) else []
@@ -71,6 +75,8 @@ def handshake_error(error: Exception, *, client: bool, certificate_seen: bool) -
     reasons = reasons_of(error)
     if any(reason in _OUR_WORDS_FOR_NOTHING_IN_COMMON for reason in reasons):
         return NoCommonVersion(f"no TLS version or cipher in common ({reasons[0]})")
+    if not client and not _PLAIN_HTTP.isdisjoint(reasons):
+        return TlsError("the client speaks plain HTTP to a port with TLS; its URL should begin with https://")
     if "peer did not return a certificate" in reasons:
         return ClientCertificateWanted("the client showed no certificate", alert="certificate_required")
     return TlsError(f"the TLS handshake failed: {', '.join(reasons) or 'OpenSSL gave no reason'}")

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lanrelay.config import model
-from lanrelay.errors import CheckFailed, DialError, PeerClosed
+from lanrelay.errors import CheckFailed, DialError, HostRefused, PeerClosed
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.upstream import Upstream
 
@@ -140,6 +140,7 @@ class HealthCheck:
 
     async def _get(self, stream: Stream, path: str, timeout: float) -> None:
         asking = _StatusLine()
+        host = self._config.host or self._upstream.config.url.authority
 
         def expired(result: int | Failure, _: float) -> int | Failure:
             if isinstance(result, Failure) and isinstance(result.value, CancelledError):
@@ -149,12 +150,15 @@ class HealthCheck:
         answer = asking.status.addTimeout(timeout, self._reactor, expired)
         try:
             hand_over(stream, asking)
-            stream.write(request(path, self._upstream.config.url.authority))
+            stream.write(request(path, host))
             stream.resumeProducing()
             status = await answer
         finally:
             stream.abortConnection()  # nobody wants the rest of the answer
         if not any(first <= status <= last for first, last in self._config.status):
+            if status == 421:
+                said = f"GET {path} was answered with status 421"
+                raise HostRefused(said, host=host, preserved=bool(self._config.host))
             raise CheckFailed(f"GET {path} was answered with status {status}")
 
 

@@ -20,6 +20,8 @@ from lanrelay.errors import (
     ResponseTimeout,
     StreamError,
     StreamTimeout,
+    TlsOnPlain,
+    Unanswered,
 )
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream, unread_of
@@ -272,7 +274,7 @@ class OriginConnection(Protocol):
         try:
             events = self._wire.receive(data)
         except RemoteProtocolError as error:
-            self._fail(ResponseMalformed(f"the upstream's answer is not valid: {error}"))
+            self._fail(self._malformed(error, data))
             return
         if self._head_received:
             if self._timeouts.stream is not None and not self._paused:
@@ -323,6 +325,14 @@ class OriginConnection(Protocol):
         read of an upload. Its answer may have come before, and be read yet.
         """
         return self._receiver is not None
+
+    def _malformed(self, error: RemoteProtocolError, data: bytes) -> RelayError:
+        plain = getattr(self.upstream, "tls", None) is None
+        if data[:1] == b"\x15" and plain and not self._head_received:  # an alert (RFC 8446 section 5.1)
+            fault = TlsOnPlain("it answered with a TLS alert")
+            fault.address = self.address
+            return fault
+        return ResponseMalformed(f"the upstream's answer is not valid: {error}")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
@@ -399,7 +409,7 @@ class OriginConnection(Protocol):
             if self.answered:
                 self._fail(ResponseIncomplete(f"the upstream closed the connection too early: {error}"))
         if self._receiver is receiver:
-            self._fail(StreamError("the upstream closed the connection before it answered"))
+            self._fail(Unanswered("the upstream closed the connection before it answered"))
 
     def _response_ended(self) -> None:
         """Give the connection back before the receiver goes on: its next request may want it."""

@@ -278,6 +278,24 @@ def check_failed(error: DialError, _: str) -> Sentences:
     )
 
 
+def host_refused(error: errors.HostRefused, _: str) -> Sentences:
+    host = f'the Host "{error.host}"' if error.host else "the Host that it was sent"
+    if error.preserved:
+        remedy = (
+            "Set `host` of this listener to a name that the server lets in (`upstream`: that of its URL)."
+        )
+    else:
+        remedy = "Set `host: preserve` for this listener, or let the server accept that name."
+    return f"{_where(error)} does not let in {host}: {phrase(error)}.", remedy
+
+
+def tls_on_plain(error: DialError, _: str) -> Sentences:
+    return (
+        f"{_where(error)} speaks TLS on this port, and was asked without: its URL begins with `http://`.",
+        "Write `https://` for `http://` in that URL, or take the port that speaks plain HTTP.",
+    )
+
+
 OF_PARENTS = (errors.ParentRefused, errors.ParentTimeout, errors.ParentMalformed)
 """These name the parent proxy by themselves."""
 
@@ -487,6 +505,16 @@ def loop(_: RelayError, __: str) -> Sentences:
 
 def protocol(error: RelayError, _: str) -> Sentences:
     return f"What was sent is not proper HTTP: {phrase(error)}.", "Correct the program that sent it."
+
+
+def other_protocol(error: errors.OtherProtocol, _: str) -> Sentences:
+    if error.protocol == "TLS":
+        remedy = (
+            "Write `http://` for `https://` in the client's URL, or give this listener a certificate (`tls`)."
+        )
+    else:
+        remedy = "Name a listener of the type socks-proxy to that client, or this one as an HTTP proxy."
+    return f"The request was refused: {phrase(error)}.", remedy
 
 
 def greeting(error: RelayError, _: str) -> Sentences:

@@ -32,6 +32,13 @@ State = Literal["up", "down", "not known yet", "not checked"]
 """What is known of an upstream, in the words that people are told."""
 
 
+TLS_KNOWN = 30.0
+"""Seconds for which it is remembered whether a port speaks TLS."""
+
+TOLD_MAX = 16
+"""What is noticed of an upstream at most before the log may say it again; a client may choose its Host."""
+
+
 class Transition(NamedTuple):
     """
     A change of state.
@@ -59,6 +66,8 @@ class Upstream:
     @ivar changed: when C{up} became what it is, in the reactor's seconds.
     @ivar open: connections in use; counted by who uses them, read by least-connections.
     @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
+    @ivar answered: it has answered a request; set by who asked.
+    @ivar noticed: what its answers tell of how it is asked, where that is wrong.
     @ivar history: the latest changes of state, the oldest first.
     @ivar observers: called after each outcome of a dial or a check.
     """
@@ -102,6 +111,10 @@ class Upstream:
         self.judged = False
         self.open = 0
         self.last_error: DialError | None = None
+        self.noticed: DialError | None = None
+        self.answered = False
+        self._told: set[str] = set()  # of what was noticed
+        self._tls: tuple[float, bool] | None = None  # when it was found out, and what
         self.history: deque[Transition] = deque(maxlen=HISTORY)
         self.observers: list[Callable[[], None]] = []
         self._shown: Any = None  # the certificate of the latest connection, as OpenSSL has it
@@ -229,6 +242,35 @@ class Upstream:
             # Parsed when somebody asks: that costs more than all else here.
             self._shown = getattr(dialed.stream, "shown", None)
         return dialed
+
+    async def speaks_tls(self) -> bool:
+        """
+        Whether a port that is asked without TLS speaks it; one connection finds out, and is remembered.
+
+        @raise CancelledError: the caller cancelled.
+        """
+        now = self._reactor.seconds()
+        if self._tls is not None and 0 <= now - self._tls[0] < TLS_KNOWN:
+            return self._tls[1]
+        from lanrelay.upstream.scheme import speaks_tls  # rarely asked
+
+        self._tls = now, False  # whoever asks meanwhile does not ask again
+        found = await speaks_tls(self._reactor, self)
+        self._tls = now, found
+        return found
+
+    def notice(self, fault: DialError, address: str = "") -> None:
+        """An answer has told of a fault in how it is asked; the log says each once."""
+        from lanrelay.upstream.explain import explain
+
+        fault.target, fault.address = self._label, address
+        self.noticed = fault
+        explanation = str(explain(fault))
+        if explanation not in self._told:
+            if len(self._told) >= TOLD_MAX:
+                self._told.clear()
+            self._told.add(explanation)
+            self.log.warn("{upstream}: {explanation}", upstream=self.name, explanation=explanation)
 
     @property
     def state(self) -> State:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from lanrelay.errors import RemoteProtocolError
+from lanrelay.errors import OtherProtocol, RemoteProtocolError
 from lanrelay.wire.events import (
     HTTP_1_0,
     HTTP_1_1,
@@ -38,6 +38,10 @@ from lanrelay.wire.writer import NO_CONTENT, BodyWriter, encode_request_head, en
 
 _LINE_SLACK = 256
 """What a request line may hold beside its target: method, version, spaces."""
+
+
+# The first byte of a ClientHello (RFC 8446 section 5.1) and of a greeting (RFC 1928 section 3).
+_OTHER_PROTOCOLS = {0x16: "TLS", 0x05: "SOCKS", 0x04: "SOCKS"}
 
 
 class Http1Server(MessageReader):
@@ -109,6 +113,8 @@ class Http1Server(MessageReader):
                 if not held:
                     return False
         if held[0] not in TOKEN_BYTES:
+            if held[0] in _OTHER_PROTOCOLS:
+                raise OtherProtocol(_OTHER_PROTOCOLS[held[0]])
             raise RemoteProtocolError("no valid request line")
         if not self._line_judged:
             end = held.find(b"\r\n")

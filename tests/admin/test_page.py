@@ -49,6 +49,7 @@ DOCUMENT: dict[str, Any] = {
             "idle": 3,
             "insecure": True,
             "last_error": ERROR,
+            "noticed": None,
             "history": [
                 {"at": MOMENT, "up": False, "error": ERROR},
                 {"at": MOMENT, "up": True, "error": None},

@@ -72,6 +72,7 @@ listeners:
     hosts: nas.lan
     origins: "https://app"
     origin: keep
+    health: {path: /h}
     headers: {request: {set: {D: "1"}}}
     forwarded: x-forwarded
     rewrite: off
@@ -152,6 +153,7 @@ FROM = {
     "Route.response_headers": "both-headers.response",
     "BrowserGuard.hosts": "reverse-proxy.hosts",
     "BrowserGuard.origins": "reverse-proxy.origins",
+    "Health.host": "reverse-proxy.host",
     "ReverseProxy.guard": "reverse-proxy.hosts",
     "Control.paths": "file.control",
     "Control.named": "file.control",

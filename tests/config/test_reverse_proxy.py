@@ -13,6 +13,17 @@ class ReverseProxyTests(ConfigCase):
     def refusal(self, body: str) -> str:
         return self.complaint(listener_text(body, kind="reverse-proxy"))
 
+    def test_a_health_check_is_sent_the_host_of_its_route(self) -> None:
+        for keys, host in (
+            ("health: {path: /h}", ""),
+            ("health: {path: /h}\nhost: nas.lan", "nas.lan"),
+            ("health: {path: /h}\nhost: preserve", "localhost:8080"),
+            ("host: preserve", ""),
+        ):
+            health = self.proxy(keys).routes[0].upstreams.health
+            assert health is not None
+            self.assertEqual(health.host, host)
+
     def test_upstream_or_routes(self) -> None:
         found = self.complaint("listeners:\n  a: {type: reverse-proxy, listen: 1}\n")
         self.assertEqual(

@@ -54,6 +54,13 @@ class ExchangeTestCase(SynchronousTestCase):
         """The relay has connected to its upstream."""
         return self.around.dialer.answer("192.0.2.1:80")
 
+    def looked_for_tls(self) -> None:
+        """The connection that finds out whether the port speaks TLS is asked for nothing else, and ends."""
+        looking = self.dialed()
+        self.assertEqual(looking.take()[:2], b"\x16\x03")
+        looking.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        self.assertTrue(looking.aborted)
+
     def asked(self, request: bytes) -> MemoryStream:
         """The client has sent C{request}, and the relay has connected."""
         self.client.receive(request)
@@ -418,19 +425,24 @@ class RepeatTests(ExchangeTestCase):
         self.assertIn(b"error=http_response_incomplete", self.client.take())
 
     def test_what_costs_its_origin_the_life_is_sent_twice_at_most(self) -> None:
-        for ended in (MemoryStream.receive_eof, MemoryStream.lose):
+        for ended, said in (
+            (MemoryStream.receive_eof, b"HTTP/1.1 502 nas.lan ended the connection without an answer\r\n"),
+            (MemoryStream.lose, b"HTTP/1.1 502 Connection to nas.lan broke\r\n"),
+        ):
             for method in (b"GET", b"DELETE", b"HEAD", b"OPTIONS"):
                 request = GET.replace(b"GET", method)
                 self.serve()
                 ended(self.asked(request))  # a new connection: it died of this
+                if ended == MemoryStream.receive_eof:
+                    self.looked_for_tls()
                 self.assertEqual(self.around.dialer.pending, [])
-                self.assertIn(b"HTTP/1.1 502 Connection to nas.lan broke\r\n", self.client.take())
+                self.assertIn(said, self.client.take())
                 origin = self.warm()
                 self.client.receive(request)
                 ended(origin)  # a kept one may have closed for another reason
                 ended(self.dialed())
                 self.assertEqual(self.around.dialer.pending, [])
-                self.assertIn(b"HTTP/1.1 502 Connection to nas.lan broke\r\n", self.client.take())
+                self.assertIn(said, self.client.take())
                 self.client.lose()
                 self.assertAllOver()
 
@@ -442,7 +454,8 @@ class RepeatTests(ExchangeTestCase):
             origin = self.dialed()
             self.assertIn(b"GET /a", origin.take())
             origin.receive_eof()
-        self.assertEqual([target.host for target in self.around.dialer.asked], ["one.lan", "two.lan"])
+        self.assertEqual([target.host for target in self.around.dialer.asked[:2]], ["one.lan", "two.lan"])
+        self.looked_for_tls()
         self.assertEqual(self.around.dialer.pending, [])
         self.assertIn(b"502 Bad Gateway", self.client.take())
 

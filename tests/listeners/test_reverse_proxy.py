@@ -88,6 +88,28 @@ class GuardTests(ReverseProxyTestCase):
         self.serve()
         self.assertIn(b" 421 ", self.refused(get("http://evil.example/a")))
 
+    def test_what_a_proxy_gets_is_told_of_the_proxy(self) -> None:
+        answer = self.refused(get("http://nas.lan/a", host="nas.lan"))
+        self.assertTrue(answer.startswith(b"HTTP/1.1 421 No proxy for other hosts\r\n"))
+        self.assertIn(b"A request for 'nas.lan' as a proxy gets it, and this is none.", answer)
+        self.assertIn(b"a listener of the type connect-proxy", answer)
+        self.client.receive(get("*", host="nas.lan", method="OPTIONS"))
+        self.assertIn(b"listeners.web.hosts", self.client.take())
+
+    def test_what_is_another_protocol_is_called_by_its_name(self) -> None:
+        for greeting, name, remedy in (
+            (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", b"TLS", b"`http://` for `https://`"),
+            (b"\x16", b"TLS", b"(`tls`)"),
+            (b"\r\n\x16\x03", b"TLS", b"(`tls`)"),
+            (b"\x05\x01\0", b"SOCKS", b"of the type socks-proxy"),
+        ):
+            self.serve()
+            answer = self.refused(greeting)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 400 Bad Request\r\n"))
+            self.assertIn(b"the client speaks " + name, answer)
+            self.assertIn(remedy, answer)
+            self.assertIn("the client speaks " + name.decode(), self.session.detail)
+
     def test_a_host_that_was_let_in_once_opens_no_other_door(self) -> None:
         self.answered()
         for request, status in (

@@ -43,10 +43,17 @@ class AlertTests(SynchronousTestCase):
             ("no shared cipher", False, False, NoCommonVersion),
             ("peer did not return a certificate", False, False, ClientCertificateWanted),
             ("decode error", True, False, TlsError),
+            ("http request", False, False, TlsError),
         ):
             error = handshake_error(said(words), client=client, certificate_seen=seen)
             self.assertIs(type(error), kind, words)
             self.assertTrue(error.permanent)
+
+    def test_a_client_that_speaks_http_is_told_so(self) -> None:
+        for words in ("http request", "https proxy request"):
+            self.assertIn(
+                "plain HTTP", str(handshake_error(said(words), client=False, certificate_seen=False))
+            )
 
     def test_what_comes_after_it(self) -> None:
         for words, client, kind in (

@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
-from lanrelay.errors import CheckFailed, ConnectionRefused, DialTimeout, LocalLimit, PeerClosed
+from lanrelay.errors import CheckFailed, ConnectionRefused, DialTimeout, HostRefused, LocalLimit, PeerClosed
 from lanrelay.upstream.health import HealthCheck, request, status_of
 from lanrelay.upstream.upstream import Upstream
 from tests.support.dialing import FakeDialer, upstreams
@@ -206,7 +206,7 @@ class GetTests(HealthCase):
             self.assertEqual(len(self.clock.getDelayedCalls()), 1)
 
     def test_a_status_that_is_not(self) -> None:
-        for status in (400, 403, 404, 500, 503):
+        for status in (400, 403, 404, 421, 500, 503):
             self.setUp()
             stream = self.ask()
             stream.receive(f"HTTP/1.0 {status}\r\n".encode())
@@ -214,7 +214,13 @@ class GetTests(HealthCase):
             self.assertFalse(self.upstream.up, status)
             error = self.upstream.last_error
             self.assertEqual(str(error), f"GET /health was answered with status {status}")
+            self.assertEqual(isinstance(error, HostRefused), status == 421)
             self.assertEqual((error.target, error.address), ("nas.lan:80", "10.0.0.7:80"))  # type: ignore[union-attr]
+
+    def test_the_host_of_the_route_is_what_it_is_asked_by(self) -> None:
+        self.settings = self.settings._replace(host="localhost:8080")
+        self.setUp()
+        self.assertIn(b"\r\nHost: localhost:8080\r\n", self.ask().take())
 
     def test_byte_by_byte(self) -> None:
         stream = self.ask()
