@@ -218,8 +218,6 @@ class Pump:
         self._broke(end, Failure(CONNECTION_LOST))
         end.stream.unregisterProducer()  # so the other one stays paused
         self._let_have(end.other, then=self._reset, more=True)
-        if not end.paused:
-            end.stream.resumeProducing()  # the reactor may have taken it out
         return True
 
     def _broke(self, end: _End, reason: Failure) -> None:

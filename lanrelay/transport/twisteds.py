@@ -23,6 +23,15 @@ class Telling(_Beneath):
 
     _broken = False  # a send failed, or the reactor saw a hang-up while nothing was read
     _read_out = False  # a read has found the end
+    _wanted = True  # it is not paused
+
+    def startReading(self) -> None:
+        self._wanted = True
+        super().startReading()
+
+    def stopReading(self) -> None:
+        self._wanted = False
+        super().stopReading()
 
     def write(self, data: bytes) -> None:
         if not self._broken:
@@ -46,11 +55,12 @@ class Telling(_Beneath):
 
     def connectionLost(self, reason: Failure) -> None:
         if not (self._broken or self._read_out) and reason.check(ConnectionLost):
-            wanted = getattr(self.protocol, "sending_failed", None)
-            if wanted is not None:
-                self._broken = True  # before it reads on from within
-                if wanted():
-                    return
+            failed = getattr(self.protocol, "sending_failed", None)
+            if failed is not None and failed():
+                self._broken = True
+                if self._wanted:
+                    self.startReading()  # the reactor has removed it
+                return
         super().connectionLost(reason)
 
 

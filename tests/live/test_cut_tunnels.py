@@ -355,3 +355,7 @@ class EarlyAnswerTests(CutTestCase):
 
 class TwistedCutTests(CutTests):
     environ: ClassVar[dict[str, str]] = {"LANRELAY_TRANSPORT": "twisted"}
+
+
+class TwistedEarlyAnswerTests(EarlyAnswerTests):
+    environ: ClassVar[dict[str, str]] = {"LANRELAY_TRANSPORT": "twisted"}

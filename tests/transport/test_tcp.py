@@ -167,6 +167,16 @@ class StreamCases:
             self.assertEqual(protocol.heard, [ConnectionLost])
             self.assertEqual(len(protocol.received), 100_000 if wanted else 0)
 
+    def test_what_had_come_when_a_send_fails_is_read_to_the_end(self: Any) -> None:
+        protocol = self.take(Wanting())
+        self.stream.write(MUCH)
+        self.turn()
+        self.peer.sendall(b"x" * 100_000)
+        self.reset_peer()
+        self.until(lambda: protocol.heard)
+        self.assertEqual(protocol.heard, [ConnectionLost])
+        self.assertEqual(len(protocol.received), 100_000)
+
     def test_an_exception_of_the_protocol_costs_its_connection(self: Any) -> None:
         protocol = self.take()
         protocol.on_data = lambda data: 1 / 0
