@@ -73,8 +73,11 @@ def _dispatch(words: list[str]) -> int:
         print(f"lanrelay {version()}")
         return 0
     if name not in COMMANDS:
+        from lanrelay.config.complaints import printable
+
         print(
-            f'lanrelay: found the command "{name}", expected one of: {", ".join(COMMANDS)}.', file=sys.stderr
+            f'lanrelay: found the command "{printable(name)}", expected one of: {", ".join(COMMANDS)}.',
+            file=sys.stderr,
         )
         return 2
     from importlib import import_module

@@ -74,6 +74,10 @@ def run(arguments: list[str]) -> int:
 
 def _become(file: Path | None, *, watch: bool = False, loaded: Loaded | None = None) -> int:
     """What C{twistd -n lanrelay} does, without its search for plugins and its lines in the log."""
+    import gc
+
+    gc.disable()  # what is imported stays; makeService, which freezes it, has cycles looked for again
+
     from twisted.application import app
     from twisted.application.service import ServiceMaker
     from twisted.scripts import _twistd_unix as twistd

@@ -196,7 +196,11 @@ from lanrelay.service import RelayService
 def broken(self):
     raise RuntimeError("broken")
 RelayService._announce = broken
-if {daemon}:
+mode = "{mode}"
+if mode == "run":
+    from lanrelay.cli.main import main
+    run = lambda: sys.exit(main(["run", "-c", "relay.yaml"]))
+elif mode == "daemon":
     sys.argv = ["twistd", "lanrelay", "-c", "relay.yaml"]
     from twisted.scripts.twistd import run
 else:
@@ -211,14 +215,14 @@ class LateFailureTests(SynchronousTestCase):
     """What nobody foresaw, after the fork."""
 
     def test_it_ends_with_status_1_and_leaves_nothing_behind(self) -> None:
-        modes: list[Mode] = ["daemon", "twist"]
+        modes: list[Mode] = ["daemon", "twist", "run"]
         for mode in modes:
             configuration = FORWARD.format(format="text", port=1)
             relay = Relay(
                 self, configuration.replace("listen: 127.0.0.1:0", "listen: unix:a.sock"), mode=mode
             )
-            self.assertEqual(relay.run_program(BROKEN.format(daemon=mode == "daemon")), 1)
-            self.assertIn("broken", relay.errors())
+            self.assertEqual(relay.run_program(BROKEN.format(mode=mode)), 1)
+            self.assertIn("broken", relay.errors() + relay.output())
             self.assertFalse((relay.folder / "a.sock").exists())
             self.assertFalse((relay.folder / "twistd.pid").exists())
 
