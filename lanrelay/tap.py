@@ -11,6 +11,8 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar, NoReturn
 
 from twisted.python import usage
 
+from lanrelay.transport.reactor_choice import install_reactor
+
 if TYPE_CHECKING:
     from twisted.application.service import IService
     from twisted.logger import ILogObserver
@@ -121,32 +123,11 @@ def _fail(lines: Iterable[str]) -> NoReturn:
     raise SystemExit(1)
 
 
-# Twisted's own TLS, which brings OpenSSL and X.509 parsing: 40 of the 240 ms that a start took without this.
-# Ours is in C{transport.tls} and is imported by the first connection that needs it; Twisted does without
-# these where they cannot be imported.
-_NOT_NEEDED = ("twisted.internet._newtls", "twisted.internet.ssl", "twisted.protocols.tls")
-
-
 def _reactor() -> Any:
-    if "twisted.internet.reactor" not in sys.modules:  # under `python -m twisted` it is there already
-        hidden = [name for name in _NOT_NEEDED if name not in sys.modules]
-        sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
-        try:
-            _install_reactor()
-        finally:
-            for name in hidden:
-                del sys.modules[name]
+    install_reactor()
     from twisted.internet import reactor
 
     return reactor
-
-
-def _install_reactor() -> None:
-    if sys.platform == "darwin":  # where the default is select(), which serves no more than 1024 descriptors
-        from twisted.internet import kqreactor as chosen
-    else:
-        from twisted.internet import default as chosen
-    chosen.install()
 
 
 # --- where the log goes ---

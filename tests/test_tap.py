@@ -20,7 +20,8 @@ from twisted.python.logfile import LogFile
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
-from lanrelay.tap import Options, _install_reactor, choose_log, makeService
+from lanrelay.tap import Options, choose_log, makeService
+from lanrelay.transport.reactor_choice import choose
 
 
 class PluginTests(SynchronousTestCase):
@@ -41,7 +42,7 @@ class ReactorTests(SynchronousTestCase):
                 self.addCleanup(delattr, twisted.internet, name)
             self.patch(twisted.internet, name, module)
         self.patch(sys, "platform", platform)
-        _install_reactor()
+        choose()
         return chosen
 
     def test_kqueue_on_macos(self) -> None:

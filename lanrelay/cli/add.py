@@ -167,7 +167,7 @@ class _Adding:
         """The server as the new listener would reach it."""
         from dataclasses import replace
 
-        from lanrelay.cli.doctor import in_reactor
+        from lanrelay.cli.in_reactor import in_reactor
         from lanrelay.cli.report import Report
         from lanrelay.edit.masking import url
         from lanrelay.examine.subject import subjects

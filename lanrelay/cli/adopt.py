@@ -247,7 +247,7 @@ class _Command:
         """What the doctor says of each target, or why it says nothing."""
         from dataclasses import replace
 
-        from lanrelay.cli.doctor import in_reactor
+        from lanrelay.cli.in_reactor import in_reactor
         from lanrelay.clients import sent
         from lanrelay.examine.subject import Subject, Unknown, subjects
 

@@ -19,6 +19,10 @@ class NotAsked(Exception):
     """The relay could not be asked, or refused; the text is a sentence for the person at the terminal."""
 
 
+class NotOurs(NotAsked):
+    """There is a relay, of another user."""
+
+
 class NotDone(NotAsked):
     """The relay was asked, and refused."""
 
@@ -93,7 +97,7 @@ def connect(file: Path) -> socket.socket:
         else:
             return found
     if others is not None:
-        raise NotAsked(
+        raise NotOurs(
             f"The relay with {file} belongs to another user; ask as that one, or with sudo. "
             f"(Others than this user and root can have put {others} there, so it is not believed.)"
         )

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from lanrelay.examine.checks import Check, Examined
     from lanrelay.examine.subject import Subject
 
-T = TypeVar("T")
 Json = dict[str, Any]
 
 
@@ -75,6 +73,7 @@ class Doctor:
         self._examined: list[Examined] = []
         self._status: Json | None = None
         self._not_asked = ""
+        self._others = False
         self._limit: int | None = None
 
     def run(self) -> int:
@@ -101,8 +100,10 @@ class Doctor:
 
     def _refused(self, sentence: str) -> int:
         """Nothing could be looked at."""
+        from lanrelay.edit.masking import mask
         from lanrelay.examine.checks import document
 
+        sentence = mask(sentence)
         self._talk.complain(sentence)
         whole = document(None if self._file is None else str(self._file), [], self._machine)
         self._talk.json({**whole, "ok": False, "error": sentence})
@@ -139,7 +140,7 @@ class Doctor:
             self._machine.append(wrong_config(self._file, str(error)))
 
     def _ask_for_status(self) -> None:
-        from lanrelay.cli.asking import NotAsked, result
+        from lanrelay.cli.asking import NotAsked, NotOurs, result
 
         if self._file is None:
             return
@@ -147,6 +148,7 @@ class Doctor:
             self._status = result(self._file, {"method": "status"}, timeout=5.0)
         except NotAsked as error:
             self._not_asked = str(error)
+            self._others = isinstance(error, NotOurs)
 
     def _subjects(self) -> list[Subject]:
         from lanrelay.config.default_path import users_own
@@ -168,6 +170,8 @@ class Doctor:
             elif self._file is not None:
                 asked = _Asked(self._file, self._words, self._options.timeout)
         if place != "service" and subjects:
+            from lanrelay.cli.in_reactor import in_reactor
+
             self._examined += in_reactor(lambda reactor: self._from_here(reactor, subjects))
         if asked is not None:
             self._from_service(asked)
@@ -222,9 +226,18 @@ class Doctor:
             config = self._loaded.config
             problems = [str(problem) for problem in unreadable(self._loaded)]
             found.append(machine.config_check(self._file, config, problems))
-            found.append(machine.relay_check(self._status, self._not_asked, config, version()))
-            found += machine.port_checks(config, self._status, run)
-            found.append(service_check(modes_here(), config.path, run, running=self._status is not None))
+            found.append(
+                machine.relay_of_others(self._not_asked, self._file)
+                if self._others
+                else machine.relay_check(self._status, self._not_asked, config, version())
+            )
+            if not self._others:
+                found += machine.port_checks(config, self._status, run)
+            found.append(
+                service_check(
+                    modes_here(), config.path, run, running=self._status is not None or self._others
+                )
+            )
             found += client_checks(config)
             found.append(machine.descriptors_check(config, self._limit))
         else:
@@ -236,8 +249,10 @@ class Doctor:
 
     def _tell(self) -> int:
         from lanrelay.cli.report import Report
-        from lanrelay.examine.checks import document
+        from lanrelay.examine.checks import as_json, document, from_json
 
+        # Without what may be secret, for a terminal as for programs.
+        self._examined = [from_json(as_json(one)) for one in self._examined]
         whole = document(None if self._file is None else str(self._file), self._examined, self._machine)
         self._talk.json(whole)
         if not self._options.json:
@@ -282,40 +297,6 @@ class _Asked:
             raise self._outcome
         assert self._outcome is not None
         return self._outcome
-
-
-def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """
-    What comes of C{work}, which is given a reactor that runs as long; once in a process.
-
-    @raise KeyboardInterrupt: Ctrl-C.
-    """
-    import signal
-
-    from twisted.internet import reactor
-    from twisted.internet.defer import Deferred
-    from twisted.python.failure import Failure
-
-    running: Any = reactor
-    outcome: list[Any] = []
-
-    def start() -> None:
-        doing = Deferred.fromCoroutine(work(running))
-        doing.addBoth(outcome.append)
-        doing.addBoth(lambda _: running.stop())
-
-    # The reactor keeps the signals that it has taken, and a later question would not hear Ctrl-C.
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    running.callWhenRunning(start)
-    running.run()
-    for number, handler in before.items():
-        signal.signal(number, handler)
-    if not outcome:
-        raise KeyboardInterrupt
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()
-    result: T = outcome[0]
-    return result
 
 
 def _colour() -> bool:

@@ -103,7 +103,7 @@ class _Trust:
 
     def trust(self) -> int:
         """Every server that the target leads to."""
-        from lanrelay.cli.doctor import in_reactor
+        from lanrelay.cli.in_reactor import in_reactor
         from lanrelay.examine.subject import Unknown
 
         config = self._config()

@@ -134,6 +134,18 @@ def trust_command(subject: Subject, chain: list[dict[str, Any]]) -> tuple[str, s
     return said, f"{fetch} && lanrelay trust {who} --ca {known.file}"
 
 
+def setting(subject: Subject, key: str, value: str, when: str = "") -> str:
+    """A line of YAML for the listener; where there is none, the command that adds one with it."""
+    if subject.listener is None:
+        return printable(f"lanrelay add {subject.url} --set {key}={value}")
+    *outer, last = key.split(".")
+    text = f'{last}: "{value}"' if value.replace(".", "").isdigit() else f"{last}: {value}"
+    for name in reversed(outer):
+        text = f"{name}: {{{text}}}"
+    comment = f"  # {when}" if when else ""
+    return printable(f"{text}{comment}")
+
+
 def _line_for(check: Check, error: RelayError, subject: Subject) -> Check | None:
     cause, chain = check.cause, check.facts.get("chain", [])
     if cause in ("unknown_ca", "self_signed"):
@@ -147,10 +159,15 @@ def _line_for(check: Check, error: RelayError, subject: Subject) -> Check | None
     if cause == "wrong_name" and isinstance(error, errors.WrongName):
         name = next((name for name in error.found if not name.startswith("*")), "")
         if name:
-            line = f"tls: {{server_name: {name}}}  # if it is the right server; or use that name in the URL"
-            return replace(check, remedy=printable(line))
+            return replace(
+                check, remedy=setting(subject, "tls.server_name", name, "if it is the right server")
+            )
     if cause == "client_certificate_wanted":
-        return replace(check, remedy="tls: {cert: client.crt, key: client.key}  # that its owner has issued")
+        if subject.listener is not None:
+            line = "tls: {cert: client.crt, key: client.key}  # that its owner has issued"
+            return replace(check, remedy=line)
+        more = "--set tls.cert=client.crt --set tls.key=client.key"
+        return replace(check, remedy=f"lanrelay add {subject.url} {more}")
     if cause == "not_tls":
         url = subject.upstream.url
         plain = url._replace(scheme="http" if url.scheme == "https" else "tcp")

@@ -16,7 +16,7 @@ that failed is C{skipped}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -112,6 +112,7 @@ class Examined:
     @ivar target: as it was asked for.
     @ivar url: what was reached for, without credentials; a fact of the first check in JSON.
     @ivar listener: the listener whose upstream it is.
+    @ivar paths: that were asked for; a long random piece of one may be a secret, which L{shown} masks.
     """
 
     target: str
@@ -119,6 +120,13 @@ class Examined:
     listener: str | None
     place: Place
     checks: tuple[Check, ...]
+    paths: tuple[str, ...] = ()
+
+    def shown(self, text: str) -> str:
+        """The text for people and programs, without what may be secret in it."""
+        for path in sorted(self.paths, key=len, reverse=True):
+            text = text.replace(path, shown_place(path))
+        return mask(text)
 
     @property
     def ok(self) -> bool:
@@ -139,27 +147,49 @@ class Examined:
         return bool(self.causes) and set(self.causes) <= TRUST_CAUSES
 
 
-def check_as_json(check: Check) -> Json:
-    """A check as the contract has it; what may be secret in its sentences is masked."""
+def shown_place(reference: str) -> str:
+    """A URL, or a path alone, without its query and what may be secret in it."""
+    bare = reference.partition("?")[0]
+    return url(f"http://h{bare}").removeprefix("http://h") if bare.startswith("/") else url(bare)
+
+
+def check_as_json(check: Check, shown: Callable[[str], str] = mask) -> Json:
+    """
+    A check as the contract has it.
+
+    @param shown: masks what may be secret in a text.
+    """
     return {
         "layer": check.layer,
         "state": check.state,
         "cause": check.cause,
         "seconds": round(check.seconds, 4),
-        "said": mask(check.said),
-        "remedy": None if check.remedy is None else mask(check.remedy),
-        "facts": dict(check.facts),
+        "said": shown(check.said),
+        "remedy": None if check.remedy is None else shown(check.remedy),
+        "facts": {name: _shown(fact, shown) for name, fact in check.facts.items()},
     }
+
+
+_NO_SECRETS = ("chain", "tls", "addresses", "address", "defaults")
+
+
+def _shown(fact: Any, shown: Callable[[str], str]) -> Any:
+    """Paths and what servers say are masked; certificates and addresses are as they are."""
+    if isinstance(fact, str):
+        return shown(fact)
+    if isinstance(fact, Mapping):
+        return {name: value if name in _NO_SECRETS else _shown(value, shown) for name, value in fact.items()}
+    return fact
 
 
 def as_json(examined: Examined) -> Json:
     """A target as the contract has it."""
     return {
-        "target": url(examined.target) if "://" in examined.target else examined.target,
+        "target": examined.shown(examined.target),
         "listener": examined.listener,
         "from": examined.place,
         "ok": examined.ok,
-        "checks": [check_as_json(check) for check in examined.checks],
+        "checks": [check_as_json(check, examined.shown) for check in examined.checks],
     }
 
 

@@ -104,6 +104,11 @@ def relay_check(status: Mapping[str, Any] | None, why: str, config: model.Config
     return Check(layer="relay", state="ok", said=f"{said}.", facts=facts)
 
 
+def relay_of_others(why: str, file: Path) -> Check:
+    """Of a relay that another user runs with this file."""
+    return Check(layer="relay", state="warn", said=why, remedy=f"sudo lanrelay doctor -c {file}")
+
+
 # --- ports ----------------------------------------------------------------------------------------------
 
 

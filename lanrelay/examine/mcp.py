@@ -7,7 +7,7 @@ from typing import Any
 
 from lanrelay.errors import ClientCertificateWanted, RelayError
 from lanrelay.examine.asking import Answer
-from lanrelay.examine.checks import Cause
+from lanrelay.examine.checks import Cause, shown_place
 from lanrelay.examine.hosts_tried import REFUSING, host_that_works, refused
 from lanrelay.examine.look import Look
 from lanrelay.examine.mcp_talk import Found, McpError, NoMcp, Talk
@@ -146,7 +146,7 @@ def _what_it_is(path: str, answer: Answer, look: Look) -> tuple[str, Cause, str]
         said = f"POST {path} is answered 403: this request, or this user, may not."
         return said, "forbidden", "Look at who may do what over there; a token may be missing."
     if 300 <= status < 400:
-        place = answer.field(b"location").partition("?")[0] or "nowhere"
+        place = shown_place(answer.field(b"location")) or "nowhere"
         said = f"POST {path} is answered {status} and leads to {place}."
         return said, "redirected", "Put the place that it names into the URL, unless it is a login page."
     if answer.is_html or (look.page_at == path and status != 404):

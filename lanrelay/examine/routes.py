@@ -7,14 +7,18 @@ import re
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
-from twisted.internet.threads import deferToThread
+from twisted.internet.defer import Deferred
 
 from lanrelay.addresses import IPAddress, unmapped
 from lanrelay.commands import Runner
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,16 +45,39 @@ async def route_to(
     """
     The route to C{address}; C{None} where this system does not tell.
 
-    @param run: for C{route get}, in a thread of the reactor's.
+    @param run: for C{route get}, in a thread.
     @raise OSError: the kernel has no route; with its errno.
     """
     if platform == "linux":
         return linux_route(address)
     if platform == "darwin":
         words = ["route", "-n", "get", "-inet6" if address.version == 6 else "-inet", str(address)]
-        answer = await deferToThread(run, words)
+        answer = await in_thread(reactor, lambda: run(words))
         return darwin_route(answer.output, answer.errors, source_of(address))
     return None
+
+
+def in_thread(reactor: Any, work: Callable[[], T]) -> Deferred[T]:
+    """
+    What comes of C{work} in a thread of its own, that nobody waits for at the end of the process.
+
+    Whoever cancels waits no longer; the work goes on.
+    """
+    result: Deferred[T] = Deferred()
+
+    def tell(outcome: T | BaseException) -> None:
+        if not result.called:
+            (result.errback if isinstance(outcome, BaseException) else result.callback)(outcome)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            outcome: T | BaseException = work()
+        except BaseException as error:  # raised where somebody waits for it
+            outcome = error
+        reactor.callFromThread(tell, outcome)
+
+    Thread(target=run, daemon=True).start()
+    return result
 
 
 def source_of(address: IPAddress) -> str:

@@ -83,7 +83,9 @@ async def _older(look: Look, way: Way, check: Check) -> Check:
     return replace(
         check,
         said=f"{check.said} It speaks TLS {version} at most.",
-        remedy=f'tls: {{min_version: "{version}"}}  # if the server cannot be brought up to date',
+        remedy=causes.setting(
+            look.subject, "tls.min_version", version, "if the server cannot be brought up to date"
+        ),
         facts={**check.facts, **facts(shown)},
     )
 

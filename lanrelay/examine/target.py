@@ -31,6 +31,9 @@ async def examine(means: Means, subject: Subject, *, timeout: float = 5.0, place
         listener=subject.listener,
         place=place,
         checks=tuple(look.checks),
+        paths=tuple(
+            path for path in {subject.path, subject.upstream.url.path, *subject.mcp} if len(path) > 1
+        ),
     )
 
 

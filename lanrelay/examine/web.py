@@ -23,6 +23,7 @@ from lanrelay.errors import (
 )
 from lanrelay.examine import causes
 from lanrelay.examine.asking import Answer, ask, request_head
+from lanrelay.examine.checks import shown_place
 from lanrelay.examine.handshake import Shown
 from lanrelay.examine.hosts_tried import MISDIRECTED, REFUSING, host_that_works, refused
 from lanrelay.examine.look import Look
@@ -231,15 +232,15 @@ def origin_refused(look: Look, status: int, since: float, layer: causes.WebLayer
 
 
 def redirected(look: Look, answer: Answer, since: float, got: str) -> None:
-    location = answer.field(b"location")
+    location = shown_place(answer.field(b"location"))
     url = look.upstream.url
     remedy = "Put the place that it names into the URL, if a client should get there at once."
     if not url.tls and location.startswith(f"https://{url.host}"):
-        remedy = f"url: {location.partition('?')[0]}  # in place of {url}"
+        remedy = f"url: {location}  # in place of {url}"
     look.note(
         "http",
         "warn",
-        f"{got} and leads to {location.partition('?')[0] or 'nowhere'}.",
+        f"{got} and leads to {location or 'nowhere'}.",
         since,
         cause="redirected",
         remedy=remedy,

@@ -9,10 +9,12 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import skipUnless
 
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from lanrelay.transport.choice import OWN
 from tests.support.networks import background, cable, namespaces
 from tests.support.servers import CHECKOUT
 
@@ -107,6 +109,7 @@ class NetworkTests(TestCase):
 
         await deferToThread(check)
 
+    @skipUnless(OWN, "Twisted's own transport keeps no errno of what epoll reports as hung up")
     async def test_a_router_that_knows_no_way(self) -> None:
         def check() -> None:
             self.router.ip("route add unreachable 10.77.0.0/24")

@@ -16,6 +16,7 @@ from lanrelay.examine.checks import Check, Examined
 from lanrelay.transport.pins import certificate_pin, public_key_pin
 from tests.examine.scripted import one_answer
 from tests.examine.support import ExamineTestCase
+from tests.support.peers import free_ports
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
 
@@ -99,6 +100,48 @@ class SecuredTests(ExamineTestCase):
             check = await self.refused("unknown_ca", origin, name, root)
             self.assertIn(fetch, check.remedy or "")
             self.assertIn(" && lanrelay trust nas --ca ", check.remedy or "")
+
+    async def test_caddy_s_own_authority(self) -> None:
+        port, plain = free_ports(2)
+        config = f"""
+            {{
+                admin off
+                storage file_system {self.folder}/caddy
+                skip_install_trust
+                auto_https disable_redirects
+                http_port {plain}
+                https_port {port}
+            }}
+            https://{NAME}:{port} {{
+                bind 127.0.0.1
+                tls internal
+                respond "hello"
+            }}
+        """
+        self.program(
+            ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"], [port], config=config
+        )
+        url = f"https://{NAME}:{port}"
+        check = self.assert_cause(
+            await self.examine(url), "tls", "unknown_ca", "That is Caddy's local authority"
+        )
+        self.assertIn("/pki/authorities/local/root.crt", check.said)
+        fetch, _, trust = (check.remedy or "").partition(" && ")
+        self.assertEqual(trust, f"lanrelay trust {url} --ca caddy-root.crt")
+        # What that command would fetch makes it good.
+        self.assertIn("caddy/pki/authorities/local/root.crt > caddy-root.crt", fetch)
+        root = self.folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+        (self.folder / "trust").mkdir()
+        (self.folder / "trust" / f"{NAME}_{port}.pem").write_bytes(root.read_bytes())
+        self.assertTrue((await self.examine(url)).ok)
+
+    async def test_a_url_is_mended_by_a_listener_that_is_added(self) -> None:
+        origin = self.origin(self.authority.issue("other.lan"))
+        (self.folder / "trust").mkdir()
+        (self.folder / "trust" / f"{NAME}_{origin.port}.pem").write_bytes(self.authority.root.read_bytes())
+        url = f"https://{NAME}:{origin.port}"
+        check = self.assert_cause(await self.examine(url), "tls", "wrong_name")
+        self.assertEqual(check.remedy, f"lanrelay add {url} --set tls.server_name=other.lan")
 
     async def test_the_matrix(self) -> None:
         issue = self.authority.issue

@@ -6,7 +6,7 @@ import ssl
 from typing import Any
 
 from lanrelay.cli.authority import Authority
-from lanrelay.examine.checks import Check, Examined
+from lanrelay.examine.checks import Check, Examined, as_json
 from tests.examine.scripted import Heard, Reply, Scripted, always, one_answer
 from tests.examine.support import ExamineTestCase
 from tests.support.peers import free_ports
@@ -53,6 +53,34 @@ class WebTests(ExamineTestCase):
         )
         self.assertIn("does not accept the Authorization that the listener sets", refused.said)
         self.assertNotIn("0ther", str(refused))
+
+    async def test_a_server_behind_a_unix_socket(self) -> None:
+        (port,) = free_ports(1)
+        path = self.folder / "s"
+        config = f"""
+            {{
+                admin off
+                auto_https off
+            }}
+            http://localhost:{port} {{
+                bind unix/{path} 127.0.0.1
+                respond "hello"
+            }}
+        """
+        self.program(
+            ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"], [port], config=config
+        )
+        text = f"""
+            listeners:
+              web: {{type: reverse-proxy, listen: 127.0.0.1:0, upstream: "http+unix:{path}"}}
+            """
+        self.assertTrue((await self.examine("web", text)).ok)
+
+    async def test_secrets_in_a_path_are_masked_for_people_and_programs(self) -> None:
+        secret = "/private_zctpwlX7ZkIAr7oqdfLPxw0123456789"
+        for script in (always(200), always(404), always(401), always(302, Location=f"{secret}/")):
+            examined = await self.look(script, f"{secret}/mcp")
+            self.assertNotIn("zctpwlX7", str(as_json(examined)))
 
     async def test_statuses(self) -> None:
         for status, state, cause in (
