@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -172,11 +174,11 @@ class _Trust:
             now=self._now,
         )
         before = trusted_before(self._file, server, first) if wanting else []
-        self._show(server, first, proposal, before)
         if self._options.prints:
+            self._show(server, first, proposal, before)
             self._print(first, proposal)
             return 0
-        return self._go_on(server, first, proposal, changed=bool(before))
+        return self._go_on(server, first, proposal, before)
 
     def _authorities(self) -> list[Certificate] | None:
         from lanrelay.transport.pem import read_authorities
@@ -186,31 +188,61 @@ class _Trust:
         return read_authorities(self._options.ca, "--ca")
 
     def _show(self, server: Server, fetched: Fetched, proposal: Proposal, before: Sequence[str]) -> None:
-        from lanrelay.setup.trusting import known_authority, shown_fingerprint
+        from lanrelay.setup.trusting import known_authority
 
-        tell = self._talk.tell
-        tell(f"{server} shows:")
+        self._tell(f"{server} shows:")
         for one in fetched.chain:
-            tell(f"  {_said(one)}")
-            tell(f"      SHA-256 {shown_fingerprint(one)}")
+            self._tell(_said(one), "  ")
+            self._tell_fingerprint(one)
+        self._tell()
         if before:
-            tell("")
-            tell("!!! THIS IS NOT WHAT WAS TRUSTED BEFORE. That was:")
+            self._tell("THIS IS NOT WHAT WAS TRUSTED BEFORE. That was:", "!!! ")
             for line in before:
-                tell(f"!!!   {line}")
-            tell("!!! Its owner may have renewed it; or somebody else answers in its place. Ask the owner.")
-        tell("")
+                self._tell(line, "!!!   ")
+            self._tell(
+                "Its owner may have renewed it; or somebody else answers in its place. Ask the owner.", "!!! "
+            )
+            self._tell()
         what = "the key of its certificate" if proposal.kind == "pin" else "the authority"
-        tell(f"To be trusted for {server} from now on: {what} {proposal.certificate.subject}")
-        tell(f"      SHA-256 {shown_fingerprint(proposal.certificate)}")
+        self._tell(f"To be trusted for {server} from now on: {what} {proposal.certificate.subject}")
+        self._tell_fingerprint(proposal.certificate)
         if proposal.kind == "pin":
-            tell(f"      key     {proposal.pin}")
+            self._tell(f"key     {proposal.pin}", "      ")
         if proposal.beside:
-            tell(proposal.beside)
+            self._tell(proposal.beside)
         known = known_authority(fetched) if proposal.kind == "authority" else None
-        command = "openssl x509 -noout -fingerprint -sha256 -in FILE" if known is None else known.compare
-        tell(f"The owner of the server reads the same with: {command}")
-        tell("")
+        self._tell("The owner of the server reads the same there, with:")
+        self._talk.tell(
+            "  openssl x509 -noout -fingerprint -sha256 -in FILE" if known is None else f"  {known.compare}"
+        )
+        self._tell()
+
+    def _tell(self, text: str = "", indent: str = "") -> None:
+        """As wide as the terminal; where there is none, lines stay whole."""
+        if sys.stderr.isatty():
+            further = indent + " " * 4
+            width = max(shutil.get_terminal_size().columns - 1, 40)
+            text = textwrap.fill(
+                text,
+                width,
+                initial_indent=indent,
+                subsequent_indent=further,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        else:
+            text = indent + text
+        self._talk.tell(text)
+
+    def _tell_fingerprint(self, certificate: Certificate) -> None:
+        from lanrelay.setup.trusting import shown_fingerprint
+
+        text = shown_fingerprint(certificate)
+        if sys.stderr.isatty() and shutil.get_terminal_size().columns < len(text) + 15:
+            half = len(text) // 2 + 1
+            self._talk.tell(f"      SHA-256 {text[:half]}\n              {text[half:]}")
+        else:
+            self._talk.tell(f"      SHA-256 {text}")
 
     def _print(self, fetched: Fetched, proposal: Proposal) -> None:
         from lanrelay.edit.formats.yaml_text import written
@@ -226,13 +258,14 @@ class _Trust:
         self._talk.say(f"  url: {written(url(str(fetched.upstream.url)))}")
         self._talk.say(f"  tls: {written(tls)}  # {proposal.certificate.subject}")
 
-    def _go_on(self, server: Server, fetched: Fetched, proposal: Proposal, *, changed: bool) -> int:
+    def _go_on(self, server: Server, fetched: Fetched, proposal: Proposal, before: Sequence[str]) -> int:
         from lanrelay.cli import writing
         from lanrelay.setup.trust_plan import trusting
 
         plan = trusting(self._file, server, fetched, proposal, now=self._now)
         writing.show(self._talk, plan)
-        if not self._agreed(proposal, changed):
+        self._show(server, fetched, proposal, before)  # last, for it is what is compared
+        if not self._agreed(proposal, bool(before)):
             if not self._options.dry_run:
                 self._talk.tell("Nothing was written.")
             return 0 if self._options.dry_run else 1

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from unittest import skipUnless
 
 from lanrelay.cli.authority import Authority, Issued
 from lanrelay.config import model
@@ -13,7 +15,7 @@ from lanrelay.config.load import load
 from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.pins import public_key_pin
 from tests.cli.terminal import CommandTestCase, Done
-from tests.support.peers import free_ports
+from tests.support.peers import Program, free_ports
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
 
@@ -75,7 +77,9 @@ class QuestionTests(TrustTestCase):
         self.assertEqual(done.status, 0, done)
         digits = self.hexadecimal.upper()
         shown = ":".join(digits[at : at + 2] for at in range(0, 64, 2))
-        self.assertIn(shown, done.err)
+        self.assertIn(shown, "".join(done.err.split()))
+        compared = done.err.split("shows:")[1].split("Trust it?")[0]
+        self.assertLessEqual(max(map(len, compared.splitlines())), 80)
         self.assertIn("CN=Home CA", done.err)
         self.assertIn("+    upstream: {url: ", done.err)
         self.assertIn("openssl x509 -noout -fingerprint -sha256", done.err)
@@ -283,6 +287,49 @@ class PinTests(TrustTestCase):
         done = self.command("trust", self.url, "--pin", "--dry-run")
         self.assertIn("passes over this", done.err)
         self.assertIn("other.lan", done.err)
+
+
+CADDYFILE = """
+{{
+    admin off
+    skip_install_trust
+    auto_https disable_redirects
+    http_port {plain}
+    https_port {port}
+}}
+https://localhost:{port} {{
+    bind 127.0.0.1
+    tls internal
+    respond "hello"
+}}
+"""
+
+
+@skipUnless(shutil.which("caddy"), "caddy is not here")
+class CaddyTests(TrustTestCase):
+    def test_its_root_is_not_sent_and_the_line_to_fetch_it_is_said(self) -> None:
+        self.port, plain = free_ports(2)
+        self.url = f"https://{NAME}:{self.port}"
+        home = [f"{name}={{folder}}" for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")]
+        command = ["env", *home, "caddy", "run", "--config", "{config}", "--adapter", "caddyfile"]
+        caddy = Program(command, [self.port], config=CADDYFILE.format(port=self.port, plain=plain))
+        self.addCleanup(caddy.stop)
+        caddy.start()
+        self.refused(
+            self.command("trust", self.url, "--yes"),
+            "lives 12 hours only",
+            "Caddy Local Authority",
+            f"> caddy-root.crt && lanrelay trust {self.url} --ca caddy-root.crt",
+        )
+        root = caddy.folder / "caddy/pki/authorities/local/root.crt"
+        done = self.command("trust", self.url, "--ca", root, "--yes")
+        self.assertEqual(done.status, 0, done)
+        self.assertIn("openssl x509 -noout -fingerprint -sha256 -in /var/lib/caddy", done.err)
+        self.assertEqual(self.stored().read_bytes().count(b"BEGIN CERTIFICATE"), 1)
+        self.assertIn("trusted already", self.command("trust", self.url).out)
+        done = self.command("add", self.url, "--yes")
+        self.assertEqual(done.status, 0, done)
+        self.assertIn("tls         ok", done.err)
 
 
 class OtherTests(TrustTestCase):
