@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
     from argparse import Namespace
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from lanrelay.cli.adopting import Adoption
     from lanrelay.cli.conversation import Conversation
     from lanrelay.cli.looking import Listeners
     from lanrelay.clients.finding import Finding
     from lanrelay.clients.moving import Moved
+    from lanrelay.clients.table import Client
     from lanrelay.examine.checks import Examined
     from lanrelay.setup.relay_file import RelayFile
 
@@ -75,6 +76,12 @@ def run(arguments: list[str]) -> int:
     except (Refused, RelayError, NotFound, FileNotFoundError) as error:
         talk.complain(str(error))
         return 1
+
+
+def restarts(clients: Iterable[Client]) -> str:
+    """What is to be done so that they read their files, as sentences."""
+    each = dict.fromkeys(client.restart for client in clients)
+    return " ".join(f"{text[0].upper()}{text[1:]}." for text in each)
 
 
 class _Command:
@@ -377,5 +384,4 @@ class _Command:
                     f"`lanrelay clients --client {server.client.name}`."
                 )
         talk.tell("`lanrelay unadopt` puts it all back.")
-        restart = "; ".join(dict.fromkeys(server.client.restart for server in clients.values()))
-        talk.say(f"Now {restart}.")
+        talk.say(restarts(server.client for server in clients.values()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,6 +150,6 @@ def render(found: Mapping[str, str], shell: str, file: Path) -> str:
     from lanrelay.config.complaints import printable
 
     remarks = (f"The forward proxy of {printable(str(file))}.", *REMARKS)
-    lines = [f"# {remark}" for remark in remarks]
+    lines = [f"# {line}" for remark in remarks for line in textwrap.wrap(remark, 90, break_long_words=False)]
     lines += [patterns[shell].format(name=name, value=value) for name, value in found.items()]
     return "\n".join(lines) + "\n"

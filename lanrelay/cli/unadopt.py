@@ -88,6 +88,7 @@ class _Command:
         """Put the entries of one file back; those that are dealt with leave the record."""
         from contextlib import nullcontext
 
+        from lanrelay.cli.adopt import restarts
         from lanrelay.cli.looking import home
         from lanrelay.clients.locking import locked
         from lanrelay.clients.record import digest
@@ -130,7 +131,7 @@ class _Command:
             if kept is not None:
                 talk.tell(f"What was there before is kept as {home(kept)}.")
             if client is not None:
-                talk.say(f"Now {client.restart}.")
+                talk.say(restarts([client]))
         return [] if talk.dry_run else self._forget(record, done)
 
     def _text(self, text: str, wanted: list[Adopted]) -> tuple[str, list[Adopted]]:

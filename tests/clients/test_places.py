@@ -109,3 +109,5 @@ class TableTests(SynchronousTestCase):
             for place in client.places:
                 self.assertIn(place.form, ("", *FORMATS), client.name)
                 self.assertEqual(bool(client.processes), any(each.kept for each in client.places))
+            # The last line of `adopt` names those to restart.
+            self.assertIn(client.called.split()[0], client.restart)
