@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from lanrelay import service as service_module
 from lanrelay.config import model
+from lanrelay.config.risks import risks
 from lanrelay.listeners.base import ListenerService
 from lanrelay.service import VERSION, RelayService
 from tests.support.listening import tcp_upstreams
@@ -156,6 +157,15 @@ class ServiceTests(SynchronousTestCase):
         self.started(forward(upstreams=model.Upstreams(members=(old,))))
         warned = [formatEvent(event) for event in self.events if event["log_level"].name == "warn"]
         self.assertTrue(any("tls://nas.lan:5432 may use TLS 1.0" in line for line in warned), warned)
+
+    def test_check_warns_of_the_same(self) -> None:
+        old = model.Trust(min_version="1.0", verify=False)
+        url = model.UpstreamUrl(scheme="tls", host="nas.lan", port=1)
+        upstreams = model.Upstreams(members=(model.Upstream(url=url, trust=old),))
+        relay = self.started(forward("a", upstreams=upstreams), forward("b"), warnings=("mind the gap",))
+        warned = list(relay.warnings())
+        self.assertEqual(len(warned), 3)
+        self.assertEqual(warned, list(risks(relay.config)))
 
     def test_the_descriptor_limit_is_raised_for_all_connections(self) -> None:
         self.started(forward("one", max_connections=1000), forward("two", max_connections=500))

@@ -311,12 +311,14 @@ class Fields:
         self.given: dict[str, Place] = {}
         self.broken = False
         self.shown: dict[str, Shown | None] = {}
+        empty = ""  # the key above, if there is nothing under it
         for word, child in place.entries():
             key = table.keys.get(word)
             if key is None:
-                self._unknown(word, child)
+                self._unknown(word, child, empty)
             else:
                 self._read(word, key, child)
+                empty = word if child.is_nothing() else ""
         for word, key in table.keys.items():
             if key.required and word not in self.given:
                 self.missing(f'expected the key "{word}"', word)
@@ -335,8 +337,14 @@ class Fields:
         if reason and not child.excused:
             self.complain(word, f"but {reason} is not supported yet")
 
-    def _unknown(self, word: str, child: Place) -> None:
+    def _unknown(self, word: str, child: Place, empty: str) -> None:
         self.broken = True
+        if empty:
+            child.complain_of_key(
+                f'found an unknown key beside "{empty}", under which there is nothing: this is indentation; '
+                "expected it further to the right, if it belongs to that"
+            )
+            return
         if word == "<<":
             child.complain_of_key(
                 'found the merge key "<<", which is not supported; an alias can stand for a value'

@@ -58,6 +58,15 @@ class HabitTests(ConfigCase):
     def test_what_is_near_is_still_suggested(self) -> None:
         self.assertIn('did you mean "timeouts"?', self.hint("timeout: {}"))
 
+    def test_keys_beside_the_one_that_they_belong_to(self) -> None:
+        found = self.hint("upstream:\nurl: tcp://h:1\ntimeouts:\nconnect: 5s\nspeed: 1")
+        for key in ("url", "connect", "speed"):
+            above = "upstream" if key == "url" else "timeouts"
+            self.assertIn(
+                f'one.{key}: found an unknown key beside "{above}", under which there is nothing', found
+            )
+        self.assertNotIn("indentation", self.hint("speed: 1\nupstream: tcp://h:1"))
+
     def test_keys_beside_their_listener(self) -> None:
         text = "listeners:\n  web:\n  type: tcp-forward\n  listen: 1\n  upstream: tcp://h:1\n"
         found = self.complaints(text)
