@@ -264,6 +264,7 @@ class _Trust:
 
         plan = trusting(self._file, server, fetched, proposal, now=self._now)
         writing.show(self._talk, plan)
+        self._tell()
         self._show(server, fetched, proposal, before)  # last, for it is what is compared
         if not self._agreed(proposal, bool(before)):
             if not self._options.dry_run:
