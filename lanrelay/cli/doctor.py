@@ -186,14 +186,23 @@ class Doctor:
 
     def _from_service(self, asked: _Asked) -> None:
         from lanrelay.cli.asking import NotAsked, NotDone
-        from lanrelay.examine.checks import from_json
+        from lanrelay.examine.checks import Check, from_json
 
         try:
             said = asked.result()
             self._examined += [from_json(one) for one in said["targets"]]
             self._limit = said["descriptors"]
-        except NotDone:
-            raise  # it does not know what is meant
+        except NotDone as error:
+            if self._options.place == "service" or not self._examined:
+                raise  # it does not know what is meant
+            self._machine.append(
+                Check(
+                    layer="relay",
+                    state="warn",
+                    said=f"The running relay did not look: {error}",
+                    remedy="Have it read its configuration anew (lanrelay reload), or start it anew.",
+                )
+            )
         except NotAsked as error:
             self._not_asked = str(error)
             self._no_service()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
 
 from lanrelay.errors import RelayError
 from lanrelay.examine import causes
@@ -88,9 +88,13 @@ class Look:
         ]
 
 
-async def side_by_side(coroutines: Sequence[Coroutine[Deferred[Any], Any, T]]) -> list[T]:
-    """What comes of each, in their order."""
-    running: list[Deferred[T]] = [Deferred.fromCoroutine(one) for one in coroutines]
+_AT_ONCE = 32  # each takes a socket or a few
+
+
+async def side_by_side(tasks: Sequence[Callable[[], Coroutine[Deferred[Any], Any, T]]]) -> list[T]:
+    """What comes of each, in their order; some dozens at a time."""
+    places = DeferredSemaphore(_AT_ONCE)
+    running: list[Deferred[T]] = [places.run(task) for task in tasks]
     try:
         return await gatherResults(running)
     except BaseException as error:

@@ -14,6 +14,9 @@ from lanrelay.examine.look import Look
 from lanrelay.examine.way import target_of
 from lanrelay.upstream.race import SocketAddress, interleaved
 
+_MOST = 16
+"""Addresses that are looked at; names with hundreds are made to balance, or to annoy."""
+
 
 async def look_up(look: Look) -> list[SocketAddress]:
     """The addresses in the order in which they are tried; none: there is a check that says why."""
@@ -44,7 +47,7 @@ async def look_up(look: Look) -> list[SocketAddress]:
     elif upstream.address is not None:
         said += await _beside(look)
     look.note("name", "ok", said, since, url=look.subject.url, addresses=[str(one) for one in found])
-    return interleaved([SocketAddress(address, port) for address in found])
+    return interleaved([SocketAddress(address, port) for address in found])[:_MOST]
 
 
 async def _resolve(look: Look, host: str) -> tuple[IPAddress, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,7 @@ async def reach(look: Look, addresses: Sequence[SocketAddress], tls: Shown | Non
 
     What one address lacks is no fault where another one is good.
     """
-    tried = await side_by_side([_try(look, address, tls) for address in addresses])
+    tried = await side_by_side([partial(_try, look, address, tls) for address in addresses])
     reached = [way for way, _ in tried if way is not None]
     checks = [check for _, each in tried for check in each]
     if reached:
@@ -170,7 +171,7 @@ async def _gateway_answers(look: Look) -> bool:
         stream.abortConnection()
         return True
 
-    return any(await side_by_side([answers(port) for port in _GATEWAY_PORTS]))
+    return any(await side_by_side([partial(answers, port) for port in _GATEWAY_PORTS]))
 
 
 # --- rules ----------------------------------------------------------------------------------------------

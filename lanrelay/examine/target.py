@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from lanrelay.errors import DialError
 from lanrelay.examine.checks import Examined, Place
@@ -41,7 +42,9 @@ async def examine_all(
     means: Means, subjects: Sequence[Subject], *, timeout: float = 5.0, place: Place = "here"
 ) -> list[Examined]:
     """L{examine} for several, side by side."""
-    return await side_by_side([examine(means, one, timeout=timeout, place=place) for one in subjects])
+    return await side_by_side(
+        [partial(examine, means, one, timeout=timeout, place=place) for one in subjects]
+    )
 
 
 async def _look(look: Look) -> None:

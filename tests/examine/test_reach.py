@@ -5,6 +5,9 @@ from __future__ import annotations
 import socket
 from threading import Event
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThread
+
 from lanrelay.examine.subject import Unknown, subjects
 from tests.examine.support import ExamineTestCase
 from tests.support.peers import free_ports
@@ -75,6 +78,26 @@ class ReachTests(ExamineTestCase):
         self.assert_cause(
             await self.examine(f"{V4}:{port}", timeout=0.5), "connect", "timeout", "within 0.5 s"
         )
+
+    async def test_who_leaves_leaves_nothing_open(self) -> None:
+        listening = socket.create_server((V4, 0))
+        self.addCleanup(listening.close)
+        port = listening.getsockname()[1]
+        looking = Deferred.fromCoroutine(self.examine_all(f"https://{V4}:{port}/mcp"))
+        connection, _ = await deferToThread(listening.accept)  # the look at TCP
+        connection.close()
+        connection, _ = await deferToThread(listening.accept)
+        self.addCleanup(connection.close)
+        await deferToThread(connection.recv, 1)  # the handshake is under way
+        looking.cancel()
+        self.failureResultOf(looking, CancelledError)
+
+    async def test_many_addresses_are_looked_at_up_to_a_bound(self) -> None:
+        port = self.listener()
+        self.names["many.lan"] = [f"127.0.{high}.{low}" for high in range(2) for low in range(1, 101)]
+        examined = await self.examine(f"many.lan:{port}")
+        self.assertEqual(len(examined.layer("connect")), 16)
+        self.assertTrue(examined.ok)
 
     async def test_a_name_that_nobody_knows(self) -> None:
         examined = await self.examine("https://nsa.lan/mcp")
