@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 from twisted.internet.defer import Deferred
 
@@ -18,8 +18,9 @@ from lanrelay.listeners.answers import failed
 from lanrelay.listeners.base import Client, Connection, Environment, ListenerService
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.sink import UNHEARD, RequestSink
+from lanrelay.observe.session import brief
 from lanrelay.policy.browser import check_browser
-from lanrelay.transport.stream import Stream, hand_over
+from lanrelay.transport.stream import Stream, hand_over, unread_of
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import with_date
@@ -40,6 +41,8 @@ PLACES: Final = 64
 
 _SPARE: Final = 16
 """Of these, for those who come while others are being closed."""
+
+_MOMENT: Final = 0.05  # seconds until what has been said is read
 
 _KEEPALIVE: Final = 5.0
 """Seconds. Who looks at the page has its events; a monitor that asks every 15 s connects anew."""
@@ -79,7 +82,9 @@ class AdminService(ListenerService):
             timeouts=model.Timeouts(keepalive=_KEEPALIVE, drain=1.0),
         )
         super().__init__(environment, listener)
-        self._here: dict[HttpConnection, None] = {}  # whose last request is longest ago first
+        # Whose last request is longest ago first; with what tells whether there is another one.
+        self._here: dict[HttpConnection, Callable[[], object]] = {}
+        self._look_again: Any = None
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
         self._viewers = Viewers(environment.reactor, self._look)
@@ -95,6 +100,9 @@ class AdminService(ListenerService):
         return ", ".join(self._pages)
 
     def stopService(self) -> Deferred[None]:
+        again, self._look_again = self._look_again, None
+        if again is not None:
+            again.cancel()
         self._viewers.close()  # they would not end by themselves
         return super().stopService()
 
@@ -110,9 +118,10 @@ class AdminService(ListenerService):
         connection = HttpConnection(
             self.environment.reactor, self.config.timeouts, self, self.gone, client=client
         )
-        self._here[connection] = None
+        self._here[connection] = unread_of(stream)
         hand_over(stream, connection)
-        self._make_room()
+        if self._look_again is None:
+            self._make_room()
         return connection
 
     def gone(self, connection: Connection) -> None:
@@ -121,9 +130,12 @@ class AdminService(ListenerService):
 
     def _make_room(self) -> None:
         """Whoever asks nothing leaves the last places to others: the longest idle goes first."""
+        self._look_again = None
         while len(self._here) > PLACES - _SPARE:
-            idle = next((one for one in self._here if one.idle), None)
-            if idle is None:
+            idle = next((one for one, unread in self._here.items() if one.idle and not unread()), None)
+            if idle is None:  # they have said something that is not read yet
+                if self.running:
+                    self._look_again = self.environment.reactor.callLater(_MOMENT, self._make_room)
                 return
             del self._here[idle]
             idle.abort()
@@ -132,13 +144,12 @@ class AdminService(ListenerService):
 
     def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
         if connection in self._here:  # else it is being closed
-            del self._here[connection]
-            self._here[connection] = None
+            self._here[connection] = self._here.pop(connection)
         try:
             local = connection.client.local if connection.client else None
             check_browser(head, self._guard, local, place="admin")
         except RequestDenied as error:
-            self.log.debug("admin: {reason}", reason=str(error))
+            self.log.debug("admin: {reason}", reason=brief(str(error)))
             if error.http_status == 403:  # there is no admin.origins to name
                 error.remedy = "Web pages may not look at this; open it by its own address."
             refusal = failed(error, head)
@@ -171,8 +182,7 @@ class AdminService(ListenerService):
 
     def _first_to_go(self, connection: HttpConnection) -> None:
         if connection in self._here:
-            del self._here[connection]
-            self._here = {connection: None, **self._here}
+            self._here = {connection: self._here.pop(connection), **self._here}
 
     def _answer(self, method: bytes, path: str) -> Answer:
         if path != "/events" and path not in self._pages:

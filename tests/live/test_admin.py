@@ -250,6 +250,13 @@ class Holder(Thread):
 class CrowdTests(AdminTestCase):
     """200 clients who want all its places."""
 
+    transport = "own"
+
+    def start(self, text: str) -> Relay:
+        relay = Relay(text, environ={"LANRELAY_TRANSPORT": self.transport}).start()
+        self.addCleanup(relay.stop)
+        return relay
+
     def check(self, saying: bytes) -> None:
         relay = self.start(
             '{admin: {listen: "127.0.0.1:0"}, listeners: {p: {type: connect-proxy, listen: 0}}}'
@@ -285,6 +292,7 @@ class CrowdTests(AdminTestCase):
         )
         port = relay.port("admin")
         watching = self.watch(port)
+        self.assertTrue(watching.recv(1))
         crowd = Holder(port, b"", 200)
         crowd.start()
         self.addCleanup(crowd.join, 20)
@@ -297,3 +305,9 @@ class CrowdTests(AdminTestCase):
                 line = told.readline()
                 self.assertTrue(line, "it was closed")
                 seen += line.startswith(b"data: ")
+
+
+class TwistedCrowdTests(CrowdTests):
+    """The same with Twisted's transports, which read later what came with the connection."""
+
+    transport = "twisted"
