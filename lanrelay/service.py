@@ -186,7 +186,10 @@ class RelayService(Service):
         """Keep the forward proxies from what only the relay's user may reach, and all from themselves."""
         ports = {}
         places: dict[int, tuple[tuple[model.IPAddress, str], ...]] = {}
+        paths: dict[str, str] = {}
         for listener in self.listeners:
+            names = [bound.socket.getsockname() for bound in listener.bound]
+            paths.update((name, listener.config.name) for name in names if isinstance(name, str) and name)
             for host, port in _bound_to(listener):
                 places[port] = (*places.get(port, ()), (host, listener.config.name))
             if isinstance(listener.config, model.ForwardProxy):
@@ -198,7 +201,7 @@ class RelayService(Service):
             for _, port in _bound_to(listener):
                 ports[port] = what
         self._own_ports.ports = ports
-        self._loops.ports = places
+        self._loops.listening(places, paths)
 
     # --- life ---
 

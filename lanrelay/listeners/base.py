@@ -394,7 +394,7 @@ class ListenerService(Service):
 
     def _accepted(self, stream: Stream, peer: Any, local: Any) -> None:
         client = _client(peer, local, secure=self._tls is not None)
-        hops = self.environment.loops.arrived(peer)
+        hops = self.environment.loops.arrived(peer, local, stream)
         if hops:
             client.hops = hops
         announced = self._announcers is not None and self._announcers.permits(client.address)

@@ -27,7 +27,7 @@ from lanrelay.errors import (
 from lanrelay.transport.choice import OWN
 from lanrelay.transport.connect import connect_at_once
 from lanrelay.transport.stream import Stream
-from lanrelay.upstream.loops import Loops, Way
+from lanrelay.upstream.loops import Host, Loops, Way
 from lanrelay.upstream.race import (
     STAGGER,
     Connect,
@@ -205,7 +205,7 @@ class Dialer:
                 )
             else:
                 if target.unix_path is not None:
-                    addresses = [SocketAddress(target.unix_path)]
+                    addresses = self._permitted(0, [target.unix_path], None, way)
                 else:
                     found = await self._addresses(target, connect_timeout, fixed, look_ups)
                     addresses = self._permitted(target.port, found, permit, way)
@@ -307,7 +307,7 @@ class Dialer:
             look_ups.leave()
 
     def _permitted(
-        self, port: int, found: Iterable[IPAddress], permit: Permit | None, way: Way | None
+        self, port: int, found: Iterable[Host], permit: Permit | None, way: Way | None
     ) -> list[SocketAddress]:
         """
         Those that may be dialed.
@@ -329,15 +329,15 @@ class Dialer:
             raise first
         return good
 
-    def _refusal(
-        self, address: IPAddress, port: int, permit: Permit | None, way: Way | None
-    ) -> DialError | None:
-        reason = None if permit is None else permit(address)
-        if reason is not None:
-            return AddressDenied(reason)
-        if is_unspecified(address):
-            return NoDestination("it is unspecified")
-        if way is not None and port in self._loops.ports:
+    def _refusal(self, address: Host, port: int, permit: Permit | None, way: Way | None) -> DialError | None:
+        reason = None
+        if not isinstance(address, Path):
+            reason = None if permit is None else permit(address)
+            if reason is not None:
+                return AddressDenied(reason)
+            if is_unspecified(address):
+                return NoDestination("it is unspecified")
+        if way is not None and self._loops.is_near(address, port):
             reason = self._loops.refusal(way, address, port)
         return None if reason is None else LeadsBack(reason)
 
@@ -347,17 +347,24 @@ class Dialer:
 
         def begin(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
             host, port = address.host, address.port
-            if isinstance(host, Path) or loops.owner(host, port) is None:
+            if loops.owner(host, port) is None:
                 return self._connect(reactor, address)
+            if isinstance(host, Path):
+                return self._connect(reactor, address).addCallback(noted, host)
             return connect_once(reactor, address, partial(loops.left, way, host, port))
+
+        def noted(stream: Stream, path: Path) -> Stream:
+            loops.left_for(way, path)
+            return stream
 
         return begin
 
     async def _connected(
         self, addresses: list[SocketAddress], left: float, timeout: float, way: Way | None
     ) -> tuple[Stream, str]:
-        to_us = way is not None and addresses[0].port in self._loops.ports
-        connect = self._connect_on(way) if to_us and way is not None else self._connect
+        connect = self._connect
+        if way is not None and self._loops.is_near(*addresses[0]):
+            connect = self._connect_on(way)
         race = Race(self._reactor, addresses, delay=STAGGER, connect=connect)
 
         def expired() -> DialError:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
+import sys
+from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from lanrelay.addresses import IPAddress, is_loopback, is_unspecified, unmapped
 
 Hop = tuple[str, str]
 """A listener, and the address of the relay's own that it connected to."""
+
+Host = IPAddress | Path
+"""An address, or the path of a unix socket."""
 
 _AT_ONCE = 1024  # connections to oneself that nobody has accepted yet; more are forgotten, the oldest first
 
@@ -34,17 +42,34 @@ class Loops:
     where a listener connects to the same address for the second time on one way, it would for ever: each
     turn takes two descriptors, until there are none.
 
-    The two ends of such a connection know each other by the address from which it was made.
+    The two ends of such a connection know each other by the address from which it was made; on a unix socket
+    by the process and the order, for they are accepted as they come.
 
     @ivar ports: who listens on a port, and on which address.
     """
 
     def __init__(self) -> None:
         self.ports: Mapping[int, tuple[tuple[IPAddress, str], ...]] = {}
+        self._paths: dict[str, str] = {}
         self._under_way: dict[tuple[str, int], tuple[Hop, ...]] = {}
+        self._by_path: dict[str, deque[tuple[Hop, ...]]] = {}
 
-    def owner(self, address: IPAddress, port: int) -> str | None:
+    def listening(
+        self, ports: Mapping[int, tuple[tuple[IPAddress, str], ...]], paths: Mapping[str, str]
+    ) -> None:
+        """Who listens where, from now on: on ports, and on the paths of unix sockets."""
+        self.ports = ports
+        self._paths = {os.path.realpath(path): listener for path, listener in paths.items()}
+        self._by_path.clear()
+
+    def is_near(self, host: Host, port: int) -> bool:
+        """Whether there could be a listener of ours; soon said."""
+        return bool(self._paths) if isinstance(host, Path) else port in self.ports
+
+    def owner(self, address: Host, port: int) -> str | None:
         """The listener that a connection to there leads to."""
+        if isinstance(address, Path):
+            return self._paths.get(os.path.realpath(address)) if self._paths else None
         there = self.ports.get(port)
         if there is None:
             return None
@@ -56,7 +81,7 @@ class Loops:
                 return listener
         return None
 
-    def refusal(self, way: Way, address: IPAddress, port: int) -> str | None:
+    def refusal(self, way: Way, address: Host, port: int) -> str | None:
         """Why C{address} may not be dialed on this way, as a phrase."""
         owner = self.owner(address, port)
         if owner is None:
@@ -79,14 +104,50 @@ class Loops:
             del self._under_way[next(iter(self._under_way))]
         self._under_way[name[:2]] = (*way.hops, (way.listener, _text(address, port)))
 
-    def arrived(self, peer: Any) -> tuple[Hop, ...]:
-        """How a client came, from the name of its socket."""
-        if self._under_way and isinstance(peer, tuple):
-            return self._under_way.pop(peer[:2], ())
-        return ()
+    def left_for(self, way: Way, path: Path) -> None:
+        """A connection to a unix socket of ours was made, which nobody can have accepted yet."""
+        waiting = self._by_path.setdefault(os.path.realpath(path), deque(maxlen=_AT_ONCE))
+        waiting.append((*way.hops, (way.listener, _text(path, 0))))
+
+    def arrived(self, peer: Any, local: Any, stream: Any) -> tuple[Hop, ...]:
+        """
+        How a client came.
+
+        @param peer: the name of its socket, and C{local} that of ours.
+        """
+        if isinstance(peer, tuple):
+            return self._under_way.pop(peer[:2], ()) if self._under_way else ()
+        if not self._by_path or not isinstance(local, str):
+            return ()
+        path = os.path.realpath(local)
+        waiting = self._by_path.get(path)
+        if not waiting or _peer_pid(stream) != os.getpid():
+            return ()
+        hops = waiting.popleft()
+        if not waiting:
+            del self._by_path[path]
+        return hops
 
 
-def _text(address: IPAddress, port: int) -> str:
+def _peer_pid(stream: Any) -> int:
+    """The process at the other end of a unix socket; 0 where nobody tells."""
+    handle = getattr(stream, "getHandle", None)
+    if handle is None:
+        return 0
+    sock = handle()
+    try:
+        if hasattr(socket, "SO_PEERCRED"):
+            return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        if sys.platform == "darwin":
+            return int(sock.getsockopt(0, 0x002))  # SOL_LOCAL, LOCAL_PEERPID of <sys/un.h>
+    except OSError:
+        pass  # it has gone
+    return 0
+
+
+def _text(address: Host, port: int) -> str:
+    if isinstance(address, Path):
+        return f"unix:{address}"
     return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -101,6 +102,40 @@ class ForwardTests(LoopTestCase):
         )
         self.loops(one, "circle: one -> two -> one")
         self.loops(two, "circle: two -> one -> two")
+
+    def check_unix(self, transport: str) -> None:
+        """A path is known to be one's own; what leads there may be a name."""
+        [port] = free_ports(1)
+        self.start(
+            forward("one", port, "unix:two.sock"),
+            forward("two", 0, f'"tcp://nas.lan:{port}"', listen="unix:two.sock"),
+            transport=transport,
+        )
+        self.loops(port, "circle: one -> two -> one")
+        for _ in range(5):
+            client = socket.socket(socket.AF_UNIX)
+            client.settimeout(10)
+            self.addCleanup(client.close)
+            client.connect(str(self.relay.folder / "two.sock"))
+            self.assertTrue(Peer(client).has_ended())
+            client.close()
+        self.given_back()
+        self.relay.wait_for("circle: two -> one -> two")
+
+    def test_one_of_two_listens_on_a_unix_socket(self) -> None:
+        self.check_unix("own")
+
+    def test_one_of_two_listens_on_a_unix_socket_on_twisted_s_transports(self) -> None:
+        self.check_unix("twisted")
+
+    def test_a_way_through_a_unix_socket_is_no_loop(self) -> None:
+        [port] = free_ports(1)
+        self.start(
+            forward("one", port, "unix:two.sock"),
+            forward("two", 0, f'"tcp://{self.echo.address}"', listen="unix:two.sock"),
+        )
+        for _ in range(3):
+            self.echoes(port)
 
     def check_ring(self, transport: str) -> None:
         ports = free_ports(6)

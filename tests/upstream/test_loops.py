@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.upstream.loops import Loops, Way
 
+NAME = ("127.0.0.1", 2)
 HERE = ip_address("127.0.0.1")
 
 
@@ -34,10 +35,10 @@ class LoopsTests(SynchronousTestCase):
 
     def test_a_way_is_told_once_to_who_accepts(self) -> None:
         self.loops.left(Way("one"), HERE, 2, ("127.0.0.1", 50000))
-        self.assertEqual(self.loops.arrived(("127.0.0.1", 50001)), ())
-        self.assertEqual(self.loops.arrived(("127.0.0.1", 50000)), (("one", "127.0.0.1:2"),))
-        self.assertEqual(self.loops.arrived(("127.0.0.1", 50000)), ())
-        self.assertEqual(self.loops.arrived(""), ())
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 50001), NAME, None), ())
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 50000), NAME, None), (("one", "127.0.0.1:2"),))
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 50000), NAME, None), ())
+        self.assertEqual(self.loops.arrived("", "/run/x", None), ())
 
     def test_the_second_time_is_refused(self) -> None:
         hops = (("proxy", "127.0.0.1:1"), ("one", "127.0.0.1:2"))
@@ -51,5 +52,5 @@ class LoopsTests(SynchronousTestCase):
     def test_those_that_nobody_accepts_are_forgotten_at_last(self) -> None:
         for port in range(3000):
             self.loops.left(Way("one"), HERE, 2, ("127.0.0.1", port))
-        self.assertEqual(self.loops.arrived(("127.0.0.1", 0)), ())
-        self.assertTrue(self.loops.arrived(("127.0.0.1", 2999)))
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 0), NAME, None), ())
+        self.assertTrue(self.loops.arrived(("127.0.0.1", 2999), NAME, None))
