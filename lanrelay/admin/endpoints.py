@@ -42,7 +42,13 @@ PLACES: Final = 64
 _SPARE: Final = 16
 """Of these, for those who come while others are being closed."""
 
-_MOMENT: Final = 0.05  # seconds until what has been said is read
+_GRACE: Final = 0.25
+"""
+Seconds for which a client that has just come may be silent, however many others come; and for one that has to
+go to take what it was told.
+"""
+
+_MOMENT: Final = 0.05  # seconds until there may be somebody who has to go
 
 _KEEPALIVE: Final = 5.0
 """Seconds. Who looks at the page has its events; a monitor that asks every 15 s connects anew."""
@@ -59,6 +65,22 @@ class Answer(NamedTuple):
     content_type: bytes
     body: bytes
     more: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _Place(NamedTuple):
+    """
+    What a client has of those that there are.
+
+    @ivar unread: tells whether it has said something that nobody has read yet.
+    @ivar until: when its grace is over.
+    """
+
+    unread: Callable[[], object]
+    until: float
+
+    def is_free(self, now: float) -> bool:
+        """Whether it can be given to others, if its client is idle."""
+        return now >= self.until and not self.unread()
 
 
 class AdminService(ListenerService):
@@ -82,8 +104,7 @@ class AdminService(ListenerService):
             timeouts=model.Timeouts(keepalive=_KEEPALIVE, drain=1.0),
         )
         super().__init__(environment, listener)
-        # Whose last request is longest ago first; with what tells whether there is another one.
-        self._here: dict[HttpConnection, Callable[[], object]] = {}
+        self._here: dict[HttpConnection, _Place] = {}  # whose last request is longest ago first
         self._look_again: Any = None
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
@@ -118,7 +139,8 @@ class AdminService(ListenerService):
         connection = HttpConnection(
             self.environment.reactor, self.config.timeouts, self, self.gone, client=client
         )
-        self._here[connection] = unread_of(stream)
+        until = self.environment.reactor.seconds() + _GRACE
+        self._here[connection] = _Place(unread_of(stream), until)
         hand_over(stream, connection)
         if self._look_again is None:
             self._make_room()
@@ -132,19 +154,20 @@ class AdminService(ListenerService):
         """Whoever asks nothing leaves the last places to others: the longest idle goes first."""
         self._look_again = None
         while len(self._here) > PLACES - _SPARE:
-            idle = next((one for one, unread in self._here.items() if one.idle and not unread()), None)
-            if idle is None:  # they have said something that is not read yet
+            now = self.environment.reactor.seconds()
+            idle = next((one for one, place in self._here.items() if one.idle and place.is_free(now)), None)
+            if idle is None:  # they are about to say something, or have said it and are not read yet
                 if self.running:
                     self._look_again = self.environment.reactor.callLater(_MOMENT, self._make_room)
                 return
             del self._here[idle]
-            idle.abort()
+            idle.close_within(_GRACE)
 
     # --- Application ---
 
     def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
         if connection in self._here:  # else it is being closed
-            self._here[connection] = self._here.pop(connection)
+            self._here[connection] = self._here.pop(connection)._replace(until=0.0)
         try:
             local = connection.client.local if connection.client else None
             check_browser(head, self._guard, local, place="admin")

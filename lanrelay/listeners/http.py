@@ -14,7 +14,7 @@ from zope.interface import implementer
 from lanrelay.config.model import Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.listeners.answers import failed, reason_phrase
-from lanrelay.listeners.client_stream import GONE, LINGERING, OPEN, TUNNEL, ClientStream
+from lanrelay.listeners.client_stream import CLOSING, GONE, LINGERING, OPEN, TUNNEL, ClientStream
 from lanrelay.listeners.sink import Application, RequestSink
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
@@ -316,6 +316,13 @@ class HttpConnection(ClientStream):
             self._pump.abort()
         elif self._state not in (GONE, TUNNEL):
             self._reset()
+
+    def close_within(self, seconds: float) -> None:
+        """End an idle connection: what its client was told still arrives, if it takes it in time."""
+        if self._state not in (GONE, TUNNEL):
+            self._close()
+            if self._state == CLOSING:
+                self._deadline.set(seconds)
 
     @property
     def idle(self) -> bool:
