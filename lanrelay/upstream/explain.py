@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from lanrelay import errors
 from lanrelay.errors import RelayError
-from lanrelay.upstream import sentences
+from lanrelay.upstream import sentences, tls_sentences
 from lanrelay.upstream.sentences import Sentences, capital, phrase
 
 
@@ -81,19 +81,19 @@ TABLE: dict[type, Callable[[Any, str], Sentences]] = {
     errors.ParentRefused: sentences.parent_refused,
     errors.ParentTimeout: sentences.parent_timeout,
     errors.ParentMalformed: sentences.parent_malformed,
-    errors.TlsError: sentences.tls,
-    errors.TlsTimeout: sentences.tls_timeout,
-    errors.NotTls: sentences.not_tls,
-    errors.NoCommonVersion: sentences.no_common_version,
-    errors.TlsAlert: sentences.alert,
-    errors.ClientCertificateWanted: sentences.client_certificate,
-    errors.CertificateError: sentences.certificate,
-    errors.UnknownIssuer: sentences.unknown_issuer,
-    errors.SelfSigned: sentences.self_signed,
-    errors.CertificateExpired: sentences.expired,
-    errors.CertificateNotYetValid: sentences.not_yet,
-    errors.WrongName: sentences.wrong_name,
-    errors.PinMismatch: sentences.pin_mismatch,
+    errors.TlsError: tls_sentences.tls,
+    errors.TlsTimeout: tls_sentences.tls_timeout,
+    errors.NotTls: tls_sentences.not_tls,
+    errors.NoCommonVersion: tls_sentences.no_common_version,
+    errors.TlsAlert: tls_sentences.alert,
+    errors.ClientCertificateWanted: tls_sentences.client_certificate,
+    errors.CertificateError: tls_sentences.certificate,
+    errors.UnknownIssuer: tls_sentences.unknown_issuer,
+    errors.SelfSigned: tls_sentences.self_signed,
+    errors.CertificateExpired: tls_sentences.expired,
+    errors.CertificateNotYetValid: tls_sentences.not_yet,
+    errors.WrongName: tls_sentences.wrong_name,
+    errors.PinMismatch: tls_sentences.pin_mismatch,
     errors.StreamError: sentences.stream,
     errors.StreamTimeout: sentences.silence,
     errors.Unanswered: sentences.stream,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from datetime import datetime
 from ipaddress import IPv4Network
 
 from lanrelay import errors
@@ -21,7 +20,7 @@ AT_ONCE = 0.1
 CARRIER_GRADE = IPv4Network("100.64.0.0/10")
 
 
-def _where(error: DialError) -> str:
+def where(error: DialError) -> str:
     """The target, and the address if it says more."""
     target, address = error.target, error.address
     if target and address and target != address and not address.startswith("unix:"):
@@ -35,7 +34,7 @@ def _host(error: DialError) -> str:
     return str(ip) if ip is not None else error.target.rpartition(":")[0] or error.target or "the host"
 
 
-def _name(error: DialError) -> str:
+def name(error: DialError) -> str:
     return error.target.rpartition(":")[0] or error.target or "it"
 
 
@@ -58,17 +57,8 @@ def _unix_path(error: DialError) -> str:
     return ""
 
 
-def _seconds(seconds: float) -> str:
+def seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-
-
-def _day(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment is not None else "a moment that it does not tell"
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:5])
-    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
 
 
 def phrase(error: RelayError) -> str:
@@ -93,7 +83,7 @@ def start(error: errors.StartError, _: str) -> Sentences:
 
 def dial(error: DialError, _: str) -> Sentences:
     return (
-        f"No connection to {_where(error)} could be made: {phrase(error)}.",
+        f"No connection to {where(error)} could be made: {phrase(error)}.",
         "Check from this machine that the host can be reached on that port.",
     )
 
@@ -104,7 +94,7 @@ def no_such_name(error: DialError, platform: str) -> Sentences:
     # On macOS getaddrinfo says EAI_NONAME when there is no network, too.
     offline = "Check that this machine has a network, check" if platform == "darwin" else "Check"
     return (
-        f"There is no host named {_name(error)} as far as this machine's name servers know.",
+        f"There is no host named {name(error)} as far as this machine's name servers know.",
         f"{offline} the spelling, and whether the name is known only on another network (a VPN, a router's"
         " own domain); the host's IP address in `address` does without the name.",
     )
@@ -112,7 +102,7 @@ def no_such_name(error: DialError, platform: str) -> Sentences:
 
 def name_server(error: DialError, _: str) -> Sentences:
     return (
-        f"The name {_name(error)} could not be looked up: {phrase(error)}.",
+        f"The name {name(error)} could not be looked up: {phrase(error)}.",
         "Check this machine's network and its name server (a VPN that went down leaves one behind that does"
         " not answer).",
     )
@@ -120,7 +110,7 @@ def name_server(error: DialError, _: str) -> Sentences:
 
 def name_timeout(error: DialError, _: str) -> Sentences:
     return (
-        f"No name server told the address of {_name(error)} within {_seconds(error.elapsed)}.",
+        f"No name server told the address of {name(error)} within {seconds(error.elapsed)}.",
         "Check this machine's network and its name server, or put the host's IP address in `address`.",
     )
 
@@ -154,7 +144,7 @@ def timeout(error: DialError, _: str) -> Sentences:
             "Check that the host is on and awake, that this machine is on its network (or the VPN is up), and"
             " that no firewall over there drops the connection."
         )
-    return f"{_where(error)} did not answer within {_seconds(error.elapsed)}.", remedy
+    return f"{where(error)} did not answer within {seconds(error.elapsed)}.", remedy
 
 
 def unroutable(error: DialError, platform: str) -> Sentences:
@@ -172,8 +162,8 @@ def unroutable(error: DialError, platform: str) -> Sentences:
 def host_down(error: DialError) -> Sentences:
     """On the machine's own network nobody says that the address is his."""
     return (
-        f"{_host(error)} does not answer on its own network ({_where(error)}: no route to host after"
-        f" {_seconds(error.elapsed)}).",
+        f"{_host(error)} does not answer on its own network ({where(error)}: no route to host after"
+        f" {seconds(error.elapsed)}).",
         "Switch the host on or wake it, and check that this is still its address.",
     )
 
@@ -183,12 +173,12 @@ def kept_from_lan(error: DialError, platform: str) -> Sentences:
     if platform != "darwin":
         return (
             f"Something on this machine keeps this program from its own network: the connection to"
-            f' {_where(error)} was turned down at once, with "no route to host".',
+            f' {where(error)} was turned down at once, with "no route to host".',
             "Look at this machine's firewall or security software, and allow Python connections to the"
             " local network.",
         )
     return (
-        f"macOS does not let this program reach the local network: the connection to {_where(error)} was"
+        f"macOS does not let this program reach the local network: the connection to {where(error)} was"
         f' turned down at once, with "no route to host".',
         "Allow it in System Settings > Privacy & Security > Local Network, or start the relay from"
         " Terminal or as a launchd daemon, which need no permission (if the network is up at all).",
@@ -200,11 +190,11 @@ def no_route(error: DialError) -> Sentences:
     ip = _ip(error)
     if ip is not None and ip.version == 6 and kind(ip) == "public":
         return (
-            f"This machine's network has no way to the IPv6 address {_where(error)}.",
+            f"This machine's network has no way to the IPv6 address {where(error)}.",
             "Use a network with IPv6, or put the host's IPv4 address in `address`.",
         )
     return (
-        f"This machine has no route to {_where(error)}.",
+        f"This machine has no route to {where(error)}.",
         "Check that the network, or the VPN that leads there, is up.",
     )
 
@@ -217,7 +207,7 @@ def forbidden(error: DialError, _: str) -> Sentences:
             "Change the mode or the group of the socket or its folder, or run the relay as a user that may.",
         )
     return (
-        f"This machine forbids the connection to {_where(error)}.",
+        f"This machine forbids the connection to {where(error)}.",
         "Look at this machine's firewall or security software, and allow Python outgoing connections there.",
     )
 
@@ -234,7 +224,7 @@ def denied(error: DialError, _: str) -> Sentences:
 
 def no_destination(error: DialError, _: str) -> Sentences:
     return (
-        f"{_name(error)} leads to {_ip(error) or 'an address'}, which is no address to connect to.",
+        f"{name(error)} leads to {_ip(error) or 'an address'}, which is no address to connect to.",
         "Put the host's own address there; a name server that blocks a name answers so, too, and a program on"
         " this machine is at 127.0.0.1.",
     )
@@ -242,14 +232,14 @@ def no_destination(error: DialError, _: str) -> Sentences:
 
 def leads_back(error: DialError, _: str) -> Sentences:
     return (
-        f"The connection to {_where(error)} would lead back to this relay: {phrase(error)}.",
+        f"The connection to {where(error)} would lead back to this relay: {phrase(error)}.",
         "Look where the name leads from this machine (name server, hosts file), or correct the port.",
     )
 
 
 def peer_closed(error: DialError, _: str) -> Sentences:
     return (
-        f"{_where(error)} took the connection and ended it at once.",
+        f"{where(error)} took the connection and ended it at once.",
         "Look at the log over there: it may be starting or full, refuse this machine, or expect another"
         " protocol (TLS or none).",
     )
@@ -261,7 +251,7 @@ def local_limit(error: DialError, platform: str) -> Sentences:
         setting = "net.inet.ip.portrange.first" if darwin else "net.ipv4.ip_local_port_range"
         change = "Lower" if darwin else "Widen"
         return (
-            f"All local ports are in use for connections to {_where(error)}.",
+            f"All local ports are in use for connections to {where(error)}.",
             f"{change} `{setting}` with sysctl, which holds for IPv6 too, or have fewer connections to it"
             " (`max_connections`).",
         )
@@ -273,7 +263,7 @@ def local_limit(error: DialError, platform: str) -> Sentences:
 
 def check_failed(error: DialError, _: str) -> Sentences:
     return (
-        f"{_where(error)} is there but does not pass the health check: {phrase(error)}.",
+        f"{where(error)} is there but does not pass the health check: {phrase(error)}.",
         "Look at the log over there, or correct `health` (its `path` and `status`).",
     )
 
@@ -286,12 +276,12 @@ def host_refused(error: errors.HostRefused, _: str) -> Sentences:
         )
     else:
         remedy = "Set `host: preserve` for this listener, or let the server accept that name."
-    return f"{_where(error)} does not let in {host}: {phrase(error)}.", remedy
+    return f"{where(error)} does not let in {host}: {phrase(error)}.", remedy
 
 
 def tls_on_plain(error: DialError, _: str) -> Sentences:
     return (
-        f"{_where(error)} speaks TLS on this port, and was asked without: its URL begins with `http://`.",
+        f"{where(error)} speaks TLS on this port, and was asked without: its URL begins with `http://`.",
         "Write `https://` for `http://` in that URL, or take the port that speaks plain HTTP.",
     )
 
@@ -317,7 +307,7 @@ def parent_refused(error: errors.ParentRefused, _: str) -> Sentences:
 def parent_timeout(error: DialError, _: str) -> Sentences:
     return (
         f"{_parent(error)} took the connection, but opened no way to {error.target or 'the target'}"
-        f" within {_seconds(error.elapsed)}.",
+        f" within {seconds(error.elapsed)}.",
         "Check that the destination can be reached from the parent, or raise `timeouts.connect`.",
     )
 
@@ -331,112 +321,6 @@ def parent_malformed(error: DialError, _: str) -> Sentences:
 
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def tls(error: DialError, _: str) -> Sentences:
-    return (
-        f"TLS with {_where(error)} could not be set up: {phrase(error)}.",
-        "Check that it is the right port and that the server's TLS is set up as it should be.",
-    )
-
-
-def tls_timeout(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} took the connection, but did not finish the TLS handshake"
-        f" within {_seconds(error.elapsed)}.",
-        "Check that this port speaks TLS at all, and that the server is not stuck.",
-    )
-
-
-def not_tls(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} does not speak TLS on this port; most likely it speaks plain HTTP there.",
-        "Write `http://` (or `tcp://`) for `https://` (or `tls://`), or take the port that speaks TLS.",
-    )
-
-
-def no_common_version(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} and the relay have no TLS version or cipher in common.",
-        "Bring the server up to TLS 1.2 or 1.3, or lower `tls.min_version` if you must.",
-    )
-
-
-def alert(error: errors.TlsAlert, _: str) -> Sentences:
-    alert = f" ({error.alert.replace('_', ' ')})" if error.alert else ""
-    return (
-        f"{_where(error)} broke off the TLS handshake{alert}.",
-        "Look at the log over there; if the server goes by the name it is asked for, set `tls.server_name`.",
-    )
-
-
-def client_certificate(error: DialError, _: str) -> Sentences:
-    return (
-        f"{_where(error)} wants a client certificate, or does not accept the one that it was shown.",
-        "Put a certificate that it accepts, and its key, under `tls.cert` and `tls.key`.",
-    )
-
-
-def certificate(error: DialError, _: str) -> Sentences:
-    return (
-        f"The certificate of {_where(error)} was refused: {phrase(error)}.",
-        "Let the server send a proper certificate together with those between it and its root.",
-    )
-
-
-def unknown_issuer(error: errors.UnknownIssuer, _: str) -> Sentences:
-    issuer = f'"{error.issuer}"' if error.issuer else "a CA that it does not name"
-    return (
-        f"The certificate of {_where(error)} was issued by {issuer}, which is not trusted here.",
-        "If that is your own CA, put the path of its PEM file under `tls.ca` of this upstream.",
-    )
-
-
-def self_signed(error: errors.SelfSigned, _: str) -> Sentences:
-    issuer = f' ("{error.issuer}")' if error.issuer else ""
-    return (
-        f"The certificate of {_where(error)} is self-signed{issuer}, and nobody vouches for it.",
-        "If it is the right one, put the path of its PEM file under `tls.ca` of this upstream.",
-    )
-
-
-def expired(error: errors.CertificateExpired, _: str) -> Sentences:
-    return (
-        f"The certificate of {_where(error)}, or one above it, expired on {_day(error.moment)}.",
-        "Renew it over there; if that day is still to come, correct the clock of this machine.",
-    )
-
-
-def not_yet(error: errors.CertificateNotYetValid, _: str) -> Sentences:
-    return (
-        f"The certificate of {_where(error)}, or one above it, is not valid before {_day(error.moment)}.",
-        "Correct the clock of this machine, or of the one that issued the certificate.",
-    )
-
-
-def wrong_name(error: errors.WrongName, _: str) -> Sentences:
-    wanted = error.wanted or _name(error)
-    if not error.found:
-        return (
-            f"The certificate of {_where(error)} bears no name that could be compared with {wanted}.",
-            "Let the server have a certificate with its name among the subject alternative names.",
-        )
-    first = next((name for name in error.found if not name.startswith("*")), "one of those names")
-    return (
-        f"The certificate of {_where(error)} is for {_listed(error.found)}, and not for {wanted}.",
-        f"If it is the right server, set `tls.server_name` to {first}, or use that name in the URL.",
-    )
-
-
-def pin_mismatch(error: errors.PinMismatch, _: str) -> Sentences:
-    what = f"{_where(error)} does not show what `tls.pin` names: {phrase(error)}"
-    if not error.found:
-        return f"{what}.", "Find out whether the server has a new certificate before you change the pin."
-    return (
-        f"{what}; the pin of its own would be {error.found}.",
-        "If its owner tells you that this is the server's new one, write that under `tls.pin`; otherwise"
-        " somebody may be in the way.",
-    )
 
 
 def stream(error: RelayError, _: str) -> Sentences:
