@@ -6,8 +6,11 @@ import json
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+
+from lanrelay.cli.waiting import waiting
 
 Json = dict[str, Any]
 
@@ -27,11 +30,14 @@ class NotDone(NotAsked):
     """The relay was asked, and refused."""
 
 
-def ask(file: Path, request: Json, *, timeout: float = 30.0) -> Iterator[tuple[bool, Any]]:
+def ask(
+    file: Path, request: Json, *, timeout: float = 30.0, shown: bool = False
+) -> Iterator[tuple[bool, Any]]:
     """
     Ask the relay that runs with a configuration file.
 
     @param timeout: seconds of silence.
+    @param shown: somebody at a terminal is told of a wait for the first word.
     @return: what it says on the way, each with C{False}, and the result with C{True}.
     @raise NotAsked: it does not run, may not be asked, or cannot do it.
     """
@@ -40,10 +46,13 @@ def ask(file: Path, request: Json, *, timeout: float = 30.0) -> Iterator[tuple[b
         try:
             asking.sendall(json.dumps(request).encode("ascii") + b"\n")
             with asking.makefile("rb") as answer:
-                while line := answer.readline(LONGEST):
+                with waiting("Waiting for the relay") if shown else nullcontext():
+                    line = answer.readline(LONGEST)
+                while line:
                     said = json.loads(line)
                     if "progress" in said:
                         yield False, said["progress"]
+                        line = answer.readline(LONGEST)
                     elif "error" in said:
                         raise NotDone(str(said["error"]))
                     else:
@@ -56,13 +65,13 @@ def ask(file: Path, request: Json, *, timeout: float = 30.0) -> Iterator[tuple[b
     raise NotAsked("The relay ended the connection without an answer; perhaps it is stopping.")
 
 
-def result(file: Path, request: Json, *, timeout: float = 30.0) -> Any:
+def result(file: Path, request: Json, *, timeout: float = 30.0, shown: bool = False) -> Any:
     """
     The result alone.
 
     @raise NotAsked: as L{ask}.
     """
-    for last, said in ask(file, request, timeout=timeout):
+    for last, said in ask(file, request, timeout=timeout, shown=shown):
         if last:
             return said
     raise AssertionError

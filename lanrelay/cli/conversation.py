@@ -5,16 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from lanrelay.cli.waiting import is_terminal, waiting
 from lanrelay.config.complaints import printable
 from lanrelay.edit.masking import mask
-
-_SHOWN_AFTER = 0.5  # seconds; what waits longer shows that it does
 
 
 class Refused(Exception):
@@ -49,7 +47,7 @@ class Conversation:
         self._in = sys.stdin if stdin is None else stdin
         self._out = sys.stdout if stdout is None else stdout
         self._err = sys.stderr if stderr is None else stderr
-        self.interactive = _is_terminal(self._in) and _is_terminal(self._err)
+        self.interactive = is_terminal(self._in) and is_terminal(self._err)
 
     # --- telling ---
 
@@ -86,16 +84,8 @@ class Conversation:
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
         """Says at a terminal what is waited for, once that takes longer than half a second."""
-        if not _is_terminal(self._err):
+        with waiting(text, stream=self._err, tell=self.tell):
             yield
-            return
-        timer = threading.Timer(_SHOWN_AFTER, self.tell, [f"{text} ..."])
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
 
     # --- asking ---
 
@@ -176,10 +166,3 @@ def _printable_lines(text: str) -> str:
         "\t".join(printable(part) for part in line.removesuffix("\r").split("\t"))
         for line in text.split("\n")
     )
-
-
-def _is_terminal(stream: IO[str]) -> bool:
-    try:
-        return stream.isatty()
-    except ValueError:  # closed
-        return False

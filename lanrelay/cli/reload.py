@@ -40,7 +40,7 @@ def reload(options: argparse.Namespace) -> int:
 
     try:
         file = config_of(options, told=False)
-        outcome = result(file, {"method": "reload"}, timeout=60.0)
+        outcome = result(file, {"method": "reload"}, timeout=60.0, shown=True)
     except (NoConfiguration, NotAsked) as error:
         return failed(options, str(error))
     if options.json:

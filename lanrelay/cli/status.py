@@ -56,7 +56,7 @@ def run(arguments: list[str]) -> int:
 def _once(file: Path, *, as_json: bool) -> None:
     from lanrelay.cli.asking import result
 
-    document = result(file, {"method": "status"})
+    document = result(file, {"method": "status"}, shown=True)
     if as_json:
         import json
 

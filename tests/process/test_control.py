@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import socket
 import subprocess
-from signal import SIGHUP, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -276,6 +277,26 @@ class CommandTests(SynchronousTestCase):
             self.assertIn("There is no configuration: -c names one", told.stderr)
             told = self.relay.cli(*command, "-c", "nowhere.yaml")
             self.assertEqual(told.stderr, f"lanrelay {command[0]}: There is no file nowhere.yaml.\n")
+
+    def test_at_a_terminal_a_relay_that_takes_its_time_is_waited_for_aloud(self) -> None:
+        ours, theirs = pty.openpty()
+        self.addCleanup(os.close, ours)
+        self.relay.signal(SIGSTOP)
+        self.addCleanup(self.relay.signal, SIGCONT)
+        asked = subprocess.Popen(
+            [*self.relay.install.lanrelay, "status", "-c", "relay.yaml"],
+            cwd=self.relay.folder,
+            env={**self.relay.install.variables(), "XDG_RUNTIME_DIR": str(self.relay.folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        self.assertEqual(os.read(ours, 1000), b"Waiting for the relay ...\r\n")
+        self.relay.signal(SIGCONT)
+        said, _ = asked.communicate(timeout=PATIENCE)
+        self.assertEqual(asked.returncode, 0)
+        self.assertIn(b"LISTENER", said)
 
     def test_somebody_elses_socket_is_not_believed(self) -> None:
         if os.geteuid() != 0:
