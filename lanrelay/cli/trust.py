@@ -35,12 +35,6 @@ _EXAMPLES = """
 def run(arguments: list[str]) -> int:
     """0 where it is trusted, 1 where it is not, 2 for a wrong command line."""
     from lanrelay.cli import options
-    from lanrelay.cli.conversation import Conversation, Refused
-    from lanrelay.config.complaints import ConfigErrors
-    from lanrelay.config.default_path import NotFound
-    from lanrelay.edit.formats.tree import NotEdited
-    from lanrelay.errors import StartError
-    from lanrelay.setup.trusting import Untrustable, fingerprint
 
     parser = options.parser(
         "trust",
@@ -59,6 +53,9 @@ def run(arguments: list[str]) -> int:
     parser.add_argument("--remove", metavar="HOST", help="trust a host (or HOST:PORT) no more")
     options.add_config(parser)
     chosen = parser.parse_args(arguments)
+    # late: OpenSSL, of which the help needs nothing
+    from lanrelay.setup.trusting import fingerprint
+
     digits = None if chosen.fingerprint is None else fingerprint(chosen.fingerprint)
     if chosen.fingerprint is not None and digits is None:
         print("lanrelay trust: --fingerprint takes the 64 hexadecimal digits of SHA-256.", file=sys.stderr)
@@ -66,9 +63,20 @@ def run(arguments: list[str]) -> int:
     if [chosen.target is not None, chosen.lists, chosen.remove is not None].count(True) != 1:
         print("lanrelay trust: name a server, or say --list or --remove HOST.", file=sys.stderr)
         return 2
+    return _run(chosen, digits)
+
+
+def _run(chosen: Namespace, digits: str | None) -> int:
+    from lanrelay.cli.conversation import Conversation, Refused
+    from lanrelay.config.complaints import ConfigErrors
+    from lanrelay.config.default_path import NotFound
+    from lanrelay.edit.formats.tree import NotEdited
+    from lanrelay.errors import StartError
+    from lanrelay.setup.trusting import Untrustable
+
     talk = Conversation("trust", yes=chosen.yes, dry_run=chosen.dry_run)
-    trust = _Trust(chosen, talk, digits)
     try:
+        trust = _Trust(chosen, talk, digits)
         if chosen.lists:
             return trust.list_all()
         return trust.remove() if chosen.remove is not None else trust.trust()

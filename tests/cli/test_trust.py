@@ -368,6 +368,12 @@ class OtherTests(TrustTestCase):
         self.assertIn("nothing to trust", self.command("trust", "nas").err)
         self.assertEqual(self.command("trust", "nobody").status, 1)
         self.assertEqual(self.command("trust").status, 2)
+        self.environ["LANRELAY_CONFIG"] = str(self.home / "nowhere.yaml")
+        for command in (("trust", "--list"), ("add", "https://nas.lan", "--yes"), ("remove", "nas", "--yes")):
+            done = self.command(*command)
+            self.assertEqual(done.status, 1)
+            self.assertIn("nowhere.yaml", done.err)
+        del self.environ["LANRELAY_CONFIG"]
         self.assertEqual(self.command("trust", "nas", "--list").status, 2)
         self.write("listeners: [\n")
         self.refused(self.command("trust", self.url, "--ca", self.authority.root, "--yes"), "not right")
