@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from lanrelay.transport.pem import blocks
+from lanrelay.transport.pem import certificates_in
 
 if TYPE_CHECKING:
-    from cryptography import x509
+    from lanrelay.transport.certificate import Certificate
 
 PROGRAM = "/usr/bin/security"
 APPLE = "/System/Library/Keychains/SystemRootCertificates.keychain"
@@ -62,7 +62,7 @@ class Keychains:
         seconds: Callable[[], float] = time.monotonic,
         home: Path | None = None,
     ) -> None:
-        self.certificates: tuple[x509.Certificate, ...] = ()
+        self.certificates: tuple[Certificate, ...] = ()
         self.generation = 0
         self._run = run or _run
         self._start = start or _start_daemon
@@ -104,7 +104,7 @@ class Keychains:
         except OSError:
             pass  # the reactor has closed its waker: the process is ending
 
-    def _answered(self, found: tuple[x509.Certificate, ...], problem: str) -> None:
+    def _answered(self, found: tuple[Certificate, ...], problem: str) -> None:
         self._reading = False
         self._read_at = self._seconds()
         if problem:
@@ -129,7 +129,7 @@ def shared() -> Keychains:
 
 def read_roots(
     run: Run, home: Path, *, seconds: Callable[[], float] = time.monotonic
-) -> tuple[x509.Certificate, ...]:
+) -> tuple[Certificate, ...]:
     """
     The certificates that are trusted for TLS; blocks, C{PATIENCE} seconds at most.
 
@@ -140,12 +140,12 @@ def read_roots(
     def security(*arguments: str) -> bytes:
         return run([PROGRAM, *arguments], max(0.1, deadline - seconds()))
 
-    apple = _parsed(security("find-certificate", "-a", "-p", APPLE))
-    own: list[x509.Certificate] = []
+    apple = certificates_in(security("find-certificate", "-a", "-p", APPLE))
+    own: list[Certificate] = []
     login = [str(home / one) for one in LOGIN if (home / one).exists()]
     for keychain in (SYSTEM, *login[:1]):
         try:
-            own += _parsed(security("find-certificate", "-a", "-p", keychain))
+            own += certificates_in(security("find-certificate", "-a", "-p", keychain))
         except subprocess.CalledProcessError:
             continue  # it is empty
     # What the user says goes before what the administrator says, and that before what is so by nature.
@@ -197,25 +197,11 @@ def _verdict(rules: Iterable[dict[str, Any]]) -> bool | None:
     return verdict
 
 
-def _parsed(output: bytes) -> list[x509.Certificate]:
-    from cryptography.x509 import load_pem_x509_certificate  # late: 30 ms
-
-    found = []
-    for block in blocks(output):
-        try:
-            found.append(load_pem_x509_certificate(block))
-        except ValueError:
-            continue  # an odd one among hundreds
-    return found
+def _fingerprint(certificate: Certificate) -> str:
+    return sha1(certificate.der, usedforsecurity=False).hexdigest().upper()
 
 
-def _fingerprint(certificate: x509.Certificate) -> str:
-    from cryptography.hazmat.primitives.serialization import Encoding  # late: 30 ms
-
-    return sha1(certificate.public_bytes(Encoding.DER), usedforsecurity=False).hexdigest().upper()
-
-
-def _may_issue(certificate: x509.Certificate) -> bool:
+def _may_issue(certificate: Certificate) -> bool:
     """Whether it is a root: nothing else is a trust anchor for OpenSSL by itself."""
     return certificate.issuer == certificate.subject
 

@@ -169,12 +169,10 @@ class ClientTls:
 
         found = trust_system(context)
         if self._keychains is not None:
-            from OpenSSL import crypto  # late: 80 ms
-
             store = context.get_cert_store()
             assert store is not None
             for certificate in self._keychains.certificates:
-                store.add_cert(crypto.X509.from_cryptography(certificate))
+                store.add_cert(certificate.x509)
                 found = True
         if not found:
             self.log.warn(

@@ -21,10 +21,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.config.model import Trust
 from lanrelay.errors import UnknownIssuer
 from lanrelay.transport import keychain
+from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.keychain import APPLE, FRESH, PROGRAM, SYSTEM, Keychains, read_roots
 from lanrelay.transport.tls import ClientTls
 from tests.support.dialing import ThreadClock
 from tests.support.logs import Logged
+from tests.support.odd_certificates import odd_authority
 from tests.support.tls import Shake, authority, server_certificate, server_context
 from tests.transport.test_pins import Holder
 
@@ -79,7 +81,7 @@ class Mac:
             entries = self.settings.get("".join(domain))
             if entries is not None:
                 listed = {
-                    keychain._fingerprint(holder.certificate): {
+                    keychain._fingerprint(Certificate.of(holder.certificate)): {
                         "issuerName": b"\x30\x00",
                         "serialNumber": b"\x01",
                         **({"trustSettings": rules} if rules else {}),
@@ -103,7 +105,7 @@ class KeychainTestCase(SynchronousTestCase):
 
     def roots(self) -> list[str]:
         found = read_roots(self.mac, self.mac.home)
-        return [one.subject.rfc4514_string().removeprefix("CN=") for one in found]
+        return [one.subject.removeprefix("CN=") for one in found]
 
 
 class TrustSettingsTests(KeychainTestCase):
@@ -160,6 +162,14 @@ class TrustSettingsTests(KeychainTestCase):
         self.mac.keychains[APPLE] = odd + pem(self.apple)
         self.assertEqual(self.roots(), ["Apple's Root"])
 
+    def test_a_trusted_root_that_only_openssl_takes(self) -> None:
+        odd = odd_authority()
+        self.mac.keychains[str(self.mac.login)] = odd.pem
+        holder = Holder("x")
+        holder.certificate = Certificate.of(odd.der)  # type: ignore[assignment]
+        self.mac.settings = {"": [(holder, [])]}
+        self.assertEqual(self.roots(), ["Apple's Root", "Odd CA"])
+
     def test_an_older_mac_has_its_login_keychain_elsewhere(self) -> None:
         self.mac.login.unlink()
         older = self.mac.login.with_name("login.keychain")
@@ -198,7 +208,7 @@ class ReadingTests(KeychainTestCase):
         self.run_threads()
         for each in waiting:
             self.successResultOf(each)
-        self.assertEqual(self.keychains.certificates, (self.apple.certificate,))
+        self.assertEqual(self.keychains.certificates, (Certificate.of(self.apple.certificate),))
 
     def test_later_nobody_waits(self) -> None:
         self.read()
