@@ -10,32 +10,26 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lanrelay.addresses import parse_ip
 from lanrelay.config import model
 from lanrelay.errors import DialError, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.listeners import proxy_pac
 from lanrelay.listeners.answers import Answer, failed, from_here
 from lanrelay.listeners.base import Client, Connection, Environment
-from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.forward_proxy import ForwardProxyService
 from lanrelay.listeners.http import HttpConnection
+from lanrelay.listeners.own_exchange import OwnExchange, OwnWay, dial_target
 from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.listeners.straight_tunnel import StraightTunnels
 from lanrelay.observe.session import TARGET, Session, Side, brief
 from lanrelay.policy.browser import check_browser
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Dialed, Target
-from lanrelay.upstream.origin import OriginConnection
-from lanrelay.upstream.parent import Parent, refused_by_status
 from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers, logs_in_connection, make_field
+from lanrelay.wire.headers import Headers
 from lanrelay.wire.intermediary import (
     passed,
     pseudonym,
-    request_to_forward,
-    response_to_forward,
-    via_fields,
     with_date,
 )
 from lanrelay.wire.target import Target as RequestTarget
@@ -44,7 +38,6 @@ from lanrelay.wire.target import parse_target
 CHALLENGE: Final = b'Basic realm="lanrelay"'
 _GUARD: Final = model.BrowserGuard()
 _ESTABLISHED: Final = ResponseHead(status=200, reason=b"Connection established")
-_LOGS_IN: Final = make_field(b"Proxy-Support", b"Session-Based-Authentication")  # RFC 4559 section 6
 
 
 class ConnectProxyService(ForwardProxyService):
@@ -55,7 +48,7 @@ class ConnectProxyService(ForwardProxyService):
     def __init__(self, environment: Environment, config: model.ConnectProxy) -> None:
         super().__init__(environment, config)
         self._via = pseudonym(config.name)
-        self._way = _OwnWay(self, self._via)
+        self._way = OwnWay(self, self._via)
         # Where somebody has to be asked for credentials no head is plain.
         self._straight = StraightTunnels(self, _ESTABLISHED) if self.credentials is None else None
 
@@ -134,7 +127,7 @@ class ConnectProxyService(ForwardProxyService):
             return UNHEARD
         if head.method == b"CONNECT":
             return _Tunnel(self, connection, head, session, dial_target(target)).start()
-        return _OwnExchange(connection, head, session, self._way).start()
+        return OwnExchange(connection, head, session, self._way).start()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None
@@ -392,109 +385,3 @@ class _Tunnel:
             self.log.failure("bug in a tunnel of {listener}", failure, listener=self._session.listener)
             fault = RelayError("a fault in the relay itself; its log has more")
             service.refuse(self._connection, self._head, self._session, fault, by="relay")
-
-
-class _OwnExchange(Exchange):
-    """An exchange whose origin may be a parent proxy."""
-
-    __slots__ = ()
-
-    def fault_of(self, head: ResponseHead) -> RelayError | None:
-        parent = None if self.origin is None else self.origin.upstream
-        if parent is None or head.status != 407:
-            return None
-        # The client must not think that its own credentials are wanted, or be asked for the parent's.
-        error = refused_by_status(head.status, head.reason)
-        error.parent, error.target = parent.name, self.session.target
-        return error
-
-
-class _OwnWay:
-    """
-    How C{http://} requests travel: each on a connection of its own to where its target says.
-
-    One client connection may ask for another host with each request; there is no pool. Only where an origin
-    logs in connections its client goes on with the same one. A parent that speaks
-    HTTP is asked in the same words, since many refuse a CONNECT to port 80; but it is asked for a tunnel
-    where the connection may change its protocol, and where C{resolve} has an address that the parent would
-    not use.
-
-    @param name: by which Via knows the listener.
-    """
-
-    max_body: int | None = None
-
-    def __init__(self, service: ConnectProxyService, name: str) -> None:
-        self.reactor = service.environment.reactor
-        self.ledger = service.environment.ledger
-        self.timeouts = service.config.timeouts
-        self._service = service
-        self._via = via_fields(name)
-
-    def take(self, exchange: Exchange) -> OriginConnection | None:
-        connection = exchange.connection
-        return None if connection.kept is None else connection.take_kept(self.place_of(exchange))
-
-    def place_of(self, exchange: Exchange) -> tuple[Target, Parent | None]:
-        """Beside the target the parent that is asked for it in the same words."""
-        head, service = exchange.head, self._service
-        target = dial_target(parse_target(head.method, head.target))
-        parent = service.parent_for(target)
-        if parent is not None and (not parent.http or exchange.upgrade or service.is_fixed(target.host)):
-            parent = None
-        return target, parent
-
-    def has_other(self, origin: OriginConnection) -> bool:
-        return False
-
-    async def connect(self, exchange: Exchange) -> OriginConnection:
-        target, parent = self.place_of(exchange)
-        client = exchange.connection.client
-        dialed = await self._service.dial(target, exchange.session, client, tunnel=parent is None)
-        origin = OriginConnection(self.reactor, self.timeouts, address=dialed.address, upstream=parent)
-        hand_over(dialed.stream, origin)
-        return origin
-
-    def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
-        """
-        As it came, with the Host of the target (RFC 9112 section 3.2.2): to its origin in origin-form, to a
-        parent in absolute-form (section 3.2.4: without a path where C{OPTIONS} has none).
-        """
-        head, parent = exchange.head, origin.upstream
-        target = parse_target(head.method, head.target)
-        authority = str(target.authority).encode("ascii")
-        headers, via = request_to_forward(head), [self._via[head.version]]
-        if parent is None:
-            headers = headers.replaced(b"Host", authority).appended(via)
-            return RequestHead(method=head.method, target=target.path, headers=headers)
-        literal = parse_ip(target.authority.host) if target.authority is not None else None
-        if literal is not None:  # as it was judged, whatever its spelling
-            authority = format_authority(str(literal), target.port).encode("ascii")
-        headers = headers.replaced(b"Host", authority).appended(via)
-        if parent.authorization is not None:
-            headers = headers.added(b"Proxy-Authorization", parent.authorization)
-        path = b"" if target.path == b"*" else target.path
-        return RequestHead(method=head.method, target=b"http://" + authority + path, headers=headers)
-
-    def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
-        """As it came, with Via, and with a Date if it had none; the wire frames it anew."""
-        headers = response_to_forward(head).appended([self._via[head.version]])
-        if head.status == 401 and any(map(logs_in_connection, head.headers.all(b"www-authenticate"))):
-            parent = None if exchange.origin is None else exchange.origin.upstream
-            if parent is None:  # which says so itself, if it can
-                headers = headers.replaced_by(_LOGS_IN)
-        if head.status >= 200:
-            headers = with_date(headers, time.time())
-        return ResponseHead(status=head.status, reason=head.reason, headers=headers)
-
-    def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
-        return headers
-
-    def body_filter(self, exchange: Exchange, head: ResponseHead) -> None:
-        return None
-
-
-def dial_target(target: RequestTarget) -> Target:
-    """Where a target in absolute or authority form leads to."""
-    assert target.authority is not None
-    return Target(target.authority.host, target.port)

@@ -166,6 +166,22 @@ class ForwardProxyService(ListenerService):
         self._note(session, dialed)
         return dialed
 
+    async def reach_again(
+        self, target: Target, address: Target, client: Client | None, *, timeout: float
+    ) -> Dialed:
+        """
+        One more connection, for C{client}, to an address at which C{target} was reached, by the same rules.
+
+        @raise DialError: none can be made.
+        """
+        return await self.environment.dialer.dial(
+            address,
+            connect_timeout=timeout,
+            handshake_timeout=timeout,
+            permit=self._permit(target),
+            way=self.way(client),
+        )
+
     def _note(self, session: Session, dialed: Dialed) -> None:
         session.address = dialed.address
         session.dialed = self.environment.reactor.seconds() - session.opened

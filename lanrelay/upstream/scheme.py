@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -11,7 +12,7 @@ from twisted.python.failure import Failure
 
 from lanrelay.errors import DialError
 from lanrelay.transport.stream import hand_over
-from lanrelay.upstream.upstream import Upstream
+from lanrelay.upstream.dial import Dialed
 
 TIMEOUT: Final = 1.0
 """Seconds for each of the connection and its answer: a client waits, and a LAN answers in milliseconds."""
@@ -20,13 +21,41 @@ TIMEOUT: Final = 1.0
 _RECORDS: Final = (b"\x15\x03", b"\x16\x03")
 
 
-async def speaks_tls(reactor: Any, upstream: Upstream) -> bool:
+KNOWN_FOR: Final = 30.0
+"""Seconds for which it is remembered."""
+
+KNOWN_MAX: Final = 64
+"""Addresses of which it is remembered."""
+
+
+class Schemes:
+    """What was found out of addresses; a client that asks again and again makes no more connections."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._known: dict[str, tuple[float, bool]] = {}
+
+    async def speaks_tls(self, address: str, connect: Callable[[], Awaitable[Dialed]]) -> bool:
+        """As L{speaks_tls}, or what is remembered of C{address}; C{False} while that is being found out."""
+        now = self._reactor.seconds()
+        known = self._known.get(address)
+        if known is not None and 0 <= now - known[0] < KNOWN_FOR:
+            return known[1]
+        if len(self._known) >= KNOWN_MAX:
+            self._known.clear()
+        self._known[address] = now, False
+        found = await speaks_tls(self._reactor, connect)
+        self._known[address] = now, found
+        return found
+
+
+async def speaks_tls(reactor: Any, connect: Callable[[], Awaitable[Dialed]]) -> bool:
     """
-    @param upstream: without TLS.
+    @param connect: makes a connection without TLS, within L{TIMEOUT}.
     @raise CancelledError: the caller cancelled; nothing stays open.
     """
     try:
-        dialed = await upstream.connect(timeout=TIMEOUT)
+        dialed = await connect()
     except DialError:
         return False
     asking = _Asking()

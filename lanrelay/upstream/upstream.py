@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from twisted.logger import Logger
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lanrelay.transport.trust import ClientTls
     from lanrelay.upstream.loops import Way
     from lanrelay.upstream.parent import Parent
+    from lanrelay.upstream.scheme import Schemes
     from lanrelay.wire.proxy_header import Endpoints
 
 LAST_TRY = 1.0
@@ -31,9 +33,6 @@ HISTORY = 20
 State = Literal["up", "down", "not known yet", "not checked"]
 """What is known of an upstream, in the words that people are told."""
 
-
-TLS_KNOWN = 30.0
-"""Seconds for which it is remembered whether a port speaks TLS."""
 
 TOLD_MAX = 16
 """What is noticed of an upstream at most before the log may say it again; a client may choose its Host."""
@@ -114,7 +113,7 @@ class Upstream:
         self.noticed: DialError | None = None
         self.answered = False
         self._told: set[str] = set()  # of what was noticed
-        self._tls: tuple[float, bool] | None = None  # when it was found out, and what
+        self._schemes: Schemes | None = None  # what was found out of it
         self.history: deque[Transition] = deque(maxlen=HISTORY)
         self.observers: list[Callable[[], None]] = []
         self._shown: Any = None  # the certificate of the latest connection, as OpenSSL has it
@@ -249,15 +248,11 @@ class Upstream:
 
         @raise CancelledError: the caller cancelled.
         """
-        now = self._reactor.seconds()
-        if self._tls is not None and 0 <= now - self._tls[0] < TLS_KNOWN:
-            return self._tls[1]
-        from lanrelay.upstream.scheme import speaks_tls  # rarely asked
+        from lanrelay.upstream.scheme import TIMEOUT, Schemes  # rarely asked
 
-        self._tls = now, False  # whoever asks meanwhile does not ask again
-        found = await speaks_tls(self._reactor, self)
-        self._tls = now, found
-        return found
+        if self._schemes is None:
+            self._schemes = Schemes(self._reactor)
+        return await self._schemes.speaks_tls(self.name, partial(self.connect, timeout=TIMEOUT))
 
     def notice(self, fault: DialError, address: str = "") -> None:
         """An answer has told of a fault in how it is asked; the log says each once."""

@@ -262,6 +262,59 @@ class RequestTests(ParentCase):
         self.assertEqual(self.network.asked, [])
 
 
+class SchemeTests(ProxyTestCase):
+    """A client asks without TLS for what speaks it."""
+
+    def ask(self, ended: bytes = b"") -> tuple[MemoryStream, MemoryStream]:
+        client = self.send(b"GET http://nas.lan:8443/a HTTP/1.1\r\nHost: nas.lan:8443\r\n\r\n")
+        origin = self.network.answer()
+        if ended:
+            origin.receive(ended)
+        else:
+            origin.receive_eof()
+        return client, origin
+
+    def test_an_alert_says_it(self) -> None:
+        client, _ = self.ask(b"\x15\x03\x03\0\x02\x02\x0a")
+        answer = self.answered(client, 502)
+        self.assertTrue(
+            answer.startswith("HTTP/1.1 502 nas.lan:8443 speaks TLS, and its URL says http\r\n"), answer
+        )
+        self.assertIn("Write `https://` for `http://`", answer)
+
+    def test_one_connection_to_that_address_finds_out(self) -> None:
+        for record, tls in ((b"\x16\x03\x03", True), (b"HTTP/1.1 400 B\r\n", False)):
+            self.service = self.proxy()
+            client, _ = self.ask()
+            self.assertEqual(client.take(), b"")
+            self.assertEqual(set(self.network.asked), {"192.168.1.20:8443"})
+            looking = self.network.answer()
+            self.assertEqual(looking.take()[:2], b"\x16\x03")
+            looking.receive(record)
+            self.assertTrue(looking.aborted)
+            self.assertEqual("speaks TLS" in self.answered(client, 502), tls)
+            client, _ = self.ask()  # it is known for a while
+            self.assertEqual(self.network.pending, [])
+            self.assertEqual("speaks TLS" in self.answered(client, 502), tls)
+            self.around.closed.clear()
+
+    def test_nothing_is_found_out_behind_a_parent(self) -> None:
+        self.service = self.proxy(parent=SOCKS)
+        client = self.send(b"GET http://nas.lan/a HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
+        origin = self.network.answer()
+        origin.receive(b"\x05\x00" + reply(Reply.SUCCEEDED))
+        origin.receive_eof()
+        self.assertEqual(self.network.pending, [])
+        self.answered(client, 502)
+
+    def test_a_client_that_leaves_meanwhile(self) -> None:
+        client, _ = self.ask()
+        looking = self.network.answer()
+        client.lose()
+        self.assertTrue(looking.aborted)
+        self.assertEqual(self.service.open_connections, 0)
+
+
 class PacTests(ProxyTestCase):
     def pac(self, *lines: bytes, service: Any = None) -> MemoryStream:
         client = accept(service or self.service)

@@ -30,6 +30,7 @@ class MisdirectedTestCase(PeerTestCase):
         """A relay with one reverse proxy."""
         return self.start(
             f"  web: {{type: reverse-proxy, listen: '127.0.0.1:0', upstream: '{upstream}'{more}}}\n"
+            "  proxy: {type: connect-proxy, listen: '127.0.0.1:0', allow: loopback}\n"
         )
 
     def get(self, listener: str, path: str = "/", *, host: str = "localhost") -> httpx.Response:
@@ -123,6 +124,9 @@ class SchemeTests(MisdirectedTestCase):
             self.lead_to(f"http://{server.address}")
             for _ in range(2):
                 self.refused("web")
+            proxy = f"http://127.0.0.1:{self.relay.port('proxy')}"
+            done = curl("-x", proxy, f"http://{server.address}/")
+            self.assertIn(b"Write `https://` for `http://`", done.stdout)
             probed = self.probe("web")
             self.assertEqual(probed.returncode, 1)
             self.assertIn("speaks TLS", probed.stdout)

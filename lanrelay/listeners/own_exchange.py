@@ -1,0 +1,168 @@
+"""How C{http://} requests travel through the forward proxy."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from twisted.internet.defer import Deferred
+
+from lanrelay.addresses import parse_ip
+from lanrelay.errors import RelayError, TlsOnPlain, Unanswered
+from lanrelay.listeners.exchange import Exchange
+from lanrelay.transport.stream import hand_over
+from lanrelay.upstream.dial import Target
+from lanrelay.upstream.origin import OriginConnection
+from lanrelay.upstream.parent import Parent, refused_by_status
+from lanrelay.wire.authority import format_authority
+from lanrelay.wire.events import RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers, logs_in_connection, make_field
+from lanrelay.wire.intermediary import request_to_forward, response_to_forward, via_fields, with_date
+from lanrelay.wire.target import Target as RequestTarget
+from lanrelay.wire.target import parse_target
+
+if TYPE_CHECKING:
+    from lanrelay.listeners.connect_proxy import ConnectProxyService
+    from lanrelay.upstream.scheme import Schemes
+
+_LOGS_IN: Final = make_field(b"Proxy-Support", b"Session-Based-Authentication")  # RFC 4559 section 6
+
+
+class OwnExchange(Exchange):
+    """An exchange whose origin may be a parent proxy."""
+
+    __slots__ = ()
+
+    def fault_of(self, head: ResponseHead) -> RelayError | None:
+        parent = None if self.origin is None else self.origin.upstream
+        if parent is None or head.status != 407:
+            return None
+        # The client must not think that its own credentials are wanted, or be asked for the parent's.
+        error = refused_by_status(head.status, head.reason)
+        error.parent, error.target = parent.name, self.session.target
+        return error
+
+    def gave_up(self, origin: OriginConnection, error: RelayError) -> None:
+        if isinstance(error, TlsOnPlain):
+            error.target = str(dial_target(parse_target(self.head.method, self.head.target)))
+        if isinstance(error, Unanswered) and isinstance(self._way, OwnWay) and origin.upstream is None:
+            finding = self._dialing = Deferred.fromCoroutine(self._way.find_scheme(self, origin, error))
+            finding.addErrback(self._not_connected)
+        else:
+            super().gave_up(origin, error)
+
+
+class OwnWay:
+    """
+    How C{http://} requests travel: each on a connection of its own to where its target says.
+
+    One client connection may ask for another host with each request; there is no pool. Only where an origin
+    logs in connections its client goes on with the same one. A parent that speaks
+    HTTP is asked in the same words, since many refuse a CONNECT to port 80; but it is asked for a tunnel
+    where the connection may change its protocol, and where C{resolve} has an address that the parent would
+    not use.
+
+    @param name: by which Via knows the listener.
+    """
+
+    max_body: int | None = None
+
+    def __init__(self, service: ConnectProxyService, name: str) -> None:
+        self.reactor = service.environment.reactor
+        self.ledger = service.environment.ledger
+        self.timeouts = service.config.timeouts
+        self._service = service
+        self._via = via_fields(name)
+        self._schemes: Schemes | None = None  # of what was asked without TLS and did not answer
+
+    def take(self, exchange: Exchange) -> OriginConnection | None:
+        connection = exchange.connection
+        return None if connection.kept is None else connection.take_kept(self.place_of(exchange))
+
+    def place_of(self, exchange: Exchange) -> tuple[Target, Parent | None]:
+        """Beside the target the parent that is asked for it in the same words."""
+        head, service = exchange.head, self._service
+        target = dial_target(parse_target(head.method, head.target))
+        parent = service.parent_for(target)
+        if parent is not None and (not parent.http or exchange.upgrade or service.is_fixed(target.host)):
+            parent = None
+        return target, parent
+
+    def has_other(self, origin: OriginConnection) -> bool:
+        return False
+
+    async def connect(self, exchange: Exchange) -> OriginConnection:
+        target, parent = self.place_of(exchange)
+        client = exchange.connection.client
+        dialed = await self._service.dial(target, exchange.session, client, tunnel=parent is None)
+        origin = OriginConnection(self.reactor, self.timeouts, address=dialed.address, upstream=parent)
+        hand_over(dialed.stream, origin)
+        return origin
+
+    async def find_scheme(self, exchange: Exchange, origin: OriginConnection, error: RelayError) -> None:
+        """
+        Plain HTTP got the end and no byte before it; one connection finds out whether that port speaks TLS.
+
+        @raise TlsOnPlain: it does.
+        @raise RelayError: it does not, or nobody can tell; C{error}.
+        """
+        from lanrelay.upstream.scheme import TIMEOUT, Schemes  # rarely asked
+
+        service, (target, _) = self._service, self.place_of(exchange)
+        host, _, port = origin.address.rpartition(":")
+        if service.parent_for(target) is not None or not port.isdigit():
+            raise error
+        if self._schemes is None:
+            self._schemes = Schemes(self.reactor)
+        address, client = Target(host.strip("[]"), int(port)), exchange.connection.client
+        connect = partial(service.reach_again, target, address, client, timeout=TIMEOUT)
+        if not await self._schemes.speaks_tls(origin.address, connect):
+            raise error
+        fault = TlsOnPlain("it ended the connection without an answer")
+        fault.target, fault.address = str(target), origin.address
+        raise fault
+
+    def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
+        """
+        As it came, with the Host of the target (RFC 9112 section 3.2.2): to its origin in origin-form, to a
+        parent in absolute-form (section 3.2.4: without a path where C{OPTIONS} has none).
+        """
+        head, parent = exchange.head, origin.upstream
+        target = parse_target(head.method, head.target)
+        authority = str(target.authority).encode("ascii")
+        headers, via = request_to_forward(head), [self._via[head.version]]
+        if parent is None:
+            headers = headers.replaced(b"Host", authority).appended(via)
+            return RequestHead(method=head.method, target=target.path, headers=headers)
+        literal = parse_ip(target.authority.host) if target.authority is not None else None
+        if literal is not None:  # as it was judged, whatever its spelling
+            authority = format_authority(str(literal), target.port).encode("ascii")
+        headers = headers.replaced(b"Host", authority).appended(via)
+        if parent.authorization is not None:
+            headers = headers.added(b"Proxy-Authorization", parent.authorization)
+        path = b"" if target.path == b"*" else target.path
+        return RequestHead(method=head.method, target=b"http://" + authority + path, headers=headers)
+
+    def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
+        """As it came, with Via, and with a Date if it had none; the wire frames it anew."""
+        headers = response_to_forward(head).appended([self._via[head.version]])
+        if head.status == 401 and any(map(logs_in_connection, head.headers.all(b"www-authenticate"))):
+            parent = None if exchange.origin is None else exchange.origin.upstream
+            if parent is None:  # which says so itself, if it can
+                headers = headers.replaced_by(_LOGS_IN)
+        if head.status >= 200:
+            headers = with_date(headers, time.time())
+        return ResponseHead(status=head.status, reason=head.reason, headers=headers)
+
+    def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
+        return headers
+
+    def body_filter(self, exchange: Exchange, head: ResponseHead) -> None:
+        return None
+
+
+def dial_target(target: RequestTarget) -> Target:
+    """Where a target in absolute or authority form leads to."""
+    assert target.authority is not None
+    return Target(target.authority.host, target.port)
