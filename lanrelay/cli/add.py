@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import argparse
     from argparse import Namespace
 
     from lanrelay.cli.conversation import Conversation
@@ -25,10 +26,47 @@ _EXAMPLES = """
 """
 
 
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from lanrelay.cli import options
+
+    made = options.parser(
+        "add",
+        "Look at a server, and add a listener that leads there. One that is there already is named.",
+        examples=_EXAMPLES,
+    )
+    made.add_argument("url", metavar="URL", help="http://, https://, tcp:// or tls://, or the word proxy")
+    made.add_argument("--name", help="the listener's name (default: from the host)")
+    made.add_argument("--listen", metavar="ADDRESS", help="where it listens (default: a port of its own)")
+    made.add_argument("--address", metavar="IP:PORT", default="", help="dial this instead of the name")
+    made.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="any key of the listener or upstream"
+    )
+    made.add_argument("--no-probe", action="store_true", help="do not look at the server first")
+    made.add_argument("--force", action="store_true", help="add it though it is not reached")
+    made.add_argument("--yes", action="store_true", help="answer every question with yes")
+    made.add_argument("--dry-run", action="store_true", help="show what would be written")
+    options.add_config(made)
+    return made
+
+
 def run(arguments: list[str]) -> int:
     """0 where it is there now, 1 where not, 2 for a wrong command line."""
-    from lanrelay.cli import options
-    from lanrelay.cli.conversation import Conversation, Refused
+    from lanrelay.cli.conversation import Conversation
+
+    chosen = parser().parse_args(arguments)
+    talk = Conversation("add", yes=chosen.yes or chosen.force, dry_run=chosen.dry_run)
+    return add(chosen, talk)
+
+
+def add(chosen: Namespace, talk: Conversation) -> int:
+    """
+    Carry it out.
+
+    @param chosen: what L{parser} makes.
+    @return: the exit status.
+    """
+    from lanrelay.cli.conversation import Refused
     from lanrelay.config.complaints import ConfigErrors
     from lanrelay.config.default_path import NotFound
     from lanrelay.config.values import Unfit, listener_name
@@ -36,35 +74,12 @@ def run(arguments: list[str]) -> int:
     from lanrelay.errors import StartError
     from lanrelay.setup.adding import Unusable, wanted
 
-    parser = options.parser(
-        "add",
-        "Look at a server, and add a listener that leads there. One that is there already is named.",
-        examples=_EXAMPLES,
-    )
-    parser.add_argument("url", metavar="URL", help="http://, https://, tcp:// or tls://, or the word proxy")
-    parser.add_argument("--name", help="the listener's name (default: from the host)")
-    parser.add_argument("--listen", metavar="ADDRESS", help="where it listens (default: a port of its own)")
-    parser.add_argument("--address", metavar="IP:PORT", default="", help="dial this instead of the name")
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="any key of the listener or upstream"
-    )
-    parser.add_argument("--no-probe", action="store_true", help="do not look at the server first")
-    parser.add_argument("--force", action="store_true", help="add it though it is not reached")
-    parser.add_argument("--yes", action="store_true", help="answer every question with yes")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be written")
-    options.add_config(parser)
-    chosen = parser.parse_args(arguments)
     try:
         target = wanted(chosen.url)
         if chosen.name is not None:
             listener_name(chosen.name)
-    except (Unusable, Unfit) as error:
-        print(f"lanrelay add: {error}", file=sys.stderr)
-        return 2
-    talk = Conversation("add", yes=chosen.yes or chosen.force, dry_run=chosen.dry_run)
-    try:
         return _Adding(chosen, talk, target).run()
-    except Unusable as error:
+    except (Unusable, Unfit) as error:
         talk.complain(str(error))
         return 2
     except (Refused, NotFound, StartError) as error:
@@ -104,7 +119,7 @@ class _Adding:
         examined = None
         if not self._options.no_probe and target.url is not None:
             examined = self._examine(rewritten)
-            found = _mcp_path(examined)
+            found = examined.mcp_path
             if as_prefix and found == target.path:
                 as_prefix = False  # it is an MCP endpoint, whatever it looks like
                 if self._is_there(prefix=""):
@@ -198,12 +213,3 @@ class _Adding:
         return self._talk.agree(
             "It is not reached as it stands. Add it all the same?", option="--yes or --force"
         )
-
-
-def _mcp_path(examined: Examined) -> str | None:
-    """Where an MCP server was found."""
-    for check in examined.layer("mcp"):
-        path = check.facts.get("mcp", {}).get("path")
-        if path:
-            return str(path)
-    return None

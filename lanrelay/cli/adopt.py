@@ -61,16 +61,27 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: list[str]) -> int:
     """0 where all is well, 1 where something was left alone that should not, 2 for a wrong command line."""
     from lanrelay.cli import looking
-    from lanrelay.cli.conversation import Conversation, Refused
-    from lanrelay.config.default_path import NotFound
-    from lanrelay.errors import RelayError
+    from lanrelay.cli.conversation import Conversation
 
     chosen = parser().parse_args(arguments)
     wrong = looking.wrong_usage(chosen)
     if wrong:
         print(f"lanrelay adopt: {wrong}.", file=sys.stderr)
         return 2
-    talk = Conversation("adopt", yes=chosen.yes, dry_run=chosen.dry_run)
+    return adopt(chosen, Conversation("adopt", yes=chosen.yes, dry_run=chosen.dry_run))
+
+
+def adopt(chosen: Namespace, talk: Conversation) -> int:
+    """
+    Carry it out.
+
+    @param chosen: what L{parser} makes.
+    @return: the exit status.
+    """
+    from lanrelay.cli.conversation import Refused
+    from lanrelay.config.default_path import NotFound
+    from lanrelay.errors import RelayError
+
     try:
         return _Command(chosen, talk).run()
     except (Refused, RelayError, NotFound, FileNotFoundError) as error:
@@ -256,7 +267,6 @@ class _Command:
 
         from lanrelay.cli.in_reactor import in_reactor
         from lanrelay.clients import sent
-        from lanrelay.clients.judge import is_variable
         from lanrelay.examine.subject import Subject, Unknown, subjects
 
         found: dict[int, Examined | str] = {}
@@ -273,9 +283,7 @@ class _Command:
             except Unknown as error:
                 found[id(finding)] = str(error)
                 continue
-            fields = [
-                (name, value) for name, value in sent.headers(finding).items() if not is_variable(value)
-            ]
+            fields = [(name, value) for name, value in sent.headers(finding).items() if "$" not in value]
             upstream = subject.upstream
             if files[id(finding)] and subject.listener is None:
                 trust = upstream.trust

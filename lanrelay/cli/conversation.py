@@ -27,6 +27,7 @@ class Conversation:
     @param yes: every question is answered with yes.
     @param dry_run: everything is shown, no question is asked, and the answer to each is no.
     @param as_json: standard output gets one JSON document and nothing else.
+    @param shown: the differences were shown before, and are not shown again.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Conversation:
         yes: bool = False,
         dry_run: bool = False,
         as_json: bool = False,
+        shown: bool = False,
         stdin: IO[str] | None = None,
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
@@ -44,6 +46,7 @@ class Conversation:
         self.yes = yes
         self.dry_run = dry_run
         self.as_json = as_json
+        self._shown = shown
         self._in = sys.stdin if stdin is None else stdin
         self._out = sys.stdout if stdout is None else stdout
         self._err = sys.stderr if stderr is None else stderr
@@ -75,6 +78,8 @@ class Conversation:
         What a file will change in, as a unified difference with secrets masked: the result of C{--dry-run},
         else what the next question is about.
         """
+        if self._shown:
+            return
         text = difference(path, before, after)
         if self.dry_run:
             self.say(text)

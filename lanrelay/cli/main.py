@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 # The module of each, imported when it is called, has run(arguments) -> exit status.
 COMMANDS = {
+    "setup": "have the clients on this machine reach the servers of the LAN, in one go",
     "run": "run the relay in the foreground",
     "check": "check a configuration file and show what it comes to",
     "demo": "show a private HTTPS host being used through the relay",

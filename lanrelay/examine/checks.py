@@ -142,6 +142,12 @@ class Examined:
         return tuple(check for check in self.checks if check.layer == layer)
 
     @property
+    def mcp_path(self) -> str | None:
+        """Where an MCP server was found."""
+        facts = [check.facts.get("mcp") or {} for check in self.layer("mcp")]
+        return next((str(found["path"]) for found in facts if found.get("path")), None)
+
+    @property
     def only_trust_is_missing(self) -> bool:
         """All that keeps a client from it is a CA that is not trusted."""
         return bool(self.causes) and set(self.causes) <= TRUST_CAUSES
