@@ -9,6 +9,7 @@ from lanrelay.config import model
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.balance import UpstreamGroup
+from lanrelay.upstream.loops import Way
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.pool import Pool
 from lanrelay.upstream.retry import try_each
@@ -81,9 +82,10 @@ class Origins:
                 if idle is not None:
                     return idle
             session.tries += 1
-            client = exchange.connection.client if upstream.announced else None
+            client = exchange.connection.client
             dialed = await upstream.dial(
-                client=None if client is None else client.endpoints,
+                client=client.endpoints if upstream.announced and client is not None else None,
+                way=Way(session.listener, () if client is None else client.hops),
                 brief=upstream.given_up(self.group.config.retry.duration),
             )
             session.dialed = reactor.seconds() - started

@@ -257,9 +257,9 @@ class ProxyTests(LoopTestCase):
 
 
 class ReverseProxyTests(LoopTestCase):
-    def web(self, name: str, port: int, upstream: int) -> str:
+    def web(self, name: str, port: int, upstream: int, hosts: str = "nas.lan") -> str:
         where = f'listen: "127.0.0.1:{port}", upstream: "http://nas.lan:{upstream}"'
-        return f"{name}: {{type: reverse-proxy, {where}, health: off, hosts: nas.lan}}"
+        return f"{name}: {{type: reverse-proxy, {where}, health: off, hosts: {hosts}}}"
 
     def check(self, port: int) -> None:
         for _ in range(20):
@@ -274,8 +274,9 @@ class ReverseProxyTests(LoopTestCase):
 
     def test_one_that_leads_to_itself(self) -> None:
         [port] = free_ports(1)
-        self.start(self.web("one", port, port))
+        self.start(self.web("one", port, port, "other.lan"))
         self.check(port)
+        self.relay.wait_for(f":{port} is where one itself listens")
 
     def test_two_that_lead_to_each_other(self) -> None:
         one, two = free_ports(2)
