@@ -236,7 +236,8 @@ class EndTests(ReverseProxyTestCase):
         client.exactly(2)
         client.send(POST + b"0\r\n\r\n")
         origin.head()
-        origin.close()
+        origin.exactly(5)
+        origin.reset()
         self.assertIn(b"HTTP/1.1 502 Connection to 127.0.0.1 broke\r\n", client.head())
 
     @in_thread
