@@ -11,7 +11,10 @@ FILES = ":files"
 """Stands for the names of files, which the shell knows better."""
 
 _LISTENERS = ("TARGET", "UPSTREAM", "LISTENER", "NAME", "URL|LISTENER")
-"""What is called like this is, or may be, the name of a listener."""
+"""An argument that is called like this is, or may be, the name of a listener."""
+
+_CLIENTS = ("--client", "--format")
+"""Options whose value is the name of an MCP client."""
 
 BASH = """\
 # lanrelay: completion for bash. In ~/.bashrc:  eval "$(lanrelay completion bash)"
@@ -232,7 +235,11 @@ def _values(action: argparse.Action, chosen: dict[str, str]) -> list[Candidate]:
     shown = action.metavar if isinstance(action.metavar, str) else ""
     if action.type is Path or "FILE" in shown or shown == "PATH":
         return [Candidate(FILES)]
-    if shown.strip("[]… .") in _LISTENERS:
+    if any(name in _CLIENTS for name in action.option_strings):
+        from lanrelay.clients.table import CLIENTS
+
+        return [Candidate(one.name) for one in CLIENTS]
+    if not action.option_strings and shown.strip("[]… .") in _LISTENERS:
         return _listeners(chosen.get("config"))
     return []
 

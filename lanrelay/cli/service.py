@@ -31,7 +31,9 @@ INSTALL_EXAMPLES = """
     lanrelay service install  with your own configuration, as fits this system
     lanrelay service install -c relay.yaml  with this file
     lanrelay service install --dry-run  show the files and commands, do nothing
+    lanrelay service install --force  without a copy of files that say something else
     sudo lanrelay service install --mode systemd -c /etc/lanrelay/relay.yaml
+    sudo lanrelay service install --mode daemon --user me  on a Mac, with access to the LAN
 """
 STATUS_EXAMPLES = """
     lanrelay service status  every way that is installed

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
@@ -54,17 +55,28 @@ class CandidateTests(SynchronousTestCase):
     def test_listeners_are_those_of_the_configuration(self) -> None:
         file = str(CHECKOUT / "conf" / "relay.yaml")
         self.assertEqual(words("probe", "-c", file, "lan-h"), ["lan-host"])
+        self.assertEqual(words("doctor", "--config", file, "x", "lan-p"), ["lan-proxy"])
         self.assertEqual(words("probe", "-c", "/nowhere", ""), [])
+
+    def test_clients(self) -> None:
+        self.assertEqual(words("adopt", "--client", "claude-d"), ["claude-desktop"])
+        self.assertEqual(words("adopt", "--server", ""), [])
 
 
 class HelpTests(SynchronousTestCase):
     def test_every_command_has_an_example_of_its_use(self) -> None:
         for name in main.COMMANDS:
-            run = Run(name, "--help")
+            with mock.patch.dict(os.environ, {"COLUMNS": "80"}):
+                run = Run(name, "--help")
             self.assertEqual(run.status, 0, name)
             _, found, examples = run.out.lower().partition("example")
             self.assertTrue(found, name)
             self.assertIn(f"lanrelay {name}", examples, name)
+            self.assertLess(max(map(len, run.out.splitlines())), 80, name)
+
+    def test_so_have_the_actions_of_a_command(self) -> None:
+        for action in ("install", "status", "uninstall"):
+            self.assertIn(f"examples:\n  lanrelay service {action}", Run("service", action, "--help").out)
 
 
 class ShellTests(SynchronousTestCase):
