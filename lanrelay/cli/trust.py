@@ -131,7 +131,7 @@ class _Trust:
             from lanrelay.upstream.resolve import Resolver
 
             means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)
-            return [[await _fetched(means, one) for one in server.members] for server in servers]
+            return [await _fetched(means, server) for server in servers]
 
         with self._talk.waiting("Looking at what the server shows"):
             found = in_reactor(fetch)
@@ -367,14 +367,18 @@ class _Trust:
         return 0 if writing.reload_running(self._talk, self._file) else 1
 
 
-async def _fetched(means: Any, upstream: model.Upstream) -> Fetched | RelayError:
+async def _fetched(means: Any, server: Server) -> list[Fetched | RelayError]:
+    """For each who leads there what was shown, or why nothing was."""
     from lanrelay.errors import RelayError
     from lanrelay.setup.trusting import fetch
 
-    try:
-        return await fetch(means, upstream)
-    except RelayError as error:
-        return error
+    found: list[Fetched | RelayError] = []
+    for upstream in server.members:
+        try:
+            found.append(await fetch(means, upstream))
+        except RelayError as error:
+            found.append(error)
+    return found
 
 
 def _said(certificate: Certificate) -> str:

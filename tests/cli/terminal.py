@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0
 
 
@@ -39,9 +40,10 @@ class CommandTestCase(SynchronousTestCase):
         self.addCleanup(folder.cleanup)
         self.home = Path(folder.name)
         self.file = self.home / ".config" / "lanrelay" / "relay.yaml"
-        kept = ("PATH", "PYTHONPATH", "LANG", "TMPDIR")
+        kept = ("PATH", "LANG", "TMPDIR")
         self.environ = {
             **{name: os.environ[name] for name in kept if name in os.environ},
+            "PYTHONPATH": str(CHECKOUT),
             "HOME": str(self.home),
             "XDG_RUNTIME_DIR": str(self.home / "run"),
             "TERM": "dumb",
