@@ -6,6 +6,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from lanrelay.commands import Runner
@@ -36,7 +37,7 @@ def service_check(modes: list[Mode], file: Path, run: Runner, *, running: bool) 
             state="warn",
             cause="not_installed",
             said="Nothing starts the relay at login or at boot.",
-            remedy=f"lanrelay service install -c {file}",
+            remedy=f"lanrelay service install -c {quote(str(file))}",
         )
     mode = installed[0]
     state = mode.state(run)
@@ -47,7 +48,7 @@ def service_check(modes: list[Mode], file: Path, run: Runner, *, running: bool) 
             state="warn",
             cause="wrong_config",
             said=f"The service {mode.name} ({mode.path}) starts a relay with another file than {file}.",
-            remedy=f"lanrelay service install -c {file} --mode {mode.name} --force",
+            remedy=f"lanrelay service install -c {quote(str(file))} --mode {mode.name} --force",
             facts=facts,
         )
     if not running:
@@ -122,7 +123,7 @@ def _of(finding: Finding) -> Iterator[Check]:
             state="warn",
             cause="direct_to_lan",
             said=f"{whose} leads to the LAN directly, where macOS may keep the client from it.",
-            remedy=f"lanrelay adopt --client {client} --server {server.name}",
+            remedy=f"lanrelay adopt --client {client} --server {quote(server.name)}",
             facts=facts,
         )
     elif finding.leads_to in ("loopback", "relay"):

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Doctor:
 
         sentence = mask(sentence)
         self._talk.complain(sentence)
-        whole = document(None if self._file is None else str(self._file), [], self._machine)
+        whole = document(None if self._file is None else os.path.abspath(self._file), [], self._machine)
         self._talk.json({**whole, "ok": False, "error": sentence})
         return 1
 
@@ -216,7 +217,9 @@ class Doctor:
 
         if self._words or self._status is not None:  # else its own check says so
             said = self._not_asked
-            remedy = f"lanrelay run -c {self._file}" if self._file is not None else "lanrelay setup"
+            remedy = (
+                f"lanrelay run -c {quote(str(self._file))}" if self._file is not None else "lanrelay setup"
+            )
             self._machine.append(
                 Check(layer="relay", state="failed", cause="not_running", said=said, remedy=remedy)
             )
@@ -262,7 +265,9 @@ class Doctor:
 
         # Without what may be secret, for a terminal as for programs.
         self._examined = [from_json(as_json(one)) for one in self._examined]
-        whole = document(None if self._file is None else str(self._file), self._examined, self._machine)
+        whole = document(
+            None if self._file is None else os.path.abspath(self._file), self._examined, self._machine
+        )
         self._talk.json(whole)
         if not self._options.json:
             if self._file is not None:

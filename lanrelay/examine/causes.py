@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Mapping
 from dataclasses import replace
+from shlex import quote
 from typing import Any, Literal
 
 from lanrelay import errors
@@ -15,6 +17,9 @@ from lanrelay.examine.subject import Subject
 from lanrelay.upstream import sentences
 from lanrelay.upstream.explain import explain, printable
 from lanrelay.upstream.sentences import Sentences
+from lanrelay.upstream.tls_sentences import is_host
+
+_LONGEST = 1000  # letters of a sentence: some of them are the server's
 
 WebLayer = Literal["http", "mcp"]
 
@@ -87,7 +92,7 @@ def failure(
         state="failed",
         cause=cause,
         seconds=seconds,
-        said=explanation.what,
+        said=explanation.what[:_LONGEST],
         remedy=explanation.remedy,
         facts=shown,
     )
@@ -118,7 +123,7 @@ def unroutable(check: Check, error: DialError, cause: Cause, *, platform: str, p
 
 def name_for_commands(subject: Subject) -> str:
     """What C{lanrelay trust} is given."""
-    return subject.listener or subject.url
+    return quote(subject.listener or subject.url)
 
 
 def trust_command(subject: Subject, chain: list[dict[str, Any]]) -> tuple[str, str]:
@@ -134,10 +139,15 @@ def trust_command(subject: Subject, chain: list[dict[str, Any]]) -> tuple[str, s
     return said, f"{fetch} && lanrelay trust {who} --ca {known.file}"
 
 
+def is_pasteable_place(place: str) -> bool:
+    """Of a URL or a path that the peer has chosen."""
+    return re.fullmatch(r"[A-Za-z0-9._~:/\[\]-]{1,200}", place) is not None
+
+
 def setting(subject: Subject, key: str, value: str, when: str = "") -> str:
     """A line of YAML for the listener; where there is none, the command that adds one with it."""
     if subject.listener is None:
-        return printable(f"lanrelay add {subject.url} --set {key}={value}")
+        return printable(f"lanrelay add {quote(subject.url)} --set {quote(f'{key}={value}')}")
     *outer, last = key.split(".")
     text = f'{last}: "{value}"' if value.replace(".", "").isdigit() else f"{last}: {value}"
     for name in reversed(outer):
@@ -157,7 +167,7 @@ def _line_for(check: Check, error: RelayError, subject: Subject) -> Check | None
             check, remedy=f"lanrelay trust {who}  # once its owner has said that this is its new key"
         )
     if cause == "wrong_name" and isinstance(error, errors.WrongName):
-        name = next((name for name in error.found if not name.startswith("*")), "")
+        name = next((name for name in error.found if is_host(name)), "")
         if name:
             return replace(
                 check, remedy=setting(subject, "tls.server_name", name, "if it is the right server")
@@ -167,7 +177,7 @@ def _line_for(check: Check, error: RelayError, subject: Subject) -> Check | None
             line = "tls: {cert: client.crt, key: client.key}  # that its owner has issued"
             return replace(check, remedy=line)
         more = "--set tls.cert=client.crt --set tls.key=client.key"
-        return replace(check, remedy=f"lanrelay add {subject.url} {more}")
+        return replace(check, remedy=f"lanrelay add {quote(subject.url)} {more}")
     if cause == "not_tls":
         url = subject.upstream.url
         plain = url._replace(scheme="http" if url.scheme == "https" else "tcp")

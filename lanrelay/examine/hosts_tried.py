@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from shlex import quote
 
 from lanrelay.examine.look import Look
 from lanrelay.examine.way import Way
+from lanrelay.upstream.tls_sentences import is_host
 
 MISDIRECTED = 421
 REFUSING = (400, 403, MISDIRECTED)
@@ -27,7 +29,7 @@ def candidates(look: Look, way: Way) -> list[str]:
 
 def _certified(way: Way) -> Iterator[str]:
     for certificate in way.tls.chain[:1] if way.tls is not None else ():
-        yield from [name for name in certificate.names if not name.startswith("*")][:5]
+        yield from [name for name in certificate.names if is_host(name)][:5]
 
 
 def _written(name: str, port: int, *, tls: bool) -> list[str]:
@@ -53,7 +55,7 @@ def refused(look: Look, status: int, host: str | None) -> tuple[str, str]:
         return said, f"Let the server accept the Host {sent} (`allowed_hosts`, `server_name` and the like)."
     said = f"The server refuses the Host {sent} ({status}); it accepts {host}."
     if look.subject.listener is None:
-        return said, f"lanrelay add {look.subject.url} --set host={host}"
+        return said, f"lanrelay add {quote(look.subject.url)} --set host={quote(host)}"
     if not look.subject.preserved and host.startswith(("localhost", "127.")):  # as clients call the relay
         return said, f"host: preserve  # of listeners.{look.subject.listener}; or `host: {host}`"
     return said, f"host: {host}  # of listeners.{look.subject.listener}; or let the server accept {sent}"

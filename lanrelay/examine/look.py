@@ -17,6 +17,9 @@ from lanrelay.upstream.explain import printable
 T = TypeVar("T")
 
 
+_LONGEST = 1000  # letters of a sentence: some of them are the server's
+
+
 class Look:
     """
     @ivar timeout: seconds for each check.
@@ -51,7 +54,7 @@ class Look:
         check = Check(
             layer=layer,
             state=state,
-            said=printable(said),
+            said=printable(said)[:_LONGEST],
             cause=cause,
             seconds=self.now() - since,
             remedy=None if remedy is None else printable(remedy),

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from lanrelay.commands import Runner
@@ -37,7 +38,7 @@ def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = (
             state="failed",
             cause="wrong_config",
             said=f"{file} names what cannot be used: {'; '.join(unreadable)}.",
-            remedy=f"lanrelay check -c {file}",
+            remedy=f"lanrelay check -c {quote(str(file))}",
         )
     if config.warnings:
         return Check(
@@ -45,7 +46,7 @@ def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = (
             state="warn",
             cause="wrong_config",
             said=f"{file}: {count}; {'; '.join(config.warnings)}",
-            remedy=f"lanrelay check -c {file}",
+            remedy=f"lanrelay check -c {quote(str(file))}",
         )
     return Check(layer="config", state="ok", said=f"{file}: {count}.")
 
@@ -57,7 +58,7 @@ def wrong_config(file: Path, complaints: str) -> Check:
         state="failed",
         cause="wrong_config",
         said=f"{file} is not right: {complaints.rstrip('.')}.",
-        remedy=f"lanrelay check -c {file}",
+        remedy=f"lanrelay check -c {quote(str(file))}",
     )
 
 
@@ -77,7 +78,7 @@ def relay_check(status: Mapping[str, Any] | None, why: str, config: model.Config
             state="failed",
             cause="not_running",
             said=why,
-            remedy=f"lanrelay run -c {config.path}",
+            remedy=f"lanrelay run -c {quote(str(config.path))}",
         )
     facts = {"version": status.get("version"), "pid": status.get("pid")}
     said = f"The relay runs, version {facts['version']}, process {facts['pid']}"
@@ -90,7 +91,7 @@ def relay_check(status: Mapping[str, Any] | None, why: str, config: model.Config
             state="failed",
             cause="wrong_config",
             said=f"{said}, but not with the file as it is now: it does not serve {missing}.",
-            remedy=f"lanrelay reload -c {config.path}",
+            remedy=f"lanrelay reload -c {quote(str(config.path))}",
             facts=facts,
         )
     if facts["version"] != version and not version.startswith("("):
@@ -106,7 +107,7 @@ def relay_check(status: Mapping[str, Any] | None, why: str, config: model.Config
 
 def relay_of_others(why: str, file: Path) -> Check:
     """Of a relay that another user runs with this file."""
-    return Check(layer="relay", state="warn", said=why, remedy=f"sudo lanrelay doctor -c {file}")
+    return Check(layer="relay", state="warn", said=why, remedy=f"sudo lanrelay doctor -c {quote(str(file))}")
 
 
 # --- ports ----------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def _ports_of_running(config: model.Config, status: Mapping[str, Any]) -> Iterat
             state="failed",
             cause="port_taken",
             said=f"The listener {name} has no port.",
-            remedy=f"lanrelay reload -c {config.path}",
+            remedy=f"lanrelay reload -c {quote(str(config.path))}",
         )
     if not bad:
         yield Check(layer="ports", state="ok", said="Every listener of the running relay has its port.")

@@ -7,6 +7,7 @@ from typing import Any
 
 from lanrelay.errors import ClientCertificateWanted, RelayError
 from lanrelay.examine.asking import Answer
+from lanrelay.examine.causes import is_pasteable_place
 from lanrelay.examine.checks import Cause, shown_place
 from lanrelay.examine.hosts_tried import REFUSING, host_that_works, refused
 from lanrelay.examine.look import Look
@@ -69,7 +70,9 @@ def _tell(look: Look, found: Found, since: float) -> None:
             f"{said}. {found.redirected_from} leads there by a redirect.",
             since,
             cause="redirected",
-            remedy=f"mcp: {found.path}  # of listeners.{name}" if name else f"Use {found.path} in the URL.",
+            remedy=f"mcp: {found.path}  # of listeners.{name}"
+            if name and is_pasteable_place(found.path)
+            else f"Use {found.path} in the URL.",
             **facts,
         )
         return
@@ -106,6 +109,9 @@ async def _not_there(look: Look, way: Way, told: list[tuple[str, Answer]], since
             server_error(look, got, answer.status, since, "mcp")
             return
     path, first = told[0]
+    if 300 <= first.status < 400 and any(check.cause == "redirected" for check in look.checks):
+        look.skip("a redirect comes first")
+        return
     if first.status == 404 and subject.path == path and subject.path_is_named:
         _path_unknown(look)
         return

@@ -132,8 +132,8 @@ class Talk:
         info = _map(_map(result.get("_meta")).get(f"{_META}serverInfo"))
         return Found(
             era=MODERN,
-            server=str(info.get("name", "")),
-            version=str(info.get("version", "")),
+            server=_short(info.get("name")),
+            version=_short(info.get("version")),
             tools=await self._tools(_map(result.get("capabilities"))),
             session=False,
             path=self.path,
@@ -167,13 +167,13 @@ class Talk:
         result = _result(message)
         if result is None:
             raise McpError("initialize", _error_text(message))
-        self._version = str(result.get("protocolVersion", ""))
+        self._version = _short(result.get("protocolVersion"))
         await self._post({"jsonrpc": "2.0", "method": "notifications/initialized"})
         info = _map(result.get("serverInfo"))
         return Found(
             era=self._version,
-            server=str(info.get("name", "")),
-            version=str(info.get("version", "")),
+            server=_short(info.get("name")),
+            version=_short(info.get("version")),
             tools=await self._tools(_map(result.get("capabilities"))),
             session=bool(self._session),
             path=self.path,
@@ -269,9 +269,9 @@ class Talk:
             tools = len(_listed((_result(await call("tools/list", {})) or {}).get("tools")))
         info = _map(result.get("serverInfo"))
         return Found(
-            era=str(result.get("protocolVersion", HTTP_SSE)),
-            server=str(info.get("name", "")),
-            version=str(info.get("version", "")),
+            era=_short(result.get("protocolVersion")) or HTTP_SSE,
+            server=_short(info.get("name")),
+            version=_short(info.get("version")),
             tools=tools,
             session=True,
             path=self.path,
@@ -438,3 +438,9 @@ def _map(value: object) -> Json:
 
 def _listed(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _short(value: object) -> str:
+    """A name or a version that a server gives itself."""
+    text = value if isinstance(value, str) else ""
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -83,4 +83,5 @@ def _unknown(look: Look, error: DialError, host: str, since: float) -> Check:
 
 
 def _listed(addresses: Sequence[IPAddress]) -> str:
-    return ", ".join(map(str, addresses))
+    shown = ", ".join(map(str, addresses[:_MOST]))
+    return f"{shown} and {len(addresses) - _MOST} more" if len(addresses) > _MOST else shown

@@ -232,10 +232,10 @@ def origin_refused(look: Look, status: int, since: float, layer: causes.WebLayer
 
 
 def redirected(look: Look, answer: Answer, since: float, got: str) -> None:
-    location = shown_place(answer.field(b"location"))
+    location = shown_place(answer.field(b"location"))[:200]
     url = look.upstream.url
     remedy = "Put the place that it names into the URL, if a client should get there at once."
-    if not url.tls and location.startswith(f"https://{url.host}"):
+    if not url.tls and location.startswith(f"https://{url.host}") and causes.is_pasteable_place(location):
         remedy = f"url: {location}  # in place of {url}"
     look.note(
         "http",

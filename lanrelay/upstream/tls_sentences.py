@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from lanrelay import errors
+from lanrelay.addresses import host_name, parse_ip
 from lanrelay.errors import DialError
 from lanrelay.upstream.sentences import Sentences, name, phrase, seconds, where
 
@@ -12,6 +13,11 @@ from lanrelay.upstream.sentences import Sentences, name, phrase, seconds, where
 def _listed(names: tuple[str, ...]) -> str:
     shown = ", ".join(names[:5])
     return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+
+
+def is_host(text: str) -> bool:
+    """Whether what a peer calls itself is a name as hosts have them, and no pattern or worse."""
+    return host_name(text) is not None or parse_ip(text) is not None
 
 
 def _day(moment: datetime | None) -> str:
@@ -106,7 +112,7 @@ def wrong_name(error: errors.WrongName, _: str) -> Sentences:
             f"The certificate of {where(error)} bears no name that could be compared with {wanted}.",
             "Let the server have a certificate with its name among the subject alternative names.",
         )
-    first = next((name for name in error.found if not name.startswith("*")), "one of those names")
+    first = next(filter(is_host, error.found), "one of those names")
     return (
         f"The certificate of {where(error)} is for {_listed(error.found)}, and not for {wanted}.",
         f"If it is the right server, set `tls.server_name` to {first}, or use that name in the URL.",

@@ -97,6 +97,7 @@ class ReachTests(ExamineTestCase):
         self.names["many.lan"] = [f"127.0.{high}.{low}" for high in range(2) for low in range(1, 101)]
         examined = await self.examine(f"many.lan:{port}")
         self.assertEqual(len(examined.layer("connect")), 16)
+        self.assertIn("and 184 more", self.only(examined, "name").said)
         self.assertTrue(examined.ok)
 
     async def test_a_name_that_nobody_knows(self) -> None:

@@ -143,6 +143,13 @@ class SecuredTests(ExamineTestCase):
         check = self.assert_cause(await self.examine(url), "tls", "wrong_name")
         self.assertEqual(check.remedy, f"lanrelay add {url} --set tls.server_name=other.lan")
 
+    async def test_what_a_server_calls_itself_is_no_command(self) -> None:
+        for name in ("x$(touch${IFS}pwned)", "a;reboot", "`id`.lan", "-rf.lan x"):
+            origin = self.origin(self.authority.issue(name, file_name="odd"))
+            check = await self.refused("wrong_name", origin)
+            self.assertNotIn(name, check.remedy or "")
+            self.assertIn(name, check.said)
+
     async def test_the_matrix(self) -> None:
         issue = self.authority.issue
         past = NOW - timedelta(days=9)
