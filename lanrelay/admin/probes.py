@@ -50,6 +50,7 @@ def _outcome(probed: Probed) -> Json:
         outcome |= {
             "error": error.proxy_status,
             "address": error.address,
+            "errno": error.errno,
             "elapsed": round(error.elapsed, 4),
             "what": explanation.what,
             "remedy": explanation.remedy,

@@ -267,6 +267,7 @@ class _Command:
 
         from lanrelay.cli.in_reactor import in_reactor
         from lanrelay.clients import sent
+        from lanrelay.clients.judge import is_variable
         from lanrelay.examine.subject import Subject, Unknown, subjects
 
         found: dict[int, Examined | str] = {}
@@ -283,7 +284,9 @@ class _Command:
             except Unknown as error:
                 found[id(finding)] = str(error)
                 continue
-            fields = [(name, value) for name, value in sent.headers(finding).items() if "$" not in value]
+            fields = [
+                (name, value) for name, value in sent.headers(finding).items() if not is_variable(value)
+            ]
             upstream = subject.upstream
             if files[id(finding)] and subject.listener is None:
                 trust = upstream.trust

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Mapping
@@ -69,6 +70,8 @@ def run(arguments: list[str]) -> int:
     file, url = found
     values = variables(url)
     if command:
+        # Python ignores it, and a program that is run would go on ignoring it.
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         try:
             os.execvpe(command[0], command, {**os.environ, **values})
         except OSError as error:

@@ -332,6 +332,7 @@ class Asked:
                 error=one.get("error", ""),
                 address=one.get("address", ""),
                 elapsed=one.get("elapsed", 0.0),
+                errno=one.get("errno"),
                 said=f"{one.get('what', '')} {one.get('remedy', '')}".strip(),
             )
             for one in outcomes

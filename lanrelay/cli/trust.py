@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from lanrelay.cli.conversation import Conversation
     from lanrelay.config import model
+    from lanrelay.edit.several import Planned
     from lanrelay.errors import RelayError
     from lanrelay.setup.trust_folder import Entry
     from lanrelay.setup.trust_plan import Server
@@ -163,10 +164,7 @@ class _Trust:
         first = (wanting or fetched)[0]
         if not wanting:
             if not all(member.trust.verify for member in server.members):
-                raise Untrustable(
-                    f"The certificate of {server} is good by what is trusted already.",
-                    "take `verify: false` out of the configuration",
-                )
+                return self._verify(server)
             if not self._options.pin or all(is_pinned(one.upstream, first.chain[0]) for one in fetched):
                 self._talk.say(f"{server} is trusted already: {_said(first.chain[0])}.")
                 return 0
@@ -274,12 +272,28 @@ class _Trust:
         writing.show(self._talk, plan)
         self._tell()
         self._show(server, fetched, proposal, before)  # last, for it is what is compared
-        if not self._agreed(proposal, bool(before)):
+        agreed = self._agreed(proposal, bool(before))
+        return self._write(plan, agreed, f"{server} is trusted from now on, by {_by(proposal)}.")
+
+    def _verify(self, server: Server) -> int:
+        """What is good already, and only was not looked at."""
+        from lanrelay.cli import writing
+        from lanrelay.setup.trust_plan import verifying
+
+        plan = verifying(self._file, server)
+        writing.show(self._talk, plan)
+        self._tell(f"The certificate of {server} is good by what is trusted already.")
+        return self._write(plan, self._talk.agree("Verify it?"), f"{server} is verified from now on.")
+
+    def _write(self, plan: Sequence[Planned], agreed: bool, said: str) -> int:
+        from lanrelay.cli import writing
+
+        if not agreed:
             if not self._options.dry_run:
                 self._talk.tell("Nothing was written.")
             return 0 if self._options.dry_run else 1
         writing.write(self._talk, plan)
-        self._talk.say(f"{server} is trusted from now on, by {_by(proposal)}.")
+        self._talk.say(said)
         return 0 if writing.reload_running(self._talk, self._file) else 1
 
     def _agreed(self, proposal: Proposal, changed: bool) -> bool:
@@ -358,13 +372,8 @@ class _Trust:
         self._config()  # one that is not right is not changed
         plan = forgetting(self._file, host, found)
         writing.show(self._talk, plan)
-        if not self._talk.agree(f"Trust {self._options.remove} no more?"):
-            if not self._options.dry_run:
-                self._talk.tell("Nothing was written.")
-            return 0 if self._options.dry_run else 1
-        writing.write(self._talk, plan)
-        self._talk.say(f"What was trusted for {self._options.remove} is trusted no more.")
-        return 0 if writing.reload_running(self._talk, self._file) else 1
+        agreed = self._talk.agree(f"Trust {self._options.remove} no more?")
+        return self._write(plan, agreed, f"What was trusted for {self._options.remove} is trusted no more.")
 
 
 async def _fetched(means: Any, server: Server) -> list[Fetched | RelayError]:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
+from lanrelay.clients.judge import is_variable
+
 OLD, NEW = "2025-06-18", "2026-07-28"
 """Versions of the protocol that are spoken; every server so far knows one of them."""
 
@@ -66,7 +68,7 @@ def call(
     @param headers: what the entry sends; a value that only the client knows (C{${VAR}}) is left out.
     @param transport: how the client will speak; without it, and with C{stdio}, HTTP is tried, then SSE.
     """
-    sent = {name: value for name, value in headers.items() if not re.search(r"\$|\{\{|%\w+%", value)}
+    sent = {name: value for name, value in headers.items() if not is_variable(value)}
     hidden = len(sent) != len(headers)
     until = time.monotonic() + patience
     try:

@@ -119,6 +119,10 @@ def _look(server: Server) -> _Seen:
         refused = next((url for _, _, url in found if isinstance(url, str)), "")
         targets = tuple(Target(path, at, url) for path, at, url in found if not isinstance(url, str))
         return _Seen(server, None, targets, refused, ())
+    if server.unread is not None:
+        unread = judge.parse(server.unread.text)
+        if not isinstance(unread, str):
+            return _Seen(server, None, (Target(server.unread.path, 0, unread),), "", ())
     words = [word.text for word in server.words]
     spelled = spelling(words, server.environment)
     if spelled.kind == "program":
@@ -134,7 +138,7 @@ def _look(server: Server) -> _Seen:
         path = (*server.environment_path, spelled.variable)
     else:
         left = " ".join(spelled.plain)
-        return _Seen(server, spelled, (), "variable" if "${" in left else "not_a_url", ())
+        return _Seen(server, spelled, (), "variable" if judge.is_variable(left) else "not_a_url", ())
     url = judge.parse(text)
     if isinstance(url, str):
         return _Seen(server, spelled, (), url, ())
@@ -252,6 +256,8 @@ def _left_alone(server: Server, spelled: Spelling | None) -> tuple[Reason | None
         )
     if server.scope == "managed":
         return "managed", "The file belongs to an administrator or a plugin, and is not edited."
+    if server.unread is not None:
+        return "client_unsupported", f'{client.called} does not heed the key "{server.unread.path[-1]}".'
     if spelled is None and server.type.lower() in client.dead:
         return "client_unsupported", f'{client.called} no longer knows the type "{server.type}".'
     if spelled is None and (server.transport is None or server.transport not in client.takes):
@@ -267,7 +273,7 @@ def _works(seen: _Seen, url: Url) -> bool | None:
     """C{False} for what cannot work on any network."""
     spelled = seen.spelling
     if spelled is None or spelled.bridge is None:
-        return None
+        return False if seen.server.client.typed and not seen.server.type else None
     allows = spelled.bridge.allows_http
     if spelled.front is not None or (allows and url.scheme == "http" and spelled.option(allows) is None):
         return False

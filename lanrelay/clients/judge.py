@@ -100,6 +100,11 @@ def parse(text: str) -> Url | Literal["variable", "placeholder", "not_a_url"]:
     )
 
 
+def is_variable(text: str) -> bool:
+    """Whether there is something in a text that a client replaces, as C{${VAR}} and C{{env:VAR}}."""
+    return _VARIABLE.search(text) is not None
+
+
 def by_form(host: str) -> Literal["loopback", "lan", "public", "container", "name"]:
     """Where a host is, as far as its text tells; C{name} asks to be looked up."""
     address = _address(host)

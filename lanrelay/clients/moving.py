@@ -6,12 +6,12 @@ import re
 from typing import NamedTuple
 
 from lanrelay.clients.finding import Finding
+from lanrelay.clients.judge import is_variable
 from lanrelay.clients.sent import field_of
 from lanrelay.edit.formats.edit import Change, Remove
 from lanrelay.edit.formats.tree import NotEdited
 
 _CREDENTIAL = re.compile(r"authorization|cookie|secret|password|(?:^|[-_])(?:api-?key|key|token|auth)$", re.I)
-_VARIABLE = re.compile(r"\$|\{\{|%\w+%")
 _BEARER = ("--bearer-token", "--oauth2Bearer")
 
 
@@ -40,7 +40,7 @@ def credentials(finding: Finding) -> Moved:
     """
     fields, changes = _of_bridge(finding) if finding.spelling is not None else _of_headers(finding)
     for name, value in fields.items():
-        if _VARIABLE.search(value):
+        if is_variable(value):
             raise NotEdited(f"the value of its field {name} is a variable, which only the client knows")
     return Moved(tuple(fields.items()), tuple(changes))
 

@@ -42,6 +42,11 @@ def through_listeners(finding: Finding, ports: Mapping[str, int]) -> Planned:
         begin = target.offset + url.scheme_end - len(url.scheme)
         changes.append(Set(target.path, begin, target.offset + url.host_end, new))
     changes += _to_the_front(finding, changes, notes)
+    server = finding.server
+    if server.client.typed and server.urls and not server.type:
+        notes.append(
+            f'{server.client.called} refuses a URL without a type; it needs "type": "http", or "sse".'
+        )
     changes += _environment(finding, notes)
     changes += _sandbox(finding.server, notes)
     return Planned(tuple(changes), tuple(notes))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lanrelay.clients.places import Read
-from lanrelay.clients.table import ANY, Client, Scope, Transport
+from lanrelay.clients.table import ANY, OTHER, Client, Scope, Transport
 from lanrelay.edit.formats.tree import Items, Node, Path, Scalar, Table, at, text_of
 
 _TYPES: dict[str, Transport] = {
@@ -33,6 +33,7 @@ class Server(NamedTuple):
     @ivar path: the way to it from the root of the file.
     @ivar words: command and arguments.
     @ivar urls: in the order in which the client heeds them.
+    @ivar unread: a URL under a key that the client does not heed, where it has nothing else.
     @ivar type: as it is written; empty for none.
     @ivar environment: only what is text; C{environment_path} is C{None} where the entry has none.
     """
@@ -44,6 +45,7 @@ class Server(NamedTuple):
     table: Table
     words: tuple[Word, ...]
     urls: tuple[Word, ...]
+    unread: Word | None
     type: str
     environment: Mapping[str, str]
     environment_path: Path | None
@@ -137,6 +139,7 @@ def _server(read: Read, name: str, scope: Scope, path: Path, entry: Table) -> Se
     headers = at(remote, client.headers)
     if not isinstance(headers, Table):
         headers_path, headers = None, Table(0, 0)
+    words = tuple(_words(program, program_path, "path" if program is not entry else client.command))
     kinds = (remote.get(key) for key in ("type", "transport", "transportType"))
     return Server(
         read=read,
@@ -144,14 +147,20 @@ def _server(read: Read, name: str, scope: Scope, path: Path, entry: Table) -> Se
         scope=scope,
         path=path,
         table=entry,
-        words=tuple(_words(program, program_path, "path" if program is not entry else client.command)),
+        words=words,
         urls=urls,
+        unread=None if urls or words else _first(remote, remote_path, OTHER.urls),
         type=next((text for kind in kinds if (text := text_of(kind)) is not None), ""),
         environment=texts(environment),
         environment_path=environment_path,
         headers=texts(headers),
         headers_path=headers_path,
     )
+
+
+def _first(table: Table, path: Path, keys: Sequence[str]) -> Word | None:
+    found = ((key, text_of(table.get(key))) for key in keys)
+    return next((Word(text, (*path, key)) for key, text in found if text), None)
 
 
 def texts(table: Table) -> dict[str, str]:

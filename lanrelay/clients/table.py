@@ -50,6 +50,7 @@ class Client(NamedTuple):
     @ivar urls: keys under which an entry has its URL; the first that is there counts for the client.
     @ivar takes: what an entry may be; a URL that the client cannot use is none of them.
     @ivar untyped: what a URL without a type means.
+    @ivar typed: it refuses a URL without a type.
     @ivar dead: words for a type that the client no longer knows.
     @ivar environment: the key of the program's environment.
     @ivar headers: the way to the header fields.
@@ -68,6 +69,7 @@ class Client(NamedTuple):
     urls: tuple[str, ...] = ("url",)
     takes: tuple[Transport, ...] = ("stdio", "http", "sse")
     untyped: Transport = "http"
+    typed: bool = False
     dead: tuple[str, ...] = ()
     command: str = "command"
     environment: str = "env"
@@ -122,6 +124,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         "begin a new session of Claude Code, or reconnect with /mcp",
         holders=(SERVERS, ("projects", ANY, "mcpServers")),
+        typed=True,
         processes=("claude",),
     ),
     Client(

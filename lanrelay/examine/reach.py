@@ -131,6 +131,8 @@ async def _no_route(
     look: Look, address: SocketAddress, host: IPAddress, route: Route | None, error: DialError
 ) -> Cause:
     """Which of the three it is."""
+    if error.errno == errno.EHOSTDOWN:
+        return "host_down"
     if error.errno != errno.EHOSTUNREACH:
         return "no_route"
     near = kind(host) in ("private", "link-local") and host not in CARRIER_GRADE

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from errno import EHOSTDOWN
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,7 @@ class Probed:
     @ivar error: the word of RFC 9209, empty where it was reached.
     @ivar address: the one that failed, as C{"192.168.1.20:443"}.
     @ivar elapsed: seconds.
+    @ivar errno: what the kernel said.
     @ivar said: one or two sentences.
     """
 
@@ -34,6 +36,7 @@ class Probed:
     error: str = ""
     address: str = ""
     elapsed: float = 0.0
+    errno: int | None = None
     said: str = ""
 
 
@@ -216,6 +219,8 @@ def is_blocked(probed: Probed) -> bool:
     A host that is down looks the same, except that it takes seconds.
     """
     if probed.error != Unroutable.proxy_status or probed.elapsed >= _AT_ONCE:
+        return False
+    if probed.errno == EHOSTDOWN:  # said at once, for a while after ARP found nobody
         return False
     host = probed.address.rpartition(":")[0].strip("[]").partition("%")[0]
     try:

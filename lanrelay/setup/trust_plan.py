@@ -13,7 +13,7 @@ from lanrelay.edit.several import Planned
 from lanrelay.errors import CertificateError
 from lanrelay.setup.trust_folder import Entry, of_host, relative, with_authorities
 from lanrelay.setup.trusting import Fetched, Proposal, Untrustable, shown_fingerprint
-from lanrelay.setup.upstream_trust import Origin, forget, trust_ca, trust_pin
+from lanrelay.setup.upstream_trust import Origin, forget, trust_ca, trust_pin, verify
 from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.pem import read_authorities
 from lanrelay.transport.verify import verified_path
@@ -111,6 +111,14 @@ def trusting(
     if rewritten is not None:
         plan.append(Planned(original, rewritten.content))
     return [one for one in plan + gone if one.content != one.original.content]
+
+
+def verifying(file: Path, server: Server) -> list[Planned]:
+    """What is written so that C{verify: false} goes, where nothing else is needed; raises as L{trusting}."""
+    original = read(file)
+    if original.content is None:
+        return []
+    return [Planned(original, verify(file, original.content, server.origin).content)]
 
 
 def forgetting(file: Path, host: str, entries: Sequence[Entry]) -> list[Planned]:

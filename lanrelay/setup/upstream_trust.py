@@ -117,6 +117,22 @@ def trust_pin(
     return _trusting(path, content, origin, wanted, edit, environment)
 
 
+def verify(
+    path: Path, content: bytes, origin: Origin, *, environment: Mapping[str, str] = os.environ
+) -> Rewritten:
+    """Have every upstream at C{origin} verify, by what it trusts anyhow; raises as L{trust_ca}."""
+
+    def wanted(trust: model.Trust) -> model.Trust:
+        return trust._replace(verify=True)
+
+    def edit(text: str, place: Place, tls: Table | None) -> str:
+        if tls is not None and [entry.key for entry in tls.entries] == ["verify"]:
+            return apply(_YAML, text, [Remove((*place, "tls"))])
+        return _without(text, place, ("verify",))
+
+    return _trusting(path, content, origin, wanted, edit, environment)
+
+
 def forget(
     path: Path,
     content: bytes,

@@ -151,7 +151,8 @@ def unroutable(error: DialError, platform: str) -> Sentences:
     ip = _ip(error)
     sort = "" if ip is None else kind(ip)
     tunnel = ip is not None and ip in CARRIER_GRADE
-    if error.elapsed >= AT_ONCE and error.errno not in (errno.ENETUNREACH, errno.EADDRNOTAVAIL):
+    slow = error.elapsed >= AT_ONCE and error.errno not in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
+    if slow or error.errno == errno.EHOSTDOWN:  # which macOS says at once, for a while after ARP gave up
         return host_down(error)
     # The local network privacy of macOS 15: EHOSTUNREACH at once, for what is on the machine's own network.
     # An address of a tunnel (Tailscale's 100.64.0.0/10) does not come under it.
@@ -161,8 +162,9 @@ def unroutable(error: DialError, platform: str) -> Sentences:
 
 def host_down(error: DialError) -> Sentences:
     """On the machine's own network nobody says that the address is his."""
+    seen = "host is down" if error.errno == errno.EHOSTDOWN else "no route to host"
     return (
-        f"{_host(error)} does not answer on its own network ({where(error)}: no route to host after"
+        f"{_host(error)} does not answer on its own network ({where(error)}: {seen} after"
         f" {seconds(error.elapsed)}).",
         "Switch the host on or wake it, and check that this is still its address.",
     )

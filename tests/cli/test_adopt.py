@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -9,6 +10,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import termios
+from functools import partial
 from pathlib import Path
 
 from lanrelay.config.load import load
@@ -34,6 +37,34 @@ class Run:
             timeout=60,
         )
         self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
+
+
+def answered(question: bytes, answer: bytes, *words: str) -> int:
+    """The exit status of the command at a pseudo-terminal, where this is typed when it asks."""
+    own, theirs = os.openpty()
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "lanrelay.cli.main", *words],
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=partial(fcntl.ioctl, theirs, termios.TIOCSCTTY, 0),
+        ) as process:
+            os.close(theirs)
+            seen = b""
+            try:
+                while question not in seen:
+                    seen += os.read(own, 4096)
+                os.write(own, answer)
+                while os.read(own, 4096):
+                    pass
+            except OSError:  # it has ended
+                pass
+            return process.wait(30)
+    finally:
+        os.close(own)
 
 
 class AdoptCase(HomeCase):
@@ -77,6 +108,27 @@ class ForcedTests(AdoptCase):
         [adopted] = json.loads(record.read_text())["adopted"]
         self.assertEqual((adopted["client"], adopted["made"]), ("cursor", ["nas"]))
         self.assertIn("nas (Cursor) leads through the relay now", run.out)
+
+    def test_files_that_travel_are_warned_of(self) -> None:
+        (self.work / ".git").mkdir()
+        self.entry(name="work/.cursor/mcp.json")
+        code = "Library/Application Support" if sys.platform == "darwin" else ".config"
+        synced = self.home / code / "Code/User/mcp.json"
+        synced.parent.mkdir(parents=True)
+        synced.write_text(f'{{"servers": {{"a": {{"url": "{DEAD}"}}}}}}')
+        run = Run("adopt", "--force", "--dry-run")
+        self.assertIn("~/work/.cursor/mcp.json lies in a git repository", run.err)
+        self.assertIn("Code/User/mcp.json may be", run.err)
+
+    def test_a_person_at_the_terminal_is_asked(self) -> None:
+        path = self.entry()
+        before = path.read_bytes()
+        for answer, status in ((b"\x03", 130), (b"n\n", 1), (b"\x04", 1)):
+            self.assertEqual(answered(b"[y/N]", answer, "adopt", "--force"), status, answer)
+            self.assertEqual(path.read_bytes(), before)
+            self.assertFalse(self.config.exists())
+        self.assertEqual(answered(b"[y/N]", b"y\n", "adopt", "--force"), 0)
+        self.assertNotEqual(path.read_bytes(), before)
 
     def test_a_second_time_there_is_nothing_to_do(self) -> None:
         path = self.entry()

@@ -97,6 +97,10 @@ class CommandTests(EnvCase):
     def test_options_of_the_command_are_its_own(self) -> None:
         self.assertEqual(Run("env", "--", "echo", "--shell", "--", "x").out, "--shell -- x\n")
 
+    def test_a_broken_pipe_ends_it_as_it_would_without_us(self) -> None:
+        run = Run("env", "--", "sh", "-c", "yes | head -1")
+        self.assertEqual((run.status, run.out, run.err), (0, "y\n", ""))
+
     def test_one_that_is_not_there(self) -> None:
         run = Run("env", "--", "no-such-program")
         self.assertEqual((run.status, run.out), (1, ""))

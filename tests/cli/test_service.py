@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from errno import EHOSTDOWN
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -293,7 +294,12 @@ class MacTests(ServiceCase):
         self.assertIn(str(self.config), last)
 
     def test_what_is_no_block(self) -> None:
-        for changes in ({"elapsed": 3.0}, {"address": "93.184.216.34:5432"}, {"error": "connection_refused"}):
+        for changes in (
+            {"elapsed": 3.0},
+            {"address": "93.184.216.34:5432"},
+            {"error": "connection_refused"},
+            {"errno": EHOSTDOWN},
+        ):
             fields: dict[str, Any] = {name: getattr(BLOCKED, name) for name in BLOCKED.__slots__}
             self.running.outcomes["nas"] = [Probed(**{**fields, **changes})]
             self.running.pids = [None, 4711]

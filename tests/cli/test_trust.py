@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import shutil
 import stat
@@ -16,6 +17,7 @@ from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.pins import public_key_pin
 from tests.cli.terminal import CommandTestCase, Done
 from tests.support.peers import Program, free_ports
+from tests.support.relay import Relay
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
 
@@ -183,6 +185,20 @@ class AuthorityFileTests(TrustTestCase):
         self.assertTrue(trust.verify)
         self.assertEqual(trust.ca, ("system", self.stored()))
 
+    def test_what_is_good_and_was_only_not_verified(self) -> None:
+        self.origin()
+        for more, left in (
+            ("", f"{{url: {self.url}}}"),
+            (", min_version: 1.3", f"{{url: {self.url}, tls: {{min_version: 1.3}}}}"),
+        ):
+            text = self.configured(f"{{url: {self.url}, tls: {{verify: false{more}}}}}")
+            self.environ["SSL_CERT_FILE"] = str(self.authority.root)
+            self.assertEqual(self.command("trust", "nas").status, 1)  # nobody can be asked
+            self.assertEqual(self.file.read_text(), text)
+            done = self.command("trust", "nas", "--yes")
+            self.assertEqual(done.status, 0, done)
+            self.assertIn(f"upstream: {left}\n", self.file.read_text())
+
     def test_what_it_does_not_prove_is_refused_even_with_the_fingerprint(self) -> None:
         (self.certificates / "other").mkdir()
         other = Authority(self.certificates / "other", "Another CA")
@@ -287,6 +303,35 @@ class PinTests(TrustTestCase):
         done = self.command("trust", self.url, "--pin", "--dry-run")
         self.assertIn("passes over this", done.err)
         self.assertIn("other.lan", done.err)
+
+
+class RunningTests(TrustTestCase):
+    def test_a_running_relay_serves_what_was_refused_a_moment_before(self) -> None:
+        self.origin(sends_root=True)
+        relay = Relay(
+            f"""
+            listeners:
+              nas: {{type: reverse-proxy, listen: "127.0.0.1:0", retry: off, upstream: "{self.url}"}}
+            """
+        ).start()
+        self.addCleanup(relay.stop)
+        self.environ["XDG_RUNTIME_DIR"] = str(relay.folder)
+
+        def status() -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", relay.port("nas"), timeout=20)
+            connection.request("GET", "/")
+            answer = connection.getresponse().status
+            connection.close()
+            return answer
+
+        self.assertEqual(status(), 502)
+        done = self.command("trust", "nas", "-c", relay.config, "--fingerprint", self.hexadecimal)
+        self.assertEqual(done.status, 0, done)
+        self.assertIn("The running relay was reloaded.", done.err)
+        self.assertEqual(status(), 200)
+        done = self.command("trust", "--remove", NAME, "-c", relay.config, "--yes")
+        self.assertEqual(done.status, 0, done)
+        self.assertEqual(status(), 502)
 
 
 CADDYFILE = """

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.cli.test_adopt import DEAD, AdoptCase, Run
-from tests.support.servers import CHECKOUT
+from tests.cli.test_adopt import DEAD, AdoptCase, Run, answered
 
 
 class UnadoptTests(AdoptCase):
@@ -121,30 +117,7 @@ class UnadoptTests(AdoptCase):
     def test_a_person_at_the_terminal_is_asked(self) -> None:
         path, before = self.adopted()
         changed = path.read_bytes()
-        self.assertEqual(self.answered("n"), 1)
+        self.assertEqual(answered(b"[y/N]", b"n\n", "unadopt"), 1)
         self.assertEqual(path.read_bytes(), changed)
-        self.assertEqual(self.answered("y"), 0)
+        self.assertEqual(answered(b"[y/N]", b"y\n", "unadopt"), 0)
         self.assertEqual(path.read_bytes(), before)
-
-    def answered(self, answer: str) -> int:
-        """Runs it at a pseudo-terminal; returns its exit status."""
-        own, theirs = os.openpty()
-        self.addCleanup(os.close, own)
-        with subprocess.Popen(
-            [sys.executable, "-m", "lanrelay.cli.main", "unadopt"],
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-        ) as process:
-            os.close(theirs)
-            seen = b""
-            while b"[y/N]" not in seen:
-                seen += os.read(own, 4096)
-            os.write(own, f"{answer}\n".encode())
-            try:
-                while os.read(own, 4096):
-                    pass
-            except OSError:  # it has ended
-                pass
-            return process.wait(30)

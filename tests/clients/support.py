@@ -27,6 +27,16 @@ OWNERS = {
     "32": "librechat",
     "33": "anythingllm",
     "35": "copilot",
+    "40": "zed",
+    "41": "opencode",
+    "42": "hermes",
+    "43": "vibe",
+    "44": "qwen",
+    "45": "amp",
+    "46": "mcporter",
+    "47": "jan",
+    "48": "claude-code",
+    "49": "antigravity",
 }
 """By the number of the file; all others are Claude Desktop's."""
 

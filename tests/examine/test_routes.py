@@ -18,7 +18,7 @@ from lanrelay.upstream.race import SocketAddress, from_errno
 from tests.examine.support import ExamineTestCase, Said
 from tests.support.macos import recorded
 
-BY_GATEWAY, ON_LINK = recorded("route_get").strip().split("\n\n")
+BY_GATEWAY, BY_TUNNEL, ON_LINK = recorded("route_get").strip().split("\n\n")
 
 
 @skipUnless(sys.platform == "linux", "rtnetlink is Linux'")
@@ -39,9 +39,10 @@ class DarwinTests(SynchronousTestCase):
         )
 
     def test_no_gateway(self) -> None:
-        route = darwin_route(ON_LINK, "", "")
-        assert route is not None
-        self.assertEqual((route.on_link, route.interface), (True, "utun4"))
+        for said, interface in ((BY_TUNNEL, "utun4"), (ON_LINK, "en0")):
+            route = darwin_route(said, "", "")
+            assert route is not None
+            self.assertEqual((route.on_link, route.interface), (True, interface))
 
     def test_no_route(self) -> None:
         with self.assertRaises(OSError) as caught:
@@ -56,11 +57,12 @@ class PrivacyTests(ExamineTestCase):
     """Local network privacy, as recorded: EHOSTUNREACH at once, on-link, again and again."""
 
     tries = 0
+    number = errno.EHOSTUNREACH
 
     def refuse(self, reactor: object, address: SocketAddress) -> Deferred[Stream]:
         self.tries += 1
         failed: Deferred[Stream] = Deferred()
-        failed.errback(from_errno(errno.EHOSTUNREACH, address))
+        failed.errback(from_errno(self.number, address))
         return failed
 
     async def look(self, host: str, said: str, *, place: str = "here") -> Examined:
@@ -79,6 +81,12 @@ class PrivacyTests(ExamineTestCase):
         examined = await self.look("192.168.10.7", ON_LINK, place="service")
         check = self.assert_cause(examined, "connect", "local_network_privacy")
         self.assertEqual(check.remedy, "sudo lanrelay service install --mode daemon")
+
+    async def test_a_host_of_which_the_kernel_remembers_that_it_is_down(self) -> None:
+        self.number = errno.EHOSTDOWN
+        examined = await self.look("192.168.10.7", ON_LINK)
+        check = self.assert_cause(examined, "connect", "host_down", "does not answer on its own network")
+        self.assertEqual((check.facts["errno"], self.tries), ("EHOSTDOWN", 1))
 
     async def test_behind_a_gateway_it_is_a_missing_route(self) -> None:
         self.assert_cause(await self.look("192.168.10.7", BY_GATEWAY), "connect", "no_route")

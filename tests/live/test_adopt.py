@@ -24,7 +24,7 @@ from lanrelay.cli.authority import Authority
 from tests.support.networks import namespaces
 from tests.support.npm import installed
 from tests.support.relay import Relay
-from tests.support.servers import CHECKOUT, McpServer
+from tests.support.servers import CHECKOUT, LoginServer, McpServer
 
 LAN = "10.99.0.5"
 NAME = "nas.invalid.internal"
@@ -203,6 +203,16 @@ class AdoptTests(TestCase):
         relay = self.relayed(server.port, trusted=False)
         path = self.cursor(f"https://{NAME}:{server.port}/mcp")
         self.unchanged(relay, path, "lanrelay trust", "--yes")
+
+    def test_a_login_would_be_lost_so_its_entry_is_left_alone(self) -> Deferred[None]:
+        return deferToThread(self._login)
+
+    def _login(self) -> None:
+        server = LoginServer(tls=self.authority.issue(NAME), name=NAME).start()
+        self.addCleanup(server.stop)
+        relay = self.relayed(server.port)
+        path = self.cursor(f"https://{NAME}:{server.port}/mcp")
+        self.unchanged(relay, path, "oauth", "--yes")
 
     def test_a_client_that_runs_must_be_quit(self) -> Deferred[None]:
         return deferToThread(self._running)

@@ -218,8 +218,8 @@ class LoginServer(Server):
     module = "login_program"
     scheme = "http"
 
-    def __init__(self, *, tls: Issued) -> None:
-        super().__init__(tls=tls, name=LAN_NAME)
+    def __init__(self, *, tls: Issued, name: str = LAN_NAME) -> None:
+        super().__init__(tls=tls, name=name)
 
 
 def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:

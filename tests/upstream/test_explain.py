@@ -129,6 +129,7 @@ class ExplainTests(SynchronousTestCase):
         for address, elapsed, number in (
             ("192.168.1.20:443", 3.0, errno.EHOSTUNREACH),
             ("192.168.1.20:443", 0.0, errno.ENETUNREACH),
+            ("192.168.1.20:443", 0.0, errno.EHOSTDOWN),
             ("8.8.8.8:443", 0.0, errno.EHOSTUNREACH),
             ("100.100.1.1:443", 0.0, errno.EHOSTUNREACH),
             ("[2606:4700::1]:443", 0.0, errno.EHOSTUNREACH),
@@ -141,6 +142,8 @@ class ExplainTests(SynchronousTestCase):
         self.assertSays(at_once, "This machine has no route to nas.lan:443 (192.168.1.20:443)", "VPN")
         later = explain(dial(errors.Unroutable(), elapsed=3.1, number=errno.EHOSTUNREACH), platform="linux")
         self.assertSays(later, "192.168.1.20 does not answer on its own network", "after 3.1 s", "wake")
+        down = explain(dial(errors.Unroutable(), elapsed=0.0, number=errno.EHOSTDOWN), platform="darwin")
+        self.assertSays(down, "192.168.1.20 does not answer on its own network", "host is down", "wake")
         v6 = explain(dial(errors.Unroutable(), "[2606:4700::1]:443", number=errno.ENETUNREACH))
         self.assertSays(v6, "IPv6")
 
