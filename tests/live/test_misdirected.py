@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from unittest import skipUnless
@@ -29,7 +30,7 @@ class MisdirectedTestCase(PeerTestCase):
     def lead_to(self, upstream: str, more: str = "") -> Relay:
         """A relay with one reverse proxy."""
         return self.start(
-            f"  web: {{type: reverse-proxy, listen: '127.0.0.1:0', upstream: '{upstream}'{more}}}\n"
+            f"  web: {{type: reverse-proxy, listen: '127.0.0.1:0', upstream: {upstream}{more}}}\n"
             "  proxy: {type: connect-proxy, listen: '127.0.0.1:0', allow: loopback}\n"
         )
 
@@ -61,32 +62,72 @@ class MisdirectedTestCase(PeerTestCase):
 
 
 class HostTests(MisdirectedTestCase):
-    def test_an_mcp_server_that_refuses_its_host(self) -> Deferred[None]:
+    def reload(self, old: str, new: str) -> None:
+        config = self.relay.config.read_text()
+        assert old in config
+        self.relay.config.write_text(config.replace(old, new))
+        self.relay.process.send_signal(signal.SIGHUP)
+        self.relay.wait_for(r"(?s)SIGHUP: reading.*reloaded: ")
+
+    def refused(self, host: str, remedy: str) -> None:
+        answer = self.get("web", "/mcp")
+        self.assertEqual((answer.status_code, answer.text), (421, "Invalid Host header"))
+        self.relay.wait_for(rf'the Host "{host}": it answered 421\. {remedy}')
+        self.assertIn(host, self.noticed())
+        self.assertIn("does not let in the Host", self.get("admin").text)
+        probed = self.probe("web")
+        self.assertEqual(probed.returncode, 1, probed.stdout)
+        self.assertIn('"host_refused"', probed.stdout)
+        self.assertIn(f"refuses the Host {host} (421)", probed.stdout)
+
+    def initialize(self) -> httpx.Response:
+        hello = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "initialize",
+            "params": {
+                "protocolVersion": "2025-03-26",
+                "capabilities": {},
+                "clientInfo": {"name": "test", "version": "1"},
+            },
+        }
+        url = f"http://localhost:{self.relay.port('web')}/mcp"
+        headers = {"Accept": "application/json, text/event-stream"}
+        return httpx.post(url, json=hello, headers=headers, trust_env=False, timeout=20)
+
+    def mended(self) -> None:
+        self.assertNotIn(self.get("web", "/mcp").status_code, (403, 421))
+        answer = self.initialize()
+        self.assertEqual(answer.status_code, 200, answer.text)
+        self.assertEqual(self.noticed(), "")
+
+    def test_host_preserve_mends_what_an_mcp_server_refuses(self) -> Deferred[None]:
+        server = McpServer(name="localhost").start()  # as the SDK has it by default
+        self.addCleanup(server.stop)
+
+        def run() -> None:
+            self.lead_to(f"{{url: '{server.lan_url}', address: '{server.address}'}}", ", mcp: /mcp")
+            self.refused(f"{LAN_NAME}:{server.port}", "Set `host: preserve`")
+            self.reload("mcp: /mcp", "mcp: /mcp, host: preserve")
+            self.mended()
+
+        return deferToThread(run)
+
+    def test_a_name_mends_what_is_refused_with_host_preserve(self) -> Deferred[None]:
         server = McpServer().start()
         self.addCleanup(server.stop)
 
         def run() -> None:
-            relay = self.lead_to(server.url, ", mcp: /mcp")
+            self.lead_to(server.url, ", mcp: /mcp, host: preserve")
+            port = self.relay.port("web")
             answer = self.get("web", "/mcp")
-            self.assertEqual((answer.status_code, answer.text), (421, "Invalid Host header"))
-            relay.wait_for(
-                rf'does not let in the Host "{server.address}": it answered 421\. Set `host: preserve`'
+            self.assertEqual(answer.status_code, 421)
+            self.relay.wait_for(
+                rf'the Host "localhost:{port}": it answered 421\. Set `host` of this listener'
             )
-            self.assertIn("`host: preserve`", self.noticed())
-            self.assertIn("host: preserve", self.get("admin").text)
-            probed = self.probe("web")
-            self.assertEqual(probed.returncode, 1, probed.stdout)
-            self.assertIn('"host_refused"', probed.stdout)
-            self.assertIn(f"refuses the Host {server.address} (421)", probed.stdout)
-            config = relay.config.read_text()
-            # It lets in one name alone.
-            relay.config.write_text(config.replace("mcp: /mcp", f"mcp: /mcp, host: '{LAN_NAME}'"))
-            relay.process.send_signal(1)
-            relay.wait_for(r"(?s)SIGHUP.*reload")
-            self.assertNotEqual(self.get("web", "/mcp").status_code, 421)
-            self.assertEqual(self.noticed(), "")
-            probed = self.probe("web")
-            self.assertEqual(probed.returncode, 0, probed.stdout)
+            self.assertIn(f"localhost:{port}", self.noticed())
+            self.reload("host: preserve", f"host: '{LAN_NAME}'")
+            self.mended()
 
         return deferToThread(run)
 
