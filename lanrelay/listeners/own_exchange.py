@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lanrelay.listeners.connect_proxy import ConnectProxyService
     from lanrelay.upstream.scheme import Schemes
 
+ANSWERED_MAX: Final = 256
+"""Addresses of which it is remembered that they answer plain HTTP."""
+
 _LOGS_IN: Final = make_field(b"Proxy-Support", b"Session-Based-Authentication")  # RFC 4559 section 6
 
 
@@ -74,6 +77,7 @@ class OwnWay:
         self.timeouts = service.config.timeouts
         self._service = service
         self._via = via_fields(name)
+        self._answered: set[str] = set()  # addresses at which plain HTTP was answered
         self._schemes: Schemes | None = None  # of what was asked without TLS and did not answer
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
@@ -111,7 +115,7 @@ class OwnWay:
 
         service, (target, _) = self._service, self.place_of(exchange)
         host, _, port = origin.address.rpartition(":")
-        if service.parent_for(target) is not None or not port.isdigit():
+        if origin.address in self._answered or not port.isdigit() or service.parent_for(target) is not None:
             raise error
         if self._schemes is None:
             self._schemes = Schemes(self.reactor)
@@ -146,6 +150,10 @@ class OwnWay:
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
         """As it came, with Via, and with a Date if it had none; the wire frames it anew."""
+        if exchange.origin is not None and exchange.origin.address not in self._answered:
+            if len(self._answered) >= ANSWERED_MAX:
+                self._answered.clear()
+            self._answered.add(exchange.origin.address)
         headers = response_to_forward(head).appended([self._via[head.version]])
         if head.status == 401 and any(map(logs_in_connection, head.headers.all(b"www-authenticate"))):
             parent = None if exchange.origin is None else exchange.origin.upstream

@@ -298,6 +298,14 @@ class SchemeTests(ProxyTestCase):
             self.assertEqual("speaks TLS" in self.answered(client, 502), tls)
             self.around.closed.clear()
 
+    def test_who_has_answered_does_not_speak_tls(self) -> None:
+        client, _ = self.ask(b"HTTP/1.1 204 No Content\r\n\r\n")
+        self.answered(client, 204)
+        self.around.closed.clear()
+        client, _ = self.ask()
+        self.assertEqual(self.network.pending, [])
+        self.assertIn("ended the connection without an answer", self.answered(client, 502))
+
     def test_nothing_is_found_out_behind_a_parent(self) -> None:
         self.service = self.proxy(parent=SOCKS)
         client = self.send(b"GET http://nas.lan/a HTTP/1.1\r\nHost: nas.lan\r\n\r\n")
