@@ -43,7 +43,9 @@ class PostgresqlTests(PeerTestCase):
         self.psql = client
         folder = Path(tempfile.mkdtemp(prefix="lanrelay-pg-"))
         self.addCleanup(shutil.rmtree, folder)
-        issued = Authority(folder).issue("localhost", "127.0.0.1")
+        authority = Authority(folder)
+        self.root = authority.root
+        issued = authority.issue("localhost", "127.0.0.1", "nas.lan")
         as_user, uid, gid = _user()
         data = folder / "data"
         data.mkdir()
@@ -92,6 +94,20 @@ class PostgresqlTests(PeerTestCase):
         self.relay.wait_for(r"(\[access\] db [^\n]*\n.*){20}")
         lines = [line for line in self.relay.log.splitlines() if "[access] db " in line]
         self.assertEqual([line for line in lines if "end=downstream phase=done" not in line], [])
+
+    @in_thread
+    def test_the_client_verifies_the_server_s_own_name_through_a_forward(self) -> None:
+        """As docs/databases.md has it: the name is C{host}, and where the relay is stands in C{hostaddr}."""
+        port = self.relay.port("db")
+        for host, status in (("nas.lan", 0), ("other.lan", 2)):
+            line = (
+                f"host={host} hostaddr=127.0.0.1 port={port} user=test dbname=postgres "
+                f"sslmode=verify-full sslrootcert={self.root}"
+            )
+            done = subprocess.run(
+                [self.psql, line, "-At", "-c", "select 1"], capture_output=True, timeout=30, check=False
+            )
+            self.assertEqual(done.returncode, status, done.stderr)
 
 
 class TwistedPostgresqlTests(PostgresqlTests):
