@@ -22,7 +22,7 @@ from lanrelay.admin.counters import Counters
 from lanrelay.admin.watched import Reload, Watched, groups
 from lanrelay.config import model
 from lanrelay.config.risks import risks_of
-from lanrelay.config.whereabouts import NamedFile
+from lanrelay.config.whereabouts import NamedFile, place_of
 from lanrelay.errors import StartError
 from lanrelay.listeners.base import Environment, ListenerService
 from lanrelay.listeners.opening import make_ready
@@ -374,7 +374,8 @@ class RelayService(Service):
                 put_log = self.prepare_log(self.config.log, config.log)
             except OSError as error:
                 change.discard()
-                return [f"log.file: {error.filename} cannot be opened: {error.strerror}"], []
+                place = place_of("log.file", loaded.named_files)
+                return [f"{place}: {error.filename} cannot be opened: {error.strerror}"], []
         changes = list(change.changes())
         if config.log != self.config.log:
             changes.append("log has changed")

@@ -96,7 +96,12 @@ def _make_service(options: Options, begun: float) -> IService:
         service.close()
         ours = str(error.filename) == str(config.log.file)
         remedy = "change log.file" if ours else "choose another with --logfile"
-        _fail([f"the log {error.filename} cannot be opened: {error.strerror}; {remedy}"])
+        place = ""
+        if ours:
+            from lanrelay.config.whereabouts import place_of
+
+            place = f"{place_of('log.file', loaded.named_files)}: "
+        _fail([f"{place}the log {error.filename} cannot be opened: {error.strerror}; {remedy}"])
     service.prepare_log, service.reopen_log = settings.prepare, settings.reopen
     if options["watch"]:
         service.watch_file()

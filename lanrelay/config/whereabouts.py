@@ -25,6 +25,18 @@ class NamedFile(NamedTuple):
     column: int
     key_path: str
 
+    @property
+    def place(self) -> str:
+        """C{relay.yaml:7:11: listeners.web.tls.cert}."""
+        return Complaint(
+            file=self.file, line=self.line, column=self.column, key_path=self.key_path, message=""
+        ).place
+
+
+def place_of(key_path: str, files: Sequence[NamedFile]) -> str:
+    """Where a key names a file; the key alone where that is not known."""
+    return next((one.place for one in files if one.key_path == key_path), key_path)
+
 
 def located(error: StartError, files: Sequence[NamedFile]) -> StartError:
     """
@@ -42,9 +54,7 @@ def located(error: StartError, files: Sequence[NamedFile]) -> StartError:
         return error
     # Of two paths the longer one is meant where the shorter begins like it.
     best = max(found or named, key=lambda one: len(str(one.path)))
-    place = Complaint(
-        file=best.file, line=best.line, column=best.column, key_path=best.key_path, message=""
-    ).place
+    place = best.place
     return StartError(
         detail if found else error.detail, listener=error.listener, remedy=error.remedy, place=place
     )

@@ -140,6 +140,7 @@ class LogFileTests(SynchronousTestCase):
         for mode in MODES:
             relay = Relay(self, CONFIGURATION.format(more=""), mode=mode)
             (line,) = relay.fails()
+            self.assertTrue(line.startswith("relay.yaml:1:13: log.file: the log /"), line)
             self.assertIn("logs/relay.log cannot be opened: No such file or directory; change log.file", line)
 
     def test_a_reload_opens_it_anew(self) -> None:
