@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -286,15 +287,20 @@ class _Asked:
         from threading import Thread
 
         self._outcome: Json | Exception | None = None
-        request = {"method": "examine", "targets": words, "timeout": timeout}
 
         def ask() -> None:
             from lanrelay.cli.asking import NotAsked, result
 
+            found: Json = {"targets": [], "descriptors": None}
             try:
-                # Each layer may take as long, and some do several things one after another.
-                self._outcome = result(file, request, timeout=30.0 + 20 * timeout)
-            except NotAsked as error:
+                for some in _portions(words):
+                    request = {"method": "examine", "targets": some, "timeout": timeout}
+                    # Each layer may take as long, and some do several things one after another.
+                    said = result(file, request, timeout=30.0 + 20 * timeout)
+                    found["targets"] += said["targets"]
+                    found["descriptors"] = said["descriptors"]
+                self._outcome = found
+            except (NotAsked, KeyError, TypeError) as error:
                 self._outcome = error
 
         self._thread = Thread(target=ask, daemon=True)
@@ -305,12 +311,31 @@ class _Asked:
         What it said; blocks.
 
         @raise NotAsked: it could not be asked.
+        @raise KeyError: it is of another version.
         """
         self._thread.join()
         if isinstance(self._outcome, Exception):
             raise self._outcome
         assert self._outcome is not None
         return self._outcome
+
+
+_PORTION = 3000  # bytes of the words in a request, which has 4096 at most
+_WORDS = 60
+
+
+def _portions(words: list[str]) -> list[list[str]]:
+    """So many at a time as one request holds; nothing at all means everything, and is one portion."""
+    portions: list[list[str]] = [[]]
+    size = 0
+    for word in words:
+        length = len(json.dumps(word)) + 2
+        if portions[-1] and (size + length > _PORTION or len(portions[-1]) == _WORDS):
+            portions.append([])
+            size = 0
+        portions[-1].append(word)
+        size += length
+    return portions
 
 
 def _colour() -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -143,6 +145,26 @@ class CommandTests(SynchronousTestCase):
         told = self.doctor("nosuch", "--json")
         self.assertEqual(told.returncode, 1)
         self.assertIn("HOST:PORT", json.loads(told.stdout)["error"])
+
+    def test_the_interrupt_ends_it_with_its_own_status(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.settimeout(30)
+            port = listening.getsockname()[1]
+            process = subprocess.Popen(
+                [sys.executable, "-m", "lanrelay.cli.main", "doctor", f"https://127.0.0.1:{port}/mcp"],
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT), "HOME": str(self.folder)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            self.addCleanup(process.kill)
+            for _ in ("TCP", "TLS"):
+                connection, _ = listening.accept()
+                self.addCleanup(connection.close)
+            connection.recv(1)  # the handshake is under way
+            process.send_signal(signal.SIGINT)
+            out, errors = process.communicate(timeout=30)
+        self.assertEqual((process.returncode, out, errors), (130, "", ""))
 
     def test_wrong_usage(self) -> None:
         for words in (("--from", "nowhere"), ("--timeout", "soon"), ("--nonsense",)):

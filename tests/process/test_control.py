@@ -253,6 +253,28 @@ class CommandTests(SynchronousTestCase):
         self.assertEqual(told.returncode, 0, told.stderr)
         self.assertIn("(from here and from the service)", told.stdout)
 
+    def test_doctor_with_a_file_that_the_relay_has_not_read_yet(self) -> None:
+        text = self.relay.configuration.read_text().replace("  good:", "  fresh:")
+        self.relay.configuration.write_text(text)
+        document = json.loads(self.relay.cli("doctor", "fresh", "--json", "-c", "relay.yaml").stdout)
+        self.assertEqual([(one["from"], one["ok"]) for one in document["targets"]], [("here", True)])
+        (relay,) = document["machine"]
+        self.assertEqual((relay["layer"], relay["state"], document["ok"]), ("relay", "warn", True))
+        self.assertIn("lanrelay reload", relay["remedy"])
+        document = json.loads(self.relay.cli("doctor", "--json", "-c", "relay.yaml").stdout)
+        (relay,) = [check for check in document["machine"] if check["layer"] == "relay"]
+        self.assertEqual((relay["state"], relay["cause"]), ("failed", "wrong_config"))
+        self.assertIn("fresh", relay["said"])
+
+    def test_doctor_asks_the_relay_for_many_targets(self) -> None:
+        words = [f"tcp://127.0.0.1:{self.upstream.port}"] + [
+            f"http://127.0.0.1:{self.closed}/{'x' * 900}{n}" for n in range(70)
+        ]
+        told = self.relay.cli("doctor", *words, "--from", "service", "--json", "-c", "relay.yaml")
+        document = json.loads(told.stdout)
+        self.assertEqual(len(document["targets"]), len(words), told.stderr)
+        self.assertEqual([one["ok"] for one in document["targets"]], [True] + [False] * 70)
+
     def test_doctor_without_a_relay_looks_from_here(self) -> None:
         self.relay.signal(SIGTERM)
         self.assertEqual(self.relay.wait(), 0)
