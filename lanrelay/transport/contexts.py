@@ -77,27 +77,30 @@ def show(context: Any, cert: Path, key: Path, passphrase: str | None = None) -> 
     """
     from OpenSSL import SSL  # late: 80 ms
 
-    read_certificates(cert, "tls.cert")  # which says what is wrong with it
+    leaf, *chain = read_certificates(cert, "tls.cert")
     private = read_key(key, "tls.key", passphrase)
-    try:
-        context.use_certificate_chain_file(str(cert))
-    except SSL.Error as error:
-        raise StartError(
-            f"tls.cert: OpenSSL does not take the certificate {cert}: {_said(error)}",
-            remedy="make a new one with a stronger key",
-        ) from error
-    try:
-        with warnings.catch_warnings():
-            # pyOpenSSL wants a key of cryptography's, which has none for RSA-PSS.
-            warnings.simplefilter("ignore", DeprecationWarning)
+    with warnings.catch_warnings():
+        # pyOpenSSL wants certificates and keys of cryptography's, which refuses some that OpenSSL takes, and
+        # has no keys for RSA-PSS.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            context.use_certificate(leaf.x509)
+            for certificate in chain:
+                context.add_extra_chain_cert(certificate.x509)
+        except SSL.Error as error:
+            raise StartError(
+                f"tls.cert: OpenSSL does not take the certificate {cert}: {_said(error)}",
+                remedy="make a new one with a stronger key",
+            ) from error
+        try:
             context.use_privatekey(private)
-        context.check_privatekey()
-    except SSL.Error as error:
-        raise StartError(
-            f"tls.key: the key {key} does not fit the certificate {cert}",
-            remedy=f"`openssl pkey -in {key} -pubout` and `openssl x509 -in {cert} -pubkey -noout`"
-            " must print the same",
-        ) from error
+            context.check_privatekey()
+        except SSL.Error as error:
+            raise StartError(
+                f"tls.key: the key {key} does not fit the certificate {cert}",
+                remedy=f"`openssl pkey -in {key} -pubout` and `openssl x509 -in {cert} -pubkey -noout`"
+                " must print the same",
+            ) from error
 
 
 def _said(error: Exception) -> str:
