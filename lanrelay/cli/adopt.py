@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lanrelay.cli.looking import Listeners
     from lanrelay.clients.finding import Finding
     from lanrelay.clients.moving import Moved
-    from lanrelay.clients.table import Client
+    from lanrelay.clients.row import Client
     from lanrelay.examine.checks import Examined
     from lanrelay.setup.relay_file import RelayFile
 
@@ -43,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
         "--as",
         dest="manner",
         choices=("url", "stdio", "proxy"),
-        help="change the URL alone (the default), or give programs the relay's forward proxy",
+        help="change the URL alone; have `lanrelay stdio` for a bridge (the default for Claude Desktop); or "
+        "give programs the relay's forward proxy",
     )
     made.add_argument(
         "--move-secrets",
@@ -89,6 +90,19 @@ def adopt(chosen: Namespace, talk: Conversation) -> int:
         return 1
 
 
+def _this_program() -> str:
+    """The absolute path of C{lanrelay}, for a client whose PATH is another."""
+    import os
+    import shutil
+
+    own = os.path.join(os.path.dirname(sys.executable), "lanrelay")
+    called = sys.argv[0] if os.path.basename(sys.argv[0]) == "lanrelay" else ""
+    for candidate in (called, own, shutil.which("lanrelay") or ""):
+        if candidate and os.access(candidate, os.X_OK):
+            return os.path.abspath(candidate)
+    return ""
+
+
 def restarts(clients: Iterable[Client]) -> str:
     """What is to be done so that they read their files, as sentences."""
     each = dict.fromkeys(client.restart for client in clients)
@@ -106,7 +120,7 @@ class _Command:
     def run(self) -> int:
         from lanrelay.cli import looking
 
-        if self._chosen.manner == "stdio":
+        if self._chosen.manner == "stdio" and not self._has_stdio():
             self._wrong(
                 "`lanrelay stdio` is not part of this version. Without --as stdio the bridge stays, and only "
                 "its URL changes."
@@ -225,8 +239,28 @@ class _Command:
         moved = self._moved(relay, well) if self._chosen.move_secrets else {}
         for finding in well:
             if not self._chosen.move_secrets or id(finding) in moved:
-                adoption.add(finding, files[id(finding)], moved.get(id(finding)))
+                program = self._program(finding)
+                adoption.add(finding, files[id(finding)], moved.get(id(finding)), program=program)
         return adoption
+
+    def _program(self, finding: Finding) -> str:
+        """The bridge that the client is to start: this program, or none for the one that is there."""
+        from lanrelay.clients.bridges import OURS
+
+        if not self._has_stdio() or self._chosen.manner == "url":
+            return ""
+        if finding.spelling is None and not finding.bridged:
+            return ""  # a URL stays one
+        if finding.spelling is not None and finding.spelling.bridge is OURS:
+            return ""
+        wanted = self._chosen.manner == "stdio" or finding.server.client.takes == ("stdio",)
+        return _this_program() if wanted else ""
+
+    @staticmethod
+    def _has_stdio() -> bool:
+        from lanrelay.cli.main import COMMANDS
+
+        return "stdio" in COMMANDS
 
     def _moved(self, relay: RelayFile, wanted: list[Finding]) -> dict[int, Moved]:
         """The credentials of those entries that can lose theirs; of the others it is said why not."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.clients import sent
+from lanrelay.clients.by_stdio import through_stdio
 from lanrelay.clients.call import Called, call
 from lanrelay.clients.finding import Finding
 from lanrelay.clients.locking import locked
@@ -113,11 +114,19 @@ class Adoption:
 
     # --- the plan ---
 
-    def add(self, finding: Finding, authorities: Collection[Path] = (), moved: Moved | None = None) -> None:
+    def add(
+        self,
+        finding: Finding,
+        authorities: Collection[Path] = (),
+        moved: Moved | None = None,
+        *,
+        program: str = "",
+    ) -> None:
         """
         Plan an entry to lead through listeners; what cannot be changed is left alone.
 
         @param moved: credentials that the listener is to send instead.
+        @param program: the C{lanrelay} that the client is to start as its bridge.
         """
         moved = moved or Moved()
         try:
@@ -127,8 +136,12 @@ class Adoption:
             }
             first = finding.targets[0].url
             url = f"http://{LOOPBACK}:{ports[first.origin]}{first.rest.partition('#')[0]}"
-            planned = through_listeners(finding, ports)
-            planned = planned._replace(changes=(*planned.changes, *moved.changes))
+            if program:
+                names = {name.lower() for name, _ in moved.fields}
+                planned = through_stdio(finding, ports, program, without=names)
+            else:
+                planned = through_listeners(finding, ports)
+                planned = planned._replace(changes=(*planned.changes, *moved.changes))
             self._plan(Entry(finding, planned, tuple(ports), url, moved))
             if moved.fields:
                 self.relay.keep_secret(first.origin, moved.fields)

@@ -116,6 +116,18 @@ BRIDGES: dict[str, Bridge] = {
     )
 }
 
+OURS = Bridge(
+    "lanrelay",
+    _one(
+        *("--transport", "--header", "--header-file", "--ca", "--pin", "--cert", "--key", "--via"),
+        *("--ignore-tool", "--only-tool", "--client-id", "--client-secret", "--callback-port", "--hold"),
+        *("--log", "-c", "--config"),
+    ),
+    login=("--client-id", "--client-secret"),
+    ca=("--ca",),
+)
+"""C{lanrelay stdio}, whose target may also be the name of a listener."""
+
 _MODULES = {"mcp_proxy": "mcp-proxy", "fastmcp_remote": "fastmcp-remote", "mcp_stdio": "mcp-stdio"}
 
 _SHELLS = ("sh", "bash", "zsh", "fish", "dash", "ksh", "powershell", "pwsh")
@@ -193,6 +205,8 @@ def _launched(words: Sequence[str]) -> tuple[Bridge, int] | Kind:
         at += 1
         if name in BRIDGES:
             return BRIDGES[name], at
+        if name == "lanrelay":
+            return (OURS, at + 1) if words[at : at + 1] == ["stdio"] else "program"
         if name in _REMOTE:
             return "ssh"
         if name in _CONTAINERS:
@@ -271,6 +285,8 @@ def _package_name(word: str) -> str:
 
 
 def _bridge(bridge: Bridge, words: Sequence[str], begin: int, environment: Mapping[str, str]) -> Spelling:
+    if bridge is OURS and "--" in words[begin:]:
+        return Spelling("program")  # for whose calls it answers
     options: list[Option] = []
     plain: list[tuple[int, str]] = []
     url: tuple[int, int] | None = None

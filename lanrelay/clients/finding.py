@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, get_args
 
 from lanrelay.clients import judge
-from lanrelay.clients.bridges import Spelling, spelling
+from lanrelay.clients.bridges import OURS, Spelling, spelling
 from lanrelay.clients.judge import Leads, Resolve, Url
 from lanrelay.clients.servers import Server, texts
 from lanrelay.edit.formats.tree import Path, Scalar, Table
@@ -84,7 +84,7 @@ class _Seen(NamedTuple):
     server: Server
     spelling: Spelling | None
     targets: tuple[Target, ...]
-    refused: str  # why a text is no URL
+    refused: str  # why a text is no URL, or the name of a listener behind a colon
     hosts: tuple[str, ...]  # of a program
 
 
@@ -137,6 +137,8 @@ def _look(server: Server) -> _Seen:
         text = server.environment[spelled.variable]
         path = (*server.environment_path, spelled.variable)
     else:
+        if spelled.bridge is OURS and spelled.plain and ":" not in spelled.plain[0]:
+            return _Seen(server, spelled, (), f":{spelled.plain[0].partition('/')[0]}", ())
         left = " ".join(spelled.plain)
         return _Seen(server, spelled, (), "variable" if judge.is_variable(left) else "not_a_url", ())
     url = judge.parse(text)
@@ -197,6 +199,8 @@ def _judge(seen: _Seen, leads: Mapping[str, Leads], relays: Mapping[int, str], n
         return Finding(server, where, said, reason, spelling=spelled)
     if spelled is not None and spelled.kind == "program":
         return _program(seen, leads)
+    if seen.refused.startswith(":"):
+        return _named(server, spelled, seen.refused[1:], relays)
     if seen.refused:
         where, reason, said = _REFUSED[seen.refused]
         works = False if reason in ("placeholder", "not_understood") else None
@@ -225,6 +229,16 @@ def _judge(seen: _Seen, leads: Mapping[str, Leads], relays: Mapping[int, str], n
             reason=left, said=said, works=False if left == "client_unsupported" else finding.works
         )
     return finding
+
+
+def _named(server: Server, spelled: Spelling | None, name: str, relays: Mapping[int, str]) -> Finding:
+    """C{lanrelay stdio NAME}."""
+    if name in relays.values():
+        said = f"It leads to the relay's listener {name}."
+        return Finding(server, "relay", said, "already_relayed", name, works=True, spelling=spelled)
+    said = f"It names the listener {name}, which the configuration does not have."
+    works = False if relays else None
+    return Finding(server, "unknown", said, "not_understood", works=works, spelling=spelled)
 
 
 def _elsewhere(seen: _Seen, found: set[Leads], first: Url, relays: Mapping[int, str]) -> Finding:

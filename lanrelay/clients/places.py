@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lanrelay.clients.table import CLIENTS, OTHER, Client, Place
+from lanrelay.clients.row import Client, Place
+from lanrelay.clients.table import CLIENTS, OTHER
 from lanrelay.edit.formats.edit import FORMATS, Format, decode
 from lanrelay.edit.formats.tree import Broken, Node, Table
 

@@ -48,7 +48,7 @@ def through_listeners(finding: Finding, ports: Mapping[str, int]) -> Planned:
             f'{server.client.called} refuses a URL without a type; it needs "type": "http", or "sse".'
         )
     changes += _environment(finding, notes)
-    changes += _sandbox(finding.server, notes)
+    changes += sandbox(finding.server, notes)
     return Planned(tuple(changes), tuple(notes))
 
 
@@ -151,7 +151,7 @@ def _no_proxy(finding: Finding, notes: list[str]) -> list[Change]:
     return [Set((*path, had), end, end, f",{LOOPBACK}" if value else LOOPBACK)]
 
 
-def _sandbox(server: Server, notes: list[str]) -> list[Change]:
+def sandbox(server: Server, notes: list[str]) -> list[Change]:
     """VS Code lets a sandboxed program reach only the names of a list."""
     enabled = at(server.table, ("sandboxEnabled",))
     domains = at(server.table, ("sandbox", "network", "allowedDomains"))

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from lanrelay.clients.places import Read
-from lanrelay.clients.table import ANY, OTHER, Client, Scope, Transport
+from lanrelay.clients.row import ANY, Client, Scope, Transport
+from lanrelay.clients.table import OTHER
 from lanrelay.edit.formats.tree import Items, Node, Path, Scalar, Table, at, text_of
 
 _TYPES: dict[str, Transport] = {

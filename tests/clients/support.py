@@ -7,8 +7,9 @@ from pathlib import Path
 
 from lanrelay.clients.finding import Finding, judged
 from lanrelay.clients.places import Found, Read, of_content
+from lanrelay.clients.row import Scope
 from lanrelay.clients.servers import servers
-from lanrelay.clients.table import Scope, named
+from lanrelay.clients.table import named
 
 FILES = Path(__file__).parent / "files"
 

@@ -1,0 +1,71 @@
+"""What a row of the table of clients says."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Scope = Literal["user", "project", "local", "profile", "managed", "container"]
+Transport = Literal["stdio", "http", "sse"]
+
+ANY = "*"
+"""In the path to the servers: any key."""
+
+SERVERS = ("mcpServers",)
+
+
+class Place(NamedTuple):
+    """
+    Files of a client.
+
+    @ivar systems: C{sys.platform}s on which it is looked for.
+    @ivar form: the format, where it is not the client's usual one.
+    @ivar holders: ways to the servers, where they are not the client's usual ones.
+    @ivar kept: the client keeps the file in memory and writes it back, so it must not run meanwhile.
+    @ivar synced: the client carries the file to other machines.
+    """
+
+    scope: Scope
+    path: str
+    systems: tuple[str, ...] = ("darwin", "linux")
+    form: str = ""
+    holders: tuple[tuple[str, ...], ...] = ()
+    kept: bool = False
+    synced: bool = False
+
+
+class Client(NamedTuple):
+    """
+    A row.
+
+    @ivar form: C{json}, C{jsonc}, C{toml} or C{yaml}.
+    @ivar holders: ways from the root of a file to its servers: a map by name, or a list of maps with C{name}.
+    @ivar urls: keys under which an entry has its URL; the first that is there counts for the client.
+    @ivar takes: what an entry may be; a URL that the client cannot use is none of them.
+    @ivar untyped: what a URL without a type means.
+    @ivar typed: it refuses a URL without a type.
+    @ivar dead: words for a type that the client no longer knows.
+    @ivar environment: the key of the program's environment.
+    @ivar headers: the way to the header fields.
+    @ivar locked: a folder C{FILE.lock} is made by whoever writes the file.
+    @ivar json5: it reads more than JSON with comments, which is no mistake then, but is not edited.
+    @ivar processes: names of the program while it runs.
+    @ivar restart: what to do so that it reads the file.
+    """
+
+    name: str
+    called: str
+    places: tuple[Place, ...]
+    restart: str
+    form: str = "json"
+    holders: tuple[tuple[str, ...], ...] = (SERVERS,)
+    urls: tuple[str, ...] = ("url",)
+    takes: tuple[Transport, ...] = ("stdio", "http", "sse")
+    untyped: Transport = "http"
+    typed: bool = False
+    dead: tuple[str, ...] = ()
+    command: str = "command"
+    environment: str = "env"
+    headers: tuple[str, ...] = ("headers",)
+    locked: bool = False
+    json5: bool = False
+    processes: tuple[str, ...] = ()
