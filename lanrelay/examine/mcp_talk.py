@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from lanrelay.errors import RelayError, ResponseTimeout
+from lanrelay.errors import RelayError, ResponseIncomplete, ResponseTimeout
 from lanrelay.examine.asking import LONGEST, Answer, Asked, begin, request_head
 from lanrelay.examine.look import Look
 from lanrelay.examine.way import Way
@@ -232,7 +232,7 @@ class Talk:
             asked = await self._begin("GET", [("Accept", "text/event-stream")])
         except RelayError:
             return None
-        stream = _Events(asked, self._look.timeout)
+        stream = _Events(asked, self._look)
         try:
             answer = Answer(await asked.head(self._look.timeout))
             if answer.status != 200 or answer.media_type != "text/event-stream":
@@ -250,11 +250,14 @@ class Talk:
     async def _over(self, stream: _Events, where: str) -> Found | None:
         async def call(method: str, params: Json) -> Json:
             self._id += 1
+            stream.begin()
             await self._post(
                 {"jsonrpc": "2.0", "id": self._id, "method": method, "params": params}, path=where
             )
             while True:
-                _, data = await stream.next()
+                kind, data = await stream.next()
+                if kind == "end":
+                    raise ResponseIncomplete("its event stream ended before the answer")
                 message = _of_id(data, self._id)
                 if message is not None:
                     return message
@@ -313,7 +316,7 @@ class Talk:
             asked.close()
 
     async def _from_stream(self, asked: Asked, number: object) -> Json | None:
-        stream = _Events(asked, self._look.timeout)
+        stream = _Events(asked, self._look)
         while number is not None:
             kind, data = await stream.next()
             if kind == "end":
@@ -348,20 +351,28 @@ class Talk:
 class _Events:
     """The events of a stream, one after another."""
 
-    def __init__(self, asked: Asked, timeout: float) -> None:
+    def __init__(self, asked: Asked, look: Look) -> None:
         self._asked = asked
-        self._timeout = timeout
+        self._look = look
+        self.begin()
         self._buffer = b""
         self._ready: list[tuple[str, str]] = []
+
+    def begin(self) -> None:
+        """From now on the time counts in which the event that is waited for has to come."""
+        self._until = self._look.now() + self._look.timeout
 
     async def next(self) -> tuple[str, str]:
         """
         Kind and data; C{end} is the end of the stream.
 
-        @raise RelayError: it broke off, or nothing came in time.
+        @raise RelayError: it broke off, or the time is over.
         """
+        timeout = self._look.timeout
         while not self._ready:
-            data = await self._asked.parts(self._timeout)
+            if self._look.now() >= self._until:
+                raise ResponseTimeout(f"no answer within {timeout:g} s")
+            data = await self._asked.parts(self._until - self._look.now())
             if not data:
                 return "end", ""
             self._buffer += data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

@@ -16,7 +16,7 @@ from lanrelay.examine import causes
 from lanrelay.examine.checks import Cause, Check
 from lanrelay.examine.look import Look, side_by_side
 from lanrelay.examine.routes import Route
-from lanrelay.examine.way import Way, connect_to
+from lanrelay.examine.way import Way, connect_to, target_of
 from lanrelay.policy.rules import DestinationRules
 from lanrelay.upstream import sentences
 from lanrelay.upstream.race import SocketAddress, from_errno
@@ -118,8 +118,6 @@ async def _route(look: Look, address: SocketAddress, host: IPAddress) -> tuple[R
 
 
 def _label(look: Look) -> str:
-    from lanrelay.examine.way import target_of
-
     via = look.upstream.via
     return str(target_of(look.upstream)) if via is None else f"{via.host}:{via.port}"
 

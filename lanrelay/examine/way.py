@@ -94,7 +94,7 @@ class Way:
         stream = await self.connect()
         if self.parent is not None:
             stream = await self.pass_parent(stream)
-        return await self.secure(stream) if self.tls is not None else stream
+        return await self.secure(stream) if self.tls is not None else self.announced(stream)
 
     async def connect(self) -> Stream:
         """TCP alone; raises as L{open}."""

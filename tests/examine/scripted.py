@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -140,6 +141,35 @@ class Legacy:
 
 def _json(message: Any, **more: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": message["id"], **more}).encode()
+
+
+def without_end(test: TestCase | SynchronousTestCase, first: bytes, again: bytes) -> int:
+    """The port of a server that says C{first}, and then C{again} as long as somebody listens."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    test.addCleanup(listening.close)
+
+    def serve(connection: socket.socket) -> None:
+        with connection:
+            try:
+                connection.recv(65536)
+                connection.sendall(first)
+                while True:
+                    connection.sendall(again)
+                    time.sleep(0.02)
+            except OSError:
+                pass
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            Thread(target=serve, args=(connection,), daemon=True).start()
+
+    Thread(target=accept, daemon=True).start()
+    port: int = listening.getsockname()[1]
+    return port
 
 
 def one_answer(test: TestCase | SynchronousTestCase, answer: bytes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lanrelay.examine.checks import Check, Examined
-from tests.examine.scripted import Heard, Legacy, Reply, Scripted, always
+from tests.examine.scripted import Heard, Legacy, Reply, Scripted, always, without_end
 from tests.examine.support import ExamineTestCase
 from tests.support.peers import free_ports
 from tests.support.servers import McpServer, Server
@@ -200,6 +200,14 @@ class McpTests(ExamineTestCase):
             return (200 if request.method == "GET" else 502), {}, b""
 
         self.mcp(await self.examine(f"{Scripted(self, script).url}/mcp"), "failed", "server_error")
+
+    async def test_a_stream_of_everything_but_the_answer(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
+        note = b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n'
+        port = without_end(self, head, note)
+        self.assert_cause(
+            await self.examine(f"http://127.0.0.1:{port}/mcp", timeout=0.3), "mcp", "http_timeout"
+        )
 
     async def test_a_login_for_what_is_sent_alone(self) -> None:
         def script(request: Heard) -> Reply:

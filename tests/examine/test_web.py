@@ -82,6 +82,19 @@ class WebTests(ExamineTestCase):
             examined = await self.look(script, f"{secret}/mcp")
             self.assertNotIn("zctpwlX7", str(as_json(examined)))
 
+    async def test_a_server_that_wants_to_be_told_of_the_client(self) -> None:
+        (port,) = free_ports(1)
+        self.nginx(f"server {{ listen 127.0.0.1:{port} proxy_protocol; return 204; }}", port)
+        text = f"""
+            listeners:
+              web:
+                type: reverse-proxy
+                listen: 127.0.0.1:0
+                upstream: {{url: "http://127.0.0.1:{port}", send_proxy: v1}}
+            """
+        self.http(await self.examine("web", text), "ok", None)
+        self.http(await self.examine("web", text.replace(", send_proxy: v1", "")), "failed", "reset")
+
     async def test_statuses(self) -> None:
         for status, state, cause in (
             (204, "ok", None),
