@@ -21,6 +21,7 @@ from lanrelay.edit.formats.tree import (
     NotEdited,
     Splice,
     Table,
+    at,
     line_end,
     line_start,
     newline,
@@ -154,7 +155,20 @@ def remove_listener(text: str, name: str) -> str:
     @raise Broken: the text is no YAML.
     @raise NotEdited: it is not there, or is the only one.
     """
-    return apply(_YAML, text, [Remove(("listeners", name))])
+    holder = at(_YAML.parse(text), ("listeners",))
+    after = apply(_YAML, text, [Remove(("listeners", name))])
+    entry = holder.entry(name) if isinstance(holder, Table) and holder.block else None
+    if entry is None:
+        return after
+    if not text.endswith("\n"):
+        return after.removesuffix("\n").removesuffix("\r")  # of an empty line before it
+    # The empty line that parted it from the one above goes too, where nothing of the listeners follows.
+    start = line_start(text, entry.start)
+    above = line_start(after, start - 1) if start else 0
+    follows = after[start:].split("\n", 1)[0]
+    if start and not after[above:start].strip() and (not follows.strip() or not follows.startswith(" ")):
+        return after[:above] + after[start:]
+    return after
 
 
 def checked(path: Path, content: bytes) -> model.Config:
