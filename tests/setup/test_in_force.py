@@ -12,8 +12,10 @@ from lanrelay.config import model
 from lanrelay.config.load import ConfigErrors, examine
 from lanrelay.edit.formats.tree import NotEdited
 from lanrelay.setup.in_force import Rewritten, added, removed
+from lanrelay.setup.trust_plan import upstreams_of
 from lanrelay.setup.upstream_trust import Origin, forget, trust_ca, trust_pin
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 PATH = Path("/etc/somewhere/relay.yaml")
 NAS = Origin("nas.lan", 443)
 FILE = "trust/nas.lan_443.pem"
@@ -140,6 +142,36 @@ class ListenerTests(ConfigurationTestCase):
         ):
             with self.assertRaises((ConfigErrors, NotEdited)):
                 wrong()
+
+
+class ExampleTests(ConfigurationTestCase):
+    """The configurations that people begin with."""
+
+    def examples(self) -> list[bytes]:
+        found = [path.read_bytes() for path in sorted((CHECKOUT / "conf").glob("*.yaml"))]
+        self.assertGreater(len(found), 1)
+        return found + [content.replace(b"\n", b"\r\n") for content in found]
+
+    def test_what_is_added_goes_and_leaves_no_trace(self) -> None:
+        for content in self.examples():
+            done = added(PATH, content, "web", {**BODY, "listen": "localhost:28999"})
+            self.assertEqual(removed(PATH, done.content, "web").content, content)
+
+    def test_trust_changes_a_few_lines_of_each_upstream(self) -> None:
+        count = 0
+        for content in self.examples():
+            config = examine(PATH, content=content).config
+            for upstream in upstreams_of(config):
+                if not upstream.url.tls:
+                    continue
+                count += 1
+                origin = Origin(upstream.url.host, upstream.url.port)
+                for done in (
+                    trust_ca(PATH, content, origin, FILE, without_pin=True),
+                    trust_pin(PATH, content, origin, PIN, with_ca=False),
+                ):
+                    self.assertLess(len(self.lines(content, done.content)), 6)
+        self.assertGreater(count, 1)
 
 
 class TrustTests(ConfigurationTestCase):
