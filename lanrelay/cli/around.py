@@ -108,6 +108,8 @@ def client_checks(config: model.Config | None) -> list[Check]:
     if checks:
         return checks
     good = sum(finding.leads_to == "relay" for finding in seen.findings)
+    if not good:
+        return [Check(layer="clients", state="ok", said="No entry of a client leads to the LAN.")]
     entries = "1 entry of a client leads" if good == 1 else f"{good} entries of clients lead"
     return [Check(layer="clients", state="ok", said=f"{entries} through the relay, and none to the LAN.")]
 

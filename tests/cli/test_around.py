@@ -102,6 +102,9 @@ class ClientTests(AroundTestCase):
         (port,) = free_ports(1)
         self.one(self.checks(f"http://127.0.0.1:{port}/mcp")[0], "warn", "dead_port")
 
+    def test_no_client_at_all(self) -> None:
+        self.assertIn("No entry", self.one(client_checks(None)[0], "ok").said)
+
     def test_a_file_that_is_broken(self) -> None:
         self.checks("http://192.168.1.20/")
         (self.folder / ".cursor" / "mcp.json").write_text("{")
