@@ -15,7 +15,7 @@ from lanrelay.errors import ConnectionRefused, DialError, DialForbidden, Unrouta
 from lanrelay.examine import causes
 from lanrelay.examine.checks import Cause, Check
 from lanrelay.examine.look import Look, side_by_side
-from lanrelay.examine.routes import Route
+from lanrelay.examine.routes import Route, call, is_neighbour
 from lanrelay.examine.way import Way, connect_to, target_of
 from lanrelay.policy.rules import DestinationRules
 from lanrelay.upstream import sentences
@@ -154,7 +154,7 @@ async def _again(look: Look, address: SocketAddress) -> bool:
 
 
 async def _gateway_answers(look: Look) -> bool:
-    """Whether the next router takes a connection, or refuses one."""
+    """Whether the next router takes a connection, or refuses one, or answers to its address (ARP)."""
     try:
         route = await look.means.route(_NOBODYS)
     except OSError:
@@ -171,7 +171,13 @@ async def _gateway_answers(look: Look) -> bool:
         stream.abortConnection()
         return True
 
-    return any(await side_by_side([partial(answers, port) for port in _GATEWAY_PORTS]))
+    call(gateway)
+    if any(await side_by_side([partial(answers, port) for port in _GATEWAY_PORTS])):
+        return True
+    until = look.now() + _LATER
+    while not is_neighbour(gateway) and look.now() < until:
+        await look.means.pause(0.1)
+    return is_neighbour(gateway)
 
 
 # --- rules ----------------------------------------------------------------------------------------------

@@ -8,8 +8,10 @@ import socket
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 from threading import Thread
 from typing import Any, TypeVar
 
@@ -89,6 +91,26 @@ def source_of(address: IPAddress) -> str:
             return str(asking.getsockname()[0])
     except OSError:
         return ""
+
+
+# --- neighbours -----------------------------------------------------------------------------------------
+
+
+def call(address: IPAddress) -> None:
+    """Have the kernel look for a neighbour (ARP): an empty datagram to its port for what is discarded."""
+    if address.version == 4:
+        with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as calling:
+            calling.setblocking(False)
+            calling.sendto(b"", (str(address), 9))
+
+
+def is_neighbour(address: IPAddress, *, table: Path = Path("/proc/net/arp")) -> bool:
+    """Whether Linux knows the hardware address of a neighbour, which it does when that has answered."""
+    try:
+        rows = [line.split() for line in table.read_text("ascii").splitlines()[1:]]
+    except OSError:
+        return False
+    return any(row[0] == str(address) and int(row[2], 16) & 2 for row in rows if len(row) > 3)
 
 
 # --- macOS --------------------------------------------------------------------------------------------

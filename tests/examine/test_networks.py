@@ -145,7 +145,16 @@ class NetworkTests(TestCase):
             check = self.failed(self.doctor(f"{LAN}.2:{PORT}", preload=preload))
             self.assertEqual((check["layer"], check["cause"]), ("connect", "local_network_privacy"))
             self.assertIn("keeps this program from its own network", check["said"])
+            # The gateway may be on the same network, and be known by its hardware address alone.
+            self.home.ip("route del default")
+            self.home.ip(f"route add default via {LAN}.2")
+            check = self.failed(self.doctor(f"{LAN}.3:{PORT}", preload=preload))
+            self.assertEqual(check["cause"], "local_network_privacy")
             # Where nothing at all answers, it may as well be the network.
+            self.home.ip("route del default")
+            self.home.ip(f"route add default via {LAN}.9")
+            check = self.failed(self.doctor(f"{LAN}.2:{PORT}", preload=preload))
+            self.assertEqual(check["cause"], "host_down")
             self.home.ip("route del default")
             check = self.failed(self.doctor(f"{LAN}.2:{PORT}", preload=preload))
             self.assertEqual(check["cause"], "host_down")
