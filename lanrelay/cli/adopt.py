@@ -43,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
         "--as",
         dest="manner",
         choices=("url", "stdio", "proxy"),
-        help="change the URL alone; have `lanrelay stdio` for a bridge (the default for Claude Desktop); or "
-        "give programs the relay's forward proxy",
+        help="have a URL for a bridge, where the client takes one; or `lanrelay stdio` (the default for "
+        "Claude Desktop); or give programs the relay's forward proxy. Else only the URL changes",
     )
     made.add_argument(
         "--move-secrets",
@@ -236,11 +236,16 @@ class _Command:
                 self._talk.tell(f"{finding.server.name}: the CA's file {name} was not found here.")
         examined = self._examined(relay, wanted, files)
         well = [finding for finding in wanted if self._is_well(finding, examined[id(finding)])]
+        from lanrelay.clients.by_url import can as can_use_a_url
+
         moved = self._moved(relay, well) if self._chosen.move_secrets else {}
         for finding in well:
             if not self._chosen.move_secrets or id(finding) in moved:
                 program = self._program(finding)
-                adoption.add(finding, files[id(finding)], moved.get(id(finding)), program=program)
+                native = self._chosen.manner == "url" and can_use_a_url(finding)
+                adoption.add(
+                    finding, files[id(finding)], moved.get(id(finding)), program=program, native=native
+                )
         return adoption
 
     def _program(self, finding: Finding) -> str:

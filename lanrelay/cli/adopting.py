@@ -13,10 +13,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lanrelay.clients import sent
 from lanrelay.clients.by_stdio import through_stdio
+from lanrelay.clients.by_url import through_url
 from lanrelay.clients.call import Called, call
 from lanrelay.clients.finding import Finding
 from lanrelay.clients.locking import locked
@@ -39,12 +40,14 @@ class Entry:
     One that is to change.
 
     @ivar origins: that it leads to; none for the forward proxy.
+    @ivar speaks: how the client will speak to it; C{None} where it tries.
     """
 
     finding: Finding
     planned: Planned
     origins: tuple[str, ...] = ()
     url: str = ""
+    speaks: Literal["http", "sse"] | None = None
     moved: Moved = Moved()  # noqa: RUF009  # a named tuple
     called: Called | None = None
 
@@ -121,11 +124,13 @@ class Adoption:
         moved: Moved | None = None,
         *,
         program: str = "",
+        native: bool = False,
     ) -> None:
         """
         Plan an entry to lead through listeners; what cannot be changed is left alone.
 
         @param moved: credentials that the listener is to send instead.
+        @param native: the client is to do without its bridge.
         @param program: the C{lanrelay} that the client is to start as its bridge.
         """
         moved = moved or Moved()
@@ -136,13 +141,16 @@ class Adoption:
             }
             first = finding.targets[0].url
             url = f"http://{LOOPBACK}:{ports[first.origin]}{first.rest.partition('#')[0]}"
+            names = {name.lower() for name, _ in moved.fields}
+            speaks = sent.transport(finding)
             if program:
-                names = {name.lower() for name, _ in moved.fields}
                 planned = through_stdio(finding, ports, program, without=names)
+            elif native:
+                planned, speaks = through_url(finding, ports, without=names)
             else:
                 planned = through_listeners(finding, ports)
                 planned = planned._replace(changes=(*planned.changes, *moved.changes))
-            self._plan(Entry(finding, planned, tuple(ports), url, moved))
+            self._plan(Entry(finding, planned, tuple(ports), url, speaks, moved))
             if moved.fields:
                 self.relay.keep_secret(first.origin, moved.fields)
         except NotEdited as error:
@@ -236,7 +244,7 @@ class Adoption:
         fields = {
             name: value for name, value in sent.headers(entry.finding).items() if name.lower() not in moved
         }
-        entry.called = self._call(entry.url, headers=fields, transport=sent.transport(entry.finding))
+        entry.called = self._call(entry.url, headers=fields, transport=entry.speaks)
         if not entry.called.good and not self._force:
             self._leave(entry.finding, f"through the relay it does not work. {entry.called.said}".rstrip("."))
             return False

@@ -33,6 +33,24 @@ class Place(NamedTuple):
     synced: bool = False
 
 
+class Native(NamedTuple):
+    """
+    How an entry looks that has a URL in place of a program.
+
+    @ivar url: its key; C{sse_url} that of a server with SSE, where it is another.
+    @ivar type: the key for the type; empty where there is none.
+    @ivar http: the word of the type for Streamable HTTP, and C{sse} that for SSE; C{None} for none at all.
+    @ivar keeps_environment: such an entry has variables, too.
+    """
+
+    url: str = "url"
+    type: str = ""
+    http: str = ""
+    sse: str | None = ""
+    sse_url: str = ""
+    keeps_environment: bool = False
+
+
 class Client(NamedTuple):
     """
     A row.
@@ -41,6 +59,7 @@ class Client(NamedTuple):
     @ivar holders: ways from the root of a file to its servers: a map by name, or a list of maps with C{name}.
     @ivar urls: keys under which an entry has its URL; the first that is there counts for the client.
     @ivar takes: what an entry may be; a URL that the client cannot use is none of them.
+    @ivar native: an entry with a URL; C{None} where that is not known, or where there is none.
     @ivar untyped: what a URL without a type means.
     @ivar typed: it refuses a URL without a type.
     @ivar dead: words for a type that the client no longer knows.
@@ -60,6 +79,7 @@ class Client(NamedTuple):
     holders: tuple[tuple[str, ...], ...] = (SERVERS,)
     urls: tuple[str, ...] = ("url",)
     takes: tuple[Transport, ...] = ("stdio", "http", "sse")
+    native: Native | None = None
     untyped: Transport = "http"
     typed: bool = False
     dead: tuple[str, ...] = ()

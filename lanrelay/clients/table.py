@@ -9,7 +9,7 @@ above it, up to the root of the repository.
 
 from __future__ import annotations
 
-from lanrelay.clients.row import ANY, SERVERS, Client, Place
+from lanrelay.clients.row import ANY, SERVERS, Client, Native, Place
 
 
 def _code(rest: str, *, synced: bool = False) -> tuple[Place, ...]:
@@ -59,6 +59,7 @@ CLIENTS: tuple[Client, ...] = (
         holders=(SERVERS, ("projects", ANY, "mcpServers")),
         typed=True,
         processes=("claude",),
+        native=Native(type="type", http="http", sse="sse"),
     ),
     Client(
         "cursor",
@@ -70,6 +71,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         "Cursor reads the file by itself; else switch the server off and on in its settings",
         form="jsonc",
+        native=Native(),
     ),
     Client(
         "vscode",
@@ -93,6 +95,7 @@ CLIENTS: tuple[Client, ...] = (
         "in VS Code: MCP: List Servers, then Restart",
         form="jsonc",
         holders=CODE,
+        native=Native(type="type", http="http", sse="sse"),
     ),
     Client(
         "windsurf",
@@ -104,6 +107,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         "press Refresh at Windsurf's MCP servers, or start it again",
         urls=("serverUrl", "url"),
+        native=Native("serverUrl"),
     ),
     Client(
         "zed",
@@ -116,6 +120,7 @@ CLIENTS: tuple[Client, ...] = (
         "Zed reads the file by itself",
         form="jsonc",
         holders=(("context_servers",),),
+        native=Native(sse=None),
     ),
     Client(
         "cline",
@@ -128,6 +133,7 @@ CLIENTS: tuple[Client, ...] = (
         "Cline reads the file by itself",
         untyped="sse",
         locked=True,
+        native=Native(type="type", http="streamableHttp", sse="sse"),
     ),
     Client(
         "roo",
@@ -138,6 +144,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         "Roo Code reads the file by itself",
         untyped="sse",
+        native=Native(type="type", http="streamable-http", sse="sse"),
     ),
     Client(
         "continue",
@@ -150,12 +157,14 @@ CLIENTS: tuple[Client, ...] = (
         "Continue reads the file by itself",
         form="yaml",
         headers=("requestOptions", "headers"),
+        native=Native(type="type", http="streamable-http", sse="sse"),
     ),
     Client(
         "lmstudio",
         "LM Studio",
         (Place("user", "~/.lmstudio/mcp.json"), Place("user", "~/.cache/lm-studio/mcp.json")),
         "LM Studio reads the file by itself",
+        native=Native(),
     ),
     Client(
         "gemini",
@@ -170,6 +179,7 @@ CLIENTS: tuple[Client, ...] = (
         "start Gemini CLI again, or say /mcp reload",
         form="jsonc",
         urls=("httpUrl", "url"),
+        native=Native(type="type", http="http", sse="sse"),
     ),
     Client(
         "qwen",
@@ -179,6 +189,7 @@ CLIENTS: tuple[Client, ...] = (
         form="jsonc",
         urls=("httpUrl", "url"),
         untyped="sse",
+        native=Native("httpUrl", sse_url="url"),
     ),
     Client(
         "antigravity",
@@ -190,6 +201,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         "start Antigravity again",
         urls=("serverUrl",),
+        native=Native("serverUrl"),
     ),
     Client(
         "codex",
@@ -205,6 +217,7 @@ CLIENTS: tuple[Client, ...] = (
         holders=CODEX,
         takes=("stdio", "http"),
         headers=("http_headers",),
+        native=Native(sse=None),
     ),
     Client(
         "copilot",
@@ -214,6 +227,7 @@ CLIENTS: tuple[Client, ...] = (
             Place("user", "${XDG_CONFIG_HOME:-~/.config}/.copilot/mcp-config.json", ("linux",)),
         ),
         "start Copilot CLI again",
+        native=Native(type="type", http="http", sse="sse"),
     ),
     Client(
         "goose",
@@ -230,6 +244,7 @@ CLIENTS: tuple[Client, ...] = (
         dead=("sse",),
         command="cmd",
         environment="envs",
+        native=Native("uri", type="type", http="streamable_http", sse=None, keeps_environment=True),
     ),
     Client(
         "opencode",
@@ -248,6 +263,7 @@ CLIENTS: tuple[Client, ...] = (
         form="jsonc",
         holders=OPENCODE,
         environment="environment",
+        native=Native(type="type", http="remote", sse="remote"),
     ),
     Client(
         "kilo",
@@ -265,6 +281,7 @@ CLIENTS: tuple[Client, ...] = (
         form="jsonc",
         holders=OPENCODE,
         environment="environment",
+        native=Native(type="type", http="remote", sse="remote"),
     ),
     Client(
         "amazonq",
@@ -283,6 +300,7 @@ CLIENTS: tuple[Client, ...] = (
         "Kiro",
         (Place("user", "~/.kiro/settings/mcp.json"), Place("project", ".kiro/settings/mcp.json")),
         "Kiro reads the file by itself",
+        native=Native(),
     ),
     Client(
         "trae",
@@ -299,6 +317,7 @@ CLIENTS: tuple[Client, ...] = (
             Place("project", ".warp/.mcp.json"),
         ),
         "start the server again in Warp's MCP settings",
+        native=Native(),
     ),
     Client(
         "boltai",
@@ -338,6 +357,7 @@ CLIENTS: tuple[Client, ...] = (
         (Place("user", "APP/anythingllm-desktop/storage/plugins/anythingllm_mcp_servers.json"),),
         "press Refresh at AnythingLLM's MCP servers",
         untyped="sse",
+        native=Native(type="type", http="streamable", sse="sse"),
     ),
     Client(
         "librechat",
@@ -357,6 +377,7 @@ CLIENTS: tuple[Client, ...] = (
         ),
         "start Crush again",
         holders=OPENCODE,
+        native=Native(type="type", http="http", sse="sse"),
     ),
     Client(
         "amp",
@@ -402,6 +423,7 @@ CLIENTS: tuple[Client, ...] = (
         "mcporter reads the file at each call; stop its daemon if one runs",
         form="jsonc",
         urls=("baseUrl", "url"),
+        native=Native("baseUrl"),
     ),
     Client(
         "zencoder",

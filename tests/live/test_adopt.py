@@ -174,6 +174,23 @@ class AdoptTests(TestCase):
         self.assertEqual(relay.config.read_bytes(), configured)
         relay.wait_for('"POST /mcp')
 
+    def test_a_client_does_without_its_bridge(self) -> Deferred[None]:
+        return deferToThread(self._native)
+
+    def _native(self) -> None:
+        server = self.server()
+        relay = self.relayed(server.port)
+        path = self.cursor("")
+        words = ["-y", "mcp-remote", f"https://{NAME}:{server.port}/sse", "--header", "X-Mine:a"]
+        entry = {"command": "npx", "args": [*words, "--transport", "sse-only"]}
+        path.write_text(json.dumps({"mcpServers": {"nas": entry}}))
+        run = self.adopt(relay, "--yes", "--as", "url")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertIn("lan-host answers with 2 tools.", run.out)
+        url = f"http://127.0.0.1:{relay.port('nas')}/sse"
+        expected = {"url": url, "headers": {"X-Mine": "a"}}
+        self.assertEqual(json.loads(path.read_text()), {"mcpServers": {"nas": expected}})
+
     def test_sse(self) -> Deferred[None]:
         return deferToThread(self._sse)
 
