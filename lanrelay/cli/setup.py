@@ -34,7 +34,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--client", metavar="NAME", action="append", default=[], help=f"only this client's files: {names}"
     )
-    made.add_argument("--mode", choices=list(MODES), help="the way to start the service")
+    modes = f"the way to start the service: {', '.join(MODES)}"
+    made.add_argument("--mode", metavar="MODE", choices=list(MODES), help=modes)
     made.add_argument("--no-service", action="store_true", help="install no service")
     made.add_argument("--fingerprint", metavar="HEX", help="SHA-256 of the CA, as its owner has read it")
     made.add_argument("--ca", metavar="FILE", type=Path, help="the CA's certificate (PEM)")
