@@ -65,7 +65,9 @@ def parser() -> argparse.ArgumentParser:
         actions, "uninstall", "stop the relay and remove the files", examples=UNINSTALL_EXAMPLES
     )
     for action in (install, status, uninstall):
-        action.add_argument("--mode", choices=list(MODES), help="the way to start it")
+        action.add_argument(
+            "--mode", metavar="MODE", choices=list(MODES), help=f"the way to start it: {', '.join(MODES)}"
+        )
     return made
 
 

@@ -76,7 +76,10 @@ class HelpTests(SynchronousTestCase):
 
     def test_so_have_the_actions_of_a_command(self) -> None:
         for action in ("install", "status", "uninstall"):
-            self.assertIn(f"examples:\n  lanrelay service {action}", Run("service", action, "--help").out)
+            with mock.patch.dict(os.environ, {"COLUMNS": "80"}):
+                said = Run("service", action, "--help").out
+            self.assertIn(f"examples:\n  lanrelay service {action}", said)
+            self.assertLess(max(map(len, said.splitlines())), 80, action)
 
 
 class ShellTests(SynchronousTestCase):
