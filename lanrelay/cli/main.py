@@ -9,7 +9,7 @@ from collections.abc import Sequence
 COMMANDS = {
     "setup": "have the clients on this machine reach the servers of the LAN, in one go",
     "run": "run the relay in the foreground",
-    "check": "check a configuration file and show what it comes to",
+    "check": "say what is wrong with a configuration file, or that nothing is",
     "demo": "show a private HTTPS host being used through the relay",
     "status": "show what the running relay is doing",
     "reload": "have the running relay read its configuration anew",

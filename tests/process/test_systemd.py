@@ -262,8 +262,9 @@ class ActivationTests(SynchronousTestCase):
         self.addCleanup(unix.close)
         unix.bind("\0lanrelay-test-" + os.urandom(8).hex())
         unix.listen()
-        for held in (self.listening(), unix):
-            relay = self.relay(held, name="web", names="web")
+        cases: list[tuple[socket.socket, Mode]] = [(self.listening(), "foreground"), (unix, "run")]
+        for held, mode in cases:
+            relay = self.relay(held, name="web", names="web", mode=mode)
             relay.configuration.write_text(text)
             relay.start()
             self.carries(lambda held=held: _connected(held))  # type: ignore[misc]
