@@ -186,20 +186,19 @@ async def look_at_host(look: Look, way: Way, answer: Answer, since: float, path:
     A 421 is about the Host whatever is tried.
     """
 
-    async def accepts(host: str) -> bool:
+    # A Host that is let in may yet get a 400, for a bare GET is not what an MCP server wants.
+    no_better = REFUSING if answer.status == 400 else (403, MISDIRECTED)
+
+    async def accepts(host: str | None, *, origin: bool = True) -> bool:
         try:
-            tried = await get(look, way, path, host=host)
+            tried = await get(look, way, path, host=host, origin=origin)
         except RelayError:
             return False
         return tried.status not in no_better
 
-    # A Host that is let in may yet get a 400, for a bare GET is not what an MCP server wants.
-    no_better = REFUSING if answer.status == 400 else (403, MISDIRECTED)
-    if look.subject.origin is not None:
-        without = await get(look, way, path, origin=False)
-        if without.status not in no_better:
-            origin_refused(look, answer.status, since, "http")
-            return True
+    if look.subject.origin is not None and await accepts(None, origin=False):
+        origin_refused(look, answer.status, since, "http")
+        return True
     host = await host_that_works(look, way, accepts)
     if host is None and answer.status != MISDIRECTED:
         return False

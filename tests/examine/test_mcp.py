@@ -206,7 +206,7 @@ class McpTests(ExamineTestCase):
         note = b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n'
         port = without_end(self, head, note)
         self.assert_cause(
-            await self.examine(f"http://127.0.0.1:{port}/mcp", timeout=0.3), "mcp", "http_timeout"
+            await self.examine(f"http://127.0.0.1:{port}/mcp", timeout=1.0), "mcp", "http_timeout"
         )
 
     async def test_a_login_for_what_is_sent_alone(self) -> None:

@@ -206,7 +206,7 @@ class ParentTests(ExamineTestCase):
         with socket.create_server((V4, 0)) as listening:
             listening.listen()
             port = listening.getsockname()[1]
-            examined = await self.examine("nas", self.text(f"http://{V4}:{port}", 80), timeout=0.3)
+            examined = await self.examine("nas", self.text(f"http://{V4}:{port}", 80), timeout=1.0)
         self.assert_cause(examined, "proxy", "proxy_refused")
 
 

@@ -203,7 +203,7 @@ class SecuredTests(ExamineTestCase):
         self.assert_cause(await self.examine(f"https://{NAME}:{one_answer(self, b'')}"), "tls", "reset")
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]
-            examined = await self.examine(f"tls://{NAME}:{port}", timeout=0.3)
+            examined = await self.examine(f"tls://{NAME}:{port}", timeout=1.0)
             self.assert_cause(examined, "tls", "timeout")
 
     async def test_what_is_not_verified_by_wish_is_warned_of_and_gets_no_request(self) -> None:

@@ -147,7 +147,7 @@ class WebTests(ExamineTestCase):
         self.addCleanup(origin.stop)
         origin.freeze()
         self.addCleanup(origin.thaw)
-        self.assert_cause(await self.examine(f"{origin.url}/", timeout=0.3), "http", "http_timeout")
+        self.assert_cause(await self.examine(f"{origin.url}/", timeout=1.0), "http", "http_timeout")
 
     async def test_tls_on_a_port_that_should_be_plain(self) -> None:
         authority = Authority(self.folder)
