@@ -1,0 +1,245 @@
+"""
+The dialogue of `lanrelay stdio`, without I/O: what the client and the server say goes in, what is to be done
+comes out. Time is a parameter, in seconds that only grow.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from lanrelay.bridge.conversation import Conversation, Settings
+from lanrelay.bridge.jsontext import NotJson, begins, elements, places
+from lanrelay.bridge.messages import Action, Done, Event, Failure, Fields, Wake
+from lanrelay.bridge.request import Batch, Request
+from lanrelay.bridge.rpc import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    UNKNOWN_METHOD,
+    Message,
+    error_text,
+    key_of,
+)
+from lanrelay.bridge.upstream import Upstream
+
+__all__ = ["Dialogue", "Settings"]
+
+_MOST_REQUESTS = 8192
+"""Requests in flight; a thousand calls at once are normal."""
+
+_MOST_BYTES = 128 * 1024 * 1024
+"""Of the requests in flight: two lines of the longest."""
+
+_LAST_ANSWERS, _LAST = 1.5, 1.9
+"""Seconds after the end of input: answers are given until the one, the session is ended until the other."""
+
+_some_id = re.compile(rb'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,40}(?![\d.eE]))').search
+
+
+class Dialogue:
+    """
+    @ivar full: no more lines should be read for now.
+    """
+
+    def __init__(self, *, settings: Settings, now: float) -> None:
+        self._talk = Conversation(settings, now)
+        self._upstream = Upstream(self._talk)
+        self._wake: float | None = None
+        self._ending = False
+        self._closing = False
+        self._done = False
+
+    @property
+    def full(self) -> bool:
+        return len(self._talk.requests) >= _MOST_REQUESTS or self._talk.waiting_bytes >= _MOST_BYTES
+
+    # --- what happens ---
+
+    def begin(self, now: float) -> list[Action]:
+        return self._after(now, lambda: None)
+
+    def said(self, line: bytes, now: float) -> list[Action]:
+        """One line of the client, without its end."""
+        return self._after(now, lambda: self._line(line))
+
+    def too_long(self, beginning: bytes, now: float) -> list[Action]:
+        """
+        A line that was too long to be taken.
+
+        @param beginning: enough of it to find its id.
+        """
+        return self._after(now, lambda: self._too_long(beginning))
+
+    def ended(self, now: float) -> list[Action]:
+        """The client says nothing more."""
+        return self._after(now, self._ended)
+
+    def answered(self, number: int, status: int, reason: str, fields: Fields, now: float) -> list[Action]:
+        def act() -> None:
+            exchange = self._talk.exchanges.get(number)
+            if exchange is not None:
+                exchange.head(status, reason, fields)
+
+        return self._after(now, act)
+
+    def event(self, number: int, event: Event, now: float) -> list[Action]:
+        def act() -> None:
+            exchange = self._talk.exchanges.get(number)
+            if exchange is not None:
+                exchange.event(event)
+
+        return self._after(now, act)
+
+    def content(self, number: int, data: bytes, now: float) -> list[Action]:
+        def act() -> None:
+            exchange = self._talk.exchanges.get(number)
+            if exchange is not None:
+                exchange.body = data
+
+        return self._after(now, act)
+
+    def finished(self, number: int, now: float) -> list[Action]:
+        def act() -> None:
+            exchange = self._talk.exchanges.pop(number, None)
+            if exchange is not None:
+                exchange.finished()
+
+        return self._after(now, act)
+
+    def failed(self, number: int, failure: Failure, now: float) -> list[Action]:
+        def act() -> None:
+            exchange = self._talk.exchanges.pop(number, None)
+            if exchange is not None:
+                exchange.failure = failure
+                exchange.over(exchange)
+
+        return self._after(now, act)
+
+    def woken(self, now: float) -> list[Action]:
+        return self._after(now, lambda: None)
+
+    def _after(self, now: float, act: Callable[[], None]) -> list[Action]:
+        if self._done:
+            return []
+        talk = self._talk
+        talk.now = now
+        act()
+        talk.timers.run(now)
+        if self._ending:
+            self._see_end()
+        return self._what_to_do()
+
+    def _what_to_do(self) -> list[Action]:
+        actions = self._talk.taken()
+        if self._done:
+            actions.append(Done())
+        elif (wake := self._talk.timers.next()) != self._wake:
+            self._wake = wake
+            actions.append(Wake(wake))
+        return actions
+
+    # --- the client's lines ---
+
+    def _line(self, line: bytes) -> None:
+        try:
+            text = line.decode("utf-8-sig")
+            start = begins(text)
+            if start == len(text):
+                return
+            if text[start] == "[":
+                self._batch(text, start)
+                return
+            _, end = places(text, start)
+            if begins(text, end) != len(text):
+                raise NotJson("more follows")
+            message = Message(text[start:end])
+        except (NotJson, UnicodeDecodeError):
+            self._talk.say(error_text(None, PARSE_ERROR, "The line is no message of JSON-RPC."))
+            return
+        self._message(message, None)
+
+    def _batch(self, text: str, start: int) -> None:
+        found, end = elements(text, start)
+        if begins(text, end) != len(text):
+            raise NotJson("more follows")
+        messages = [Message(text[first:last]) for value, first, last in found if isinstance(value, dict)]
+        strange = len(found) - len(messages)
+        if not found:
+            self._talk.say(error_text(None, INVALID_REQUEST, "The batch is empty."))
+            return
+        wanted = sum(not message.is_response and "id" in message.members for message in messages)
+        batch = Batch(strange + wanted)
+        for _ in range(strange):
+            self._talk.give_in_batch(batch, error_text(None, INVALID_REQUEST, "That is no message."))
+        for message in messages:
+            self._message(message, batch)
+
+    def _message(self, message: Message, batch: Batch | None) -> None:
+        if message.is_response:
+            self._upstream.reply(message)
+        elif "id" not in message.members:
+            self._notification(message)
+        elif message.id is None or message.method is None or not isinstance(message.value("id"), str):
+            sentence = "It is no request: its id or its method is missing."
+            self._talk.give_in_batch(batch, error_text(message.id, INVALID_REQUEST, sentence))
+        else:
+            self._request(Request(message, self._talk.now, batch))
+
+    def _notification(self, message: Message) -> None:
+        if message.method == "notifications/initialized":
+            self._upstream.confirm(message)
+        elif message.method == "notifications/cancelled":
+            self._cancelled(message)
+        elif message.method is not None:
+            self._upstream.notify(message)
+
+    def _cancelled(self, message: Message) -> None:
+        request = self._talk.requests.get(key_of(message.params.get("requestId")))
+        if request is not None:
+            self._talk.forget(request)
+            self._upstream.cancel(request, message)
+
+    def _request(self, request: Request) -> None:
+        older = self._talk.requests.get(request.key)
+        if older is not None:  # the client has given it up, as the SDKs understand it
+            self._talk.forget(older)
+        self._talk.open(request)
+        if request.method == "initialize":
+            self._upstream.greet(request)
+        elif request.method == "server/discover":
+            self._talk.refuse(request, UNKNOWN_METHOD, "The server is of an older version of the protocol.")
+        elif request.is_call and not self._talk.filters.let(request.message.params.get("name")):
+            self._talk.refuse(request, INVALID_PARAMS, f"Unknown tool: {request.message.params.get('name')}")
+        else:
+            self._upstream.carry(request)
+
+    def _too_long(self, beginning: bytes) -> None:
+        found = _some_id(beginning)
+        id = found[1].decode("utf-8", "replace") if found else None
+        self._talk.say(error_text(id, INVALID_REQUEST, "The message is longer than 64 MB."))
+
+    # --- the end ---
+
+    def _ended(self) -> None:
+        if not self._ending:
+            self._ending = True
+            self._talk.in_seconds(_LAST_ANSWERS, self._last_answers)
+            self._talk.in_seconds(_LAST, self._give_up)
+
+    def _last_answers(self) -> None:
+        gone = Failure("timeout", "The client has gone before the answer came.", "", True)
+        for request in list(self._talk.requests.values()):
+            self._talk.fail(
+                request, self._upstream.failure or gone, may_have_run=request.exchange is not None
+            )
+
+    def _give_up(self) -> None:
+        self._done = True
+
+    def _see_end(self) -> None:
+        if not self._closing and not self._talk.requests:
+            self._closing = True
+            self._upstream.close()
+        if self._closing and self._upstream.has_ended:
+            self._done = True

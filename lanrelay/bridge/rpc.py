@@ -1,0 +1,188 @@
+"""Messages of JSON-RPC: what kind each is, and the lines that the bridge says of its own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable
+from typing import Any
+
+from lanrelay.bridge.jsontext import NotJson, Number, Places, begins, elements, places, read, with_member
+
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+UNKNOWN_METHOD = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+HEADER_MISMATCH = -32020
+CAPABILITY_MISSING = -32021
+VERSION_UNKNOWN = -32022
+
+NO_TARGET = 502
+"""Ours, for a target that cannot be asked: outside of what JSON-RPC reserves, as MCP wants it."""
+
+MODERN_ERRORS = (HEADER_MISMATCH, CAPABILITY_MISSING, VERSION_UNKNOWN)
+
+META = "io.modelcontextprotocol/"
+VERSION_KEY = META + "protocolVersion"
+CLIENT_KEY = META + "clientInfo"
+CAPABILITIES_KEY = META + "clientCapabilities"
+LOG_LEVEL_KEY = META + "logLevel"
+SUBSCRIPTION_KEY = META + "subscriptionId"
+SERVER_KEY = META + "serverInfo"
+
+MODERN = "2026-07-28"
+LEGACY_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+LATEST_LEGACY = LEGACY_VERSIONS[-1]
+
+
+class Message:
+    """
+    One object of JSON-RPC.
+
+    @ivar text: the object alone, as it came.
+    @ivar members: where what is in it.
+    """
+
+    __slots__ = ("members", "text")
+
+    def __init__(self, text: str) -> None:
+        """
+        @raise NotJson: it is no object.
+        """
+        self.text = text
+        self.members: Places
+        self.members, _ = places(text)
+
+    def value(self, name: str) -> Any:
+        place = self.members.get(name)
+        return None if place is None else place.value
+
+    def raw(self, name: str) -> str | None:
+        place = self.members.get(name)
+        return None if place is None else self.text[place.start : place.end]
+
+    @property
+    def method(self) -> str | None:
+        method = self.value("method")
+        return method if isinstance(method, str) and not isinstance(method, Number) else None
+
+    @property
+    def id(self) -> str | None:
+        """The id as it is written; C{None} where there is none, or C{null}."""
+        return None if self.value("id") is None else self.raw("id")
+
+    @property
+    def key(self) -> Hashable:
+        return key_of(self.value("id"))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        params = self.value("params")
+        return params if isinstance(params, dict) else {}
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        meta = self.params.get("_meta")
+        return meta if isinstance(meta, dict) else {}
+
+    @property
+    def is_response(self) -> bool:
+        return "method" not in self.members and ("result" in self.members or "error" in self.members)
+
+    @property
+    def is_modern(self) -> bool:
+        return VERSION_KEY in self.meta
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        result = self.value("result")
+        return result if isinstance(result, dict) else None
+
+    @property
+    def error_code(self) -> int | None:
+        error = self.value("error")
+        if not isinstance(error, dict):
+            return None
+        try:
+            return int(error.get("code", 0))
+        except (TypeError, ValueError):
+            return 0
+
+    @property
+    def error_text(self) -> str:
+        error = self.value("error")
+        return str(error.get("message", "")) if isinstance(error, dict) else ""
+
+    def with_id(self, id: str) -> str:
+        """The text with this id."""
+        return self.text if self.raw("id") == id else with_member(self.text, 0, "id", id)
+
+    def with_result(self, result: str) -> Message:
+        return Message(with_member(self.text, 0, "result", result))
+
+
+def key_of(id: Any) -> Hashable:
+    """What tells ids apart: C{"1"} is not C{1}, however they are written."""
+    if isinstance(id, Number):
+        return ("number", id if id.lstrip("-").isdigit() else float(id))
+    return ("text", str(id))
+
+
+def messages_of(data: bytes | str) -> list[Message]:
+    """
+    The messages of a body, an event or a line: one, or those of a batch.
+
+    @raise NotJson: what is there is neither.
+    """
+    if isinstance(data, bytes):
+        try:
+            data = data.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            raise NotJson("no UTF-8") from None
+    start = begins(data)
+    if data[start : start + 1] == "[":
+        found, end = elements(data, start)
+        batch = [Message(data[first:last]) for _, first, last in found]
+    else:
+        _, end = places(data, start)
+        batch = [Message(data[start:end])]
+    if begins(data, end) != len(data):
+        raise NotJson("more follows")
+    return batch
+
+
+def meaning(text: str) -> Any:
+    """The value of a text of ours, or of one that was read before."""
+    return read(text)
+
+
+def quoted(value: Any) -> str:
+    """A value as JSON in one line; numbers that were read are written as they came."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{quoted(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(quoted, value)) + "]"
+    return json.dumps(value)
+
+
+def result_text(id: str, result: str) -> str:
+    return f'{{"jsonrpc":"2.0","id":{id},"result":{result}}}'
+
+
+def error_text(id: str | None, code: int, message: str, data: str | None = None) -> str:
+    more = "" if data is None else f',"data":{data}'
+    error = f'{{"code":{code},"message":{json.dumps(message)}{more}}}'
+    return f'{{"jsonrpc":"2.0","id":{id or "null"},"error":{error}}}'
+
+
+def failed_call(sentence: str, *, modern: bool) -> str:
+    """The result of a tool that could not be called: the model is to read why."""
+    kind = '"resultType":"complete",' if modern else ""
+    return f'{{{kind}"content":[{{"type":"text","text":{json.dumps(sentence)}}}],"isError":true}}'
+
+
+def notification_text(method: str, params: str | None = None) -> str:
+    more = "" if params is None else f',"params":{params}'
+    return f'{{"jsonrpc":"2.0","method":{json.dumps(method)}{more}}}'
