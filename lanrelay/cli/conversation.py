@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 from collections.abc import Iterator
@@ -10,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from lanrelay.cli.difference import difference
 from lanrelay.cli.waiting import is_terminal, waiting
 from lanrelay.config.complaints import printable
-from lanrelay.edit.masking import mask
 
 
 class Refused(Exception):
@@ -137,32 +136,6 @@ class Conversation:
     def _write(stream: IO[str], text: str) -> None:
         stream.write(_printable_lines(text) + "\n")
         stream.flush()
-
-
-def difference(path: Path, before: bytes | None, after: bytes | None) -> str:
-    """A unified difference with secrets masked; C{/dev/null} is what is not there."""
-    lines = list(
-        difflib.unified_diff(
-            _lines(before),
-            _lines(after),
-            "/dev/null" if before is None else str(path),
-            "/dev/null" if after is None else str(path),
-            lineterm="",
-        )
-    )
-    return mask("\n".join(lines))
-
-
-def _lines(content: bytes | None) -> list[str]:
-    if not content:
-        return []
-    text = content.decode("utf-8", "replace")
-    lines = text.split("\n")
-    if lines[-1] == "":
-        lines.pop()
-    else:
-        lines[-1] += "\n\\ No newline at end of file"
-    return lines
 
 
 def _printable_lines(text: str) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.cli.conversation import Conversation, Refused, difference
+from lanrelay.cli.conversation import Conversation, Refused
+from lanrelay.cli.difference import difference
 
 
 class Terminal(io.StringIO):
