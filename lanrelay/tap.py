@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from twisted.logger import ILogObserver
     from twisted.python.logfile import LogFile
 
+    from lanrelay.config.load import Loaded
     from lanrelay.config.model import Log
     from lanrelay.observe.logsettings import LogSettings
 
@@ -64,14 +65,12 @@ def makeService(options: Options) -> IService:
 
 
 def _make_service(options: Options, begun: float) -> IService:
-    from lanrelay.config.load import ConfigErrors, Loaded, examine
+    from lanrelay.config.load import ConfigErrors, examine
 
-    loaded: Loaded | None = options.get("loaded")
-    if loaded is None:
-        try:
-            loaded = examine(_path(options))
-        except ConfigErrors as wrong:
-            _fail(str(wrong).splitlines())
+    try:
+        loaded: Loaded = options.get("loaded") or examine(_path(options))
+    except ConfigErrors as wrong:
+        _fail(str(wrong).splitlines())
     config = loaded.config
     reactor = _reactor()
 
@@ -86,27 +85,40 @@ def _make_service(options: Options, begun: float) -> IService:
 
         quicken(reactor)
     service = RelayService(reactor, config, begun=begun, files=loaded.named_files)
-    errors = service.open()
-    if errors:
-        _fail(str(error) for error in errors)
     settings = LogSettings()
-    try:
-        service.log_observer = choose_log(options.parent, config.log, settings)
-    except OSError as error:
-        service.close()
-        ours = str(error.filename) == str(config.log.file)
-        remedy = "change log.file" if ours else "choose another with --logfile"
-        place = ""
-        if ours:
-            from lanrelay.config.whereabouts import place_of
+    wrong_with_log = ""
 
-            place = f"{place_of('log.file', loaded.named_files)}: "
-        _fail([f"{place}the log {error.filename} cannot be opened: {error.strerror}; {remedy}"])
+    def open_log() -> None:
+        nonlocal wrong_with_log
+        try:
+            service.log_observer = choose_log(options.parent, config.log, settings)
+        except OSError as error:
+            wrong_with_log = _about_log(error, loaded)
+
+    # Files come before ports. But where the log is twistd's own, a start that fails leaves none behind.
+    early = config.log.file is not None
+    if early:
+        open_log()
+    errors = service.open()
+    if not early and not errors:
+        open_log()
+    if wrong_with_log or errors:
+        service.close()
+        _fail([*filter(None, [wrong_with_log]), *map(str, errors)])
     service.prepare_log, service.reopen_log = settings.prepare, settings.reopen
     if options["watch"]:
         service.watch_file()
     service.handle_signals()
     return service
+
+
+def _about_log(error: OSError, loaded: Loaded) -> str:
+    said = f"the log {error.filename} cannot be opened: {error.strerror}"
+    if str(error.filename) != str(loaded.config.log.file):
+        return f"{said}; choose another with --logfile"
+    from lanrelay.config.whereabouts import place_of
+
+    return f"{place_of('log.file', loaded.named_files)}: {said}; change log.file"
 
 
 def _path(options: Options) -> Path:

@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 from functools import partial
@@ -142,6 +143,23 @@ class LogFileTests(SynchronousTestCase):
             (line,) = relay.fails()
             self.assertTrue(line.startswith("relay.yaml:1:13: log.file: the log /"), line)
             self.assertIn("logs/relay.log cannot be opened: No such file or directory; change log.file", line)
+
+    def test_it_is_opened_before_any_port_and_said_with_all_else(self) -> None:
+        text = (
+            CONFIGURATION.format(more="")
+            + f"  b: {{type: connect-proxy, listen: '127.0.0.1:{self.taken()}'}}\n"
+        )
+        for mode in MODES:
+            relay = Relay(self, text, mode=mode)
+            log, port = relay.fails()
+            self.assertTrue(log.startswith("relay.yaml:1:13: log.file: "), log)
+            self.assertTrue(port.startswith("listeners.b: 127.0.0.1:"), port)
+
+    def taken(self) -> int:
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        port: int = taken.getsockname()[1]
+        return port
 
     def test_a_reload_opens_it_anew(self) -> None:
         for text in (CONFIGURATION.format(more=""), "listeners: wrong"):
