@@ -183,16 +183,15 @@ class _Command:
 
     @staticmethod
     def _forget(record: Record, done: list[Adopted]) -> list[Adopted]:
-        keys = {each.key for each in done}
-        record.write([each for each in record.adopted if each.key not in keys])
+        record.write(record.without(done))
         return done
 
     def _tell_of_listeners(self, record: Record, back: list[Adopted]) -> None:
-        """Listeners that nobody needs any more stay until somebody takes them out."""
+        """Listeners that were made for clients, and that none needs any more: somebody may take them out."""
         from lanrelay.cli import looking
         from lanrelay.cli.conversation import Conversation
 
-        names = dict.fromkeys(name for each in back for _, name in each.listeners)
+        names = dict.fromkeys(name for each in back for name in each.made)
         if not names:
             return
         still = {name for each in record.adopted for _, name in each.listeners}

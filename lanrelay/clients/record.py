@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,23 @@ class Record:
         replace.replace(self._original, content, backups=None)
         self._original = replace.read(self._original.path)
 
+    def without(self, done: Iterable[Adopted]) -> list[Adopted]:
+        """All but these; a listener that one of them had made was made for those that are left and use it."""
+        done = list(done)
+        keys = {each.key for each in done}
+        made = {name for each in done for name in each.made}
+        return [_inherits(each, made) for each in self.adopted if each.key not in keys]
+
     def added(self, new: Iterable[Adopted]) -> list[Adopted]:
         """All, with those of C{new} in place of older ones of the same entries."""
         new = list(new)
         keys = {each.key for each in new}
         return [*(each for each in self.adopted if each.key not in keys), *new]
+
+
+def _inherits(adopted: Adopted, made: set[str]) -> Adopted:
+    used = (name for _, name in adopted.listeners if name in made)
+    return replace_fields(adopted, made=tuple(dict.fromkeys((*adopted.made, *used))))
 
 
 def _adopted(said: dict[str, Any]) -> Adopted:

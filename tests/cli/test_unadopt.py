@@ -74,6 +74,31 @@ class UnadoptTests(AdoptCase):
         self.assertEqual((run.status, path.read_bytes()), (0, before), run.err)
         self.assertIn("is as it was already", run.err)
 
+    def test_one_that_its_client_put_back_and_that_was_adopted_again(self) -> None:
+        path, before = self.adopted()
+        path.write_bytes(before)
+        self.assertEqual(Run("adopt", "--force", "--yes").status, 0)
+        self.assertEqual(self.recorded(), 1)
+        run = Run("unadopt", "--yes")
+        self.assertEqual((run.status, path.read_bytes()), (0, before), run.err)
+
+    def test_a_listener_is_named_when_the_last_one_has_left_it(self) -> None:
+        self.adopted()
+        other = self.entry(name=".kiro/settings/mcp.json")
+        self.assertEqual(Run("adopt", "--force", "--yes").status, 0)
+        self.assertNotIn(DEAD, other.read_text())
+        self.assertNotIn("lanrelay remove", Run("unadopt", "--yes", "--client", "cursor").out)
+        self.assertIn("lanrelay remove nas", Run("unadopt", "--yes").out)
+
+    def test_a_persons_own_listener_is_nobodys_to_remove(self) -> None:
+        self.config.parent.mkdir(parents=True)
+        upstream = "upstream: 'http://nas.invalid.internal:9'"
+        self.config.write_text(f"listeners: {{mine: {{type: reverse-proxy, listen: 1234, {upstream}}}}}\n")
+        path = self.entry()
+        self.assertEqual(Run("adopt", "--force", "--yes").status, 0)
+        self.assertIn("127.0.0.1:1234", path.read_text())
+        self.assertNotIn("lanrelay remove", Run("unadopt", "--yes").out)
+
     def test_a_broken_file_is_left(self) -> None:
         path, _ = self.adopted()
         path.write_text("{")
