@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from lanrelay.transport.choice import OWN
 from tests.support.networks import background, cable, namespaces
+from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 
 LAN, WAN = "10.99.0", "10.98.0"
@@ -158,6 +159,30 @@ class NetworkTests(TestCase):
             self.home.ip("route del default")
             check = self.failed(self.doctor(f"{LAN}.2:{PORT}", preload=preload))
             self.assertEqual(check["cause"], "host_down")
+
+        await deferToThread(check)
+
+    async def test_a_service_that_is_kept_from_it_and_a_command_that_is_not(self) -> None:
+        def check() -> None:
+            text = f"""
+                listeners:
+                  nas: {{type: tcp-forward, listen: 127.0.0.1:0, health: off, upstream: "tcp://{LAN}.2:{PORT}"}}
+                """
+            relay = Relay(text, environ={"LD_PRELOAD": self.kept()}, within=self.home.within)
+            relay.start()
+            self.addCleanup(relay.stop)
+            words = [sys.executable, "-m", "lanrelay.cli.main", "doctor", "nas", "-c", str(relay.config)]
+            environment = [f"PYTHONPATH={CHECKOUT}", f"XDG_RUNTIME_DIR={relay.folder}", "HOME=/nonexistent"]
+            done = self.home.run("env", *environment, *words, "--json")
+            here, service = json.loads(done.stdout)["targets"]
+            self.assertEqual((here["from"], here["ok"]), ("here", True))
+            self.assertEqual((service["from"], service["ok"]), ("service", False))
+            self.assertEqual(self.failed(service)["cause"], "local_network_privacy")
+            told = self.home.run("env", *environment, *words).stdout.decode()
+            self.assertIn("(from here and from the service)", told)
+            self.assertIn("  connect (here) ok ", told)
+            self.assertIn("  connect (service) FAILED ", told)
+            self.assertEqual(told.count(f"{LAN}.2 is an address."), 1)
 
         await deferToThread(check)
 
