@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import resource
 import shutil
 import stat
 import subprocess
@@ -13,6 +14,7 @@ import sys
 import termios
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lanrelay.config.load import load
 from lanrelay.config.model import ReverseProxy
@@ -281,6 +283,55 @@ class ForcedTests(AdoptCase):
         self.assertNotIn("HTTP_PROXY", servers["proxmox"]["env"])
         self.assertEqual(Run("unadopt", "--yes").status, 0)
         self.assertNotIn("HTTP_PROXY", path.read_text())
+
+
+class BrokenOffTests(AdoptCase):
+    """The old file or the new one is there, never half of one."""
+
+    def start(self, *words: str, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lanrelay.cli.main", *words],
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **more,
+        )
+
+    def test_killed_in_the_middle(self) -> None:
+        path = self.entry()
+        before = path.read_bytes()
+        for place in (self.config, self.state / "backups", self.state / "adopted.json"):
+            process = self.start("adopt", "--force", "--yes")
+            while not place.exists() and process.poll() is None:
+                pass
+            process.kill()
+            process.communicate()
+            left = path.read_bytes()
+            self.assertEqual(len(json.loads(left)["mcpServers"]), 1)
+            if self.config.exists():
+                self.assertEqual([one.name for one in load(self.config).listeners], ["nas"])
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertNotEqual(path.read_bytes(), before)
+        run = Run("unadopt", "--yes")
+        self.assertEqual((run.status, path.read_bytes()), (0, before), run.err)
+
+    def test_a_full_disk(self) -> None:
+        path = self.entry()
+        document = {**json.loads(path.read_text()), "padding": "x" * 100_000}
+        path.write_text(json.dumps(document))
+        before = path.read_bytes()
+        limits = (50_000, 50_000)  # bytes of a file: enough for the configuration
+        limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+        with self.start("adopt", "--force", "--yes", preexec_fn=limited) as process:
+            _, errors = process.communicate(timeout=60)
+        self.assertEqual((process.returncode, path.read_bytes()), (1, before), errors)
+        self.assertIn("cannot be written", errors)
+        self.assertFalse(self.config.exists())
+        self.assertEqual(json.loads((self.state / "adopted.json").read_text())["adopted"], [])
+        self.assertEqual(list(path.parent.iterdir()), [path])
 
 
 class LeftAloneTests(AdoptCase):
