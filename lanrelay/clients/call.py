@@ -251,7 +251,8 @@ def _hello() -> Json:
 
 
 def _good(result: Json, tools: int) -> Called:
-    server = result.get("serverInfo") or {}
+    newer = (result.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
+    server = result.get("serverInfo") or newer or {}
     name = str(server.get("name") or "the server")[:80]
     word = "tool" if tools == 1 else "tools"
     return Called(True, f"{name} answers with {tools} {word}.", tools)
