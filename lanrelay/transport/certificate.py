@@ -10,7 +10,7 @@ from hashlib import sha256
 from ipaddress import ip_address
 from typing import Any
 
-from lanrelay.transport import der
+from lanrelay.wire import der
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

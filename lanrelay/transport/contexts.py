@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from lanrelay.config.model import TlsVersion
 from lanrelay.errors import StartError
-from lanrelay.transport import der
 from lanrelay.transport.pem import read_authorities, read_certificates, read_key
+from lanrelay.wire import der
 
 if TYPE_CHECKING:
     from OpenSSL import SSL

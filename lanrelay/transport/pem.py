@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from lanrelay.errors import StartError
-from lanrelay.transport import der
 from lanrelay.transport.certificate import Certificate
+from lanrelay.wire import der
 
 _CERTIFICATE = re.compile(
     rb"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----\s.*?-----END (?:X509 |TRUSTED )?CERTIFICATE-----", re.S

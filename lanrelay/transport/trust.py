@@ -11,8 +11,8 @@ from twisted.logger import Logger
 from lanrelay.addresses import in_ascii
 from lanrelay.config.model import ServerTls, Trust
 from lanrelay.errors import StartError, TlsError
-from lanrelay.transport import der
 from lanrelay.transport.files import Reloaded
+from lanrelay.wire import der
 
 if TYPE_CHECKING:
     from OpenSSL import SSL

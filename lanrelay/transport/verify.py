@@ -17,8 +17,8 @@ from lanrelay.errors import (
     UnknownIssuer,
     WrongName,
 )
-from lanrelay.transport import der
 from lanrelay.transport.certificate import Certificate
+from lanrelay.wire import der
 
 
 class Judgement:

@@ -19,11 +19,11 @@ from lanrelay.errors import (
     UnknownIssuer,
     WrongName,
 )
-from lanrelay.transport import der
 from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.pem import read_authorities
 from lanrelay.transport.trust import ServerContext
 from lanrelay.transport.verify import check_name
+from lanrelay.wire import der
 from tests.support.odd_certificates import (
     ADDRESS,
     BASIC_CONSTRAINTS,

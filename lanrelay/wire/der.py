@@ -9,6 +9,7 @@ those, so what it has verified is read here with as little as will do (RFC 5280 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime, timezone
 
 SERVER_AUTH, CLIENT_AUTH, ANY_PURPOSE = (
     bytes.fromhex(digits) for digits in ("2b06010505070301", "2b06010505070302", "551d2500")
@@ -31,7 +32,7 @@ _ATTRIBUTES = {
 }
 _ALTERNATIVE_NAMES = bytes.fromhex("551d11")
 _EXTENDED_KEY_USAGE = bytes.fromhex("551d25")
-_OID, _OCTETS, _SEQUENCE = 0x06, 0x04, 0x30
+_OID, _OCTETS, _SEQUENCE, _UTC_TIME = 0x06, 0x04, 0x30, 0x17
 _VERSION, _EXTENSIONS, _REJECTED = 0xA0, 0xA3, 0xA0
 _DNS_NAME, _ADDRESS = 0x82, 0x87  # of GeneralName, section 4.2.1.6
 
@@ -66,6 +67,29 @@ def name(certificate: bytes, field: int) -> list[tuple[str, bytes]]:
             attribute, *values = [content for _, content in _all(pair)]
             found.append((_ATTRIBUTES.get(attribute, attribute.hex()), values[0] if values else b""))
     return found
+
+
+def dates(certificate: bytes) -> tuple[datetime, datetime]:
+    """
+    From when to when it is good (section 4.1.2.5).
+
+    @raise ValueError: it does not say.
+    """
+    _, start, end = _fields(certificate)[3]
+    times = [_moment(tag, content) for tag, content in _all_in(_to_be_signed(certificate)[start:end])]
+    if len(times) != 2:
+        raise ValueError("there are two dates in a certificate")
+    return times[0], times[1]
+
+
+def _moment(tag: int, content: bytes) -> datetime:
+    digits = content.decode("ascii").removesuffix("Z")
+    if tag == _UTC_TIME:
+        digits = ("19" if digits[:2] >= "50" else "20") + digits
+    if len(digits) != 14 or not digits.isdigit():
+        raise ValueError("no date as certificates have them")
+    parts = [int(digits[:4]), *(int(digits[at : at + 2]) for at in range(4, 14, 2))]
+    return datetime(*parts, tzinfo=timezone.utc)  # type: ignore[arg-type,misc]
 
 
 def alternative_names(certificate: bytes) -> list[str | bytes]:
