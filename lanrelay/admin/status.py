@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lanrelay.admin.counters import Count
 from lanrelay.admin.failures import Failed
 from lanrelay.admin.watched import Reload, WallClock, Watched, groups
+from lanrelay.config.model import Exec, ReverseProxy
 from lanrelay.errors import DialError
 from lanrelay.listeners.base import ListenerService
 from lanrelay.observe.logformat import moment
@@ -159,10 +160,19 @@ def _listener(listener: ListenerService) -> Json:
         "listening": bool(listener.running and listener.bound),
         "draining": listener.draining,
         "tls": listener.config.tls is not None,
+        "mcp": _mcp(listener),
         "leads_to": listener.leads_to(),
         "open_connections": listener.open_connections,
         "max_connections": listener.config.max_connections,
     }
+
+
+def _mcp(listener: ListenerService) -> str | None:
+    """The path of its MCP endpoint, as far as the configuration tells."""
+    config = listener.config
+    if isinstance(config, Exec):
+        return "/mcp" if config.protocol == "mcp-http" else None
+    return config.mcp if isinstance(config, ReverseProxy) else None
 
 
 def _upstream(lead: Lead, wall: WallClock) -> Json:

@@ -100,6 +100,7 @@ class AdminTests(WatchedTestCase):
                 "listening": True,
                 "draining": False,
                 "tls": False,
+                "mcp": None,
                 "leads_to": "tcp://nas.lan:5432",
                 "open_connections": 0,
                 "max_connections": 4096,
