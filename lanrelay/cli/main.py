@@ -13,6 +13,7 @@ COMMANDS = {
     "demo": "show a private HTTPS host being used through the relay",
     "status": "show what the running relay is doing",
     "reload": "have the running relay read its configuration anew",
+    "stdio": "carry MCP on standard input and output to a server",
     "doctor": "say what keeps a client from a server, and what to do about it",
     "probe": "have the running relay reach an upstream, and show each step",
     "clients": "list the MCP servers of clients, and where each leads",
@@ -81,6 +82,10 @@ def _dispatch(words: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    if name == "stdio":  # starts within milliseconds, so nothing is imported for nothing
+        from lanrelay.cli.stdio import run
+
+        return run(rest)
     from importlib import import_module
 
     status: int = import_module(f"lanrelay.cli.{name}").run(rest)

@@ -1,0 +1,184 @@
+"""Between client and dialogue, dialogue and carrier; and the ends of it all."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from lanrelay.bridge.carrier import Carrier, Explain, Target
+from lanrelay.bridge.lines import Reader, Writer
+from lanrelay.bridge.loop import Loop, Timer, now
+from lanrelay.bridge.messages import Action, Ask, Done, Drop, Event, Failure, Fields, Note, Say, Wake
+
+HIGH, LOW = 1024 * 1024, 256 * 1024
+"""Bytes that wait for the client, or the target: no more is read above the one, until below the other."""
+
+LAST = 2.0
+"""Seconds from the end of standard input, or a signal, to the end of the process."""
+
+PARENT = 1.0
+"""Seconds between two looks at whether the parent lives: not every parent's end closes standard input."""
+
+
+class Dialogue(Protocol):
+    """What L{lanrelay.bridge.dialogue} is; time is C{time.monotonic}."""
+
+    @property
+    def full(self) -> bool: ...
+
+    def begin(self, now: float) -> Iterable[Action]: ...
+    def said(self, line: bytes, now: float) -> Iterable[Action]: ...
+    def too_long(self, beginning: bytes, now: float) -> Iterable[Action]: ...
+    def ended(self, now: float) -> Iterable[Action]: ...
+    def answered(
+        self, number: int, status: int, reason: str, fields: Fields, now: float
+    ) -> Iterable[Action]: ...
+    def event(self, number: int, event: Event, now: float) -> Iterable[Action]: ...
+    def content(self, number: int, data: bytes, now: float) -> Iterable[Action]: ...
+    def finished(self, number: int, now: float) -> Iterable[Action]: ...
+    def failed(self, number: int, failure: Failure, now: float) -> Iterable[Action]: ...
+    def woken(self, now: float) -> Iterable[Action]: ...
+
+
+class Bridge:
+    """
+    One run.
+
+    @param note: the log.
+    @param input: the descriptor of the client's lines.
+    @param output: that of ours.
+    """
+
+    def __init__(
+        self,
+        dialogue: Dialogue,
+        target: Target,
+        explain: Explain,
+        note: Callable[[Note], None],
+        *,
+        input: int = 0,
+        output: int = 1,
+    ) -> None:
+        self.loop = Loop()
+        self._dialogue = dialogue
+        self._note = note
+        self._carrier = Carrier(self.loop, target, self, explain)
+        self._reader = Reader(
+            self.loop,
+            input,
+            said=self._said,
+            too_long=self._too_long,
+            ended=self._ended,
+            hung_up=lambda: self.loop.at(now() + LAST / 2, self._ended),
+        )
+        self._writer = Writer(self.loop, output, gone=self._reader_gone, moved=self._balance)
+        self._wake: Timer | None = None
+        self._last: Timer | None = None
+        self._until = 0.0
+
+    def run(self) -> None:
+        """Until all is said, or nobody is there any more."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.loop.post(self._ended))
+        self._parent = os.getppid()
+        self._look_at_parent()
+        self._do(self._dialogue.begin(now()))
+        self._balance()
+        self.loop.run()
+        self._carrier.close()
+        self._writer.flush(max(0.2, self._until - now()))
+        self.loop.close()
+
+    # --- the client ---
+
+    def _said(self, line: bytes) -> None:
+        self._do(self._dialogue.said(line, now()))
+        self._balance()
+
+    def _too_long(self, beginning: bytes) -> None:
+        self._do(self._dialogue.too_long(beginning, now()))
+
+    def _ended(self) -> None:
+        """No more comes from the client: a dialogue that does not come to its end is ended."""
+        if self._last is None:
+            self._until = now() + LAST
+            self._last = self.loop.at(self._until - 0.2, self.loop.stop)
+            self._reader.pause()
+            self._do(self._dialogue.ended(now()))
+
+    def _reader_gone(self) -> None:
+        """Nobody reads what is said: all that is left is to take leave of the server."""
+        self._note(Note("The client does not read any more."))
+        self._ended()
+
+    def _look_at_parent(self) -> None:
+        if os.getppid() != self._parent:
+            self._ended()
+        else:
+            self.loop.at(now() + PARENT, self._look_at_parent)
+
+    # --- the carrier ---
+
+    def answered(self, number: int, status: int, reason: str, fields: Fields) -> None:
+        self._do(self._dialogue.answered(number, status, reason, fields, now()))
+
+    def event(self, number: int, event: Event) -> None:
+        self._do(self._dialogue.event(number, event, now()))
+
+    def content(self, number: int, data: bytes) -> None:
+        self._do(self._dialogue.content(number, data, now()))
+
+    def finished(self, number: int) -> None:
+        self._do(self._dialogue.finished(number, now()))
+        self._balance()
+
+    def failed(self, number: int, failure: Failure) -> None:
+        self._do(self._dialogue.failed(number, failure, now()))
+        self._balance()
+
+    def moved(self) -> None:
+        self._balance()
+
+    # --- what is to be done ---
+
+    def _do(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Say):
+                self._writer.say(action.line)
+            elif isinstance(action, Ask):
+                self._carrier.ask(action)
+            elif isinstance(action, Drop):
+                self._carrier.drop(action.number)
+            elif isinstance(action, Wake):
+                self._set_wake(action.at)
+            elif isinstance(action, Note):
+                self._note(action)
+            elif isinstance(action, Done):
+                self.loop.stop()
+        if self._writer.unsent > HIGH:
+            self._carrier.hold(True)
+
+    def _set_wake(self, at: float | None) -> None:
+        if self._wake is not None:
+            self._wake.cancel()
+        self._wake = None if at is None else self.loop.at(at, self._woken)
+
+    def _woken(self) -> None:
+        self._wake = None
+        self._do(self._dialogue.woken(now()))
+        self._balance()
+
+    def _balance(self) -> None:
+        """Who sends more than the other side takes waits."""
+        if self._writer.unsent > HIGH:
+            self._carrier.hold(True)
+        elif self._writer.unsent < LOW:
+            self._carrier.hold(False)
+        if self._last is not None:
+            return
+        if self._dialogue.full or self._writer.unsent > HIGH or self._carrier.backlog > HIGH:
+            self._reader.pause()
+        else:
+            self._reader.resume()

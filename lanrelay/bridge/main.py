@@ -1,0 +1,171 @@
+"""Puts the pieces of C{lanrelay stdio} together; what takes long to import is imported where it is needed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from lanrelay.bridge import log, options, target
+from lanrelay.bridge.messages import Failure
+from lanrelay.bridge.options import Options, Wrong
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lanrelay.bridge.names import Listener
+    from lanrelay.bridge.secure import Secure
+    from lanrelay.bridge.store import Store
+    from lanrelay.bridge.target import HttpTarget, Url
+
+
+class Outside(Protocol):
+    """What is done by those who know the rest of lanrelay; each is imported when it is called."""
+
+    def explain(self, error: Exception, ran: bool, url: str) -> Failure:
+        """The doctor's word and sentences."""
+
+    def listeners(self, config: str | None) -> list[Listener]:
+        """What the running relay listens on. Raises L{lanrelay.bridge.names.NotThere}."""
+
+    def check(self, options: Options, url: Url | None) -> int:
+        """C{--check}."""
+
+    def complain(self, sentence: str) -> None:
+        """To the person at the terminal."""
+
+
+def run(words: Sequence[str], outside: Outside) -> int:
+    """
+    @return: the exit status.
+    """
+    try:
+        found = options.parse(words)
+    except Wrong as wrong:
+        outside.complain(str(wrong))
+        return 2
+    try:
+        where = target.url(found.target) if found.target else None
+        if found.check:
+            return outside.check(found, where)
+        try:
+            told = log.opened(found.log, verbose=found.verbose)
+        except OSError as error:
+            raise Wrong(f"The log {found.log} cannot be written: {error.strerror}.") from None
+        for sentence in found.warnings:
+            told.warn(sentence)
+        if found.program is not None:
+            raise Wrong("Programs after `--` are not part of this version.")
+        return _carry(found, where, told, outside)
+    except Wrong as wrong:
+        outside.complain(str(wrong))
+        return 1
+
+
+def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -> int:
+    reached = _target(found, where, told, outside)
+    name = str(where) if where is not None else found.target
+
+    def explain(error: Exception, ran: bool) -> Failure:
+        return outside.explain(error, ran, name)
+
+    if reached.url.is_pipe:
+        from lanrelay.bridge.pipe import Pipe
+
+        return Pipe(reached, explain, told.note).run()
+    import time
+
+    from lanrelay.bridge.bridge import Bridge
+    from lanrelay.bridge.conversation import Settings
+    from lanrelay.bridge.dialogue import Dialogue
+
+    settings = Settings(
+        transport=found.transport,
+        ignore_tools=tuple(found.ignore_tools),
+        only_tools=tuple(found.only_tools),
+        hold=options.seconds(found.hold),
+        remembered=None if found.no_cache else _store(found, reached, name),
+        path=reached.url.path,
+    )
+    Bridge(Dialogue(settings=settings, now=time.monotonic()), reached, explain, told.note).run()
+    return 0
+
+
+def _target(found: Options, where: Url | None, told: log.Log, outside: Outside) -> HttpTarget:
+    own = options.headers(found, told.warn)
+    secure = _secure(found)
+    if where is not None:
+        via = target.parent(found.via) if found.via is not None else None
+        return target.HttpTarget(where, own=own, via=via, secure=secure)
+    from lanrelay.bridge import names
+
+    name, _, path = found.target.partition("/")
+    if not name or not all(letter.isalnum() or letter in "-_." for letter in name):
+        raise Wrong("A target is a URL, or the name of a listener.")
+    if found.via is not None:
+        raise Wrong("--via is for a URL; a listener has its own way.")
+    made = names.NamedTarget(
+        name, f"/{path}" if path else "", lambda: outside.listeners(found.config), own=own, secure=secure
+    )
+    try:
+        made.knows(names.place_of(name, made.asked, outside.listeners(found.config)))
+    except names.NotThere as error:
+        told.warn(str(error))  # it is waited for, as any target that is down
+    return made
+
+
+def _secure(found: Options) -> Callable[[Url], Secure]:
+    for text in found.pins:
+        from lanrelay.bridge.secure import pin
+
+        try:
+            pin(text)
+        except ValueError as error:
+            raise Wrong(f"--pin: {error}.") from None
+    for file in (*found.ca, found.cert, found.key):
+        if file is not None and file != "system" and not os.path.exists(file):
+            raise Wrong(f"There is no file {file}.")
+    return target.secure_by(
+        ca=tuple(found.ca),
+        pins=tuple(found.pins),
+        cert=found.cert,
+        key=found.key,
+        config=lambda: _config(found),
+    )
+
+
+def _config(found: Options) -> Path:
+    """The configuration file, beside which C{trust/} is; it need not exist."""
+    from pathlib import Path
+
+    from lanrelay.config.default_path import NotFound, find, users_own
+
+    try:
+        return find(Path(found.config) if found.config is not None else None)
+    except NotFound:
+        return users_own()
+
+
+def _store(found: Options, reached: HttpTarget, name: str) -> Store:
+    """Made when it is first asked: its place takes imports that a quick start does without."""
+    from lanrelay.bridge.store import Store
+
+    def folder() -> str:
+        from lanrelay.config.default_path import state_folder
+
+        return str(state_folder() / "stdio")
+
+    login = "" if found.no_login else found.client_id or ""
+    return Store(
+        folder,
+        (
+            name,
+            reached.url.path,
+            found.transport,
+            *(f"{name}: {value}" for name, value in reached.own),
+            "--",
+            found.cert or "",
+            found.via or "",
+            login,
+        ),
+    )

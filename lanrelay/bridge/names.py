@@ -1,0 +1,101 @@
+"""A target that is the name of a listener: the running relay is asked where that is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lanrelay.bridge.dial import Place, Way
+from lanrelay.bridge.loop import Steps, threaded
+from lanrelay.bridge.messages import Fields
+from lanrelay.bridge.target import DEFAULT_PATH, HttpTarget, Url
+
+Listener = dict[str, Any]
+"""One of C{listeners} in the relay's status."""
+
+PIPES = ("tcp-forward", "unix-forward")
+
+
+class NotThere(Exception):
+    """
+    The listener cannot be used now.
+
+    @ivar cause: a word of C{lanrelay doctor}.
+    """
+
+    def __init__(self, cause: str, said: str, remedy: str) -> None:
+        super().__init__(f"{said} {remedy}")
+        self.cause = cause
+        self.said = said
+        self.remedy = remedy
+
+
+Ask = Callable[[], list[Listener]]
+"""Asks the relay; blocks. Raises L{NotThere}."""
+
+
+def place_of(name: str, path: str, listeners: list[Listener]) -> Url:
+    """
+    Where a listener is.
+
+    @param path: what was asked for; empty for the listener's own.
+    @raise NotThere: there is none such, or it does not listen.
+    """
+    found = next((one for one in listeners if one.get("name") == name), None)
+    if found is None:
+        names = ", ".join(str(one.get("name")) for one in listeners) or "none"
+        raise NotThere(
+            "wrong_config",
+            f"The running relay has no listener named {name}; it has {names}.",
+            "Correct the name, or add the listener and run `lanrelay reload`.",
+        )
+    kind = str(found.get("kind"))
+    addresses = [str(one) for one in found.get("addresses") or ()]
+    if not addresses:
+        raise NotThere(
+            "not_running", f"The listener {name} does not listen.", "Run `lanrelay doctor` to see why."
+        )
+    address = addresses[0]
+    pipe = kind in PIPES or (kind == "exec" and not found.get("mcp"))
+    secure = bool(found.get("tls"))
+    path = "" if pipe else path or str(found.get("mcp") or DEFAULT_PATH)
+    if address.startswith("unix:"):
+        return Url("unix" if pipe else "http", Place("localhost", 0, address.removeprefix("unix:")), path)
+    host, _, port = address.rpartition(":")
+    scheme = ("tls" if secure else "tcp") if pipe else "https" if secure else "http"
+    return Url(scheme, Place(host.strip("[]"), int(port)), path)
+
+
+class NamedTarget(HttpTarget):
+    """
+    @param name: of the listener.
+    @ivar asked: the path that was given behind it; empty for the listener's own.
+    """
+
+    def __init__(self, name: str, path: str, ask: Ask, *, own: Fields, secure: Any) -> None:
+        super().__init__(
+            Url("http", Place("127.0.0.1", 0), path or DEFAULT_PATH), own=own, via=None, secure=secure
+        )
+        self._name = name
+        self.asked = path
+        self._ask = ask
+        self._known = False
+
+    def knows(self, where: Url) -> None:
+        """The relay has been asked already."""
+        self.url = where
+        self._known = True
+
+    def way(self, until: float) -> Steps[Way]:
+        if not self._known:
+            listeners = yield threaded(self._ask, until)
+            if isinstance(listeners, TimeoutError):
+                raise NotThere("not_running", "The relay does not answer.", "Run `lanrelay doctor`.")
+            if isinstance(listeners, Exception):
+                raise listeners
+            self.knows(place_of(self._name, self.asked, listeners))
+        return self._way(self.url)
+
+    def failed(self) -> None:
+        super().failed()
+        self._known = False  # the relay may have been started anew, with another port
