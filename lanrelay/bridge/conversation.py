@@ -122,22 +122,22 @@ class Conversation:
         """The server's answer, of whatever id, becomes the client's."""
         if request.is_list and message.result is not None:
             message = self._list_came(request, message)
+        if not request.answered:
+            self._end(request, message.with_id(request.id))
+
+    def _end(self, request: Request, text: str) -> None:
         if request.answered:
             return
         self._close(request)
         if not request.inner:
-            self._give(request.batch, message.with_id(request.id))
+            self._give(request.batch, text)
 
     def give_result(self, request: Request, result: str) -> None:
         """An answer of ours."""
-        if not request.answered:
-            self._close(request)
-            self._give(request.batch, result_text(request.id, result))
+        self._end(request, result_text(request.id, result))
 
     def refuse(self, request: Request, code: int, sentence: str, data: str | None = None) -> None:
-        if not request.answered:
-            self._close(request)
-            self._give(request.batch, error_text(request.id, code, sentence, data))
+        self._end(request, error_text(request.id, code, sentence, data))
 
     def fail(self, request: Request, failure: Failure, *, may_have_run: bool = False) -> None:
         """There will be no answer of the server."""
@@ -161,7 +161,7 @@ class Conversation:
 
     def give_remembered(self, request: Request) -> bool:
         """Answer a list, or a ping, from what is known; whether that was possible."""
-        if request.answered:
+        if request.answered or request.inner:
             return False
         if request.method == "ping":
             self.give_result(request, "{}")
@@ -200,6 +200,7 @@ class Conversation:
         if not request.answered and not request.inner:
             self.recall.gave(request, result)
         elif differs:
+            self.recall.gave(request, result)  # it is told once
             changed = LISTS[request.method][1]
             if not self.on_list_changed(request, changed):
                 self.say(notification_text(changed))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from lanrelay.bridge.conversation import Conversation, Settings
 from lanrelay.bridge.jsontext import NotJson, begins, elements, places
 from lanrelay.bridge.messages import Action, Done, Event, Failure, Fields, Wake
+from lanrelay.bridge.reach import Reach
 from lanrelay.bridge.request import Batch, Request
 from lanrelay.bridge.rpc import (
     INVALID_PARAMS,
@@ -21,6 +22,7 @@ from lanrelay.bridge.rpc import (
     error_text,
     key_of,
 )
+from lanrelay.bridge.stateless import LISTEN, Stateless
 from lanrelay.bridge.upstream import Upstream
 
 __all__ = ["Dialogue", "Settings"]
@@ -45,6 +47,7 @@ class Dialogue:
     def __init__(self, *, settings: Settings, now: float) -> None:
         self._talk = Conversation(settings, now)
         self._upstream = Upstream(self._talk)
+        self._stateless = Stateless(self._talk)
         self._wake: float | None = None
         self._ending = False
         self._closing = False
@@ -191,28 +194,35 @@ class Dialogue:
             self._upstream.confirm(message)
         elif message.method == "notifications/cancelled":
             self._cancelled(message)
+        elif message.method is not None and message.is_modern:
+            self._stateless.notify(message)
         elif message.method is not None:
             self._upstream.notify(message)
+
+    def _reach(self, request: Request) -> Reach:
+        """The era is a property of each request: both may come on one connection."""
+        return self._stateless if request.modern else self._upstream
 
     def _cancelled(self, message: Message) -> None:
         request = self._talk.requests.get(key_of(message.params.get("requestId")))
         if request is not None:
             self._talk.forget(request)
-            self._upstream.cancel(request, message)
+            self._reach(request).cancel(request, message)
 
     def _request(self, request: Request) -> None:
         older = self._talk.requests.get(request.key)
         if older is not None:  # the client has given it up, as the SDKs understand it
             self._talk.forget(older)
+            self._talk.drop(older.exchange)
         self._talk.open(request)
         if request.method == "initialize":
             self._upstream.greet(request)
-        elif request.method == "server/discover":
-            self._talk.refuse(request, UNKNOWN_METHOD, "The server is of an older version of the protocol.")
+        elif request.method == "server/discover" and not request.modern:
+            self._talk.refuse(request, UNKNOWN_METHOD, "It says no version of the protocol.")
         elif request.is_call and not self._talk.filters.let(request.message.params.get("name")):
             self._talk.refuse(request, INVALID_PARAMS, f"Unknown tool: {request.message.params.get('name')}")
         else:
-            self._upstream.carry(request)
+            self._reach(request).carry(request)
 
     def _too_long(self, beginning: bytes) -> None:
         found = _some_id(beginning)
@@ -224,6 +234,10 @@ class Dialogue:
     def _ended(self) -> None:
         if not self._ending:
             self._ending = True
+            for request in list(self._talk.requests.values()):
+                if request.method == LISTEN:
+                    self._talk.forget(request)
+                    self._talk.drop(request.exchange)
             self._talk.in_seconds(_LAST_ANSWERS, self._last_answers)
             self._talk.in_seconds(_LAST, self._give_up)
 
@@ -240,6 +254,7 @@ class Dialogue:
     def _see_end(self) -> None:
         if not self._closing and not self._talk.requests:
             self._closing = True
+            self._stateless.close()
             self._upstream.close()
-        if self._closing and self._upstream.has_ended:
+        if self._closing and self._upstream.has_ended and self._stateless.has_ended:
             self._done = True

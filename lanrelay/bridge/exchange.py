@@ -22,10 +22,12 @@ class Exchange:
     @ivar body: of an answer that is no stream.
     @ivar last_id: of the last event that had an id.
     @ivar retry: seconds to wait before the stream is asked for again, where the server said so.
+    @ivar answer: the response, where whoever asked keeps it here.
     @ivar settled: the answer proper has come; whatever follows is of no weight.
     """
 
     __slots__ = (
+        "answer",
         "begun",
         "body",
         "broken",
@@ -61,6 +63,7 @@ class Exchange:
         self.events = 0
         self.settled = False
         self.broken = ""
+        self.answer: Message | None = None
 
     def field(self, name: str) -> str | None:
         """The value of a field of the answer; C{name} is in lower case."""
@@ -107,7 +110,9 @@ class Exchange:
         self.over(self)
 
     def refusal(self) -> Message | None:
-        """The JSON-RPC error that is the body of an answer."""
+        """The JSON-RPC error that is the answer, whatever its status."""
+        if self.answer is not None:
+            return self.answer
         if self.failure is not None or self.streams:
             return None
         try:

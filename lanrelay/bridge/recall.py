@@ -42,7 +42,7 @@ class Recall:
         """
         What is known of the server.
 
-        @param kind: C{era}, C{initialize} or C{discover}.
+        @param kind: C{era}, C{modern}, C{initialize} or C{discover}; the value is JSON.
         """
         key = (kind, self._greeting) if kind == "initialize" else (kind,)
         return self._get(key)
@@ -108,4 +108,9 @@ class Recall:
 
 def same(one: str, other: str) -> bool:
     """Whether both texts mean the same."""
-    return one == other or meaning(one) == meaning(other)
+    if one == other:
+        return True
+    try:
+        return bool(meaning(one) == meaning(other))
+    except RecursionError:
+        return False

@@ -57,6 +57,7 @@ class Request:
     """
     @ivar id: as the client wrote it.
     @ivar said: when.
+    @ivar deadline: until when it waits for a target that is away.
     @ivar timer: ends its waiting.
     @ivar tries: how often it was sent.
     @ivar answered: the client has an answer; what comes later is only looked at.
@@ -68,6 +69,7 @@ class Request:
         "answered",
         "batch",
         "carried",
+        "deadline",
         "exchange",
         "id",
         "inner",
@@ -90,6 +92,7 @@ class Request:
         self.modern = message.is_modern
         self.said = said
         self.batch = batch
+        self.deadline: float | None = None
         self.timer: Timer | None = None
         self.tries = 0
         self.resumed = 0

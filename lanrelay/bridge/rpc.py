@@ -158,13 +158,35 @@ def meaning(text: str) -> Any:
 
 def quoted(value: Any) -> str:
     """A value as JSON in one line; numbers that were read are written as they came."""
-    if isinstance(value, Number):
-        return str(value)
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{json.dumps(key)}:{quoted(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(quoted, value)) + "]"
-    return json.dumps(value)
+    pieces: list[str] = []
+    open: list[Any] = [value]  # no recursion: what was read may be nested more deeply than Python calls
+    while open:
+        value = open.pop()
+        if isinstance(value, _Piece):
+            pieces.append(value.text)
+        elif isinstance(value, Number):
+            pieces.append(str(value))
+        elif isinstance(value, dict):
+            pieces.append("{")
+            open.append(_Piece("}"))
+            for number, key in enumerate(reversed(value), 1):
+                comma = "," if number < len(value) else ""
+                open += (value[key], _Piece(f"{comma}{json.dumps(key)}:"))
+        elif isinstance(value, (list, tuple)):
+            pieces.append("[")
+            open.append(_Piece("]"))
+            for number, each in enumerate(reversed(value), 1):
+                open += (each, _Piece("," if number < len(value) else ""))
+        else:
+            pieces.append(json.dumps(value))
+    return "".join(pieces)
+
+
+class _Piece:
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
 
 
 def result_text(id: str, result: str) -> str:

@@ -20,6 +20,9 @@ _SHORTEST, _LONGEST = 1.0, 30.0
 """Seconds between two attempts at the stream of the server's own messages."""
 
 
+_FORGOTTEN = Failure("reset", "The server has forgotten the session in which it was asked.", "", True)
+
+
 class Streamable:
     """
     @ivar version: what the server has chosen.
@@ -45,12 +48,10 @@ class Streamable:
     # --- its beginning ---
 
     def begin(self, hello: Message) -> None:
-        answers: list[Message] = []
-
         def heard(exchange: Exchange, message: Message) -> None:
             if message.is_response:
-                if not answers:
-                    answers.append(message)
+                if exchange.answer is None:
+                    exchange.answer = message
                     exchange.settled = True
                     over(exchange)
             else:
@@ -60,13 +61,14 @@ class Streamable:
             if self._opening is not exchange:
                 return
             self._opening = None
-            if answers and answers[0].result is not None:
+            answer = exchange.answer
+            if answer is not None and answer.result is not None:
                 self.session = exchange.field("mcp-session-id")
-                version = answers[0].result.get("protocolVersion")
+                version = answer.result.get("protocolVersion")
                 self.version = version if isinstance(version, str) else LATEST_LEGACY
                 self._let_linger(exchange)
-                self._owner.opened(answers[0])
-            elif answers or not is_away(exchange):
+                self._owner.opened(answer)
+            elif answer is not None or not is_away(exchange):
                 self._owner.not_this_way(exchange)
             else:
                 self._owner.went_down(failure_of(exchange))
@@ -112,11 +114,15 @@ class Streamable:
             self._owner.heard(message)
 
     def _over(self, request: Request, exchange: Exchange) -> None:
-        if exchange.settled or request.answered or self._gone:
+        if exchange.settled or (request.answered and not request.inner):
             return
         if self._is_forgotten(exchange):
-            self._owner.again(request, None)
-            self._owner.lost()
+            if request.tries < 2:
+                self._owner.again(request, None)
+            else:
+                self._talk.fail(request, failure_of(exchange))
+            if not self._gone:
+                self._owner.lost()
             return
         refusal = exchange.refusal()
         if refusal is not None and not is_away(exchange):
@@ -132,7 +138,7 @@ class Streamable:
             self._owner.again(request, failure)
         else:
             self._talk.fail(request, failure, may_have_run=exchange.failure is not None or exchange.is_good)
-        if is_away(exchange):
+        if is_away(exchange) and not self._gone:
             self._owner.went_down(failure)
 
     # --- streams that break ---
@@ -141,7 +147,7 @@ class Streamable:
         if exchange.events:
             request.resumed = 0
         last_id = exchange.last_id
-        supported = exchange.status not in (400, 405)
+        supported = exchange.status not in (400, 405) and not self._gone
         if last_id is None or not supported or request.resumed >= _RESUMPTIONS:
             if request.is_harmless and request.tries < 2:
                 self._owner.again(request, failure_of(exchange))
@@ -153,7 +159,10 @@ class Streamable:
         self._talk.in_seconds(pause, lambda: self._resume(request, last_id, exchange.retry))
 
     def _resume(self, request: Request, last_id: str, retry: float | None) -> None:
-        if request.answered or self._gone:
+        if request.answered:
+            return
+        if self._gone:
+            self._talk.fail(request, _FORGOTTEN, may_have_run=True)
             return
         request.exchange = exchange = self._talk.ask(
             "GET",

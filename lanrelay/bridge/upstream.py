@@ -2,76 +2,59 @@
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Hashable
 
+from lanrelay.bridge.bridged import Bridged
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange
 from lanrelay.bridge.jsontext import with_member
 from lanrelay.bridge.messages import Failure
+from lanrelay.bridge.reach import Reach, State
 from lanrelay.bridge.refusals import failure_of
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import (
     LATEST_LEGACY,
     LEGACY_VERSIONS,
+    VERSION_UNKNOWN,
     Message,
     key_of,
     notification_text,
     quoted,
 )
+from lanrelay.bridge.sse import Sse
 from lanrelay.bridge.streamable import Streamable
-from lanrelay.bridge.timers import Timer
 from lanrelay.bridge.way import Way
-
-_PATIENCE = 2.0
-"""Seconds that a list waits for a target that is slow, where an older list is known."""
-
-_SOON, _LONGEST = 0.25, 15.0
-"""Seconds between two attempts to reach the target."""
 
 _REPLAYED = 1000
 """How many settings of the client are set anew in a new session."""
 
+_LOSSES, _OFTEN = 3, 1.0
+"""A server that forgets so many sessions, each within so many seconds, is left in peace for a while."""
+
+_FORGETFUL = Failure("mcp_error", "The server forgets each session at once.", "Its own log says why.", False)
+
 _ASKED = 1000
 """How many requests of the server may wait for the client."""
 
-_SILENT = Failure(
-    "http_timeout", "The target has not answered yet.", "It may be slow, or be starting.", False
-)
 
-
-class State(enum.Enum):
-    IDLE = enum.auto()
-    OPENING = enum.auto()
-    CONFIRMING = enum.auto()
-    OPEN = enum.auto()
-    DOWN = enum.auto()
-
-
-class Upstream:
+class Upstream(Reach):
     """
-    @ivar failure: why the target was not reached the last time; C{None} while it is.
-    @ivar has_ended: the client has gone, and the server knows.
+    Finds the way by which a server is spoken with that begins with C{initialize}.
     """
 
     def __init__(self, conversation: Conversation) -> None:
-        self._talk = conversation
-        self.state = State.IDLE
-        self.failure: Failure | None = None
-        self.has_ended = False
-        self._way: Way | None = None
+        super().__init__(conversation)
         self._left: list[Way] = []
         self._hello: Message | None = None
         self._greeting: Request | None = None
         self._confirmation: Message | None = None
         self._refusal: Exchange | None = None
-        self._held: list[Request] = []
         self._asked: dict[Hashable, str] = {}
         self._settings: dict[tuple[str, str], Message] = {}
         self._sessions = 0
-        self._retry: Timer | None = None
-        self._pause = _SOON
-        self._closing = False
+        self._era: str | None = None
+        self._lost_at = float("-inf")
+        self._losses = 0
 
     # --- the client's handshake ---
 
@@ -91,8 +74,21 @@ class Upstream:
             self._talk.give_result(request, self._as_asked(known))
         else:
             hold = self._talk.settings.hold
-            request.timer = self._talk.in_seconds(hold, lambda: self._waited_enough(request))
+            request.timer = self._talk.in_seconds(hold, lambda: self._not_greeted(request))
         self._begin()
+
+    def _not_greeted(self, request: Request) -> None:
+        """The client has its error, and may say C{initialize} again; until then nothing is tried."""
+        self._waited_enough(request)
+        if self._way is not None:
+            self._way.close()
+        self._give_up_session()
+
+    def _give_up_session(self) -> None:
+        self._way, self._hello, self._greeting, self.state = None, None, None, State.IDLE
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
 
     def confirm(self, message: Message) -> None:
         self._confirmation = message
@@ -104,50 +100,7 @@ class Upstream:
 
     def carry(self, request: Request) -> None:
         self._learn_setting(request)
-        if self.state is State.OPEN and self.failure is None:
-            self._send(request)
-            return
-        if self.failure is not None and self._talk.give_remembered(request):
-            self._try_soon()
-            return
-        self._hold(request)
-        self._try_soon()
-
-    def _send(self, request: Request) -> None:
-        assert self._way is not None
-        if not request.inner:
-            request.stop_waiting()
-            if self._talk.has_remembered(request):
-                patience = request.said + _PATIENCE - self._talk.now
-                request.timer = self._talk.in_seconds(
-                    max(patience, 0), lambda: void(self._talk.give_remembered(request))
-                )
-        self._way.carry(request)
-
-    def _hold(self, request: Request) -> None:
-        self._held.append(request)
-        if request.timer is not None or request.inner:
-            return
-        hold = _PATIENCE if self._talk.has_remembered(request) else self._talk.settings.call_hold
-        left = request.said + hold - self._talk.now
-        if left <= 0:
-            self._waited_enough(request)
-        else:
-            request.timer = self._talk.in_seconds(left, lambda: self._waited_enough(request))
-
-    def _waited_enough(self, request: Request) -> None:
-        if request.answered:
-            return
-        if request in self._held:
-            self._held.remove(request)
-        self._talk.fail(request, self.failure or _SILENT)
-
-    def again(self, request: Request, failure: Failure | None) -> None:
-        if request.answered and not request.inner:
-            return
-        if failure is not None:
-            self.failure = failure
-        self._hold(request)
+        super().carry(request)
 
     def notify(self, message: Message) -> None:
         if self.state is State.OPEN and self._way is not None:
@@ -157,12 +110,6 @@ class Upstream:
         """An answer to a session that is gone would be an answer to something else."""
         if self._asked.pop(message.key, None) is not None and self._way is not None:
             self._way.reply(message)
-
-    def cancel(self, request: Request, message: Message) -> None:
-        if request in self._held:
-            self._held.remove(request)
-        elif request.exchange is not None and self._way is not None:
-            self._way.cancel(request, message)
 
     # --- how the target is reached ---
 
@@ -177,7 +124,15 @@ class Upstream:
         self._next_way()
 
     def _ways(self) -> list[Way]:
-        return [Streamable(self._talk, self)]
+        """Those that may be, the most likely first."""
+        streamable, bridged = Streamable(self._talk, self), Bridged(self._talk, self)
+        sse = Sse(self._talk, self)
+        transport = self._talk.settings.transport
+        if transport == "sse":
+            return [sse]
+        ways: list[Way] = [streamable, bridged] if transport == "http" else [streamable, bridged, sse]
+        era = self._era or self._talk.recall.server("era")
+        return sorted(ways, key=lambda way: quoted(way.name) != era)
 
     def _next_way(self) -> None:
         assert self._hello is not None
@@ -189,26 +144,32 @@ class Upstream:
             self._way.abandon()
         if self._refusal is None:
             self._refusal = exchange
-        if self._left:
+        if exchange.answer is not None:  # it is no server of HTTP+SSE that answers a post
+            self._left = [way for way in self._left if way.name != "sse"]
+        if self._left and not _is_final(exchange):
             self._next_way()
             return
         self._way = None
         failure = failure_of(self._refusal)
         refusal = self._refusal.refusal()
         greeting = self._greeting
-        if greeting is not None and not greeting.answered and refusal is not None:
-            self._talk.answer(greeting, refusal)
         self.went_down(failure)
-        if greeting is not None and not greeting.answered:
+        if greeting is None or greeting.answered:
+            return
+        if refusal is not None and refusal.error_code != VERSION_UNKNOWN:
+            self._talk.answer(greeting, refusal)
+        else:
             self._talk.fail(greeting, failure)
+        self._give_up_session()
 
     def opened(self, answer: Message) -> None:
         assert self._way is not None
         result = answer.raw("result") or "{}"
         self._talk.recall.learn_server("initialize", result)
-        self._talk.recall.learn_server("era", self._way.name)
+        self._era = quoted(self._way.name)
+        self._talk.recall.learn_server("era", self._era)
         self._sessions += 1
-        self._talk.recall.session = self._sessions
+        self._talk.recall.session += 1
         greeting = self._greeting
         if greeting is not None and not greeting.answered:
             self._talk.answer(greeting, answer.with_result(self._as_asked(result)))
@@ -235,57 +196,6 @@ class Upstream:
         self._replay_settings()
         self.back()
 
-    def back(self) -> None:
-        """The target answers."""
-        was_away = self.failure is not None
-        self.failure = None
-        self._pause = _SOON
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if self.state is State.OPEN:
-            if was_away:
-                self._talk.note("the target is back")
-            self._release()
-            self._refresh()
-
-    def _release(self) -> None:
-        held, self._held = self._held, []
-        for request in held:
-            if not request.answered or request.inner:
-                self._send(request)
-
-    def went_down(self, failure: Failure) -> None:
-        if self.failure is None or str(self.failure) != str(failure):
-            self._talk.note(f"the target is away: {failure}", warning=True)
-        self.failure = failure
-        if self.state is not State.OPEN:
-            self.state = State.DOWN
-        for request in list(self._held):
-            if self._talk.has_remembered(request) and self._talk.give_remembered(request):
-                self._held.remove(request)
-        if self._retry is None and not self._closing:
-            self._retry = self._talk.in_seconds(self._pause, self._try)
-            self._pause = min(self._pause * 2, _LONGEST)
-
-    def _try_soon(self) -> None:
-        """A request waits: the pause that has grown meanwhile is cut short."""
-        if self.state is State.IDLE:
-            self._begin()
-        elif self._retry is not None and self._retry.at > self._talk.now + _SOON:
-            self._retry.cancel()
-            self._pause = 2 * _SOON
-            self._retry = self._talk.in_seconds(_SOON, self._try)
-
-    def _try(self) -> None:
-        self._retry = None
-        if self._closing:
-            return
-        if self.state is State.OPEN and self._way is not None:
-            self._way.probe()
-        else:
-            self._begin()
-
     def lost(self) -> None:
         """The server has forgotten the session: a new one is begun, of which the client knows nothing."""
         if self.state is State.OPENING or self._closing:
@@ -299,7 +209,13 @@ class Upstream:
                 notification_text("notifications/cancelled", with_member(params, 0, "requestId", id))
             )
         self._asked.clear()
-        self._begin()
+        self._losses = self._losses + 1 if self._talk.now < self._lost_at + _OFTEN else 1
+        self._lost_at = self._talk.now
+        if self._losses > _LOSSES:
+            self.state = State.DOWN
+            self.went_down(_FORGETFUL)
+        else:
+            self._begin()
 
     # --- what the server says ---
 
@@ -333,33 +249,10 @@ class Upstream:
             for message in self._settings.values():
                 self._send(self._inner(message))
 
-    def _refresh(self) -> None:
-        """Ask for each list that the client has of old."""
-        for request in self._talk.recall.of_old():
-            if not request.modern:
-                self._send(self._inner(request.message))
 
-    def _inner(self, message: Message) -> Request:
-        request = Request(Message(message.with_id(self._talk.own_id())), self._talk.now)
-        request.inner = True
-        return request
-
-    # --- its end ---
-
-    def close(self) -> None:
-        """The client has gone; C{has_ended} is true when the server knows."""
-        self._closing = True
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
-        if self._way is None:
-            self.has_ended = True
-        else:
-            self._way.close()
-
-    def ended(self) -> None:
-        self.has_ended = self._closing
-
-
-def void(value: object) -> None:
-    """For a timer, which wants no value."""
+def _is_final(exchange: Exchange) -> bool:
+    """Whether no other way of speaking would be answered better: a login is wanted, say."""
+    status = exchange.status
+    if 200 <= status < 300:
+        return not exchange.settled and exchange.content_type == "text/html"
+    return (not 400 <= status < 500 and status != 501) or status in (401, 403, 407, 429)

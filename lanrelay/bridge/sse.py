@@ -1,0 +1,218 @@
+"""A session over HTTP+SSE, 2024-11-05: one stream for all that the server says, and posts for the client."""
+
+from __future__ import annotations
+
+import re
+
+from lanrelay.bridge.conversation import Conversation
+from lanrelay.bridge.exchange import Exchange, Over
+from lanrelay.bridge.messages import Failure
+from lanrelay.bridge.refusals import failure_of, is_away, never_ran
+from lanrelay.bridge.request import Request
+from lanrelay.bridge.rpc import Message
+from lanrelay.bridge.timers import Timer
+from lanrelay.bridge.way import ACCEPT_STREAM, POST_FIELDS, Owner
+
+_ENDPOINT = 5.0
+"""Seconds until the first event, which says where to post."""
+
+_ABSOLUTE = re.compile(r"https?://[^/?#]*", re.IGNORECASE).match
+
+_ENDED = Failure("reset", "The server ended its stream before the result came.", "", True)
+
+
+class Sse:
+    name = "sse"
+
+    def __init__(self, conversation: Conversation, owner: Owner) -> None:
+        self._talk = conversation
+        self._owner = owner
+        self._stream: Exchange | None = None
+        self._endpoint = ""
+        self._hello: Message | None = None
+        self._timer: Timer | None = None
+        self._sent: list[Request] = []
+        self._gone = False
+
+    # --- its beginning ---
+
+    def begin(self, hello: Message) -> None:
+        self._hello = hello
+        self._stream = stream = self._talk.ask(
+            "GET", (ACCEPT_STREAM,), None, self._heard, self._stream_over, replayable=True
+        )
+        stream.named = self._named
+        stream.begun = self._stream_begun
+
+    def _stream_begun(self, exchange: Exchange) -> None:
+        if exchange.is_stream:
+            self._timer = self._talk.in_seconds(_ENDPOINT, lambda: self._no_endpoint(exchange))
+
+    def _no_endpoint(self, exchange: Exchange) -> None:
+        if self._stream is exchange:
+            self._talk.drop(exchange)
+            self._stream = None
+            self._owner.not_this_way(exchange)
+
+    def _named(self, exchange: Exchange, name: str, data: bytes) -> None:
+        if name != "endpoint" or self._endpoint or self._hello is None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._endpoint = _path(data.decode("utf-8", "replace").strip(), self._talk.settings.path)
+        self._post(self._hello.text, self._first_over)
+
+    def _first_over(self, exchange: Exchange) -> None:
+        if exchange.is_good or self._gone:
+            return
+        if is_away(exchange):
+            self._fall(failure_of(exchange))
+        else:
+            self._owner.not_this_way(exchange)
+
+    def _heard(self, exchange: Exchange, message: Message) -> None:
+        if self._hello is not None and message.is_response and message.key == self._hello.key:
+            self._hello = None
+            if message.result is not None:
+                self._owner.opened(message)
+                return
+            exchange.answer = message
+            self._talk.drop(exchange)
+            self._stream = None
+            self._owner.not_this_way(exchange)
+            return
+        if message.is_response:
+            self._sent = [request for request in self._sent if request.key != message.key]
+        self._owner.heard(message)
+
+    def confirm(self, message: Message) -> None:
+        def over(exchange: Exchange) -> None:
+            if self._gone:
+                return
+            if exchange.is_good:
+                self._owner.confirmed()
+            elif is_away(exchange):
+                self._fall(failure_of(exchange))
+            else:
+                self._owner.lost()
+
+        self._post(message.text, over)
+
+    # --- requests ---
+
+    def carry(self, request: Request) -> None:
+        request.tries += 1
+        self._sent = [each for each in self._sent if not each.answered]
+        self._sent.append(request)
+        text = request.carried.text
+        request.exchange = self._post(text, lambda exchange: self._posted(request, exchange), request)
+
+    def _posted(self, request: Request, exchange: Exchange) -> None:
+        if exchange.is_good or request.answered:
+            return  # the answer comes on the stream
+        if request in self._sent:
+            self._sent.remove(request)
+        failure = failure_of(exchange)
+        if exchange.status in (400, 404) and exchange.refusal() is None and request.tries < 2:
+            self._owner.again(request, None)
+            if not self._gone:
+                self._owner.lost()
+        elif never_ran(exchange) or (request.is_harmless and request.tries < 2 and is_away(exchange)):
+            self._owner.again(request, failure)
+        elif (refusal := exchange.refusal()) is not None and not is_away(exchange):
+            self._talk.answer(request, refusal)
+        else:
+            self._talk.fail(request, failure, may_have_run=exchange.failure is not None)
+
+    def notify(self, message: Message) -> None:
+        self._post(message.text, _nothing)
+
+    def reply(self, message: Message) -> None:
+        self._post(message.text, _nothing)
+
+    def cancel(self, request: Request, message: Message) -> None:
+        self._post(message.text, _nothing)
+
+    # --- its end ---
+
+    def _stream_over(self, exchange: Exchange) -> None:
+        if self._stream is not exchange:
+            return
+        self._stream = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._endpoint:
+            if is_away(exchange):
+                self._owner.went_down(failure_of(exchange))
+            else:
+                self._owner.not_this_way(exchange)
+            return
+        self._fall(exchange.failure or _ENDED)
+
+    def _fall(self, failure: Failure) -> None:
+        """The stream is gone, and with it the session and every answer that was to come."""
+        sent, self._sent = self._sent, []
+        was_open = self._hello is None
+        self.abandon()
+        for request in sent:
+            if request.answered and not request.inner:
+                continue
+            if request.is_harmless and request.tries < 2:
+                self._owner.again(request, None)
+            else:
+                self._talk.fail(request, failure, may_have_run=True)
+        if was_open:
+            self._owner.lost()
+        else:
+            self._owner.went_down(failure)
+
+    def probe(self) -> None:
+        """The stream shows it."""
+        if self._stream is not None:
+            self._owner.back()
+
+    def abandon(self) -> None:
+        self._gone = True
+        self._talk.drop(self._stream)
+        self._stream = None
+
+    def close(self) -> None:
+        self.abandon()
+        self._owner.ended()
+
+    def _post(self, text: str, over: Over, request: Request | None = None) -> Exchange:
+        def heard(exchange: Exchange, message: Message) -> None:
+            """Some servers answer in the post itself."""
+            self._heard(exchange, message)
+
+        return self._talk.ask(
+            "POST",
+            POST_FIELDS,
+            text,
+            heard,
+            over,
+            path=self._endpoint,
+            replayable=request is None or request.is_harmless,
+        )
+
+
+def _path(said: str, base: str) -> str:
+    """
+    The path of the endpoint. Of a whole URL only the path counts: no other origin than the target's is ever
+    asked, and servers behind a proxy name themselves wrongly.
+    """
+    match = _ABSOLUTE(said)
+    if match:
+        said = said[match.end() :] or "/"
+        return said if said.startswith("/") else "/" + said
+    if said.startswith("//"):
+        rest = said[2:].partition("/")
+        return "/" + rest[2]
+    if said.startswith("/"):
+        return said
+    folder = base.partition("?")[0].rpartition("/")[0]
+    return base.partition("?")[0] + said if said.startswith("?") else f"{folder}/{said}"
+
+
+def _nothing(exchange: Exchange) -> None:
+    """Whatever comes of it."""
