@@ -409,6 +409,36 @@ class LoopDetected(ExchangeError):
     proxy_status = "proxy_loop_detected"
 
 
+# --- programs ---------------------------------------------------------------------------------------
+
+
+class ProgramError(RelayError):
+    """A program that the relay runs did not do what it is there for."""
+
+    proxy_status = "destination_unavailable"
+    http_status = 502
+
+
+class ProgramNotStarted(ProgramError):
+    """The program cannot be started: it is not there, or may not be run."""
+
+
+class ProgramEnded(ProgramError):
+    """The program ended while something was expected of it."""
+
+    proxy_status = "connection_terminated"
+
+
+class TooManyPrograms(ProgramError):
+    """C{max_processes} programs of this listener run already."""
+
+    proxy_status = "connection_limit_reached"
+    http_status = 503
+
+
+# --- what clients do --------------------------------------------------------------------------------
+
+
 class RemoteProtocolError(RelayError):
     """
     The peer broke its protocol: raised by C{wire}, for either side.

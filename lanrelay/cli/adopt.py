@@ -348,6 +348,7 @@ class _Command:
 
     def _is_well(self, finding: Finding, examined: Examined | str) -> bool:
         from lanrelay.clients import sent
+        from lanrelay.edit.masking import mask
 
         server = finding.server
         name = f"{server.name} ({server.client.called})"
@@ -366,10 +367,10 @@ class _Command:
             return True
         first = failed[0]
         if self._chosen.force:
-            self._talk.tell(f"{name}: {first.said}")
+            self._talk.tell(f"{name}: {mask(first.said)}")
             return True
         remedy = f" {first.remedy}" if first.remedy else ""
-        self._wrong(f"{name} is left alone: {first.said}{remedy}")
+        self._wrong(f"{name} is left alone: {mask(f'{first.said}{remedy}')}")
         return False
 
     # --- showing and doing ---

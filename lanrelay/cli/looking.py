@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,10 +37,20 @@ def options(parser: argparse.ArgumentParser) -> None:
     """Which files and which entries."""
     names = ", ".join(client.name for client in CLIENTS)
     parser.add_argument(
-        "--client", metavar="NAME", action="append", default=[], help=f"only this client's files: {names}"
+        "--client",
+        metavar="NAME",
+        action="extend",
+        nargs="+",
+        default=[],
+        help=f"only this client's files: {names}",
     )
     parser.add_argument(
-        "--server", metavar="NAME", action="append", default=[], help="only the servers of this name"
+        "--server",
+        metavar="NAME",
+        action="extend",
+        nargs="+",
+        default=[],
+        help="only the servers of this name",
     )
     parser.add_argument("--file", metavar="PATH", type=Path, help="this file, wherever it is")
     parser.add_argument("--format", metavar="NAME", help="with --file: the client whose file it is")
@@ -49,12 +59,20 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def wrong_usage(chosen: argparse.Namespace) -> str:
     """What is wrong with the options; empty for nothing."""
-    for name in [*chosen.client, *([chosen.format] if chosen.format else [])]:
+    unknown = unknown_client([*chosen.client, *([chosen.format] if chosen.format else [])])
+    if unknown:
+        return unknown
+    if chosen.format and chosen.file is None:
+        return "--format goes with --file"
+    return ""
+
+
+def unknown_client(names: Sequence[str]) -> str:
+    """What is wrong with names of clients; empty for nothing."""
+    for name in names:
         if named(name) is None:
             known = ", ".join(client.name for client in CLIENTS)
             return f'found the client "{name}", expected one of: {known}'
-    if chosen.format and chosen.file is None:
-        return "--format goes with --file"
     return ""
 
 

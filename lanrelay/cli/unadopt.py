@@ -29,8 +29,12 @@ def parser() -> argparse.ArgumentParser:
             lanrelay unadopt --dry-run  only show what would change
         """,
     )
-    made.add_argument("--client", metavar="NAME", action="append", default=[], help="only this client's")
-    made.add_argument("--server", metavar="NAME", action="append", default=[], help="only of this name")
+    made.add_argument(
+        "--client", metavar="NAME", action="extend", nargs="+", default=[], help="only this client's"
+    )
+    made.add_argument(
+        "--server", metavar="NAME", action="extend", nargs="+", default=[], help="only of this name"
+    )
     options.add_config(made)
     made.add_argument("--force", action="store_true", help="also where the client is running")
     made.add_argument("--yes", action="store_true", help="answer all questions with yes")
@@ -41,9 +45,15 @@ def parser() -> argparse.ArgumentParser:
 def run(arguments: list[str]) -> int:
     """0 where all is as it was, 1 where something could not be put back, 2 for a wrong command line."""
     from lanrelay.cli.conversation import Conversation, Refused
+    from lanrelay.cli.looking import unknown_client
+    from lanrelay.clients.table import OTHER
     from lanrelay.errors import RelayError
 
     chosen = parser().parse_args(arguments)
+    wrong = unknown_client([name for name in chosen.client if name != OTHER.name])
+    if wrong:
+        print(f"lanrelay unadopt: {wrong}.", file=sys.stderr)
+        return 2
     talk = Conversation("unadopt", yes=chosen.yes, dry_run=chosen.dry_run)
     try:
         return _Command(chosen, talk).run()

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
 from lanrelay.clients.judge import is_variable
+from lanrelay.edit.masking import mask
 
 OLD, NEW = "2025-06-18", "2026-07-28"
 """Versions of the protocol that are spoken; every server so far knows one of them."""
@@ -50,7 +51,7 @@ class _Status(_Failed):
     def __init__(self, status: int, reason: str, content: str) -> None:
         first = next((line.strip() for line in content.splitlines() if line.strip()), "")
         # A page says nothing here; the relay's own answers are a line of text or of JSON.
-        more = f": {first[:200]}" if first and not first.startswith("<") else ""
+        more = f": {mask(first)[:200]}" if first and not first.startswith("<") else ""
         super().__init__(f"The answer is {status} {reason}{more}")
         self.status = status
 
@@ -250,7 +251,8 @@ def _hello() -> Json:
 
 
 def _good(result: Json, tools: int) -> Called:
-    server = result.get("serverInfo") or {}
+    newer = (result.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
+    server = result.get("serverInfo") or newer or {}
     name = str(server.get("name") or "the server")[:80]
     word = "tool" if tools == 1 else "tools"
     return Called(True, f"{name} answers with {tools} {word}.", tools)

@@ -231,6 +231,7 @@ EXEC = Table(
         "cwd": Key(path, "."),
         "env": Key(off_as({}, _variables), {}, mask=expand.mask),
         "protocol": Key(one(values.choice(_PROTOCOLS)), "raw"),
+        "shared": Key(one(values.boolean), "false"),
         "max_processes": Key(one(values.number(1, 10_000)), "8"),
         "stop_timeout": Key(_FROM_ZERO, "2s"),
     },
@@ -242,6 +243,8 @@ def _exec(fields: Fields, more: dict[str, object]) -> model.Listener:
     folder: Path = fields.place.context.folder
     if "cwd" not in fields.given:
         fields.shown["cwd"] = expand.escape(str(folder))
+    if fields.get("shared", False) and fields.get("protocol", "raw") != "mcp-http":
+        fields.complain("shared", 'expected "protocol: mcp-http" beside it: a connection cannot be shared')
     return fields.build(model.Exec, without=("type",), **{"cwd": fields.get("cwd", folder), **more})
 
 

@@ -453,6 +453,7 @@ class Exec(Listener):
     cwd: Path
     env: Mapping[str, str] = field(default_factory=dict)
     protocol: Literal["raw", "mcp-http"] = "raw"
+    shared: bool = False
     max_processes: int = 8
     stop_timeout: float = 2.0
 

@@ -12,7 +12,7 @@ def _is_set(value: object) -> bool:
 
 # By the name of the key: when a value asks for the feature, and what the complaint calls it.
 NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "listener.type": (lambda kind: kind == "exec", "this type of listener"),
+    "exec.protocol": (lambda protocol: protocol == "mcp-http", "this protocol"),
 }
 
 

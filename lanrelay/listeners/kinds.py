@@ -28,4 +28,8 @@ def build(environment: Environment, config: model.Listener) -> ListenerService:
         from lanrelay.listeners.socks_proxy import SocksProxyService
 
         return SocksProxyService(environment, config)
+    if isinstance(config, model.Exec):
+        from lanrelay.listeners.exec_raw import ExecService
+
+        return ExecService(environment, config)
     raise ValueError(f"no listener serves a {type(config).__name__}")

@@ -48,7 +48,7 @@ def added(
     @raise NotEdited: it cannot be done by range.
     """
     begin = content or b""
-    if content is not None and not _says_anything(content):
+    if content is not None and not says_anything(content):
         content = None
     before: tuple[model.Listener, ...] = ()
     if content is not None:
@@ -115,7 +115,7 @@ def judged(
     return Rewritten(after, config, after != before)
 
 
-def _says_anything(content: bytes) -> bool:
+def says_anything(content: bytes) -> bool:
     """C{False}: there is nothing in it, or comments alone."""
     try:
         root = FORMATS["yaml"].parse(decode(content)[0])

@@ -14,6 +14,7 @@ from lanrelay.edit.masking import url as masked_url
 from lanrelay.errors import StartError
 from lanrelay.setup import configuration
 from lanrelay.setup.adding import Taken, stored_tls
+from lanrelay.setup.in_force import says_anything
 
 if TYPE_CHECKING:
     from lanrelay.clients.judge import Url
@@ -32,7 +33,7 @@ class RelayFile:
     """
     The relay's configuration, as it is and as it will be.
 
-    @ivar config: C{None} where there is no file yet.
+    @ivar config: C{None} where there is no file yet, or one that says nothing.
     @ivar runs: a relay runs with it.
     """
 
@@ -49,7 +50,7 @@ class RelayFile:
         except Broken as error:
             raise StartError(f"{file} is no text in UTF-8: {error}") from None
         self.config: model.Config | None = None
-        if self.original.content is not None:
+        if self.original.content is not None and says_anything(self.original.content):
             self.config = configuration.checked(file, self.original.content)
         self._new: dict[str, New] = {}
         self._secrets: dict[str, dict[Path, str]] = {}  # by origin

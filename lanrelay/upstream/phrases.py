@@ -63,6 +63,10 @@ PHRASES: Final[dict[type[RelayError], str]] = {
     errors.ResponseMalformed: "Answer of {host} is not valid HTTP",
     errors.UpgradeFailed: "{host} switched protocols without being asked",
     errors.LoopDetected: "Request came back to the relay",
+    errors.ProgramError: "Program failed",
+    errors.ProgramNotStarted: "Program cannot be started",
+    errors.ProgramEnded: "Program has ended",
+    errors.TooManyPrograms: "Too many programs run already",
     errors.RemoteProtocolError: "",
 }
 """By class; one that is missing has the words of the class above it."""

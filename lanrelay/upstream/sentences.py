@@ -389,6 +389,24 @@ def loop(_: RelayError, __: str) -> Sentences:
     )
 
 
+def program(error: RelayError, _: str) -> Sentences:
+    return f"The program failed: {phrase(error)}.", "Look at what it wrote to the relay's log."
+
+
+def program_not_started(error: RelayError, _: str) -> Sentences:
+    return (
+        f"The program could not be started: {phrase(error)}.",
+        "Correct `command` (a path from the root is safest), `cwd`, or PATH in `env` of this listener.",
+    )
+
+
+def too_many_programs(error: RelayError, _: str) -> Sentences:
+    return (
+        f"No more programs are started: {phrase(error)}.",
+        "End one, or raise `max_processes` of this listener.",
+    )
+
+
 def protocol(error: RelayError, _: str) -> Sentences:
     return f"What was sent is not proper HTTP: {phrase(error)}.", "Correct the program that sent it."
 

@@ -161,6 +161,14 @@ class ForcedTests(AdoptCase):
         self.assertEqual(after.count("\n"), after.count("\r\n"))
         self.assertEqual(self.backups()[0], text.encode())
 
+    def test_a_configuration_that_says_nothing_yet(self) -> None:
+        self.config.parent.mkdir(parents=True)
+        self.config.write_text("# to come\n")
+        self.entry()
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual(run.status, 0, run.err)
+        self.assertTrue(self.config.read_text().startswith("# to come\n\nlisteners:\n  nas:\n"))
+
     def test_a_symbolic_link_stays_one(self) -> None:
         real = self.entry(name="dotfiles/mcp.json")
         link = self.home / ".cursor/mcp.json"

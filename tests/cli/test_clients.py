@@ -123,6 +123,12 @@ class ClientsTests(HomeCase):
         self.example("02", DESKTOP)
         run = Run("clients", "--json", "--client", "claude-desktop", "--server", "dongle")
         self.assertEqual([each["server"] for each in json.loads(run.out)["clients"]], ["dongle"])
+        for words in (
+            ["--client", "copilot", "claude-desktop"],
+            ["--client", "copilot", "--client", "claude-desktop"],
+        ):
+            run = Run("clients", "--json", *words)
+            self.assertEqual(len(json.loads(run.out)["clients"]), 3, words)
 
     def test_a_clients_own_file_is_that_however_it_is_named(self) -> None:
         path = self.example("01", DESKTOP)

@@ -131,6 +131,9 @@ class UnadoptTests(AdoptCase):
         self.assertEqual(Run("unadopt", "--yes", "--client", "cursor", "--server", "nas").status, 0)
         self.assertNotEqual(path.read_bytes(), changed)
 
+    def test_wrong_usage(self) -> None:
+        self.assertEqual(Run("unadopt", "--client", "nope").status, 2)
+
     def test_a_record_that_is_something_else_is_left(self) -> None:
         self.adopted()
         record = self.state / "adopted.json"

@@ -325,6 +325,7 @@ class ExecTests(ConfigCase):
             ("command: ['']", "a program"),
             ("command: []", "at least one"),
             ('command: ["a\\0"]', "NUL"),
+            ("shared: true", '"protocol: mcp-http" beside it'),
             ("env: {1A: x}", "the name of an environment variable"),
         ):
             self.assertIn(words, self.complaint(listener_text(body, kind="exec")))

@@ -101,6 +101,7 @@ listeners:
     cwd: /
     env: {A: b}
     protocol: mcp-http
+    shared: true
     max_processes: 1
     stop_timeout: 1
 """.replace("PIN", "0" * 64).replace("KEY", "A" * 43)

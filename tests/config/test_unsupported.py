@@ -8,7 +8,11 @@ from tests.config.tables import TABLES
 class UnsupportedTests(ConfigCase):
     def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
         for text, place, what in (
-            (listener_text("enabled: true", kind="exec"), "3:11: listeners.one.type", '"exec"'),
+            (
+                listener_text("protocol: mcp-http\nenabled: true", kind="exec"),
+                "4:15: listeners.one.protocol",
+                '"mcp-http"',
+            ),
         ):
             found = self.complaint(text)
             self.assertIn("is not supported yet", found)
@@ -24,9 +28,9 @@ class UnsupportedTests(ConfigCase):
 
     def test_a_listener_that_is_not_enabled_is_never_refused_for_it(self) -> None:
         for text in (
-            listener_text("", kind="exec"),
-            listener_text("enabled: off", kind="exec"),
-            listener_text("enabled: ${NO:-never}", kind="exec"),
+            listener_text("protocol: mcp-http", kind="exec"),
+            listener_text("protocol: mcp-http\nenabled: off", kind="exec"),
+            listener_text("protocol: mcp-http\nenabled: ${NO:-never}", kind="exec"),
         ):
             self.load(text)
 
@@ -38,7 +42,9 @@ class UnsupportedTests(ConfigCase):
             self.assertNotIn("not supported yet", self.complaint(text))
 
     def test_everything_that_is_wrong_is_said_beside_it(self) -> None:
-        found = self.complaints(listener_text("enabled: true\nmax_processes: 0", kind="exec"))
+        found = self.complaints(
+            listener_text("enabled: true\nprotocol: mcp-http\nmax_processes: 0", kind="exec")
+        )
         self.assertEqual(len(found), 2)
 
     def test_the_table_names_keys_that_there_are(self) -> None:

@@ -1,0 +1,139 @@
+"""What all listeners share that run programs: how many there may be, what is logged of them, their end."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from lanrelay.config import model
+from lanrelay.edit.masking import HIDDEN, mask
+from lanrelay.errors import ProgramNotStarted, StartError, TooManyPrograms
+from lanrelay.listeners.base import Environment, ListenerService
+from lanrelay.transport.program import Program, environment, outcome
+
+
+class Programs(ListenerService):
+    """
+    A listener of C{type: exec}; it has ended when the last of its programs has.
+
+    @ivar programs: those of which something lives.
+    """
+
+    kind: ClassVar[str] = "exec"
+
+    def __init__(self, environment: Environment, config: model.Exec) -> None:
+        super().__init__(environment, config)
+        self.exec = config
+        self.programs: set[Program] = set()
+        self._shown = shown(config.command)
+        self._net: Any = None
+        self._told_full = False
+
+    def leads_to(self) -> str:
+        return self._shown
+
+    def load(self) -> None:
+        super().load()
+        if not os.path.isdir(self.exec.cwd):
+            raise self.start_error(
+                StartError(f"{self.exec.cwd} is no folder", remedy="correct `cwd`, or make it")
+            )
+
+    def start_program(self, ended: Callable[[Program], None]) -> Program:
+        """
+        Run one more.
+
+        @param ended: called when nothing is left of it.
+        @raise TooManyPrograms: C{max_processes} run.
+        @raise ProgramNotStarted: it cannot be started.
+        """
+        config, name = self.exec, self.config.name
+        if len(self.programs) >= config.max_processes:
+            error = TooManyPrograms(f"{config.max_processes} run already, as many as `max_processes` lets")
+            if not self._told_full:  # once for each time that it becomes full
+                self._told_full = True
+                self.log.warn("{listener}: {reason}", listener=name, reason=error)
+            raise error
+
+        def over(program: Program) -> None:
+            self.programs.discard(program)
+            self._told_full = False
+            self._unwatch()
+            self.log.debug(
+                "{listener}: pid {pid} has ended ({status})",
+                listener=name,
+                pid=program.pid,
+                status=outcome(program.status) or "status 0",
+            )
+            ended(program)
+            self._check_drained()
+
+        try:
+            program = Program(
+                self.environment.reactor,
+                config.command,
+                cwd=config.cwd,
+                env=environment(config.env),
+                stop_timeout=config.stop_timeout,
+                said=self._said,
+                ended=over,
+            )
+        except ProgramNotStarted as error:
+            self.log.error("{listener}: {reason}", listener=name, reason=error)
+            raise
+        self.programs.add(program)
+        self._watch()
+        self.log.debug(
+            "{listener}: started {program}, pid {pid}", listener=name, program=self._shown, pid=program.pid
+        )
+        return program
+
+    def _said(self, line: str) -> None:
+        self.log.info("{listener}: {line}", listener=self.config.name, line=line)
+
+    def abort(self) -> None:
+        """End all now; at once where even C{timeouts.drain} is not to be waited for."""
+        hurried = self._deadline is None or self._deadline.active()
+        super().abort()
+        for program in list(self.programs):
+            if hurried:
+                program.kill()
+            else:
+                program.terminate()
+
+    def _check_drained(self) -> None:
+        if not self.programs:
+            super()._check_drained()
+
+    # What has not ended when the reactor does is ended then, for nobody would be there to do it later.
+
+    def _watch(self) -> None:
+        if self._net is None:
+            self._net = self.environment.reactor.addSystemEventTrigger("after", "shutdown", self._kill_all)
+
+    def _unwatch(self) -> None:
+        if not self.programs and self._net is not None:
+            net, self._net = self._net, None
+            self.environment.reactor.removeSystemEventTrigger(net)
+
+    def _kill_all(self) -> None:
+        self._net = None
+        for program in list(self.programs):
+            program.kill()
+
+
+def shown(command: Sequence[str]) -> str:
+    """A command for people: without what may be a credential among its arguments."""
+    try:
+        words = json.loads(mask(json.dumps(list(command), ensure_ascii=False)))
+    except ValueError:  # what was masked was part of the quoting
+        words = [command[0]]
+    return shlex.join([words[0], *(HIDDEN if _random(word) else word for word in words[1:])])
+
+
+def _random(word: str) -> bool:
+    """Long, of letters and digits alone."""
+    return len(word) >= 16 and word.isalnum() and not word.isalpha()
