@@ -60,8 +60,8 @@ class SocksConnection(Protocol):
     A client: its greeting, perhaps its login, its request and the dial; then the pump has its stream.
 
     C{timeouts.head} is the time from the accept to the end of the request. The client is read during the
-    dial, so that one that leaves is noticed and cancels it; but one that has said something by then, and ends
-    its side, waits for the answer.
+    check of a password and the dial, so that one that leaves is noticed and cancels them; but one that has
+    said something for its destination by then, and ends its side, waits for the answer.
     """
 
     log = Logger()
@@ -76,6 +76,7 @@ class SocksConnection(Protocol):
         self._checking: Deferred[bool] | None = None
         self._dialing: Deferred[None] | None = None
         self._early = b""
+        self._read_ended = False
         self._pump: Pump | None = None
         self._aborted = False
         self._timer: Any = None
@@ -100,8 +101,9 @@ class SocksConnection(Protocol):
                 self._stream.pauseProducing()
 
     def readConnectionLost(self) -> None:
-        if self._state != _DIALING or not self._early:  # else the pump hears of it
-            self._stream.loseConnection()
+        self._read_ended = True
+        if self._state not in (_CHECKING, _DIALING) or not (self._early or self._wire.buffered):
+            self._stream.loseConnection()  # else the pump hears of it
 
     def writeConnectionLost(self) -> None:
         """The last bytes have left, and the client may end its side."""
@@ -177,8 +179,11 @@ class SocksConnection(Protocol):
         if self._judged(good):
             self._set_timer()
             early, self._early = self._early, b""
-            self._stream.resumeProducing()
+            if not self._read_ended:
+                self._stream.resumeProducing()
             self.dataReceived(early)
+            if self._read_ended and self._state in (_GREETING, _DIALING):
+                self.readConnectionLost()  # as if all had come only now
 
     def _not_checked(self, failure: Failure) -> None:
         self._checking = None

@@ -124,6 +124,11 @@ class Socks5Server:
             if said is not None or self._step == step:
                 return output, said
 
+    @property
+    def buffered(self) -> int:
+        """Bytes that came and are not understood yet."""
+        return len(self._held)
+
     def take_unread(self) -> bytes:
         """What came behind the request."""
         unread, self._held = self._held, b""

@@ -6,6 +6,8 @@ import errno
 from ipaddress import ip_address
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from lanrelay import errors
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused, DialTimeout, NoSuchName, Unroutable
@@ -261,6 +263,38 @@ class LoginTests(SocksCase):
         client = self.send(self.LOGIN + NAS)
         self.network.answer()
         self.assertEqual(client.take(), b"\x05\x02\x01\x00" + reply(Reply.SUCCEEDED))
+
+    def test_a_client_that_says_all_before_it_is_let_in_gets_its_answer(self) -> None:
+        checking = self.checking()
+        client = self.send(self.LOGIN + NAS + b"question")
+        client.receive_eof()
+        checking.callback(True)
+        upstream = self.network.answer()
+        self.assertEqual(upstream.take(), b"question")
+        self.assertTrue(upstream.half_closed)
+        upstream.receive(b"answer")
+        upstream.receive_eof()
+        self.assertTrue(client.take().endswith(b"answer"))
+        self.assertEqual((self.session().phase, self.session().ended_by), ("done", "downstream"))
+        self.ended()
+
+    def test_a_client_that_leaves_before_it_is_let_in_has_gone(self) -> None:
+        for said in (b"", NAS[:5], NAS):
+            checking = self.checking()
+            client = self.send(self.LOGIN + said)
+            client.receive_eof()
+            if not client.closed:
+                checking.callback(True)
+            self.assertTrue(client.closed, said)
+            self.assertEqual(len(self.network.asked), self.network.cancelled)
+            self.assertEqual(self.service.open_connections, 0)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def checking(self) -> Deferred[bool]:
+        """What the next check of a password comes to."""
+        checking: Deferred[bool] = Deferred()
+        self.patch(self.service, "check", lambda *_: checking)
+        return checking
 
     def test_a_wrong_one(self) -> None:
         client = self.send(self.LOGIN.replace(b"secret", b"secreT") + NAS)
