@@ -196,7 +196,8 @@ class _Guesser:
         if pause > 0:
             if self.waiting >= _WAITING:
                 raise _busy()
-            self._next += self._length
+            # Whoever leaves does not give its turn back; but the next one waits as the last of all at most.
+            self._next = min(self._next + self._length, now + _WAITING * self._length)
         return pause
 
     @property

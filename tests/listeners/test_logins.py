@@ -151,6 +151,18 @@ class LoginsTests(SynchronousTestCase):
             done.append(sum(each.called for each in waiting if isinstance(each, Deferred)))
         self.assertEqual(done, [1, 2, 3, 4])
 
+    def test_those_who_leave_make_nobody_wait_longer(self) -> None:
+        self.guess(FREE + 1)
+        for number in range(1000):
+            left = self.logins.check(self.cheap, "alice", f"left {number}", CLIENT)
+            assert isinstance(left, Deferred)
+            left.cancel()
+            self.failureResultOf(left, CancelledError)
+        checking = self.logins.check(self.cheap, "alice", "secret", CLIENT)
+        assert isinstance(checking, Deferred)
+        self.clock.advance(5)  # of four who wait the last one has two seconds
+        self.assertIs(self.successResultOf(checking), True)
+
     def test_others_do_not_wait(self) -> None:
         self.guess(FREE + 1)
         for address in (ip_address("192.0.2.8"), ip_address("2001:db8::1"), None):
