@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lanrelay.cli.difference import difference
+from lanrelay.cli.streams import write
 from lanrelay.cli.waiting import is_terminal, waiting
 from lanrelay.config.complaints import printable
 
@@ -69,8 +70,7 @@ class Conversation:
     def json(self, document: Any) -> None:
         """The one document of C{--json}; nothing without it."""
         if self.as_json:
-            self._out.write(json.dumps(document, indent=2, ensure_ascii=True) + "\n")
-            self._out.flush()
+            write(self._out, json.dumps(document, indent=2, ensure_ascii=True) + "\n")
 
     def diff(self, path: Path, before: bytes | None, after: bytes | None) -> None:
         """
@@ -134,8 +134,7 @@ class Conversation:
 
     @staticmethod
     def _write(stream: IO[str], text: str) -> None:
-        stream.write(_printable_lines(text) + "\n")
-        stream.flush()
+        write(stream, _printable_lines(text) + "\n")
 
 
 def _printable_lines(text: str) -> str:

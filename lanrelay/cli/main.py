@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from lanrelay.cli import streams
+
 # The module of each, imported when it is called, has run(arguments) -> exit status.
 COMMANDS = {
     "setup": "have the clients on this machine reach the servers of the LAN, in one go",
@@ -51,15 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("lanrelay needs Python 3.10 or newer.", file=sys.stderr)
         return 1
     words = list(sys.argv[1:] if arguments is None else arguments)
+    streams.open_closed()
     try:
-        status = _dispatch(words)
-        sys.stdout.flush()
-        return status
+        try:
+            return _dispatch(words)
+        finally:  # argparse exits when it has said something
+            streams.flush()
     except BrokenPipeError:
         # `lanrelay check -c FILE | head`: nobody reads any more; nor may the interpreter's last flush fail.
-        import os
-
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.silence(sys.stdout)
+        streams.silence(sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in streams.UNWRITABLE:
+            raise
+        streams.silence(sys.stdout)
+        print(f"lanrelay: the output cannot be written: {error.strerror}.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

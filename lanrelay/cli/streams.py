@@ -1,0 +1,51 @@
+"""Standard streams as a command may find them: closed, full, or read no further."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from errno import EDQUOT, EFBIG, EIO, ENOSPC
+from typing import IO
+
+UNWRITABLE = (ENOSPC, EDQUOT, EFBIG, EIO)
+
+
+def open_closed() -> None:
+    """Have something in the place of a stream that the caller has closed: else Python has C{None} there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # to the end
+
+
+def silence(stream: IO[str]) -> None:
+    """Nobody reads any more: what is still said, and the interpreter's own last flush, goes nowhere."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def write(stream: IO[str], text: str) -> None:
+    """Write it at once; that nobody reads it is no reason to stop what is being done."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        silence(stream)
+
+
+def flush() -> None:
+    """
+    What was printed leaves the process now, so that it does not fail where nothing can be said.
+
+    @raise OSError: standard output cannot be written.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence(sys.stdout)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
