@@ -107,7 +107,8 @@ class Port:
     @param gate: entered for each connection; whoever C{accepted} gives the stream to leaves it at the
         stream's end.
     @param accepted: called with each new stream, parked, paused and tuned, and with its C{getpeername()} and
-        C{getsockname()}. Should it raise, the stream is reset and the gate is left here.
+        C{getsockname()}. Should it raise, the stream is reset and the gate is left here. Who was reset in the
+        queue is left out where the system does not say any more who it was: macOS, on IPv6.
     @param eager: a stream that is resumed in C{accepted} may give what has come from within that call.
     """
 
@@ -201,6 +202,10 @@ class Port:
                     continue
                 self._out_of_something(error)
                 return True
+            if not address and self._family != socket.AF_UNIX:
+                sock.close()  # it would count as the peer of a unix socket, who may come
+                gate.leave()
+                continue
             self._arrived(sock, address)
         return False
 

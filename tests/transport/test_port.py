@@ -43,6 +43,18 @@ class FaultyListener:
         return getattr(self.real, name)
 
 
+class Nameless(FaultyListener):
+    """Its accept() gives no address with the second connection."""
+
+    def accept(self) -> Any:
+        sock, address = super().accept()
+        return sock, None if self.calls == 2 else address
+
+    def _accept(self) -> Any:
+        descriptor, address = super()._accept()
+        return descriptor, None if self.calls == 2 else address
+
+
 class PortTestCase(BindTestCase):
     def setUp(self) -> None:
         super().setUp()
@@ -135,6 +147,23 @@ class AcceptTests(PortTestCase):
             self.addCleanup(client.close)
             port.doRead()
             self.assertEqual(self.names, (client.getsockname(), here))
+
+    def test_who_comes_without_an_address_is_no_client_of_a_unix_socket(self) -> None:
+        """
+        What macOS gives for a client of an IPv6 listener that reset while it waited; it can be read from.
+        C{None} stands for a unix socket's peer further on, and C{clients: [loopback]} lets that in.
+        """
+        six = self.bind(LocalhostAddress(port=0))[1]
+        six.socket = Nameless(six.socket)  # type: ignore[assignment]
+        port = self.port(six)
+        port.start()
+        clients = [socket.create_connection(six.socket.getsockname()[:2]) for _ in range(3)]
+        for client in clients:
+            self.addCleanup(client.close)
+        port.doRead()
+        self.assertEqual([stream.getPeer().host for stream in self.streams], ["::1", "::1"])
+        self.assertEqual(self.gate.open, 2)
+        self.assertEqual(clients[1].recv(1), b"")
 
     def test_ipv6_and_unix(self) -> None:
         six = self.bind(LocalhostAddress(port=0))[1]
