@@ -45,11 +45,12 @@ def configuration(
     """
     from lanrelay.config.expand import escape
     from lanrelay.config.load import ConfigErrors, examine
+    from lanrelay.edit.masking import mask
 
     kind = _TYPES.get(url.partition(":")[0].lower())
     if kind is None:
         raise Unusable(
-            f"--to: found {json.dumps(url)}, expected http://, https://, tcp:// or tls:// and a host"
+            f"--to: found {json.dumps(mask(url))}, expected http://, https://, tcp:// or tls:// and a host"
         )
     origin, path = _split(url) if kind == "reverse-proxy" else (url, "")
     upstream: dict[str, Any] = {"url": escape(origin)}
@@ -69,7 +70,7 @@ def configuration(
     except ConfigErrors as errors:
         trusted = "--ca" if pin is None else "--pin"
         said = (_as_option(one.key_path, one.message, trusted) for one in errors.complaints)
-        raise Unusable("; ".join(said)) from None
+        raise Unusable(mask("; ".join(said))) from None
     loaded.named_files = ()  # where in a text that nobody wrote
     loaded.config = loaded.config._replace(path=Path(NAME))
     return loaded, _given_out(loaded.config.listeners[0], path)

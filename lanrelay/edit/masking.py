@@ -9,8 +9,8 @@ HIDDEN = "***"
 # Names whose value is a credential, in configuration files, environments, headers and queries alike: a name
 # that ends with one of these words, as N8N_API_KEY, X-Auth-Token and clientSecret do.
 _NAMES = (
-    r"authorization|api[-_]?key|access[-_]?key|private[-_]?key|token|secret|password|passwd|passphrase"
-    r"|bearer|credentials?|cookie|session[-_]?id|signature|(?<![a-z])(?:pat|jwt|auth)"
+    r"authorization|api[-_]?key|access[-_]?key|private[-_]?key|[a-z0-9][-_]key|token|secret|password|passwd"
+    r"|passphrase|bearer|credentials?|cookie|session[-_]?id|signature|(?<![a-z])(?:pat|jwt|auth|pass|pwd)"
 )
 _KEY = rf"[\w.-]{{0,64}}?(?:{_NAMES})(?:[-_ ]?(?:value|header|id))?"
 _WORD = r"""(?P<w>["'])(?P<value>(?:\\.|(?!(?P=w)|\n).)*)(?P=w)"""
@@ -21,7 +21,8 @@ _QUOTED = re.compile(
 )
 _BARE = re.compile(
     rf"""(?P<before>(?:^|[\s{{,\[&?;"'+-])(?:{_KEY})[ \t]*[:=][ \t]*)
-    (?:(?P<w>["'])(?P<quoted>(?:\\.|(?!(?P=w)|\n).)*)(?P=w)|(?P<value>[^\s"',}}\]\#&][^"'\n,}}\]&]*))""",
+    (?:(?P<w>["'])(?P<quoted>(?:\\.|(?!(?P=w)|\n).)*)(?P=w)
+    |(?P<value>\*{{3}}(?=\s)|[^\s"',}}\]\#&][^"'\n,}}\]&]*))""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )
 _SCHEME = re.compile(
@@ -35,6 +36,8 @@ _TOKEN = re.compile(
     r"\b(?:eyJ[\w-]{8,}(?:\.[\w-]+){0,2}"
     r"|(?:sk|pk|rk|ghp|gho|ghs|github_pat|glpat|xox[abprs]|hf|pypi)[-_][\w-]{8,}|AKIA[A-Z0-9]{12,})"
 )
+# A word that stands alone, in a value or an argument, and looks drawn by lot, whatever it is called.
+_ALONE = re.compile(r"""(?<=["'\s:=])[\w-]{20,200}(?=["'\s;,]|$)""", re.MULTILINE)
 
 
 def mask(text: str) -> str:
@@ -43,7 +46,8 @@ def mask(text: str) -> str:
 
     What is taken for a secret: the value of a key, variable or header that is called like one, what follows
     an authentication scheme, user information of a URL, long random pieces of its path and the values of its
-    query, and tokens that begin as well-known ones do. References (C{${VAR}}, C{${file:PATH}}) are shown.
+    query, tokens that begin as well-known ones do, and long words of capitals, small letters and digits.
+    References (C{${VAR}}, C{${file:PATH}}) are shown.
     """
     text = _URL.sub(lambda found: url(found["url"]), text)
     text = _SCHEME.sub(lambda found: f"{found['scheme']} {_hidden(found['value'])}", text)
@@ -51,7 +55,8 @@ def mask(text: str) -> str:
     text = _QUOTED.sub(
         lambda found: f"{found['before']}{found['w']}{_hidden(found['value'])}{found['w']}", text
     )
-    return _BARE.sub(_bare, text)
+    text = _BARE.sub(_bare, text)
+    return _ALONE.sub(lambda found: HIDDEN if _drawn(found[0]) else found[0], text)
 
 
 def url(text: str) -> str:
@@ -85,6 +90,15 @@ def _random(piece: str) -> bool:
         if len(part) >= 16 and letters >= 2 and digits >= 2:
             return True
     return len(piece) >= 32 and " " not in piece and "-" not in piece.strip("-")
+
+
+def _drawn(word: str) -> bool:
+    """As L{_random}, but of a word that nothing says may be a secret: capitals, small ones and digits."""
+    return (
+        sum(letter.isdigit() for letter in word) >= 3
+        and any(letter.isupper() for letter in word)
+        and any(letter.islower() for letter in word)
+    )
 
 
 def _bare(found: re.Match[str]) -> str:

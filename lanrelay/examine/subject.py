@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lanrelay.config import hosts, model, stored_trust
 from lanrelay.config.values import Unfit
+from lanrelay.edit.masking import url as masked_url
 
 MCP_PATHS = ("/mcp", "/sse")
 """Where MCP servers mostly are: Streamable HTTP, and the older HTTP+SSE."""
@@ -236,7 +237,10 @@ def _parsed(word: str) -> tuple[model.UpstreamUrl, str]:
         path = f"/{path}" if path.startswith("?") else path
         url = hosts.upstream_url(f"{scheme}://{rest[:cut]}", ("http", "https"), Path)
     except Unfit as unfit:
-        raise Unknown(f"{word} is nothing that can be examined: {unfit}.") from None
+        raise Unknown(f"{masked_url(word)} is nothing that can be examined: {unfit}.") from None
     if not path.isascii() or not path.isprintable() or " " in path:
-        raise Unknown(f"{word} is nothing that can be examined: a path has ASCII characters, without blanks.")
+        raise Unknown(
+            f"{masked_url(word)} is nothing that can be examined: "
+            "a path has ASCII characters, without blanks."
+        )
     return url, path

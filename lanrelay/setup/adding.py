@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from lanrelay.config import hosts, model, stored_trust
 from lanrelay.config.values import Unfit
+from lanrelay.edit.masking import mask
 from lanrelay.edit.masking import url as masked_url
 from lanrelay.setup import configuration
 
@@ -66,7 +67,8 @@ def wanted(text: str) -> Wanted:
     scheme = scheme.lower()
     if not separator or scheme not in ("http", "https", "tcp", "tls"):
         raise Unusable(
-            f"Found {json.dumps(text)}, expected a URL (http://, https://, tcp:// or tls://) or `{PROXY}`."
+            f"Found {json.dumps(masked_url(text))}, "
+            f"expected a URL (http://, https://, tcp:// or tls://) or `{PROXY}`."
         )
     try:
         if scheme in ("tcp", "tls"):
@@ -77,7 +79,7 @@ def wanted(text: str) -> Wanted:
         hosts.upstream_url(origin + path, hosts.HTTP_SCHEMES, Path)  # the path, too
         url = hosts.upstream_url(origin, hosts.HTTP_SCHEMES, Path)
     except Unfit as unfit:
-        raise Unusable(f"Found {json.dumps(text)}, {unfit}.") from None
+        raise Unusable(f"Found {json.dumps(masked_url(text))}, {unfit}.") from None
     return Wanted(kind="reverse-proxy", url=url, path="" if path == "/" else path, query=mark + query)
 
 
@@ -193,13 +195,13 @@ def _set(made: dict[str, Any], setting: str, folder: Path) -> None:
     key, equals, value = setting.partition("=")
     steps = key.split(".")
     if not equals or not all(steps):
-        raise Unusable(f"Found --set {json.dumps(setting)}, expected KEY=VALUE, as in tls.ca=root.crt.")
+        raise Unusable(f"Found --set {json.dumps(mask(key))}, expected KEY=VALUE, as in tls.ca=root.crt.")
     if steps[0] == "listener":
         steps = steps[1:]
     elif steps[0] in _OF_UPSTREAM and "upstream" in made:
         steps = ["upstream", *steps]
     if not steps:
-        raise Unusable(f"Found --set {json.dumps(setting)}, expected the key behind `listener.`, too.")
+        raise Unusable(f"Found --set {json.dumps(mask(key))}, expected the key behind `listener.`, too.")
     holder = made
     for step in steps[:-1]:
         inner = holder.get(step)

@@ -40,6 +40,17 @@ class AddTestCase(CommandTestCase):
 
 
 class AddTests(AddTestCase):
+    def test_what_is_refused_is_named_without_its_secrets(self) -> None:
+        url = "https://user:pa55word@nas.lan/mcp?token=abc123xyz"
+        for words in (("add",), ("trust",), ("setup",), ("doctor",), ("doctor", "--json"), ("run", "--to")):
+            done = self.command(*words, url)
+            self.assertNotIn("pa55word", done.out + done.err, words)
+            self.assertNotIn("abc123xyz", done.out + done.err, words)
+            self.assertIn("a URL without ", done.out + done.err, words)
+        done = self.command("add", "https://nas.lan", "--set", "headers..Authorization=Bearer pa55word")
+        self.assertEqual(done.status, 2)
+        self.assertNotIn("pa55word", done.err)
+
     def test_an_mcp_endpoint_is_no_prefix_and_the_last_line_is_for_the_client(self) -> None:
         self.mcp()
         done = self.command("add", f"{self.origin}/mcp", "--yes")

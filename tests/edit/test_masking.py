@@ -36,6 +36,13 @@ HIDDEN = (
     f'"Cookie": "sid={SECRET}; other=2"',
     f'"Authorization": "Basic {SECRET}=="',
     f"set: {{Authorization: Bearer {SECRET}}}",
+    f'"ENCRYPTION_KEY": "{SECRET}"',
+    f"export FOO_KEY={SECRET}",
+    f'"DB_PASS": "{SECRET}"',
+    f'"HA_PWD": "{SECRET}"',
+    '"LLAT": "a1b2c3D4e5f6a7b8c9d0"',
+    '"--header", "X-Of-Ours: a1b2c3D4e5f6a7b8c9d0"',
+    "  Authorization: >-\n    a1b2c3D4e5f6a7b8c9d0",
     f'-    "HASS_TOKEN": "{SECRET}"\n+    "HASS_TOKEN": "{SECRET}"',
 )
 
@@ -50,6 +57,11 @@ SHOWN = (
     "  listen: localhost:28082",
     '"path": "/usr/local/bin/lanrelay"',
     '"autoApprove": ["list_tools"]',
+    '"KEYBOARD": "de-latin1", "compass": "north", "bypass": "yes"',
+    "  monkey: banana",
+    '"model": "claude-3-5-sonnet-20241022"',
+    "kept as ~/.local/state/lanrelay/backups/relay.yaml.a663d08d5c32.20261201T000342.728071.",
+    "      SHA-256 EE:9B:E3:98:96:FC:42:1A:C4:AD:B8:B7:B3:B2:64:6D",
     "--- /home/me/.config/lanrelay/relay.yaml",
 )
 
@@ -68,6 +80,12 @@ class MaskingTests(SynchronousTestCase):
     def test_what_is_no_secret_is_shown(self) -> None:
         for text in SHOWN:
             self.assertEqual(mask(text), text)
+
+    def test_what_follows_the_query_of_a_url_is_no_part_of_it(self) -> None:
+        told = mask(f"http://nas.lan/x?token={SECRET} is nothing that can be examined: no user information.")
+        self.assertEqual(
+            told, "http://nas.lan/x?token=*** is nothing that can be examined: no user information."
+        )
 
     def test_names_and_hosts_of_a_url_are_shown(self) -> None:
         self.assertEqual(
