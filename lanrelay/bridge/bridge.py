@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from lanrelay.bridge.carrier import Carrier, Explain, Target
+from lanrelay.bridge.carrier import Sink
 from lanrelay.bridge.lines import Reader, Writer
 from lanrelay.bridge.loop import Loop, Timer, now
 from lanrelay.bridge.messages import Action, Ask, Done, Drop, Event, Failure, Fields, Note, Say, Wake
@@ -42,10 +42,22 @@ class Dialogue(Protocol):
     def woken(self, now: float) -> Iterable[Action]: ...
 
 
+class Carries(Protocol):
+    """What L{lanrelay.bridge.carrier.Carrier} is: it makes asks come true, and tells its sink."""
+
+    @property
+    def backlog(self) -> int: ...
+    def ask(self, ask: Ask) -> None: ...
+    def drop(self, number: int) -> None: ...
+    def hold(self, held: bool) -> None: ...
+    def close(self) -> None: ...
+
+
 class Bridge:
     """
     One run.
 
+    @param carrier: makes the carrier, for this loop and this sink.
     @param note: the log.
     @param input: the descriptor of the client's lines.
     @param output: that of ours.
@@ -54,8 +66,7 @@ class Bridge:
     def __init__(
         self,
         dialogue: Dialogue,
-        target: Target,
-        explain: Explain,
+        carrier: Callable[[Loop, Sink], Carries],
         note: Callable[[Note], None],
         *,
         input: int = 0,
@@ -64,7 +75,7 @@ class Bridge:
         self.loop = Loop()
         self._dialogue = dialogue
         self._note = note
-        self._carrier = Carrier(self.loop, target, self, explain)
+        self._carrier = carrier(self.loop, self)
         self._reader = Reader(
             self.loop,
             input,

@@ -13,7 +13,10 @@ from lanrelay.bridge.options import Options, Wrong
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from lanrelay.bridge.carrier import Sink
+    from lanrelay.bridge.loop import Loop
     from lanrelay.bridge.names import Listener
+    from lanrelay.bridge.program import Program
     from lanrelay.bridge.secure import Secure
     from lanrelay.bridge.store import Store
     from lanrelay.bridge.target import HttpTarget, Url
@@ -55,7 +58,7 @@ def run(words: Sequence[str], outside: Outside) -> int:
         for sentence in found.warnings:
             told.warn(sentence)
         if found.program is not None:
-            raise Wrong("Programs after `--` are not part of this version.")
+            return _program(found, found.program, told)
         return _carry(found, where, told, outside)
     except Wrong as wrong:
         outside.complain(str(wrong))
@@ -76,6 +79,7 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
     import time
 
     from lanrelay.bridge.bridge import Bridge
+    from lanrelay.bridge.carrier import Carrier
     from lanrelay.bridge.conversation import Settings
     from lanrelay.bridge.dialogue import Dialogue
 
@@ -87,7 +91,37 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
         remembered=None if found.no_cache else _store(found, reached, name),
         path=reached.url.path,
     )
-    Bridge(Dialogue(settings=settings, now=time.monotonic()), reached, explain, told.note).run()
+
+    def carrier(loop: Loop, sink: Sink) -> Carrier:
+        return Carrier(loop, reached, sink, explain)
+
+    Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note).run()
+    return 0
+
+
+def _program(found: Options, words: list[str], told: log.Log) -> int:
+    import time
+
+    from lanrelay.bridge.bridge import Bridge
+    from lanrelay.bridge.conversation import Settings
+    from lanrelay.bridge.dialogue import Dialogue
+    from lanrelay.bridge.program import Program
+    from lanrelay.bridge.store import Store
+
+    # The same words mean another program in another folder.
+    store = Store(_store_folder, ("--", os.getcwd(), *words))
+    settings = Settings(
+        transport="http",
+        ignore_tools=tuple(found.ignore_tools),
+        only_tools=tuple(found.only_tools),
+        hold=options.seconds(found.hold),
+        remembered=None if found.no_cache else store,
+    )
+
+    def carrier(loop: Loop, sink: Sink) -> Program:
+        return Program(loop, words, sink, told.note)
+
+    Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note).run()
     return 0
 
 
@@ -150,14 +184,9 @@ def _store(found: Options, reached: HttpTarget, name: str) -> Store:
     """Made when it is first asked: its place takes imports that a quick start does without."""
     from lanrelay.bridge.store import Store
 
-    def folder() -> str:
-        from lanrelay.config.default_path import state_folder
-
-        return str(state_folder() / "stdio")
-
     login = "" if found.no_login else found.client_id or ""
     return Store(
-        folder,
+        _store_folder,
         (
             name,
             reached.url.path,
@@ -169,3 +198,9 @@ def _store(found: Options, reached: HttpTarget, name: str) -> Store:
             login,
         ),
     )
+
+
+def _store_folder() -> str:
+    from lanrelay.config.default_path import state_folder
+
+    return str(state_folder() / "stdio")
