@@ -21,6 +21,7 @@ STEPS: dict[str, float] = {
     "edit": 1,
     "wire": 1,
     "observe": 2,
+    "passage": 2,
     "policy": 2,
     "transport": 3,
     "upstream": 4,
@@ -47,7 +48,7 @@ ALLOWED = {("cli", "setup"), ("cli", "clients"), ("setup", "clients")}
 # Upstream is handed permit(address), so that the address judged is the address dialed.
 FORBIDDEN = {("upstream", "policy")}
 
-WITHOUT_TWISTED = ("errors", "addresses", "config", "wire", "edit", "bridge")
+WITHOUT_TWISTED = ("errors", "addresses", "config", "wire", "passage", "edit", "bridge")
 
 
 def modules() -> Iterator[tuple[str, Path]]:

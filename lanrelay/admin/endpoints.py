@@ -19,11 +19,11 @@ from lanrelay.listeners.base import Client, Connection, Environment, ListenerSer
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.observe.session import brief
-from lanrelay.policy.browser import check_browser
+from lanrelay.passage.browser import check_browser
+from lanrelay.passage.intermediary import with_date
 from lanrelay.transport.stream import Stream, hand_over, unread_of
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import with_date
 from lanrelay.wire.target import parse_target
 
 # Of all answers. Nothing that is told here is for other pages, or for any cache.

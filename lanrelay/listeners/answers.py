@@ -6,11 +6,11 @@ import time
 from typing import Final, NamedTuple
 
 from lanrelay.errors import OtherProtocol, RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.passage.intermediary import hops_left, with_date
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.phrases import words
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import hops_left, with_date
 
 PROXY_NAME: Final = b"lanrelay"
 

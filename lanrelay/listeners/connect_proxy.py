@@ -21,17 +21,17 @@ from lanrelay.listeners.own_exchange import OwnExchange, OwnWay, dial_target
 from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.listeners.straight_tunnel import StraightTunnels
 from lanrelay.observe.session import TARGET, Session, Side, brief
-from lanrelay.policy.browser import check_browser
+from lanrelay.passage.browser import check_browser
+from lanrelay.passage.intermediary import (
+    passed,
+    pseudonym,
+    with_date,
+)
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Dialed, Target
 from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import (
-    passed,
-    pseudonym,
-    with_date,
-)
 from lanrelay.wire.target import Target as RequestTarget
 from lanrelay.wire.target import parse_target
 

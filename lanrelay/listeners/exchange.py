@@ -16,12 +16,12 @@ from lanrelay.listeners.answers import failed
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Session, Side
+from lanrelay.passage.intermediary import wanted_upgrade
 from lanrelay.transport.pump import PumpLimits
 from lanrelay.upstream.asking import ChunkTaker
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import wanted_upgrade
 
 # What of a request's body is kept while there is no connection to send it on; over it the client is paused.
 # A small POST fits, so that its client is still heard, and missed, during the dial.

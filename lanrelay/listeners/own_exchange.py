@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from lanrelay.addresses import parse_ip
 from lanrelay.errors import RelayError, TlsOnPlain, Unanswered
 from lanrelay.listeners.exchange import Exchange
+from lanrelay.passage.intermediary import request_to_forward, response_to_forward, via_fields, with_date
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.dial import Target
 from lanrelay.upstream.origin import OriginConnection
@@ -18,7 +19,6 @@ from lanrelay.upstream.parent import Parent, refused_by_status
 from lanrelay.wire.authority import format_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, logs_in_connection, make_field
-from lanrelay.wire.intermediary import request_to_forward, response_to_forward, via_fields, with_date
 from lanrelay.wire.target import Target as RequestTarget
 from lanrelay.wire.target import parse_target
 

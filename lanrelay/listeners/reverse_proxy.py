@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 from twisted.internet.defer import Deferred
 
 from lanrelay.config import model
-from lanrelay.errors import LoopDetected, RelayError, RemoteProtocolError, RequestDenied, StartError
+from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
 from lanrelay.listeners.answers import METHODS, Answer, failed, from_here
 from lanrelay.listeners.base import Client, Environment, ListenerService
 from lanrelay.listeners.http import HttpConnection
@@ -16,18 +16,16 @@ from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.sink import UNHEARD, RequestSink
 from lanrelay.listeners.straight import StraightConnection, StraightWay
 from lanrelay.observe.session import BRIEF, Session, Side, brief
-from lanrelay.policy.browser import check_browser, is_own_origin, preflight_response, with_cors
+from lanrelay.passage.browser import guard_rule, page_rule, with_cors
+from lanrelay.passage.intermediary import HOPS, LAST_HOP, loop_rule, pseudonym
+from lanrelay.passage.rule import Asked, Reply, Rules, judged
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.wire.events import RequestHead
-from lanrelay.wire.intermediary import passed, pseudonym
 from lanrelay.wire.target import comparable, has_dot_segments, parse_target
 
 # Names by which clients know one relay: a handful; a client may invent any number of *.localhost.
 _KNOWN_HOSTS_MAX: Final = 64
-
-# What the guards look at beside Host.
-_GUARDED: Final = frozenset({b"origin", b"sec-fetch-site", b"via", b"max-forwards"})
 
 # Where the upstream is not told of a page that is not the relay's own.
 _STRIPPING: Final = frozenset({"auto", "strip"})
@@ -40,7 +38,11 @@ class NoRoute(RequestDenied):
 
 
 class ReverseProxyService(ListenerService):
-    """C{type: reverse-proxy}; the application of its HTTP connections."""
+    """
+    C{type: reverse-proxy}; the application of its HTTP connections.
+
+    @ivar guards: who gets in; a request that none of them refuses goes to its route.
+    """
 
     kind: ClassVar[str] = "reverse-proxy"
 
@@ -58,9 +60,14 @@ class ReverseProxyService(ListenerService):
             route.path or any(member.config.url.path for member in route.group.members)
             for route in self.routes
         )
+        secure = config.tls is not None
+        guards = [guard_rule(config.guard, place=self._place, secure=secure), loop_rule(self._via)]
+        if config.origin in _STRIPPING:
+            guards.append(page_rule(config.guard, secure=secure))
+        self.guards = Rules(*guards, HOPS)
         self._straight: StraightWay | None = None
-        if len(self.routes) == 1 and self.routes[0].is_straight:
-            self._straight = StraightWay(config, self.kind, self.routes[0], self._known_hosts)
+        if len(self.routes) == 1 and self.routes[0].is_straight and not self.guards.always:
+            self._straight = StraightWay(config, self.kind, self.guards, self.routes[0], self._known_hosts)
 
     @property
     def groups(self) -> list[UpstreamGroup]:
@@ -112,33 +119,19 @@ class ReverseProxyService(ListenerService):
         session.method = head.method.decode("ascii")
         host_field = head.headers.index.get(b"host")
         target, host = head.target, b"" if host_field is None else host_field[2]
-        page: bytes | None = None
+        asked = Asked(method=head.method, target=target, version=head.version, local=client.local)
         try:
             if target[:1] != b"/":
                 target, host = _as_origin_form(head, host)
             path = target.partition(b"?")[0]
             shown = path.decode("latin-1")
             session.path = shown if len(shown) <= BRIEF else brief(shown)
-            if not self._is_ordinary(head, client.local):
-                secure = self.config.tls is not None
-                check_browser(head, self._proxy.guard, client.local, place=self._place, secure=secure)
-                self._let_in(head, client.local)
-                if passed(head.headers, self._via):
-                    raise LoopDetected("the request has already passed this listener")
-                if b"origin" in head.headers and self._proxy.origin in _STRIPPING:
-                    page = self._foreign_page(head)
-                    if page is not None:
-                        preflight = preflight_response(head)
-                        if preflight is not None:
-                            self._answered(session, preflight.status)
-                            connection.answer(preflight.status, preflight.headers)
-                            return UNHEARD
-                own = from_here(head) if b"max-forwards" in head.headers else None
-                if own is not None:
-                    session.sent = len(own.body)
-                    self._answered(session, own.status)
-                    connection.answer(own.status, own.headers, own.body)
-                    return UNHEARD
+            reply = self._let_pass(head, asked)
+            if reply is not None:
+                session.sent = len(reply.body)
+                self._answered(session, reply.status)
+                connection.answer(reply.status, reply.headers, reply.body)
+                return UNHEARD
             if self._has_prefixes and has_dot_segments(path):
                 raise RemoteProtocolError("its path has dot segments, which could lead out of its route")
             plain = comparable(path)
@@ -146,13 +139,15 @@ class ReverseProxyService(ListenerService):
             if plain != path and not route.matches(path):
                 target = plain + target[len(path) :]  # the prefix itself came in other letters
         except RelayError as error:
-            self._refuse(connection, head, session, error, page)
+            self._refuse(connection, head, session, error, asked.page)
             return UNHEARD
         except Exception:
             self.bug(session)
             raise  # whoever called logs it, and closes the connection
         session.target = route.target
-        return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
+        return RoutedExchange(
+            connection, head, session, route, target=target, host=host, page=asked.page
+        ).start()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None
@@ -162,16 +157,22 @@ class ReverseProxyService(ListenerService):
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _is_ordinary(self, head: RequestHead, local: model.IPAddress | None) -> bool:
-        """Its Host was let in before, and there is nothing else that the guards would look at."""
-        index = head.headers.index
-        host = index.get(b"host")
-        return (
-            host is not None
-            and local in self._known_hosts.get(host[2], ())
-            and _GUARDED.isdisjoint(index)
-            and head.target[:1] == b"/"
-        )
+    def _let_pass(self, head: RequestHead, asked: Asked) -> Reply | None:
+        """
+        Let the guards judge.
+
+        @raise RelayError: one refuses.
+        """
+        host = head.headers.get(b"host")
+        new = host is None or head.target[:1] != b"/" or asked.local not in self._known_hosts.get(host, ())
+        concerned = self.guards.concerned(head.headers, head.method, head.target, new_host=new)
+        reply = judged(concerned, head.headers, asked) if concerned else None
+        if new:
+            self._let_in(head, asked.local)
+        if reply is not LAST_HOP:
+            return reply
+        here = from_here(head)
+        return None if here is None else Reply(here.status, here.headers, here.body)
 
     def _let_in(self, head: RequestHead, local: model.IPAddress | None) -> None:
         """Its Host passed the guard."""
@@ -183,12 +184,6 @@ class ReverseProxyService(ListenerService):
         locals_ = self._known_hosts.get(host, ())
         if local not in locals_:
             self._known_hosts[host] = (*locals_[-7:], local)
-
-    def _foreign_page(self, head: RequestHead) -> bytes | None:
-        """The Origin of a page that was let in and is not the relay's own."""
-        if is_own_origin(head, self._proxy.guard, secure=self.config.tls is not None):
-            return None
-        return head.headers.get(b"origin")
 
     def _route(self, path: bytes) -> ProxyRoute:
         route = find_route(self.routes, path)

@@ -13,61 +13,50 @@ from lanrelay.listeners.event_stream import EventStream
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.noticing import Noticing, Overheard
 from lanrelay.listeners.origins import Origins
-from lanrelay.listeners.routed_exchange import FORM, RoutedExchange
+from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.side import Side
-from lanrelay.policy.browser import with_cors
-from lanrelay.upstream.balance import UpstreamGroup
-from lanrelay.upstream.noticed import STATUSES
-from lanrelay.upstream.origin import OriginConnection
-from lanrelay.upstream.upstream import Upstream
-from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
-from lanrelay.wire.headers import FORWARDED_NAMES, HOP_BY_HOP, Field, Headers, logs_in_connection, make_field
-from lanrelay.wire.intermediary import (
-    apply_rules,
+from lanrelay.passage import oauth, places
+from lanrelay.passage.browser import origin_rule, with_cors
+from lanrelay.passage.intermediary import (
+    HOPS,
+    VIAS,
+    configured_rule,
     date_field,
-    forwarded_fields,
-    request_to_forward,
+    forwarded_rule,
+    login_rule,
+    next_hop,
     response_to_forward,
     via,
     with_date,
 )
-from lanrelay.wire.oauth import (
+from lanrelay.passage.oauth import (
     DOCUMENT_MAX,
     Rewrite,
+    asks_for_document,
     authorize_target,
     document_kind,
     document_to_relay,
-    response_to_relay,
     split_well_known,
     url_path,
     url_to_upstream,
     with_parameter,
 )
-from lanrelay.wire.rewrite import Places, Site, rewrite_request, rewrite_response
+from lanrelay.passage.places import Places, Site, asks_for_events
+from lanrelay.passage.rule import Asked, Rule, Rules, changed
+from lanrelay.upstream.balance import UpstreamGroup
+from lanrelay.upstream.noticed import STATUSES
+from lanrelay.upstream.origin import OriginConnection
+from lanrelay.upstream.upstream import Upstream
+from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
+from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, make_field
 
 if TYPE_CHECKING:
     from lanrelay.listeners.recovery import McpSessions
 
-# Fields of a request that do not go on as they came.
-_TOUCHED: Final = FORWARDED_NAMES | {b"host", b"origin"}
-_CHANGED: Final = (_TOUCHED - {b"host"}) | HOP_BY_HOP | {b"via", b"max-forwards"}
-# Fields whose values may name the other side; without them nothing is worked out.
-NAMING: Final = frozenset(
-    {
-        b"location",
-        b"content-location",
-        b"set-cookie",
-        b"strict-transport-security",
-        b"alt-svc",
-        b"referer",
-        b"destination",
-        b"www-authenticate",
-    }
-)
-# What L{ProxyRoute.plain_request} looks at.
-NOTED: Final = frozenset({b"host", b"accept", b"accept-encoding", b"authorization", b"content-type"})
-_IDENTITY: Final = make_field(b"Accept-Encoding", b"identity")
-_NO_RULES: Final = model.HeaderRules()
+# MCP sessions are followed, begun and ended by the exchange.
+_MCP_SESSIONS: Final = Rule(looks_at=frozenset({b"mcp-session-id"}))
+# Answers that may tell of a fault are overheard.
+_OVERHEARD: Final = Rule(statuses=STATUSES)
 
 
 class ProxyRoute:
@@ -79,6 +68,8 @@ class ProxyRoute:
     @ivar sessions: those that are remembered; C{None} as long as none has begun.
     @ivar noticing: what answers tell of how the upstreams are asked.
     @ivar rewrites_oauth: what belongs to a login is made to name the relay.
+    @ivar requests: what becomes of a request's fields here.
+    @ivar answers: what becomes of an answer's.
     @param name: by which Via knows this listener.
     @param siblings: all routes of the listener, in the order of matching.
     """
@@ -117,11 +108,6 @@ class ProxyRoute:
         self._siblings = siblings
         self._listener = listener
         self._secure = listener.tls is not None
-        # What becomes of the Origin of a page that is not foreign. Servers compare it with Host.
-        self._page = listener.origin
-        if self._page == "auto":
-            self._page = "keep" if config.host == "preserve" else "upstream"
-        self._plain_requests = listener.forwarded == "none"
         self._via = make_field(b"Via", via((1, 1), name))
         self._via_old = make_field(b"Via", via(HTTP_1_0, name))
         self._sides = {upstream: Side(upstream, config) for upstream in self.group.members}
@@ -129,6 +115,37 @@ class ProxyRoute:
         self._host_line = b"" if host is None else host[3]
         self._places: dict[tuple[Upstream, bytes], Places | None] = {}
         self._has_paths = any(side.path for side in self._sides.values())
+        self.requests = self._request_rules()
+        self.answers = self._answer_rules()
+
+    def _request_rules(self) -> Rules:
+        listener, config = self._listener, self.config
+        page: str = listener.origin
+        if page == "auto":  # servers compare it with Host
+            page = "keep" if config.host == "preserve" else "upstream"
+        rules = [
+            origin_rule(page),
+            forwarded_rule(listener.forwarded, secure=self._secure),
+            HOPS,
+            login_rule(b"authorization"),
+            places.request_rule(listener.rewrite),
+        ]
+        if "endpoint" in listener.rewrite:
+            rules.append(places.EVENT_STREAMS)
+        if self.rewrites_oauth:
+            rules += [oauth.FORMS, oauth.DOCUMENTS]
+        if self.recovers:
+            rules.append(_MCP_SESSIONS)
+        return Rules(*rules, configured_rule(config.request_headers))
+
+    def _answer_rules(self) -> Rules:
+        rules = [_OVERHEARD, VIAS, login_rule(b"www-authenticate")]
+        if self.rewrites_oauth:  # before what hides where a Location led
+            rules.append(oauth.ANSWERS)
+        rules.append(places.answer_rule(self._listener.rewrite))
+        if self.recovers:
+            rules.append(_MCP_SESSIONS)
+        return Rules(*rules, configured_rule(self.config.response_headers))
 
     def session_began(self, client_id: bytes, initialize: bytes) -> None:
         """The upstream may have begun an MCP session."""
@@ -167,45 +184,33 @@ class ProxyRoute:
 
     def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
         assert isinstance(exchange, RoutedExchange)
-        head, listener = exchange.head, self._listener
+        head = exchange.head
         index = head.headers.index
         side = self._sides[origin.upstream]
         host_field = side.host or make_field(b"Host", exchange.host or side.authority)
         via_field = self._via if head.version == HTTP_1_1 else self._via_old
-        if self._plain_requests and _CHANGED.isdisjoint(index) and head.headers.unique and b"host" in index:
-            changed = index.copy()  # nearly always: all but these two goes on as it came
-            changed[b"host"] = host_field
-            changed[b"via"] = via_field
-            headers = Headers.of_index(changed)
+        if HOP_BY_HOP.isdisjoint(index) and head.headers.unique and b"host" in index and b"via" not in index:
+            changed_index = index.copy()  # nearly always: all but these two goes on as it came
+            changed_index[b"host"] = host_field
+            changed_index[b"via"] = via_field
+            headers = Headers.of_index(changed_index)
         else:
-            fields: list[Field] = [host_field]
-            for field in request_to_forward(head).fields:
-                name = field[0]
-                if name not in _TOUCHED:
-                    fields.append(field)
-                elif name == b"origin" and exchange.page is None and self._page != "strip":
-                    fields.append(field if self._page == "keep" else side.origin)
-            if listener.forwarded != "none":
-                client = exchange.connection.client
-                fields += forwarded_fields(
-                    listener.forwarded,
-                    client=None if client is None else client.address,
-                    secure=self._secure,
-                    host=exchange.host,
-                )
-            fields.append(via_field)
-            headers = Headers.of(fields)
-        if not NAMING.isdisjoint(index) and "location" in listener.rewrite:
-            places = self._places_for(origin.upstream, exchange.host)
-            if places is not None:
-                headers = rewrite_request(headers, places, listener.rewrite)
-        if b"accept-encoding" in index and (
-            self._may_be_event_stream(head.method, index)
-            or (b"/.well-known/" in exchange.target and self._asks_for_document(exchange))
-        ):
-            headers = headers.replaced_by(_IDENTITY)
-        if self.config.request_headers != _NO_RULES:
-            headers = apply_rules(headers, self.config.request_headers)
+            kept = [field for field in next_hop(head).fields if field[0] != b"host"]
+            headers = Headers.of([host_field, *kept, via_field])
+        concerned = self.requests.concerned(head.headers, head.method, exchange.target)
+        if concerned:
+            client = exchange.connection.client
+            asked = Asked(
+                method=head.method,
+                target=exchange.target,
+                version=head.version,
+                client=None if client is None else client.address,
+                host=exchange.host,
+                page=exchange.page,
+                origin=side.origin,
+                places=self._places_for(origin.upstream, exchange.host),
+            )
+            headers = changed(concerned, headers, asked)
         if exchange.mcp is not None:
             headers = exchange.in_session(exchange.mcp, headers)
         target = self._target(exchange.target, side)
@@ -220,18 +225,11 @@ class ProxyRoute:
         index = head.headers.index
         headers = response_to_forward(head)
         via_field = self._via if head.version == HTTP_1_1 else self._via_old
-        if exchange.origin is not None:
-            exchange.origin.upstream.answered = True
-        if self.noticing.found and 200 <= head.status < 400 and exchange.origin is not None:
-            self.noticing.disproved(exchange.origin.upstream, self._host_for(exchange))
-        if not NAMING.isdisjoint(index) and exchange.origin is not None:
-            places = self._places_for(exchange.origin.upstream, exchange.host)
-            if places is not None:
-                if exchange.at_root and self._leads_back(exchange, head, places):
-                    exchange.respelled = True
-                if self.rewrites_oauth:
-                    headers = response_to_relay(headers, places)
-                headers = rewrite_response(headers, places, self._listener.rewrite)
+        upstream = None if exchange.origin is None else exchange.origin.upstream
+        if upstream is not None:
+            upstream.answered = True
+            if self.noticing.found and 200 <= head.status < 400:
+                self.noticing.disproved(upstream, self._host_for(exchange))
         if exchange.mcp is not None:
             headers = exchange.mcp.for_client(headers)
         if exchange.page is not None:
@@ -239,18 +237,22 @@ class ProxyRoute:
         if head.status < 200:  # a Date in it would mean nothing
             headers = headers.appended([via_field])
         elif headers.unique and b"via" not in index:
-            changed = headers.index if headers is not head.headers else index.copy()
-            changed[b"via"] = via_field
+            changed_index = headers.index if headers is not head.headers else index.copy()
+            changed_index[b"via"] = via_field
             if b"date" not in index:
-                changed[b"date"] = date_field(time.time())
-            headers = Headers.of_index(changed)
+                changed_index[b"date"] = date_field(time.time())
+            headers = Headers.of_index(changed_index)
         else:
             headers = with_date(headers.appended([via_field]), time.time())
-        rules = self.config.response_headers
-        if rules != _NO_RULES:
-            if head.status < 200 and head.status != 101:  # the final head will have what is set and added
-                rules = model.HeaderRules(remove=rules.remove)
-            headers = apply_rules(headers, rules)
+        concerned = self.answers.concerned(head.headers, head.status)
+        if concerned or exchange.at_root:
+            named = None if upstream is None else self._places_for(upstream, exchange.host)
+            if exchange.at_root and named is not None and self._leads_back(exchange, head, named):
+                exchange.respelled = True
+            asked = Asked(
+                method=exchange.head.method, target=exchange.target, status=head.status, places=named
+            )
+            headers = changed(concerned, headers, asked)
         return ResponseHead(status=head.status, reason=head.reason, headers=headers)
 
     def is_root(self, target: bytes) -> bool:
@@ -264,13 +266,13 @@ class ProxyRoute:
         """Every upstream has shown which spelling of its root is the right one."""
         return all(side.settled for side in self._sides.values())
 
-    def _leads_back(self, exchange: RoutedExchange, head: ResponseHead, places: Places) -> bool:
+    def _leads_back(self, exchange: RoutedExchange, head: ResponseHead, named: Places) -> bool:
         """Whether a redirect leads to what the client asked for, if it is asked for in another spelling."""
         assert exchange.origin is not None
         side = self._sides[exchange.origin.upstream]
         before = side.slash
-        own = places.relay.scheme.encode("ascii") + b"://" + places.relay.authority + exchange.target
-        again = side.respelled(exchange, head, exchange.asked, places, own)
+        own = named.relay.scheme.encode("ascii") + b"://" + named.relay.authority + exchange.target
+        again = side.respelled(exchange, head, exchange.asked, named, own)
         if side.slash != before:
             self._places.clear()
         return again
@@ -293,9 +295,10 @@ class ProxyRoute:
             return None
         rewrite = None
         request = exchange.head
-        if self._may_be_event_stream(request.method, request.headers.index) and exchange.origin is not None:
-            places = self._places_for(exchange.origin.upstream, exchange.host)
-            rewrite = None if places is None else places.to_relay
+        asked_for = "endpoint" in self._listener.rewrite and asks_for_events(request.method, request.headers)
+        if asked_for and exchange.origin is not None:
+            named = self._places_for(exchange.origin.upstream, exchange.host)
+            rewrite = None if named is None else named.to_relay
         silence = self._listener.sse_keepalive
         if silence is None and rewrite is None:
             return None
@@ -311,43 +314,27 @@ class ProxyRoute:
 
     @property
     def is_straight(self) -> bool:
-        """What L{plain_request} and L{plain_answer} do is all that is done here to a plain message."""
+        """
+        Of a message that concerns none of the rules nothing is changed but what L{plain_request} and
+        L{plain_answer} change.
+        """
         return (
-            self._plain_requests
+            not (self.requests.always or self.answers.always)
             and not self.path
-            and self.config.request_headers == self.config.response_headers == _NO_RULES
             and len(self._sides) == 1
             and bool(self._host_line)
             and not self._has_paths
         )
 
-    def plain_request(self, method: str, target: str, lines: list[bytes], noted: dict[bytes, Field]) -> bool:
+    def plain_request(self, lines: list[bytes], host: Field) -> None:
         """
-        As L{request_head}, for the lines of a plain request, which are changed; C{False}: there is more to be
-        done to it.
+        As L{request_head}, for the lines of a plain request.
 
         @param lines: of the two that end them one becomes ours.
-        @param noted: of its fields those of L{NOTED}, Host among them.
+        @param host: its Host.
         """
-        kind = noted[b"content-type"][2] if self.rewrites_oauth and b"content-type" in noted else b""
-        if not self.plain_target(target) or kind.lower().startswith(FORM):
-            return False
-        if b"authorization" in noted and logs_in_connection(noted[b"authorization"][2]):
-            return False
-        lines[lines.index(noted[b"host"][3])] = self._host_line
-        if (
-            method == "GET"
-            and b"accept-encoding" in noted
-            and b"accept" in noted
-            and self._may_be_event_stream(b"GET", noted)
-        ):
-            lines[lines.index(noted[b"accept-encoding"][3])] = _IDENTITY[3]
+        lines[lines.index(host[3])] = self._host_line
         lines[-2] = self._via[3]
-        return True
-
-    def plain_target(self, target: str) -> bool:
-        """The part of L{plain_request} that is about the target, which goes on as it is."""
-        return not ("/.well-known/" in target or (self.rewrites_oauth and "resource=" in target))
 
     def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
         """As L{response_head}, for a plain answer; Date has to be noted."""
@@ -371,18 +358,14 @@ class ProxyRoute:
             return None
         if b"content-encoding" in headers or (length is not None and int(length) > DOCUMENT_MAX):
             return None
-        places = self._places_for(exchange.origin.upstream, exchange.host)
-        if places is None:
+        named = self._places_for(exchange.origin.upstream, exchange.host)
+        if named is None:
             return None
         name = document_kind(exchange.target.partition(b"?")[0])
-        return partial(document_to_relay, kind=name, places=places)
+        return partial(document_to_relay, kind=name, places=named)
 
     def _asks_for_document(self, exchange: RoutedExchange) -> bool:
-        return (
-            self.rewrites_oauth
-            and exchange.head.method in (b"GET", b"HEAD")
-            and bool(document_kind(exchange.target.partition(b"?")[0]))
-        )
+        return self.rewrites_oauth and asks_for_document(exchange.head.method, exchange.target)
 
     def _resource_to_upstream(self, host: bytes, url: bytes) -> bytes:
         """A resource may lie on another route than the server that is asked for a token for it."""
@@ -391,17 +374,10 @@ class ProxyRoute:
             return url
         members = route.group.members
         upstream = next((each for each in members if each.up), members[0])
-        places = route._places_for(upstream, host)
-        return url if places is None else url_to_upstream(url, places)
+        named = route._places_for(upstream, host)
+        return url if named is None else url_to_upstream(url, named)
 
     # ---------------------------------------------------------------------------------------------------
-
-    def _may_be_event_stream(self, method: bytes, index: dict[bytes, Field]) -> bool:
-        """Whether the answer may be an MCP event stream with an endpoint, which an encoding would hide."""
-        if method != b"GET" or "endpoint" not in self._listener.rewrite:
-            return False
-        accept = index.get(b"accept")
-        return accept is not None and accept[2].lower().find(b"text/event-stream") >= 0
 
     def _target(self, target: bytes, side: Side) -> bytes:
         if target[:1] != b"/":

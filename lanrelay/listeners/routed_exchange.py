@@ -13,19 +13,18 @@ from lanrelay.errors import RelayError, TlsOnPlain
 from lanrelay.listeners.exchange import Exchange
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.session import Session
-from lanrelay.policy.browser import with_cors
+from lanrelay.passage.browser import with_cors
+from lanrelay.passage.intermediary import ruled_trailers
+from lanrelay.passage.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_document, is_form
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, logs_in_connection
-from lanrelay.wire.intermediary import ruled_trailers
-from lanrelay.wire.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_document
 
 if TYPE_CHECKING:
     from lanrelay.listeners.recovery import McpSession
     from lanrelay.listeners.route import ProxyRoute
     from lanrelay.upstream.origin import OriginConnection
 
-FORM: Final = b"application/x-www-form-urlencoded"
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
 
 INITIALIZE_MAX: Final = 16 * 1024
@@ -215,8 +214,7 @@ class RoutedExchange(Exchange):
     def _is_form(self) -> bool:
         """Whether the content may hold a C{resource} that has to be rewritten."""
         headers = self.head.headers
-        kind = headers.get(b"content-type")
-        if kind is None or kind.partition(b";")[0].strip().lower() != FORM:
+        if not is_form(headers):
             return False
         if not self.route.rewrites_oauth or b"content-encoding" in headers:
             return False

@@ -7,10 +7,10 @@ from urllib.parse import urljoin
 
 from lanrelay.config import model
 from lanrelay.listeners.exchange import Exchange
+from lanrelay.passage.places import Places, Site
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.headers import Field, make_field
-from lanrelay.wire.rewrite import Places, Site
 
 # Redirects that ask for the same request again (RFC 9110 section 15.4). Of other methods than GET and HEAD
 # only two do.

@@ -19,30 +19,19 @@ from lanrelay.config import model
 from lanrelay.errors import RelayError
 from lanrelay.listeners.client_stream import OPEN
 from lanrelay.listeners.http import HttpConnection
-from lanrelay.listeners.route import NAMING, NOTED, ProxyRoute
+from lanrelay.listeners.route import ProxyRoute
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.observe.session import BRIEF, Session, brief
-from lanrelay.upstream.noticed import STATUSES
+from lanrelay.passage.rule import Rules
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import RequestHead
-from lanrelay.wire.headers import FORWARDED_NAMES, Headers
+from lanrelay.wire.headers import Headers
 from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
 from lanrelay.wire.template import Repeats
 
-_REQUESTS: Final = PlainFields(
-    noted=NOTED,
-    # What a guard, a rewriting or an exchange would look at.
-    unusual=NAMING
-    | FORWARDED_NAMES
-    | {b"origin", b"sec-fetch-site", b"via", b"max-forwards", b"mcp-session-id"},
-    dropped={b"keep-alive"},
-)
-# A new MCP session is remembered by the general way.
-_ANSWERS: Final = PlainFields(
-    noted={b"date"}, unusual=NAMING | {b"via", b"mcp-session-id"}, dropped={b"keep-alive"}
-)
-
+# What says something of the connection alone, beside Connection itself.
+_DROPPED: Final = frozenset({b"keep-alive"})
 
 Asked = tuple[str, str, int, bytes]
 """Of a request method, target, where its content begins, and what goes to the origin."""
@@ -52,6 +41,9 @@ class StraightWay:
     """
     What all straight exchanges of a listener have in common.
 
+    It takes what concerns no rule, neither a guard nor one of the route's: there is no other list of what is
+    plain.
+
     @param known_hosts: values of Host that the guard has let in, with our addresses for which it has.
     """
 
@@ -59,6 +51,7 @@ class StraightWay:
         self,
         listener: model.ReverseProxy,
         kind: str,
+        guards: Rules,
         route: ProxyRoute,
         known_hosts: Mapping[bytes, tuple[model.IPAddress | None, ...]],
     ) -> None:
@@ -70,6 +63,13 @@ class StraightWay:
         self.listener, self.kind = listener.name, kind
         self.known_hosts = known_hosts
         self.max_body = listener.max_body
+        self.requests, self.answers = Rules(*guards.all, *route.requests.all), route.answers
+        self.request_fields = PlainFields(
+            noted=self.requests.weighed | {b"host"}, unusual=self.requests.looked_at, dropped=_DROPPED
+        )
+        self.answer_fields = PlainFields(
+            noted=self.answers.weighed | {b"date"}, unusual=self.answers.looked_at, dropped=_DROPPED
+        )
 
 
 class StraightConnection(HttpConnection):
@@ -87,7 +87,7 @@ class StraightConnection(HttpConnection):
         super().__init__(*arguments, **keys)
         self.let_in = b""
         self._way = way
-        self._repeats = Repeats(_REQUESTS)
+        self._repeats = Repeats(way.request_fields)
         self._between = False  # the last request went straight, and nothing has come since
         # Of the request that is under way so: where it went, what is known of it, how it came, and where in
         # that its content begins.
@@ -157,18 +157,19 @@ class StraightConnection(HttpConnection):
 
     def _judged(self, data: bytes) -> Asked | None:
         """Read a request, and make of it what goes to the origin; C{None}: it does not go straight."""
-        request = read_plain_request(data, _REQUESTS)
+        way, client = self._way, self.client
+        request = read_plain_request(data, way.request_fields)
         if request is None:
             return None
         method, target, lines, noted, content = request
-        way, client = self._way, self.client
         if client is None or b"host" not in noted:
             return None
         host = noted[b"host"][2]
-        if (host != self.let_in and client.local not in way.known_hosts.get(host, ())) or not (
-            way.route.plain_request(method, target, lines, noted)
-        ):
+        if host != self.let_in and client.local not in way.known_hosts.get(host, ()):
             return None
+        if way.requests.in_target(target) or way.requests.weigh(noted, method.encode("ascii")):
+            return None
+        way.route.plain_request(lines, noted[b"host"])
         self.let_in = host
         lines.append(data[content:])
         passed = b"\r\n".join(lines)
@@ -190,7 +191,7 @@ class StraightConnection(HttpConnection):
             "#" in target
             or not target.isprintable()
             or len(target) > LIMITS.target
-            or not self._way.route.plain_target(target)
+            or self._way.requests.in_target(target)
         ):
             return None
         fitting = template.fit(data, at)
@@ -236,16 +237,19 @@ class StraightConnection(HttpConnection):
 
     def _answer_judged(self, data: bytes) -> tuple[int, int, bytes] | None:
         """Status, where the content begins, and what goes to the client; C{None}: it does not go straight."""
-        answer, origin = read_plain_answer(data, _ANSWERS), self._origin
-        if answer is None or origin is None or answer[0] in STATUSES:
+        way, origin = self._way, self._origin
+        answer = read_plain_answer(data, way.answer_fields)
+        if answer is None or origin is None:
             return None
         status, lines, noted, content = answer
-        self._way.route.plain_answer(lines, noted)
+        if status in way.answers.statuses or way.answers.weigh(noted, status):
+            return None
+        way.route.plain_answer(lines, noted)
         lines.append(data[content:])
         passed = b"\r\n".join(lines)
         if b"date" in noted:  # else it is ours, and another one next time
-            if origin.repeats is None or origin.repeats.owner is not self._way:
-                origin.repeats = Repeats(_ANSWERS, self._way)
+            if origin.repeats is None or origin.repeats.owner is not way:
+                origin.repeats = Repeats(way.answer_fields, way)
             origin.repeats.saw(status, data, 0, content, passed)
         return status, content, passed
 

@@ -1,1 +1,1 @@
-"""Who may do what: destinations, Host and Origin, credentials."""
+"""Who may do what: destinations and credentials."""

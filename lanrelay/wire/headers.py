@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from operator import itemgetter
 from typing import Any
 
@@ -232,6 +232,16 @@ class Headers:
     def appended(self, fields: Iterable[Field]) -> Headers:
         """With these at the end, that were judged or made before."""
         return Headers.of([*self.fields, *fields])
+
+    def mapped(self, names: Collection[bytes], change: Callable[[Field], Field | None]) -> Headers:
+        """
+        With what C{change} makes of each field of these lower-case names, of which C{None} leaves nothing;
+        itself if there is none.
+        """
+        if not any(name in self.index for name in names):
+            return self
+        fields = [change(field) if field[0] in names else field for field in self.fields]
+        return Headers.of([field for field in fields if field is not None])
 
     def encode(self) -> bytes:
         """The lines, each with its CRLF."""

@@ -49,16 +49,17 @@ class PlainFields:
     It remembers lines, so that those which come again and again are sorted by one look each; only such of
     L{REPEATED}, and only so many.
 
-    @param noted: lower-case names of fields that somebody wants to see.
-    @param unusual: those with which a message is not plain.
+    @param noted: lower-case names of fields that somebody wants to see; not of those that are dropped.
+    @param unusual: those with which a message is not plain, whoever else wants to see them.
     @param dropped: those that do not go on, as Connection does not.
     """
 
     def __init__(
         self, *, noted: Collection[bytes], unusual: Collection[bytes], dropped: Collection[bytes] = ()
     ) -> None:
-        self._noted = _LOOKED_AT.union(noted, dropped)
-        self._unusual = _UNUSUAL.union(unusual) - self._noted
+        never_seen = {b"connection", *dropped}.intersection(noted)
+        self._unusual = _UNUSUAL.union(unusual, never_seen)
+        self._noted = _LOOKED_AT.union(noted, dropped) - self._unusual
         self._dropped = tuple(dropped)
         # Lines that pass, lines that are noted, and names of which no line is kept: in lower case if they are
         # noted, empty if they pass.

@@ -13,15 +13,15 @@ import h11
 
 from lanrelay.config.load import ConfigErrors, load
 from lanrelay.errors import GreetingError, RemoteProtocolError
+from lanrelay.passage.intermediary import request_to_forward, response_to_forward
+from lanrelay.passage.places import Places, Site, cookie_to_relay
 from lanrelay.wire import heads, proxy_header, socks5
 from lanrelay.wire.authority import parse_authority
 from lanrelay.wire.events import BodyPart, ConnectionClosed, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.framing import ChunkedReader
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Client, Http1Server
-from lanrelay.wire.intermediary import request_to_forward, response_to_forward
 from lanrelay.wire.limits import LIMITS
-from lanrelay.wire.rewrite import Places, Site, cookie_to_relay
 from lanrelay.wire.sse import EndpointRewriter, EventBoundary
 from lanrelay.wire.target import parse_target
 from tests.fuzz import inputs

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanrelay.config import model
+from lanrelay.errors import RequestDenied
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
-from lanrelay.listeners.straight import StraightConnection
+from lanrelay.listeners.straight import StraightConnection, StraightWay
+from lanrelay.passage.rule import Asked, Rule, Rules, Undeclared, View
 from lanrelay.upstream.inheritance import Inheritance
 from tests.listeners.test_exchange import DATE, OK, ExchangeTestCase
 from tests.support.desync_requests import ROWS
@@ -30,6 +32,7 @@ def numbered(message: bytes, number: int) -> bytes:
     return with_field(message, b"X-Id: %d" % number)
 
 
+FORM = b"application/x-www-form-urlencoded"
 EXPECT = b"Expect: 100-continue"
 EVENTS = with_field(GET, b"Accept-Encoding: gzip").replace(b"Accept: x", b"Accept: text/event-stream")
 REQUESTS = [
@@ -178,9 +181,15 @@ class StraightTestCase(ExchangeTestCase):
 
 class StraightTests(StraightTestCase):
     def test_ordinary_exchanges(self) -> None:
-        for request in (GET, POST, EVENTS, with_field(GET, b"Connection: keep-alive")):
+        for request in (GET, POST, with_field(GET, b"Connection: keep-alive")):
             for answer in ANSWERS:
                 self.same(("ask", request), ("answer", answer), ("ask", GET), ("dial", None), ("answer", OK))
+
+    def test_a_request_for_an_event_stream_that_may_be_encoded_does_not_go_straight(self) -> None:
+        for answer in ANSWERS:
+            self.same(("ask", EVENTS), ("answer", answer), took=False)
+            self.assertEqual(self.took, 0)
+        self.same(*known(GET), ("ask", numbered(EVENTS, 9)), ("answer", OK))
 
     def test_an_answer_in_pieces(self) -> None:
         for at in range(1, len(OK)):
@@ -257,6 +266,48 @@ class StraightTests(StraightTestCase):
         ):
             self.same(*steps, took=False, **keys)
 
+    def test_every_field_that_a_rule_looks_at(self) -> None:
+        way = self.service._straight
+        assert way is not None
+        self.assertGreater(len(way.requests.looked_at), 15)
+        self.assertGreater(len(way.answers.looked_at), 5)
+        for name in sorted(way.requests.looked_at):
+            for value in (b"x", b"http://nas.lan/x", b"0"):
+                asked = with_field(GET, name + b": " + value)
+                self.same(("ask", asked), ("answer", OK), took=False)
+                self.assertEqual(self.took, 0, name)
+                self.same(*known(GET), ("ask", numbered(asked, 9)), ("answer", OK), ("ask", asked))
+        for name in sorted(way.answers.looked_at):
+            for value in (b"x", b"http://nas.lan/x", b"0"):
+                answer = with_field(OK, name + b": " + value)
+                self.same(("ask", GET), ("answer", answer))
+                self.same(*known(GET), ("ask", numbered(GET, 9)), ("answer", numbered(answer, 9)))
+
+    def test_every_field_whose_value_a_rule_weighs(self) -> None:
+        way = self.service._straight
+        assert way is not None
+        values = (b"NTLM x", b"Bearer x", FORM, FORM.upper() + b" ; a=b", FORM + b"x", b"text/event-stream")
+        for name in sorted(way.requests.weighed):
+            for value in values:
+                for request in (GET, POST):
+                    asked = with_field(request, name + b": " + value)
+                    self.same(*known(GET), ("ask", asked), ("answer", OK), ("ask", asked), ("answer", OK))
+        for name in sorted(way.answers.weighed):
+            for value in values:
+                answer = with_field(OK, name + b": " + value)
+                self.same(*known(GET), ("ask", GET), ("answer", answer), ("ask", GET), ("answer", OK))
+
+    def test_every_piece_of_a_target_that_concerns_a_rule(self) -> None:
+        way = self.service._straight
+        assert way is not None
+        pieces = {piece for rule in way.requests.all for piece in rule.in_target}
+        self.assertEqual(pieces, {"/.well-known/", "resource="})
+        for piece in pieces:
+            asked = GET.replace(b"/a?", b"/a/?" + piece.encode() + b"&client_id=1&")
+            self.same(("ask", asked), ("answer", OK), took=False)
+            self.assertEqual(self.took, 0)
+            self.same(*known(GET), ("ask", numbered(asked, 9)), ("answer", OK))
+
     def test_an_empty_line_after_each_request(self) -> None:
         for request in (POST, GET):
             self.same(*[("ask", request), ("answer", OK), ("ask", b"\r\n")] * 3, ("ask", GET), ("answer", OK))
@@ -296,7 +347,7 @@ class StraightTests(StraightTestCase):
         self.assertEqual(len(self.around.ledger), 0)
 
     def test_what_comes_nearly_the_same_again_and_again(self) -> None:
-        for request in (GET, POST, EVENTS):
+        for request in (GET, POST):
             self.same(*known(request), ("ask", numbered(request, 9)), ("answer", numbered(OK, 9)))
             assert isinstance(self.client.protocol, StraightConnection)
             self.assertIsNotNone(self.client.protocol._repeats.template)
@@ -360,3 +411,98 @@ class StraightTests(StraightTestCase):
     @given(STORIES)
     def test_any_story_of_one_that_is_known(self, steps: list[Step]) -> None:
         self.same(*known(GET), *steps)
+
+
+POST_KEPT = with_field(POST, b"Connection: keep-alive")
+MADE_UP = frozenset({b"x-made-up"})
+
+
+def refuse(view: View, asked: Asked) -> None:
+    raise RequestDenied("it is made up")
+
+
+def says_no(view: View, method: bytes) -> bool:
+    return view.get(b"x-made-up") == b"no"
+
+
+class OneMoreRuleTests(StraightTestCase):
+    """Whoever adds a rule says which heads concern it in the rule alone, and in no list beside it."""
+
+    def serve(self, *names: str, **keys: Any) -> None:
+        super().serve(*names, **keys)
+        if not hasattr(self, "guard"):
+            return
+        service = self.service
+        service.guards = Rules(*service.guards.all, self.guard)
+        way = service._straight
+        assert way is not None
+        service._straight = StraightWay(
+            service._proxy, service.kind, service.guards, way.route, service._known_hosts
+        )
+        self.client.lose()
+        self.client = accept(service)
+
+    def refuses(self, asked: bytes) -> None:
+        """Whatever went straight before on the same connection."""
+        for earlier in ([], [("ask", GET), ("answer", OK)], known(GET)):
+            story, sessions = self.same(*earlier, ("ask", asked), ("ask", GET), took=bool(earlier))
+            self.assertIn(b"HTTP/1.1 403 ", story[-2][1][0][0])
+            self.assertEqual(story[-2][1][0][1], b"")  # nothing of it went to the origin
+            self.assertEqual(sessions[-1]["status"] or sessions[-2]["status"], 403)
+
+    def test_a_field(self) -> None:
+        self.guard = Rule(looks_at=MADE_UP, judge=refuse)
+        for name in (b"X-Made-Up", b"x-made-up"):
+            self.refuses(with_field(GET, name + b": a"))
+            self.refuses(numbered(with_field(GET, name + b": a"), 9))
+        self.same(*known(GET), ("ask", numbered(GET, 9)), ("answer", OK))
+
+    def test_a_field_that_was_there_before_and_differs(self) -> None:
+        """What nobody looks at may be the one line in which the requests of a connection differ."""
+        self.guard = Rule(sees=MADE_UP, concerns=says_no, judge=refuse)
+        yes = [("ask", with_field(GET, b"X-Made-Up: yes")), ("answer", OK)] * 4
+        self.assertGreater(len(self.same(*yes)), 0)
+        story = self.same(*yes, ("ask", with_field(GET, b"X-Made-Up: no")))[0]
+        self.assertIn(b"HTTP/1.1 403 ", story[-1][1][0][0])
+
+    def test_a_field_that_another_rule_weighs(self) -> None:
+        """Who wants to see a field whatever it says has the last word."""
+        self.guard = Rule(looks_at=frozenset({b"authorization"}), judge=refuse)
+        self.refuses(with_field(GET, b"Authorization: Bearer x"))
+
+    def test_a_field_that_does_not_go_on(self) -> None:
+        for name in (b"connection", b"keep-alive", b"content-length"):
+            self.guard = Rule(
+                sees=frozenset({name}), concerns=lambda view, method: method == b"POST", judge=refuse
+            )
+            self.refuses(with_field(POST, name + b": 10") if name == b"keep-alive" else POST_KEPT)
+
+    def test_a_piece_of_the_target(self) -> None:
+        self.guard = Rule(in_target=("made-up",), judge=refuse)
+        self.refuses(GET.replace(b"/a", b"/a-made-up"))
+        self.refuses(numbered(GET.replace(b"/a", b"/a-made-up"), 9))
+
+    def test_every_request(self) -> None:
+        self.guard = Rule(always=True, judge=refuse)
+        self.serve()
+        self.client.receive(GET)
+        self.assertIn(b"HTTP/1.1 403 ", self.client.take())
+        self.client.receive(GET)
+        self.assertIn(b"HTTP/1.1 403 ", self.client.take())
+        self.assertEqual(self.around.dialer.pending, [])
+
+    def test_one_that_does_not_say_what_it_looks_at(self) -> None:
+        for look in (
+            lambda view: view.get(b"x-made-up"),
+            lambda view: view.fields,
+            lambda view: view.without({b"x-made-up"}),
+        ):
+
+            def judge(view: View, asked: Asked, look: Any = look) -> None:
+                look(view)
+
+            self.guard = Rule(looks_at=frozenset({b"x-other"}), judge=judge)
+            self.serve()
+            self.assertRaises(Undeclared, self.client.receive, with_field(GET, b"X-Other: a"))
+            self.client.lose()
+            self.assertAllOver()

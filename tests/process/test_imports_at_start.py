@@ -111,7 +111,7 @@ NOT_FOR_A_FORWARD = (
     "lanrelay.listeners.connect_proxy",
     "lanrelay.listeners.http",
     "lanrelay.listeners.reverse_proxy",
-    "lanrelay.policy.browser",
+    "lanrelay.passage",
     "lanrelay.transport.trust",
     "lanrelay.upstream.health",
     "lanrelay.upstream.origin",

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.errors import RemoteProtocolError
+from lanrelay.passage.intermediary import request_to_forward, response_to_forward
+from lanrelay.passage.places import Places, Site, cookie_to_relay
 from lanrelay.wire.authority import parse_authority
 from lanrelay.wire.events import (
     HTTP_1_1,
@@ -22,8 +24,6 @@ from lanrelay.wire.events import (
 )
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Client, Http1Server
-from lanrelay.wire.intermediary import request_to_forward, response_to_forward
-from lanrelay.wire.rewrite import Places, Site, cookie_to_relay
 from lanrelay.wire.sse import EndpointRewriter, EventBoundary
 from tests.wire.feeding import Wire, feed, told
 

@@ -36,6 +36,11 @@ def read_plain_answer(
     return plain.read_plain_answer(data, ANSWERS, limits)
 
 
+def sorts(fields: PlainFields, line: bytes) -> bool:
+    """Whether a head with this line may be plain."""
+    return fields.sort([b"GET / HTTP/1.1", line, b"", b""]) is not None
+
+
 # Pieces that mean something, so that what is put together of them is nearly a message.
 PIECES = st.sampled_from(
     [
@@ -56,6 +61,20 @@ MESSAGES = st.lists(PIECES, max_size=8).map(b"".join) | st.tuples(
 def kept(head: RequestHead | ResponseHead) -> list[bytes]:
     """Its field lines that go on."""
     return [b"%b: %b" % field for field in head.headers if field[0].lower() not in NOT_PASSED_ON]
+
+
+class FieldTests(SynchronousTestCase):
+    def test_who_minds_a_field_has_the_last_word(self) -> None:
+        self.assertFalse(sorts(PlainFields(noted={b"x"}, unusual={b"x"}), b"X: a"))
+        for name in (b"connection", b"keep-alive", b"content-length"):
+            fields = PlainFields(noted=(), unusual={name}, dropped={b"keep-alive"})
+            self.assertFalse(sorts(fields, name + b": keep-alive"))
+
+    def test_what_is_dropped_is_shown_to_nobody(self) -> None:
+        for name in (b"connection", b"keep-alive"):
+            line = name + b": keep-alive"
+            self.assertTrue(sorts(PlainFields(noted=(), unusual=(), dropped={b"keep-alive"}), line))
+            self.assertFalse(sorts(PlainFields(noted={name}, unusual=(), dropped={b"keep-alive"}), line))
 
 
 class PlainTests(SynchronousTestCase):

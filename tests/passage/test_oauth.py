@@ -1,4 +1,4 @@
-"""L{lanrelay.wire.oauth}"""
+"""L{lanrelay.passage.oauth}"""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import json
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.wire.headers import Headers
-from lanrelay.wire.oauth import (
+from lanrelay.passage.oauth import (
     authorize_target,
     callback_to_relay,
     challenge_to_relay,
@@ -20,8 +19,9 @@ from lanrelay.wire.oauth import (
     url_to_upstream,
     with_parameter,
 )
-from lanrelay.wire.rewrite import Places
-from tests.wire.test_rewrite import places
+from lanrelay.passage.places import Places
+from lanrelay.wire.headers import Headers
+from tests.passage.test_places import places
 
 RESOURCE = b"/.well-known/oauth-protected-resource"
 SERVER = b"/.well-known/oauth-authorization-server"

@@ -1,4 +1,4 @@
-"""L{lanrelay.policy.browser}"""
+"""L{lanrelay.passage.browser}"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.model import BrowserGuard
 from lanrelay.errors import RequestDenied
-from lanrelay.policy.browser import (
+from lanrelay.passage.browser import (
     check_browser,
     is_own_origin,
     own_origin,

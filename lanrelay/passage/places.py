@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection
 from typing import NamedTuple
 
+from lanrelay.passage.rule import Asked, Rule, View
 from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.headers import Field, Headers, make_field
 
@@ -154,9 +155,10 @@ def cookie_to_relay(value: bytes, places: Places) -> bytes:
     return b";".join(kept)
 
 
+_IDENTITY = make_field(b"Accept-Encoding", b"identity")
 _LOCATIONS = frozenset({b"location", b"content-location"})
 _PLAIN_ONLY = frozenset({b"strict-transport-security", b"alt-svc"})
-_RESPONSE = _LOCATIONS | _PLAIN_ONLY | {b"set-cookie"}
+_COOKIES = frozenset({b"set-cookie"})
 _REQUEST = frozenset({b"referer", b"destination"})
 
 
@@ -165,33 +167,61 @@ def rewrite_response(headers: Headers, places: Places, rewrite: Collection[str])
     @param rewrite: C{"location"} for Location and Content-Location, C{"cookies"} for Set-Cookie and, on a
         plain-HTTP listener, against HSTS and Alt-Svc; other words are not for fields.
     """
-    if _RESPONSE.isdisjoint(headers.index):
-        return headers
-    fields: list[Field] = []
-    plain = places.relay.scheme == "http"
-    for field in headers.fields:
-        name = field[0]
-        if name in _LOCATIONS and "location" in rewrite:
-            field = _with_value(field, places.to_relay(field[2]))
-        elif "cookies" in rewrite:
-            if name == b"set-cookie":
-                field = _with_value(field, cookie_to_relay(field[2], places))
-            elif plain and name in _PLAIN_ONLY:
-                continue
-        fields.append(field)
-    return Headers.of(fields)
+    if "location" in rewrite:
+        headers = headers.mapped(_LOCATIONS, lambda field: _with_value(field, places.to_relay(field[2])))
+    if "cookies" in rewrite:
+        headers = headers.mapped(
+            _COOKIES, lambda field: _with_value(field, cookie_to_relay(field[2], places))
+        )
+        if places.relay.scheme == "http":
+            headers = headers.without(_PLAIN_ONLY)
+    return headers
 
 
 def rewrite_request(headers: Headers, places: Places, rewrite: Collection[str]) -> Headers:
     """Referer and Destination (RFC 4918 section 10.3), where C{"location"} is rewritten at all."""
-    if "location" not in rewrite or _REQUEST.isdisjoint(headers.index):
+    if "location" not in rewrite:
         return headers
-    return Headers.of(
-        [
-            _with_value(field, places.to_upstream(field[2])) if field[0] in _REQUEST else field
-            for field in headers.fields
-        ]
-    )
+    return headers.mapped(_REQUEST, lambda field: _with_value(field, places.to_upstream(field[2])))
+
+
+def request_rule(rewrite: Collection[str]) -> Rule:
+    """As L{rewrite_request}."""
+
+    def change(view: View, asked: Asked) -> Headers:
+        return view if asked.places is None else rewrite_request(view, asked.places, rewrite)
+
+    return Rule(looks_at=_REQUEST if "location" in rewrite else frozenset(), change=change)
+
+
+def answer_rule(rewrite: Collection[str]) -> Rule:
+    """As L{rewrite_response}."""
+
+    def change(view: View, asked: Asked) -> Headers:
+        return view if asked.places is None else rewrite_response(view, asked.places, rewrite)
+
+    looks_at: frozenset[bytes] = frozenset()
+    if "location" in rewrite:
+        looks_at |= _LOCATIONS
+    if "cookies" in rewrite:
+        looks_at |= _COOKIES | _PLAIN_ONLY
+    return Rule(looks_at=looks_at, change=change)
+
+
+def asks_for_events(method: bytes, fields: Headers) -> bool:
+    """Whether the answer may be an MCP event stream with an endpoint."""
+    if method != b"GET":
+        return False
+    accept = fields.get(b"accept")
+    return accept is not None and accept.lower().find(b"text/event-stream") >= 0
+
+
+EVENT_STREAMS = Rule(
+    sees=frozenset({b"accept", b"accept-encoding"}),
+    concerns=lambda fields, method: b"accept-encoding" in fields and asks_for_events(method, fields),
+    change=lambda view, asked: view.replaced_by(_IDENTITY),
+)
+"""An encoding would hide the endpoint that an event stream names."""
 
 
 def _with_value(field: Field, value: bytes) -> Field:

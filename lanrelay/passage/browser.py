@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, ip_address
 
 from lanrelay.config.model import BrowserGuard, IPAddress
 from lanrelay.errors import RemoteProtocolError, RequestDenied
+from lanrelay.passage.rule import Asked, Reply, Rule, View
 from lanrelay.wire.authority import Authority, parse_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
@@ -20,6 +21,10 @@ _ORIGIN = re.compile(rb"(https?)://([^/?#@]+)")
 _PORTS = {"http": 80, "https": 443}
 _CORS = frozenset({b"access-control-allow-origin", b"access-control-expose-headers"})
 _GUARDED = BrowserGuard()
+_ORIGINS = frozenset({b"origin"})
+_PREFLIGHT = frozenset(
+    b"access-control-request-" + what for what in (b"method", b"headers", b"private-network")
+)
 
 _WRONG_HOST = "Host is not one of this relay"
 _NO_PROXY = "No proxy for other hosts"
@@ -70,6 +75,53 @@ def is_own_origin(head: RequestHead, guard: BrowserGuard = _GUARDED, *, secure: 
     if origin is None or own is None or _normal_origin(origin) != own:
         return False
     return guard.hosts is not None or guard.origins is not None or _is_loopback_origin(own)
+
+
+def guard_rule(guard: BrowserGuard, *, place: str, secure: bool) -> Rule:
+    """As L{check_browser}."""
+
+    def judge(view: View, asked: Asked) -> None:
+        check_browser(asked.head(view), guard, asked.local, place=place, secure=secure)
+
+    return Rule(
+        looks_at=frozenset({b"origin", b"sec-fetch-site"}),
+        sees=frozenset({b"sec-fetch-mode"}),
+        judges_host=True,
+        judge=judge,
+    )
+
+
+def page_rule(guard: BrowserGuard, *, secure: bool) -> Rule:
+    """
+    Finds the page that was let in and is not the relay's own, where the upstream is not told of it, and
+    answers its preflight.
+    """
+
+    def judge(view: View, asked: Asked) -> Reply | None:
+        head = asked.head(view)
+        if b"origin" not in view or is_own_origin(head, guard, secure=secure):
+            return None
+        asked.page = view.get(b"origin")
+        preflight = preflight_response(head)
+        return None if preflight is None else Reply(preflight.status, preflight.headers)
+
+    return Rule(looks_at=frozenset({b"origin"}), sees=_PREFLIGHT, judge=judge)
+
+
+def origin_rule(policy: str) -> Rule:
+    """
+    What the upstream is told of a page.
+
+    @param policy: of one that is the relay's own: C{"keep"}, C{"strip"} or C{"upstream"}, for one of the
+        upstream's. Of another page the upstream is told only if C{asked.page} does not name it.
+    """
+
+    def change(view: View, asked: Asked) -> Headers:
+        if asked.page is not None or policy == "strip":
+            return view.without(_ORIGINS)
+        return view if policy == "keep" else view.mapped(_ORIGINS, lambda _: asked.origin)
+
+    return Rule(looks_at=_ORIGINS, change=change)
 
 
 # --- Host ---------------------------------------------------------------------------------------------

@@ -6,11 +6,20 @@ import os
 import re
 import time
 from ipaddress import IPv4Address, IPv6Address
-from typing import Literal, Protocol
+from typing import Final, Literal, NamedTuple, Protocol
 
+from lanrelay.errors import LoopDetected
+from lanrelay.passage.rule import Asked, Reply, Rule, View
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead, Version
 from lanrelay.wire.framing import declares_content
-from lanrelay.wire.headers import Field, Headers, end_to_end, make_field
+from lanrelay.wire.headers import (
+    FORWARDED_NAMES,
+    Field,
+    Headers,
+    end_to_end,
+    logs_in_connection,
+    make_field,
+)
 
 _CHUNKED = make_field(b"Transfer-Encoding", b"chunked")
 _TE = make_field(b"TE", b"trailers")
@@ -67,18 +76,43 @@ def hops_left(head: RequestHead) -> int | None:
     return None if value is None or _DIGITS.fullmatch(value) is None else int(value)
 
 
+LAST_HOP: Final = Reply(200)
+"""A TRACE or OPTIONS goes no further: who has all of it answers (RFC 9110 section 7.6.2)."""
+
+
+def _judge_hops(view: View, asked: Asked) -> Reply | None:
+    return LAST_HOP if hops_left(asked.head(view)) == 0 else None
+
+
+def _count_hops(view: View, asked: Asked) -> Headers:
+    left = hops_left(asked.head(view))
+    return view.replaced(b"Max-Forwards", b"%d" % (left - 1)) if left else view
+
+
+HOPS: Final = Rule(looks_at=frozenset({b"max-forwards"}), judge=_judge_hops, change=_count_hops)
+"""Max-Forwards is obeyed, and counted down."""
+
+
 def request_to_forward(head: RequestHead) -> Headers:
+    """
+    The fields of a request for the next connection: as L{next_hop} says, and Max-Forwards is counted down.
+    """
+    forwarded = next_hop(head)
+    if b"max-forwards" in head.headers.index:
+        left = hops_left(head)
+        if left:
+            forwarded = forwarded.replaced(b"Max-Forwards", b"%d" % (left - 1))
+    return forwarded
+
+
+def next_hop(head: RequestHead) -> Headers:
     """
     The end-to-end fields of a request, with what the next connection needs of the others: Transfer-Encoding
     for content of unknown length, Upgrade as L{wanted_upgrade} says, and C{TE: trailers} (the one value that
-    may pass, RFC 9110 section 10.1.4); Max-Forwards is counted down.
+    may pass, RFC 9110 section 10.1.4).
     """
     headers = head.headers
     index = headers.index
-    if b"max-forwards" in index:
-        left = hops_left(head)
-        if left:
-            headers = headers.replaced(b"Max-Forwards", b"%d" % (left - 1))
     forwarded = end_to_end(headers)
     if forwarded is headers:
         return headers
@@ -151,6 +185,35 @@ def passed(headers: Headers, name: str) -> bool:
     return False
 
 
+VIAS: Final = Rule(looks_at=frozenset({b"via"}))
+"""An answer with a Via: ours is put behind it, in a place that depends on the other fields."""
+
+
+def loop_rule(name: str) -> Rule:
+    """Refuses what was here before: C{name} is the listener's pseudonym."""
+
+    def judge(view: View, asked: Asked) -> None:
+        if passed(view, name):
+            raise LoopDetected("the request has already passed this listener")
+
+    return Rule(looks_at=frozenset({b"via"}), judge=judge)
+
+
+# --- logins of a connection ---------------------------------------------------------------------------
+
+
+def login_rule(name: bytes) -> Rule:
+    """
+    Fields of this name may log in the connection; the wires look at that.
+
+    @param name: C{authorization} or C{www-authenticate}.
+    """
+    return Rule(
+        sees=frozenset({name}),
+        concerns=lambda fields, start: any(map(logs_in_connection, fields.all(name))),
+    )
+
+
 # --- Forwarded ----------------------------------------------------------------------------------------
 
 
@@ -184,6 +247,17 @@ def forwarded_fields(
             value += b';host="%b"' % host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
         fields.append(make_field(b"Forwarded", value))
     return fields
+
+
+def forwarded_rule(style: Literal["none", "x-forwarded", "rfc7239"], *, secure: bool) -> Rule:
+    """What a client says of who asked goes; the relay says it, where it is to."""
+
+    def change(view: View, asked: Asked) -> Headers:
+        fields = forwarded_fields(style, client=asked.client, secure=secure, host=asked.host)
+        kept = view.without(FORWARDED_NAMES)
+        return kept.appended(fields) if fields else kept
+
+    return Rule(looks_at=FORWARDED_NAMES, always=style != "none", change=change)
 
 
 # --- Date ---------------------------------------------------------------------------------------------
@@ -237,3 +311,30 @@ def ruled_trailers(trailers: Headers, rules: Rules) -> Headers:
     """Without what C{rules} remove, and what they set in the head, which a trailer would say otherwise."""
     names = {name.lower().encode("ascii") for name in (*rules.remove, *(name for name, _ in rules.set))}
     return trailers.without(names)
+
+
+def configured_rule(rules: Rules) -> Rule:
+    """
+    What the configuration has done to the fields of one direction.
+
+    In an interim answer it only removes: the final one will have what is set and added.
+    """
+    set_or_added = frozenset(name.lower().encode("ascii") for name, _ in (*rules.set, *rules.add))
+
+    def change(view: View, asked: Asked) -> Headers:
+        if 100 <= asked.status < 200 and asked.status != 101:
+            return apply_rules(view, _Removals(rules.remove))
+        return apply_rules(view, rules)
+
+    return Rule(
+        looks_at=frozenset(name.lower().encode("ascii") for name in rules.remove),
+        sees=set_or_added,
+        always=bool(set_or_added),
+        change=change,
+    )
+
+
+class _Removals(NamedTuple):
+    remove: tuple[str, ...]
+    set: tuple[tuple[str, str], ...] = ()
+    add: tuple[tuple[str, str], ...] = ()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from lanrelay.passage.places import Places
+from lanrelay.passage.rule import Asked, Rule, View
 from lanrelay.wire.headers import Field, Headers, make_field
-from lanrelay.wire.rewrite import Places
 
 DOCUMENT_MAX = 256 * 1024
 """Bytes of a metadata document that are looked at; real ones have a few KiB (MCP's SDKs read 64 KiB)."""
@@ -141,23 +142,29 @@ def callback_to_relay(location: bytes, places: Places) -> bytes:
     return base + question_mark + moved(query) + hash_sign + moved(fragment)
 
 
+_NAMING = frozenset({b"www-authenticate", b"location"})
+
+
 def response_to_relay(headers: Headers, places: Places) -> Headers:
     """
-    The fields of a response; to be asked before L{rewrite_response<lanrelay.wire.rewrite.rewrite_response>},
-    which hides where a Location led.
+    The fields of a response; to be asked before
+    L{rewrite_response<lanrelay.passage.places.rewrite_response>}, which hides where a Location led.
     """
-    index = headers.index
-    if b"www-authenticate" not in index and b"location" not in index:
-        return headers
-    fields: list[Field] = []
-    for field in headers.fields:
-        new = field[2]
-        if field[0] == b"www-authenticate":
-            new = challenge_to_relay(new, places)
-        elif field[0] == b"location":
-            new = callback_to_relay(new, places)
-        fields.append(field if new == field[2] else make_field(field[1], new))
-    return Headers.of(fields)
+
+    def moved(field: Field) -> Field:
+        to_relay = challenge_to_relay if field[0] == b"www-authenticate" else callback_to_relay
+        new = to_relay(field[2], places)
+        return field if new == field[2] else make_field(field[1], new)
+
+    return headers.mapped(_NAMING, moved)
+
+
+def _change_answer(view: View, asked: Asked) -> Headers:
+    return view if asked.places is None else response_to_relay(view, asked.places)
+
+
+ANSWERS = Rule(looks_at=_NAMING, change=_change_answer)
+"""As L{response_to_relay}."""
 
 
 # --- parameters of a query or a form ------------------------------------------------------------------
@@ -196,6 +203,43 @@ def authorize_target(target: bytes, rewrite: Rewrite) -> bytes:
     if b"resource=" not in query or b"client_id=" not in query:
         return target
     return path + question_mark + with_parameter(query, b"resource", rewrite)
+
+
+# --- what concerns a login ----------------------------------------------------------------------------
+
+FORM = b"application/x-www-form-urlencoded"
+_IDENTITY = make_field(b"Accept-Encoding", b"identity")
+
+
+def is_form(fields: Headers) -> bool:
+    """Whether the content that follows may hold a C{resource}."""
+    kind = fields.get(b"content-type")
+    return kind is not None and kind.partition(b";")[0].strip().lower() == FORM
+
+
+FORMS = Rule(
+    sees=frozenset({b"content-type"}),
+    concerns=lambda fields, method: is_form(fields),
+    in_target=("resource=",),
+)
+"""Whose C{resource} is rewritten, in their content or their target; the exchange does it."""
+
+
+def asks_for_document(method: bytes, target: bytes) -> bool:
+    """Whether the answer may be a metadata document."""
+    return method in (b"GET", b"HEAD") and bool(document_kind(target.partition(b"?")[0]))
+
+
+def _change_document_request(view: View, asked: Asked) -> Headers:
+    if b"accept-encoding" not in view or not asks_for_document(asked.method, asked.target):
+        return view
+    return view.replaced_by(_IDENTITY)
+
+
+DOCUMENTS = Rule(
+    sees=frozenset({b"accept-encoding"}), in_target=("/.well-known/",), change=_change_document_request
+)
+"""A document that is rewritten is not to be encoded; the exchange does the rest."""
 
 
 # --- documents ----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""L{lanrelay.wire.intermediary}"""
+"""L{lanrelay.passage.intermediary}"""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from ipaddress import ip_address
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.model import HeaderRules, Secret
-from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers
-from lanrelay.wire.intermediary import (
+from lanrelay.passage.intermediary import (
     apply_rules,
     date_field,
     forwarded_fields,
@@ -21,6 +19,8 @@ from lanrelay.wire.intermediary import (
     wanted_upgrade,
     with_date,
 )
+from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers
 
 Pairs = list[tuple[bytes, bytes]]
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.wire.oauth import callback_to_relay, challenge_to_relay, document_to_relay, with_parameter
+from lanrelay.passage.oauth import callback_to_relay, challenge_to_relay, document_to_relay, with_parameter
+from tests.passage.test_places import places
 from tests.wire.test_fuzz import quick
-from tests.wire.test_rewrite import places
 
 THERE, HERE = "https://lan-host", "http://localhost:8080"
 

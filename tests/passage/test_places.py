@@ -1,11 +1,18 @@
-"""L{lanrelay.wire.rewrite}"""
+"""L{lanrelay.passage.places}"""
 
 from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.passage.places import (
+    Places,
+    Site,
+    cookie_to_relay,
+    move_path,
+    rewrite_request,
+    rewrite_response,
+)
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.rewrite import Places, Site, cookie_to_relay, move_path, rewrite_request, rewrite_response
 
 
 def places(

@@ -1,0 +1,274 @@
+"""What judges or changes a head is a rule, which names the fields that it looks at and sees only those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from lanrelay.wire.events import HTTP_1_1, NO_FIELDS, RequestHead, Version
+from lanrelay.wire.headers import Field, Headers
+
+if TYPE_CHECKING:
+    from lanrelay.config.model import IPAddress
+    from lanrelay.passage.places import Places
+
+EVERYBODYS: Final = frozenset({b"host", b"via", b"date"})
+"""What a proxy reads or writes in every head; each rule sees these."""
+
+_new = object.__new__
+
+
+class Undeclared(Exception):
+    """
+    A rule looks at a field that it does not name, which is a bug: the rule would not be shown a head in which
+    that field is all that concerns it.
+    """
+
+
+class View(Headers):
+    """
+    The fields of a head as far as one rule has named them; what changes them gives another view.
+
+    @ivar headers: all of them, for whoever runs the rule.
+    @raise Undeclared: from whatever is asked about another field, or about all of them.
+    """
+
+    __slots__ = ("_named", "headers")
+
+    headers: Headers
+    _named: frozenset[bytes]
+
+    @classmethod
+    def through(cls, rule: Rule, headers: Headers) -> View:
+        """What C{rule} sees of C{headers}."""
+        return cls._made(headers, rule.looks_at | rule.sees | EVERYBODYS)
+
+    @classmethod
+    def _made(cls, headers: Headers, named: frozenset[bytes]) -> View:
+        view: View = _new(cls)
+        view.headers, view._named = headers, named
+        return view
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("fields", "index", "unique"):
+            raise Undeclared("a rule looks at all fields of a head")
+        raise AttributeError(name)
+
+    def _check(self, *names: bytes) -> None:
+        for name in names:
+            if name not in self._named:
+                raise Undeclared(f"a rule looks at {name.decode('latin-1')} and does not name it")
+
+    def _with(self, headers: Headers) -> View:
+        return self if headers is self.headers else self._made(headers, self._named)
+
+    def get(self, name: bytes) -> bytes | None:
+        self._check(name)
+        return self.headers.get(name)
+
+    def all(self, name: bytes) -> list[bytes]:
+        self._check(name)
+        return self.headers.all(name)
+
+    def tokens(self, name: bytes) -> list[bytes]:
+        self._check(name)
+        return self.headers.tokens(name)
+
+    def __contains__(self, name: object) -> bool:
+        assert isinstance(name, bytes)
+        self._check(name)
+        return name in self.headers
+
+    def without(self, names: Collection[bytes]) -> View:
+        self._check(*names)
+        return self._with(self.headers.without(names))
+
+    def replaced_by(self, field: Field) -> View:
+        self._check(field[0])
+        return self._with(self.headers.replaced_by(field))
+
+    def appended(self, fields: Iterable[Field]) -> View:
+        fields = tuple(fields)
+        self._check(*(field[0] for field in fields))
+        return self._with(self.headers.appended(fields))
+
+    def added(self, name: bytes, value: bytes) -> View:
+        self._check(name.lower())
+        return self._with(self.headers.added(name, value))
+
+    def mapped(self, names: Collection[bytes], change: Callable[[Field], Field | None]) -> View:
+        self._check(*names)
+        return self._with(self.headers.mapped(names, change))
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """
+    What rules know of an exchange beside the fields; what is not known at their place has its default.
+
+    @ivar method: of the request; of an answer's too.
+    @ivar target: as it was sent.
+    @ivar status: of the answer; 0 for a request.
+    @ivar local: the address on which the client came in; C{None} for a unix socket.
+    @ivar client: the client's own.
+    @ivar host: the Host that the client named the relay by; empty if none.
+    @ivar page: the Origin of a page that was let in although it is not the relay's own.
+    @ivar origin: the Origin field of a page of the upstream's own.
+    @ivar places: what the relay and the upstream call the same thing; C{None} if there are no two names.
+    """
+
+    method: bytes
+    target: bytes
+    version: Version = HTTP_1_1
+    status: int = 0
+    local: IPAddress | None = None
+    client: IPAddress | None = None
+    host: bytes = b""
+    page: bytes | None = None
+    origin: Field | None = None
+    places: Places | None = None
+
+    def head(self, view: View) -> RequestHead:
+        """The request, with the fields that one rule sees."""
+        return RequestHead(method=self.method, target=self.target, headers=view, version=self.version)
+
+
+class Reply(NamedTuple):
+    """What the relay answers itself, so that a request goes no further."""
+
+    status: int
+    headers: Headers = NO_FIELDS
+    body: bytes = b""
+
+
+class Rule(NamedTuple):
+    """
+    Judges the heads of one direction, or changes them; only such as concern it.
+
+    A head concerns it that has a field of C{looks_at}, a piece of C{in_target} or a status of C{statuses}, or
+    if C{concerns} says so. A rule that neither judges nor changes says which heads an exchange, or a wire,
+    looks at itself.
+
+    @ivar looks_at: lower-case names.
+    @ivar sees: more names, of fields that alone do not concern it.
+    @ivar concerns: is shown the fields, if there is one of C{sees}, and what else the head begins with: the
+        method of a request, the status of an answer. It has to say the same of the same, always.
+    @ivar in_target: pieces of a request's target.
+    @ivar statuses: of answers.
+    @ivar judges_host: a request by a Host that has not been let in before concerns it, too.
+    @ivar always: every head concerns it, so that none is plain.
+    @ivar judge: raises a L{RelayError<lanrelay.errors.RelayError>}, or gives an answer, or lets it pass.
+    @ivar change: what goes on in its place.
+    """
+
+    looks_at: frozenset[bytes] = frozenset()
+    sees: frozenset[bytes] = frozenset()
+    concerns: Callable[[View, Any], bool] | None = None
+    in_target: tuple[str, ...] = ()
+    statuses: frozenset[int] = frozenset()
+    judges_host: bool = False
+    always: bool = False
+    judge: Callable[[View, Asked], Reply | None] | None = None
+    change: Callable[[View, Asked], Headers] | None = None
+
+    def is_concerned(self, headers: Headers, start: bytes | int, target: str = "") -> bool:
+        """@param start: the method, or the status."""
+        index = headers.index
+        return (
+            self.always
+            or not self.looks_at.isdisjoint(index)
+            or any(piece in target for piece in self.in_target)
+            or start in self.statuses
+            or (
+                self.concerns is not None
+                and not self.sees.isdisjoint(index)
+                and self.concerns(View.through(self, headers), start)
+            )
+        )
+
+
+class Rules:
+    """
+    The rules for the heads of one direction, in the order in which they run.
+
+    @ivar looked_at: the fields that concern one of them.
+    @ivar weighed: those whose values may.
+    @ivar statuses: the statuses that do.
+    @ivar always: no head is plain.
+    """
+
+    def __init__(self, *rules: Rule) -> None:
+        self.all = rules
+        self.looked_at: frozenset[bytes] = frozenset().union(*(rule.looks_at for rule in rules))
+        self._weighing = tuple(rule for rule in rules if rule.concerns is not None)
+        weighed: frozenset[bytes] = frozenset().union(*(rule.sees for rule in self._weighing))
+        self.weighed = weighed - self.looked_at
+        self.statuses: frozenset[int] = frozenset().union(*(rule.statuses for rule in rules))
+        self.always = any(rule.always for rule in rules)
+        self._pieces = tuple({piece for rule in rules for piece in rule.in_target})
+        self._acting = tuple(rule for rule in rules if rule.judge is not None or rule.change is not None)
+        # Those that a head may concern that has no field of `looked_at`.
+        self._quiet = tuple(
+            rule for rule in self._acting if rule.concerns or rule.in_target or rule.statuses or rule.always
+        )
+
+    def concerned(
+        self, headers: Headers, start: bytes | int, target: bytes = b"", *, new_host: bool = False
+    ) -> Sequence[Rule]:
+        """
+        Those that judge or change such a head.
+
+        @param start: the method, or the status.
+        @param new_host: it is not known that its Host may be let in.
+        """
+        rules = self._quiet if self.looked_at.isdisjoint(headers.index) and not new_host else self._acting
+        if not rules:
+            return ()
+        text = target.decode("latin-1")
+        return [
+            rule
+            for rule in rules
+            if (new_host and rule.judges_host) or rule.is_concerned(headers, start, text)
+        ]
+
+    # The plain way asks the same in parts, as it comes by them; `looked_at` it has asked for already.
+
+    def in_target(self, target: str) -> bool:
+        """Whether the target concerns one of them."""
+        for piece in self._pieces:  # noqa: SIM110 - C{any} would make a generator for each request
+            if piece in target:
+                return True
+        return False
+
+    def weigh(self, noted: dict[bytes, Field], start: bytes | int) -> bool:
+        """Whether a head whose fields of L{weighed} are C{noted} concerns one of them by their values."""
+        for rule in self._weighing:
+            if not rule.sees.isdisjoint(noted):
+                assert rule.concerns is not None
+                if rule.concerns(View.through(rule, Headers.of_index(noted)), start):
+                    return True
+        return False
+
+
+def judged(rules: Iterable[Rule], headers: Headers, asked: Asked) -> Reply | None:
+    """
+    Let each of them judge; the first answer is given.
+
+    @raise RelayError: one of them refuses.
+    """
+    for rule in rules:
+        if rule.judge is not None:
+            reply = rule.judge(View.through(rule, headers), asked)
+            if reply is not None:
+                return reply
+    return None
+
+
+def changed(rules: Iterable[Rule], headers: Headers, asked: Asked) -> Headers:
+    """Let each of them change the fields."""
+    for rule in rules:
+        if rule.change is not None:
+            result = rule.change(View.through(rule, headers), asked)
+            headers = result.headers if isinstance(result, View) else result
+    return headers
