@@ -26,7 +26,7 @@ from lanrelay.bridge.rpc import (
     quoted,
     result_text,
 )
-from lanrelay.bridge.way import Owner
+from lanrelay.bridge.way import HANDSHAKE, PROBE, Owner
 
 _SHORTEST, _LONGEST = 1.0, 30.0
 """Seconds between two attempts to listen."""
@@ -85,7 +85,15 @@ class Bridged:
         message = self._stamped(
             Message(f'{{"jsonrpc":"2.0","id":{self._talk.own_id()},"method":"server/discover"}}')
         )
-        self._asking = self._talk.ask("POST", fields_of(message), message.text, heard, over, replayable=True)
+        self._asking = self._talk.ask(
+            "POST",
+            fields_of(message),
+            message.text,
+            heard,
+            over,
+            replayable=True,
+            within=HANDSHAKE if first else PROBE,
+        )
 
     def _choose(self, result: dict[str, Any]) -> bool:
         """Whether there is a version of this era, or a later one, that the server knows."""

@@ -87,13 +87,26 @@ class Conversation:
         *,
         path: str | None = None,
         replayable: bool = False,
+        within: float | None = None,
     ) -> Exchange:
+        """
+        @param within: seconds until the answer begins; what the client asks takes as long as it takes.
+        """
         self._number += 1
         exchange = Exchange(self._number, heard, over)
         self.exchanges[exchange.number] = exchange
         data = None if body is None else line_of(body)
         self._out.append(Ask(exchange.number, method, path, fields, data, replayable))
+        if within is not None:
+            self.in_seconds(within, lambda: self._too_slow(exchange, within))
         return exchange
+
+    def _too_slow(self, exchange: Exchange, within: float) -> None:
+        if exchange.number in self.exchanges and exchange.status == 0:
+            self.drop(exchange)
+            said = f"The server did not answer within {within:g} seconds."
+            exchange.failure = Failure("http_timeout", said, "It may be slow, or hang.", True)
+            exchange.over(exchange)
 
     def drop(self, exchange: Exchange | None) -> None:
         if exchange is not None and self.exchanges.pop(exchange.number, None) is not None:

@@ -17,6 +17,7 @@ from lanrelay.bridge.rpc import (
     Message,
     quoted,
 )
+from lanrelay.bridge.way import PROBE
 
 _PAGES = 50
 """Of a list of tools."""
@@ -142,7 +143,9 @@ class Posts:
                 send()
 
         fields = fields_of(message)
-        self._listing = self._talk.ask("POST", fields, message.text, heard, over, replayable=True)
+        self._listing = self._talk.ask(
+            "POST", fields, message.text, heard, over, replayable=True, within=PROBE
+        )
 
 
 def _name(message: Message) -> str:

@@ -100,7 +100,7 @@ class Reach:
         if request.answered and not request.inner:
             return
         self._hold(request)
-        if failure is not None:
+        if failure is not None and self.state is State.OPEN:
             self.went_down(failure)
 
     def cancel(self, request: Request, message: Message) -> None:

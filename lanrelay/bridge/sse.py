@@ -11,7 +11,7 @@ from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
 from lanrelay.bridge.timers import Timer
-from lanrelay.bridge.way import ACCEPT_STREAM, POST_FIELDS, Owner
+from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, JSON, POST_FIELDS, Owner
 
 _ENDPOINT = 5.0
 """Seconds until the first event, which says where to post."""
@@ -61,9 +61,16 @@ class Sse:
             self._timer.cancel()
         self._endpoint = _path(data.decode("utf-8", "replace").strip(), self._talk.settings.path)
         self._post(self._hello.text, self._first_over)
+        self._timer = self._talk.in_seconds(HANDSHAKE, lambda: self._not_greeted(exchange))
+
+    def _not_greeted(self, exchange: Exchange) -> None:
+        if self._stream is exchange and self._hello is not None:
+            self._fall(
+                Failure("http_timeout", "The server has taken initialize, and does not answer.", "", True)
+            )
 
     def _first_over(self, exchange: Exchange) -> None:
-        if exchange.is_good or self._gone:
+        if self._gone or (exchange.is_good and not _is_page(exchange)):
             return
         if is_away(exchange):
             self._fall(failure_of(exchange))
@@ -73,6 +80,8 @@ class Sse:
     def _heard(self, exchange: Exchange, message: Message) -> None:
         if self._hello is not None and message.is_response and message.key == self._hello.key:
             self._hello = None
+            if self._timer is not None:
+                self._timer.cancel()
             if message.result is not None:
                 self._owner.opened(message)
                 return
@@ -108,7 +117,7 @@ class Sse:
         request.exchange = self._post(text, lambda exchange: self._posted(request, exchange), request)
 
     def _posted(self, request: Request, exchange: Exchange) -> None:
-        if exchange.is_good or request.answered:
+        if request.answered or (exchange.is_good and not _is_page(exchange)):
             return  # the answer comes on the stream
         if request in self._sent:
             self._sent.remove(request)
@@ -150,17 +159,9 @@ class Sse:
         self._fall(exchange.failure or _ENDED)
 
     def _fall(self, failure: Failure) -> None:
-        """The stream is gone, and with it the session and every answer that was to come."""
-        sent, self._sent = self._sent, []
+        """The stream is gone, and with it the session."""
         was_open = self._hello is None
-        self.abandon()
-        for request in sent:
-            if request.answered and not request.inner:
-                continue
-            if request.is_harmless and request.tries < 2:
-                self._owner.again(request, None)
-            else:
-                self._talk.fail(request, failure, may_have_run=True)
+        self._let_go(failure)
         if was_open:
             self._owner.lost()
         else:
@@ -172,9 +173,23 @@ class Sse:
             self._owner.back()
 
     def abandon(self) -> None:
+        self._let_go(_ENDED)
+
+    def _let_go(self, failure: Failure) -> None:
+        """No answer comes any more to what was sent."""
         self._gone = True
+        if self._timer is not None:
+            self._timer.cancel()
         self._talk.drop(self._stream)
         self._stream = None
+        sent, self._sent = self._sent, []
+        for request in sent:
+            if request.answered and not request.inner:
+                continue
+            if request.is_harmless and request.tries < 2:
+                self._owner.again(request, None)
+            else:
+                self._talk.fail(request, failure, may_have_run=True)
 
     def close(self) -> None:
         self.abandon()
@@ -212,6 +227,11 @@ def _path(said: str, base: str) -> str:
         return said
     folder = base.partition("?")[0].rpartition("/")[0]
     return base.partition("?")[0] + said if said.startswith("?") else f"{folder}/{said}"
+
+
+def _is_page(exchange: Exchange) -> bool:
+    """Whether what was said instead of an acknowledgement shows that nothing was taken."""
+    return exchange.content_type == "text/html" or bool(exchange.broken and exchange.content_type == JSON[1])
 
 
 def _nothing(exchange: Exchange) -> None:

@@ -18,7 +18,7 @@ from lanrelay.bridge.rpc import (
     notification_text,
     quoted,
 )
-from lanrelay.bridge.way import Owner
+from lanrelay.bridge.way import PROBE, Owner
 
 _DISCOVER = 3.0
 """Seconds that C{server/discover} may take; a client that hears nothing waits up to a minute."""
@@ -49,6 +49,8 @@ class Stateless(Reach):
         super().__init__(conversation)
         self._own = Modern(conversation, self)
         self._way = self._own
+        self._is_older = False
+        """The server has said so; a client that has not asked for that does not know it."""
         self.state = State.OPEN
         conversation.on_list_changed = self._list_changed
 
@@ -60,6 +62,8 @@ class Stateless(Reach):
             self._discover(request)
         elif request.method == LISTEN:
             self._own.carry(request)
+        elif self._is_older:
+            self._talk.refuse(request, UNKNOWN_METHOD, _NOT_MODERN)
         else:
             self._own.last = request.message
             super().carry(request)
@@ -77,8 +81,9 @@ class Stateless(Reach):
             self._talk.note("server/discover is answered from memory")
             self._talk.give_result(request, known)
         elif recall.server("modern") == "false":
-            self._talk.refuse(request, UNKNOWN_METHOD, _NOT_MODERN)
-            return
+            self._talk.refuse(
+                request, UNKNOWN_METHOD, _NOT_MODERN
+            )  # it is asked all the same, for the next time
         else:
             request.timer = self._talk.in_seconds(_DISCOVER, lambda: self._unknown(request))
         self._own.last = request.message
@@ -98,7 +103,7 @@ class Stateless(Reach):
                 self.went_down(failure_of(exchange))
                 self._unknown(request)
             else:
-                recall.learn_server("modern", "false" if exchange.status in (400, 404, 405) else "")
+                self._learn_older(exchange.status in (400, 404, 405))
                 self._talk.refuse(request, UNKNOWN_METHOD, _NOT_MODERN)
 
         request.exchange = self._talk.ask(
@@ -110,14 +115,19 @@ class Stateless(Reach):
         if message.result is not None:
             recall.learn_server("discover", message.raw("result") or "{}")
             recall.learn_server("modern", "true")
+            self._is_older = False
             self._talk.answer(request, message)
             self.back()
         elif message.error_code in MODERN_ERRORS:
             self._talk.answer(request, message)
         else:
             recall.learn_server("discover", "")
-            recall.learn_server("modern", "false")
+            self._learn_older(True)
             self._talk.refuse(request, UNKNOWN_METHOD, _NOT_MODERN)
+
+    def _learn_older(self, certain: bool) -> None:
+        self._is_older = certain
+        self._talk.recall.learn_server("modern", "false" if certain else "")
 
     def _unknown(self, request: Request) -> None:
         self._talk.refuse(request, UNKNOWN_METHOD, _UNKNOWN)
@@ -285,7 +295,7 @@ class Modern:
                 self._owner.back()
 
         self._probing = self._talk.ask(
-            "POST", fields_of(Message(text)), text, _nothing, over, replayable=True
+            "POST", fields_of(Message(text)), text, _nothing, over, replayable=True, within=PROBE
         )
 
     def abandon(self) -> None:

@@ -8,7 +8,7 @@ from lanrelay.bridge.messages import Failure, Fields
 from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import LATEST_LEGACY, Message
-from lanrelay.bridge.way import ACCEPT_STREAM, POST_FIELDS, Owner
+from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, POST_FIELDS, PROBE, Owner
 
 _RESUMPTIONS = 5
 """How often a stream is asked for again that brings nothing new."""
@@ -73,7 +73,9 @@ class Streamable:
             else:
                 self._owner.went_down(failure_of(exchange))
 
-        self._opening = self._talk.ask("POST", POST_FIELDS, hello.text, heard, over, replayable=True)
+        self._opening = self._talk.ask(
+            "POST", POST_FIELDS, hello.text, heard, over, replayable=True, within=HANDSHAKE
+        )
 
     def confirm(self, message: Message) -> None:
         def over(exchange: Exchange) -> None:
@@ -88,7 +90,7 @@ class Streamable:
                 self._owner.confirmed()
                 self._listen()
 
-        self._confirming = self._post(message.text, over, replayable=True)
+        self._confirming = self._post(message.text, over, within=PROBE)
 
     # --- requests ---
 
@@ -269,7 +271,7 @@ class Streamable:
                 self._owner.back()
 
         self._probing = self._post(
-            f'{{"jsonrpc":"2.0","id":{self._talk.own_id()},"method":"ping"}}', over, replayable=True
+            f'{{"jsonrpc":"2.0","id":{self._talk.own_id()},"method":"ping"}}', over, within=PROBE
         )
 
     def abandon(self) -> None:
@@ -289,12 +291,14 @@ class Streamable:
 
     # --- helpers ---
 
-    def _post(self, text: str, over: Over, *, replayable: bool = False) -> Exchange:
+    def _post(self, text: str, over: Over, *, within: float | None = None) -> Exchange:
         def heard(exchange: Exchange, message: Message) -> None:
             if not message.is_response:
                 self._owner.heard(message)
 
-        return self._talk.ask("POST", self._fields(), text, heard, over, replayable=replayable)
+        return self._talk.ask(
+            "POST", self._fields(), text, heard, over, replayable=within is not None, within=within
+        )
 
     def _fields(self) -> Fields:
         return (*POST_FIELDS, *self._session_fields())

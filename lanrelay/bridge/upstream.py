@@ -60,8 +60,6 @@ class Upstream(Reach):
 
     def greet(self, request: Request) -> None:
         """The client's C{initialize}."""
-        if self._way is not None:
-            self._way.close()
         self._hello, self._greeting = request.message, request
         self._confirmation = None
         self._settings.clear()
@@ -114,6 +112,8 @@ class Upstream(Reach):
     # --- how the target is reached ---
 
     def _begin(self) -> None:
+        if self._way is not None:
+            self._way.close()
         if self._hello is None:
             self._way, self.state = Streamable(self._talk, self), State.OPEN
             self._release()
@@ -203,6 +203,7 @@ class Upstream(Reach):
         self._talk.note("the server has forgotten the session; a new one is begun")
         if self._way is not None:
             self._way.abandon()
+            self._way = None
         for id in self._asked.values():
             params = quoted({"reason": "the server has begun anew"})
             self._talk.say(

@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 ACCEPT = ("Accept", "application/json, text/event-stream")
 ACCEPT_STREAM = ("Accept", "text/event-stream")
 JSON = ("Content-Type", "application/json")
+HANDSHAKE = 60.0
+"""Seconds that a server may take to greet: some are begun when they are first asked."""
+
+PROBE = 10.0
+"""Seconds that it may take for what is no work."""
+
 POST_FIELDS: Fields = (ACCEPT, JSON)
 
 

@@ -190,7 +190,7 @@ class LegacyServer:
         self.version = version
         self.streams = streams
         self.listens = listens
-        self.sessions: dict[str, bool] = {}
+        self.sessions: dict[str | None, bool] = {}
         self.made = 0
         self.ended: list[str] = []
         self.tools = ["add"]
@@ -224,9 +224,8 @@ class LegacyServer:
             elif message["method"] not in self.silent:
                 self._respond(scene, ask, message)
         elif ask.method == "DELETE":
-            assert session in self.sessions
-            del self.sessions[session]
-            self.ended.append(session)
+            if self.sessions.pop(session, None) is not None:
+                self.ended.append(str(session))
             scene.answer(ask, None)
         elif session not in self.sessions:
             scene.answer(ask, error(None, -32001, "Session not found"), 404)
