@@ -180,10 +180,10 @@ def _finding(certificate: Certificate, code: int, depth: int) -> TlsError:
     subject, issuer = certificate.subject, certificate.issuer
     which = "the certificate" if depth == 0 else f"the CA certificate {subject}"
     if code == _EXPIRED:
-        moment = certificate.not_after  # which OpenSSL has read, to find this out
+        moment = _read(certificate, "not_after")
         return CertificateExpired(f"{which} expired on {_said(moment)}", moment=moment)
     if code == _NOT_YET_VALID:
-        moment = certificate.not_before
+        moment = _read(certificate, "not_before")
         return CertificateNotYetValid(f"{which} is not valid before {_said(moment)}", moment=moment)
     if code == _SELF_SIGNED_LEAF:
         return SelfSigned(f"the certificate {subject} is self-signed and not trusted", issuer=issuer)
@@ -197,5 +197,14 @@ def _finding(certificate: Certificate, code: int, depth: int) -> TlsError:
     return CertificateError(f"{which} {_PHRASES.get(code, f'was refused by OpenSSL (X509_V_ERR {code})')}")
 
 
-def _said(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
+def _read(certificate: Certificate, date: str) -> datetime | None:
+    """A date that OpenSSL has read; its calendar has a year 0, and ours has none."""
+    try:
+        moment: datetime = getattr(certificate, date)
+    except ValueError:
+        return None
+    return moment
+
+
+def _said(moment: datetime | None) -> str:
+    return "a date that cannot be read" if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")

@@ -105,6 +105,11 @@ class HandshakeTests(OddCase):
         error = self.refused(self.shake(self.leaf(NAS, NO_CA, dates=b"20210101000000Z")))
         self.assertIsInstance(error, CertificateExpired)
 
+    def test_a_date_that_no_calendar_has(self) -> None:
+        error = self.refused(self.shake(self.leaf(NAS, dates=b"00000101000000Z")))
+        self.assertIsInstance(error, CertificateError)
+        self.assertIn("the certificate expired", str(error))
+
     def test_pins_of_the_odd(self) -> None:
         leaf = self.leaf(NAS, NO_CA)
         known = Certificate.of(leaf.der)
