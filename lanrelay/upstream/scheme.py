@@ -44,7 +44,11 @@ class Schemes:
         if len(self._known) >= KNOWN_MAX:
             self._known.clear()
         self._known[address] = now, False
-        found = await speaks_tls(self._reactor, connect)
+        try:
+            found = await speaks_tls(self._reactor, connect)
+        except BaseException:  # the client has gone
+            self._known.pop(address, None)
+            raise
         self._known[address] = now, found
         return found
 
