@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -53,6 +54,7 @@ _OF_THE_REQUEST: Final = frozenset(
         b"upgrade",
     }
 )
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n|\r\r")  # with which events end
 _FIELDS: Final = (
     make_field(b"Content-Type", b"application/json"),
     make_field(b"Accept", b"application/json, text/event-stream"),
@@ -234,7 +236,8 @@ class _Inquiry:
         self.done: Deferred[tuple[ResponseHead, bytes]] = Deferred(lambda _: origin.abort())
         self._origin = origin
         self._head: ResponseHead | None = None
-        self._content = bytearray()
+        self._content = bytearray()  # of an event stream without the events that were looked at
+        self._came = 0
 
     def response_head_received(self, head: ResponseHead) -> None:
         if head.status == 101:
@@ -245,11 +248,24 @@ class _Inquiry:
     def response_body_received(self, data: bytes) -> None:
         assert self._head is not None
         self._content += data
-        if len(self._content) > ANSWER_MAX:
+        self._came += len(data)
+        if self._came > ANSWER_MAX:
             self._give_up("its answer is too long")
-        elif _is_event_stream(self._head) and _find_reply(messages(bytes(self._content))) is not None:
-            self._origin.abort()  # the reply is there, and a server may keep the stream open
-            self._over()
+        elif _is_event_stream(self._head):
+            self._look(len(data))
+
+    def _look(self, new: int) -> None:
+        """At the events that are whole by the last C{new} bytes; at each once, however they come."""
+        content = self._content
+        start = max(len(content) - new - 2, 0)
+        end = max((found.end() for found in _BLANK_LINE.finditer(content, start)), default=0)
+        if not end:
+            return
+        if _find_reply(messages(bytes(content[:end]))) is None:
+            del content[:end]
+            return
+        self._origin.abort()  # the reply is there, and a server may keep the stream open
+        self._over()
 
     def response_ended(self, trailers: Headers) -> None:
         self._over()

@@ -6,8 +6,10 @@ from typing import Any
 
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused
+from lanrelay.listeners import recovery
 from lanrelay.listeners.recovery import ID_MAX, PATIENCE, SESSIONS_MAX, McpSessions
 from lanrelay.listeners.routed_exchange import ANSWER_MAX, BODY_MAX, INITIALIZE_MAX
+from lanrelay.wire.sse import messages
 from tests.listeners.test_exchange import ExchangeTestCase
 from tests.support.listening import accept
 from tests.support.memory import MemoryStream
@@ -213,6 +215,31 @@ class RecoveryTests(RecoveryTestCase):
         self.assertIn(b"notifications/initialized", self.origin.take())
         self.origin.receive(ACCEPTED)
         self.assertIn(b"Mcp-Session-Id: new\r\n", self.repeated())
+
+    def test_each_event_before_the_answer_to_initialize_is_looked_at_once(self) -> None:
+        looked_at: list[int] = []
+
+        def counted(content: bytes) -> list[bytes]:
+            looked_at.append(len(content))
+            return messages(content)
+
+        self.patch(recovery, "messages", counted)
+        self.begin()
+        self.ask()
+        self.origin.receive(lost())
+        self.origin.receive(
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nMcp-Session-Id: new\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n"
+        )
+        for _ in range(2000):
+            self.origin.receive(b"3\r\n\n\n:\r\n")
+        self.assertLess(sum(looked_at), 3 * 3 * 2000)
+        part = b"\ndata: " + RESULT + b"\n\n: more"
+        for at in range(len(part)):
+            self.origin.receive(b"1\r\n%c\r\n" % part[at])
+            if self.origin.aborted:
+                break
+        self.assertTrue(part[: at + 1].endswith(RESULT + b"\n\n"))
 
     def test_requests_that_find_it_forgotten_together_share_one_recovery(self) -> None:
         self.begin()
