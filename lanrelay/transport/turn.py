@@ -21,9 +21,9 @@ _MOST = (
 FORGET = "lanrelay_forget"
 """
 Where a reactor has what L{quicken} gives it beside its turn: a function that is told the number of a
-descriptor that is about to be closed, instead of C{removeReader} and C{removeWriter}. Epoll lets go by itself
-of what is closed, if nobody has a copy of it; of streams nobody has. That is a call of the system less for a
-connection that is forwarded, and 6 us of Python.
+descriptor that is about to be closed, instead of C{removeReader} and C{removeWriter}. The kernel lets go by
+itself of what is closed: kqueue always, epoll if nobody has a copy of it; of streams nobody has. That is a
+call of the system less for a connection that is forwarded, and 6 us of Python.
 """
 
 _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}
@@ -31,29 +31,37 @@ _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}
 
 def quicken(reactor: Any) -> None:
     """
-    Have C{reactor} hand out the events of what is C{lean} itself, if it is Twisted's on epoll; others stay
-    as they are. To be called before it runs.
+    Have C{reactor} hand out the events of what is C{lean} itself, if it is Twisted's on epoll or kqueue;
+    others stay as they are. To be called before it runs.
 
     For each event Twisted makes a log context, asks for the descriptor's number, and goes through five
     calls. Measured in one run, the relay's CPU for a 64-byte round trip on 32 connections fell by a fifth.
+
+    Where a peer has reset a connection, what it sent before is read to its end first, though something is
+    still to be sent: Twisted tries that, fails, and ends the connection. On kqueue it does not even try.
 
     What is C{lean} (a class attribute) promises: C{doRead} and C{doWrite} find out themselves what there is,
     be it nothing (an event may be meant for a socket that had the same number earlier in this turn), an end
     or an error, and do nothing when they were not waited for; C{connectionLost} takes it from the reactor.
     """
-    epoll = sys.modules.get("twisted.internet.epollreactor")
-    if epoll is not None and type(reactor) is epoll.EPollReactor:
-        try:
-            turn, forget = _turn_of(reactor), _forget_of(reactor)
-            reactor.doIteration = turn
-            setattr(reactor, FORGET, forget)
-        except AttributeError:
-            pass  # another Twisted than those we know, with other insides
+    for module, name, turn_of in (
+        ("epollreactor", "EPollReactor", _turn_on_epoll),
+        ("kqreactor", "KQueueReactor", _turn_on_kqueue),
+    ):
+        known = sys.modules.get(f"twisted.internet.{module}")
+        if known is not None and type(reactor) is getattr(known, name):
+            try:
+                turn, forget = turn_of(reactor), _forget_of(reactor)
+                reactor.doIteration = turn
+                setattr(reactor, FORGET, forget)
+            except AttributeError:
+                pass  # another Twisted than those we know, with other insides
 
 
-def _turn_of(reactor: Any) -> Callable[[float | None], None]:
+def _turn_on_epoll(reactor: Any) -> Callable[[float | None], None]:
     poll, find, theirs = reactor._poller.poll, reactor._selectables.get, reactor._doReadOrWrite
     readable, writable = select.EPOLLIN, select.EPOLLOUT
+    over = select.EPOLLERR | select.EPOLLHUP
 
     def turn(timeout: float | None) -> None:
         for number, event in poll(timeout, _MOST):
@@ -65,14 +73,41 @@ def _turn_of(reactor: Any) -> Callable[[float | None], None]:
                 continue
             try:
                 why = None if event == writable else selectable.doRead()
-                if why is None and event != readable:
+                if why is None and event != readable and not (event & over and event & readable):
                     why = selectable.doWrite()
                 if why is not None:
                     selectable.connectionLost(_ENDS.get(why) or Failure(why))
             except Exception:
-                failure = Failure()
-                _log.failure("bug in {selectable}", failure, selectable=selectable)
-                _end(selectable, failure)
+                _bug(selectable)
+
+    return turn
+
+
+def _turn_on_kqueue(reactor: Any) -> Callable[[float | None], None]:
+    find, theirs, reads = reactor._selectables.get, reactor._doWriteOrRead, reactor._reads
+    reactor._kq.control  # noqa: B018 - AttributeError: another Twisted
+    readable, over = select.KQ_FILTER_READ, select.KQ_EV_EOF  # type: ignore[attr-defined, unused-ignore]
+
+    def turn(timeout: float | None) -> None:
+        # Looked up each time: when twistd has become a daemon, it has the reactor make another.
+        for event in reactor._kq.control(None, _MOST, timeout):
+            number = event.ident
+            selectable = find(number)
+            if selectable is None:
+                continue
+            if not getattr(selectable, "lean", False):
+                callWithLogger(selectable, theirs, selectable, number, event)
+                continue
+            try:
+                # A reset ends both: first what is left to be read. Whoever sends would end it before.
+                if event.filter == readable or (event.flags & over and number in reads):
+                    why = selectable.doRead()
+                else:
+                    why = selectable.doWrite()
+                if why is not None:
+                    selectable.connectionLost(_ENDS.get(why) or Failure(why))
+            except Exception:
+                _bug(selectable)
 
     return turn
 
@@ -88,7 +123,9 @@ def _forget_of(reactor: Any) -> Callable[[int], None]:
     return forget
 
 
-def _end(selectable: Any, failure: Failure) -> None:
+def _bug(selectable: Any) -> None:
+    failure = Failure()
+    _log.failure("bug in {selectable}", failure, selectable=selectable)
     try:
         selectable.connectionLost(failure)
     except Exception:

@@ -51,9 +51,15 @@ class Install:
         return [str(script)] if script.exists() else [str(self.python), "-m", "lanrelay.cli.main"]
 
     def variables(self) -> dict[str, str]:
-        """The whole environment of a process; nothing of the test's own PYTHONPATH gets in."""
+        """
+        The whole environment of a process; of the test's own PYTHONPATH only what plays kqueue gets in.
+        """
         own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV_"))}
-        return {**own, **self.environment}
+        all_of_it = {**own, **self.environment}
+        if "KQUEUE_ON_LINUX" in own:
+            played = Path(own["KQUEUE_ON_LINUX"]).with_name("kqueue_site")
+            all_of_it["PYTHONPATH"] = os.pathsep.join([str(played), all_of_it.get("PYTHONPATH", "")])
+        return all_of_it
 
 
 @cache

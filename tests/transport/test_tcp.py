@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.pollreactor import PollReactor
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.tcp import TcpStream
@@ -67,7 +67,7 @@ class StreamCases:
         self.reactor.removeAll()
         for reader in list(self.reactor._internalReaders):
             reader.connectionLost(Failure(ConnectionDone()))
-        poller: Any = getattr(self.reactor, "_poller", None)
+        poller: Any = getattr(self.reactor, "_poller", None) or getattr(self.reactor, "_kq", None)
         if hasattr(poller, "close"):
             poller.close()
 
@@ -104,6 +104,10 @@ class StreamCases:
                     break
         self.peer.settimeout(10)
         return b"".join(parts)
+
+    def skip_where_kqueue_reads_no_rest(self: Any) -> None:
+        if self.reactor_class.__name__ == "KQueueReactor":
+            raise SkipTest("Twisted's own turn on kqueue ends what was reset and leaves unread what had come")
 
     def reset_peer(self: Any) -> None:
         self.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -153,6 +157,8 @@ class StreamCases:
         self.assertEqual((protocol.received, protocol.heard), (b"last words", [ConnectionLost]))
 
     def test_what_had_come_before_a_send_failed_is_told_to_who_wants_it(self: Any) -> None:
+        if not self.own:
+            self.skip_where_kqueue_reads_no_rest()
         for wanted, protocol in ((True, Wanting()), (False, HalfCloseable())):
             self.setUp()
             self.take(protocol, read=False)
@@ -168,6 +174,8 @@ class StreamCases:
             self.assertEqual(len(protocol.received), 100_000 if wanted else 0)
 
     def test_what_had_come_when_a_send_fails_is_read_to_the_end(self: Any) -> None:
+        if not self.quick:
+            self.skip_where_kqueue_reads_no_rest()
         protocol = self.take(Wanting())
         self.stream.write(MUCH)
         self.turn()

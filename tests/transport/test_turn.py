@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
 from unittest.mock import patch
 
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import connectionDone
 from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
@@ -21,19 +22,21 @@ from lanrelay.transport.tcp import TcpStream
 from lanrelay.transport.turn import quicken
 from tests.support.hearing import HalfCloseable
 
+DefaultReactor: Any
 try:
-    from twisted.internet.epollreactor import EPollReactor
-except ImportError:
-    EPollReactor = None  # type: ignore[assignment, misc]
+    from twisted.internet.epollreactor import EPollReactor as DefaultReactor
+
+    INSIDES = ("_poller", "_selectables", "_doReadOrWrite")
+except ImportError:  # macOS, or kqueue played on Linux
+    from twisted.internet.kqreactor import KQueueReactor as DefaultReactor
+
+    INSIDES = ("_kq", "_selectables", "_doWriteOrRead")
 
 
 class TurnTests(SynchronousTestCase):
-    if EPollReactor is None:
-        skip = "only Linux has epoll"
-
     def setUp(self) -> None:
         self.sockets: list[socket.socket] = []
-        self.reactor: Any = EPollReactor()
+        self.reactor: Any = DefaultReactor()
         quicken(self.reactor)
         self.addCleanup(self.close_reactor)
 
@@ -41,7 +44,7 @@ class TurnTests(SynchronousTestCase):
         self.reactor.removeAll()
         for reader in list(self.reactor._internalReaders):
             reader.connectionLost(connectionDone)
-        self.reactor._poller.close()
+        close_poller(self.reactor)
         for sock in self.sockets:
             sock.close()
 
@@ -211,6 +214,43 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(protocol.received, b"x")
         self.assertEqual(len(protocol.heard), 1)
 
+    def connected(self) -> tuple[TcpStream, HalfCloseable, socket.socket]:
+        """L{pair} on TCP, whose resets let what came before be read."""
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            peer = socket.create_connection(listening.getsockname())
+            ours, address = listening.accept()
+        self.sockets += (ours, peer)
+        stream, protocol = TcpStream(self.reactor, ours, address), HalfCloseable()
+        hand_over(stream, protocol)
+        stream.resumeProducing()
+        return stream, protocol, peer
+
+    def test_what_came_before_a_reset_is_read_though_something_is_still_to_be_sent(self) -> None:
+        """An upstream that answers at once, at length, and does not read the request to its end."""
+        for wait in (False, True):
+            stream, protocol, peer = self.connected()
+            if wait:
+                stream.write(b"y" * 20_000_000)  # it waits for room
+                self.turn()
+            peer.sendall(b"x" * 100_000)  # more than one read takes, and no more than arrives
+            stream.write(b"unread")
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            peer.close()
+            for _ in range(20):
+                self.turn()
+            self.assertEqual(len(protocol.received), 100_000)
+            self.assertEqual(protocol.heard, [ConnectionLost])
+
+    def test_who_is_paused_and_has_something_to_send_hears_of_a_reset(self) -> None:
+        stream, protocol, peer = self.connected()
+        stream.write(b"y" * 20_000_000)
+        stream.pauseProducing()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        for _ in range(3):
+            self.turn()
+        self.assertEqual(protocol.heard, [ConnectionLost])
+
     def test_a_bug_costs_the_connection_that_it_is_in(self) -> None:
         pairs = [self.pair() for _ in range(3)]
         pairs[1][1].on_data = lambda data: 1 / 0
@@ -257,15 +297,21 @@ class TurnTests(SynchronousTestCase):
         self.assertEqual(served, ["read"])
 
     def test_another_twisted_keeps_its_own_turn(self) -> None:
-        for name in ("_poller", "_selectables", "_doReadOrWrite"):
-            reactor: Any = EPollReactor()
+        for name in INSIDES:
+            reactor: Any = DefaultReactor()
             for reader in list(reactor._internalReaders):
                 reader.connectionLost(connectionDone)
-            reactor._poller.close()
+            close_poller(reactor)
             before = reactor.doIteration
-            with patch.object(EPollReactor, "__getattribute__", _without(name)):
+            with patch.object(DefaultReactor, "__getattribute__", _without(name)):
                 quicken(reactor)
             self.assertEqual(reactor.doIteration, before, name)
+
+
+def close_poller(reactor: Any) -> None:
+    """Close what Twisted leaves open: a process has one reactor."""
+    poller: Any = getattr(reactor, "_poller", None) or reactor._kq
+    poller.close()
 
 
 def _without(missing: str) -> Callable[[Any, str], Any]:

@@ -1,0 +1,51 @@
+"""
+What macOS has for epoll, played on Linux by L{tests.support.kqueue_on_linux}: the streams, and the relay.
+
+These tests have not seen a Mac. What they hold is the code's own part: that it works by kqueue's rules, in
+whatever order kqueue tells.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+TOP = Path(__file__).parents[2]
+SHIM = TOP / "tests" / "support" / "kqueue_on_linux.py"
+
+
+class KqueueTests(SynchronousTestCase):
+    if sys.platform != "linux":
+        skip = "only Linux needs kqueue played"
+
+    def passes(self, *modules: str, order: str = "alternate", portion: int = 0) -> None:
+        variables = {**os.environ, "KQUEUE_ORDER": order, "KQUEUE_PORTION": str(portion)}
+        command = [sys.executable, str(SHIM), "trial", f"--temp-directory={self.mktemp()}", *modules]
+        ended = subprocess.run(
+            command,
+            cwd=TOP,
+            env=variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        self.assertEqual(ended.returncode, 0, ended.stdout[-4000:])
+        self.assertIn("PASSED", ended.stdout)
+
+    def test_the_streams(self) -> None:
+        self.passes("tests.transport")
+
+    def test_the_turn_in_each_order(self) -> None:
+        for order, portion in (("read", 0), ("write", 0), ("read", 1), ("write", 1)):
+            self.passes(
+                "tests.transport.test_tcp", "tests.transport.test_tcp_own", order=order, portion=portion
+            )
+
+    def test_the_relay_as_a_program_and_as_a_daemon(self) -> None:
+        """A daemon's reactor makes another queue once it has forked."""
+        self.passes("tests.process.test_reactors.ReactorTests.test_kqueue")
