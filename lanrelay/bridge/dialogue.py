@@ -153,10 +153,10 @@ class Dialogue:
             if text[start] == "[":
                 self._batch(text, start)
                 return
-            _, end = places(text, start)
+            members, end = places(text, start)
             if begins(text, end) != len(text):
                 raise NotJson("more follows")
-            message = Message(text[start:end])
+            message = Message(text[start:end], None if start else members)
         except (NotJson, UnicodeDecodeError):
             self._talk.say(error_text(None, PARSE_ERROR, "The line is no message of JSON-RPC."))
             return

@@ -122,6 +122,7 @@ class Reach:
         if self.state is State.OPEN:
             if was_away:
                 self._talk.note("the target is back")
+                self._talk.recall.session += 1  # it may have been begun anew, and have other lists
             self._release()
             self._refresh()
 

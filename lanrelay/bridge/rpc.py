@@ -45,13 +45,13 @@ class Message:
 
     __slots__ = ("members", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, members: Places | None = None) -> None:
         """
+        @param members: of the object that is the text, where they are known.
         @raise NotJson: it is no object.
         """
         self.text = text
-        self.members: Places
-        self.members, _ = places(text)
+        self.members: Places = places(text)[0] if members is None else members
 
     def value(self, name: str) -> Any:
         place = self.members.get(name)
@@ -144,8 +144,8 @@ def messages_of(data: bytes | str) -> list[Message]:
         found, end = elements(data, start)
         batch = [Message(data[first:last]) for _, first, last in found]
     else:
-        _, end = places(data, start)
-        batch = [Message(data[start:end])]
+        members, end = places(data, start)
+        batch = [Message(data[start:end], None if start else members)]
     if begins(data, end) != len(data):
         raise NotJson("more follows")
     return batch

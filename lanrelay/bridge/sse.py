@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange, Over
@@ -31,7 +32,7 @@ class Sse:
         self._endpoint = ""
         self._hello: Message | None = None
         self._timer: Timer | None = None
-        self._sent: list[Request] = []
+        self._sent: dict[Hashable, Request] = {}
         self._gone = False
 
     # --- its beginning ---
@@ -91,7 +92,7 @@ class Sse:
             self._owner.not_this_way(exchange)
             return
         if message.is_response:
-            self._sent = [request for request in self._sent if request.key != message.key]
+            self._sent.pop(message.key, None)
         self._owner.heard(message)
 
     def confirm(self, message: Message) -> None:
@@ -111,16 +112,14 @@ class Sse:
 
     def carry(self, request: Request) -> None:
         request.tries += 1
-        self._sent = [each for each in self._sent if not each.answered]
-        self._sent.append(request)
+        self._sent[request.key] = request
         text = request.carried.text
         request.exchange = self._post(text, lambda exchange: self._posted(request, exchange), request)
 
     def _posted(self, request: Request, exchange: Exchange) -> None:
         if request.answered or (exchange.is_good and not _is_page(exchange)):
             return  # the answer comes on the stream
-        if request in self._sent:
-            self._sent.remove(request)
+        self._sent.pop(request.key, None)
         failure = failure_of(exchange)
         if exchange.status in (400, 404) and exchange.refusal() is None and request.tries < 2:
             self._owner.again(request, None)
@@ -140,6 +139,7 @@ class Sse:
         self._post(message.text, _nothing)
 
     def cancel(self, request: Request, message: Message) -> None:
+        self._sent.pop(request.key, None)
         self._post(message.text, _nothing)
 
     # --- its end ---
@@ -182,8 +182,8 @@ class Sse:
             self._timer.cancel()
         self._talk.drop(self._stream)
         self._stream = None
-        sent, self._sent = self._sent, []
-        for request in sent:
+        sent, self._sent = self._sent, {}
+        for request in sent.values():
             if request.answered and not request.inner:
                 continue
             if request.is_harmless and request.tries < 2:

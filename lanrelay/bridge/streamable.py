@@ -64,6 +64,9 @@ class Streamable:
             answer = exchange.answer
             if answer is not None and answer.result is not None:
                 self.session = exchange.field("mcp-session-id")
+            if self._gone:
+                self._farewell()
+            elif answer is not None and answer.result is not None:
                 version = answer.result.get("protocolVersion")
                 self.version = version if isinstance(version, str) else LATEST_LEGACY
                 self._let_linger(exchange)
@@ -275,15 +278,25 @@ class Streamable:
         )
 
     def abandon(self) -> None:
+        self._talk.drop(self._opening)
+        self._opening = None
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._gone = True
-        for exchange in (self._stream, self._opening, self._confirming, self._probing):
+        for exchange in (self._stream, self._confirming, self._probing):
             self._talk.drop(exchange)
-        self._stream = self._opening = self._confirming = self._probing = None
+        self._stream = self._confirming = self._probing = None
 
     def close(self) -> None:
+        """A session that is just being made is waited for: nobody else would end it."""
+        self._let_go()
+        if self._opening is None:
+            self._farewell()
+
+    def _farewell(self) -> None:
         fields = self._session_fields()
-        session = self.session
-        self.abandon()
+        session, self.session = self.session, None
         if session is None:
             self._owner.ended()
         else:

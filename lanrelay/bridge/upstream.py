@@ -33,6 +33,9 @@ _LOSSES, _OFTEN = 3, 1.0
 
 _FORGETFUL = Failure("mcp_error", "The server forgets each session at once.", "Its own log says why.", False)
 
+_NOTES = 100
+"""How many notifications of the client may wait for the handshake."""
+
 _ASKED = 1000
 """How many requests of the server may wait for the client."""
 
@@ -51,6 +54,7 @@ class Upstream(Reach):
         self._refusal: Exchange | None = None
         self._asked: dict[Hashable, str] = {}
         self._settings: dict[tuple[str, str], Message] = {}
+        self._notes: list[Message] = []
         self._sessions = 0
         self._era: str | None = None
         self._lost_at = float("-inf")
@@ -103,6 +107,8 @@ class Upstream(Reach):
     def notify(self, message: Message) -> None:
         if self.state is State.OPEN and self._way is not None:
             self._way.notify(message)
+        elif self.state in (State.OPENING, State.CONFIRMING) and len(self._notes) < _NOTES:
+            self._notes.append(message)
 
     def reply(self, message: Message) -> None:
         """An answer to a session that is gone would be an answer to something else."""
@@ -154,6 +160,9 @@ class Upstream(Reach):
         refusal = self._refusal.refusal()
         greeting = self._greeting
         self.went_down(failure)
+        held, self._held = self._held, []
+        for request in held:  # it is there, and says no: waiting would not help
+            self._talk.fail(request, failure)
         if greeting is None or greeting.answered:
             return
         if refusal is not None and refusal.error_code != VERSION_UNKNOWN:
@@ -193,6 +202,9 @@ class Upstream(Reach):
 
     def confirmed(self) -> None:
         self.state = State.OPEN
+        notes, self._notes = self._notes, []
+        for message in notes:
+            self.notify(message)
         self._replay_settings()
         self.back()
 
@@ -210,6 +222,7 @@ class Upstream(Reach):
                 notification_text("notifications/cancelled", with_member(params, 0, "requestId", id))
             )
         self._asked.clear()
+        self._notes.clear()
         self._losses = self._losses + 1 if self._talk.now < self._lost_at + _OFTEN else 1
         self._lost_at = self._talk.now
         if self._losses > _LOSSES:

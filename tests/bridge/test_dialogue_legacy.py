@@ -92,6 +92,33 @@ class HandshakeTests(SynchronousTestCase):
         scene.answer(scene.ask("DELETE"), None)
         self.assertTrue(scene.done)
 
+    def test_a_session_that_is_just_being_made_is_ended(self) -> None:
+        memory = Memory()
+        greeted(remembered=memory)
+        scene = Scene(remembered=memory)
+        scene.say(HELLO)
+        scene.end()
+        self.assertFalse(scene.done)
+        opening = scene.ask()
+        scene.answer(
+            opening, result(0, {"protocolVersion": "2025-11-25"}), fields=(*JSON, ("mcp-session-id", "s"))
+        )
+        self.assertEqual(field(scene.ask("DELETE"), "Mcp-Session-Id"), "s")
+        scene.answer(scene.ask("DELETE"), None)
+        self.assertTrue(scene.done)
+
+    def test_a_notification_waits_for_the_handshake(self) -> None:
+        server = LegacyServer()
+        scene = Scene(server)
+        scene.server = None
+        scene.say(HELLO, CONFIRMATION, {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"})
+        scene.server = server
+        server(scene, scene.ask())
+        methods = [each["method"] for each in server.seen]
+        self.assertEqual(
+            methods, ["initialize", "notifications/initialized", "notifications/roots/list_changed"]
+        )
+
     def test_the_end_comes_within_two_seconds_whatever_the_server_does(self) -> None:
         scene, _ = greeted()
         scene.server = None
@@ -246,6 +273,16 @@ class AwayTests(SynchronousTestCase):
         scene.pass_time(1)
         self.assertEqual([each["id"] for each in scene.heard()], [7])
 
+    def test_a_server_that_says_no_is_not_waited_for(self) -> None:
+        memory = Memory()
+        greeted(remembered=memory)
+        scene = Scene(remembered=memory)
+        scene.say(HELLO, CONFIRMATION, CALL)
+        self.assertEqual([each["id"] for each in scene.heard()], [0])
+        scene.answer(scene.ask(), None, 401)
+        [answer] = scene.heard()
+        self.assertIn("wants a login", answer["result"]["content"][0]["text"])
+
     def test_a_login_page_is_named(self) -> None:
         scene, _ = greeted()
         scene.server = None
@@ -324,6 +361,18 @@ class SessionTests(SynchronousTestCase):
         told = scene.heard()
         self.assertEqual(told[0]["method"], "notifications/cancelled")
         self.assertEqual(told[0]["params"]["requestId"], "q")
+
+    def test_a_server_without_sessions_may_have_other_lists_when_it_is_back(self) -> None:
+        scene, server = greeted()
+        scene.say(request(1, "tools/list"))
+        scene.heard()
+        server.is_down, server.tools = True, ["other"]
+        scene.say(CALL)
+        scene.pass_time(1)
+        server.is_down = False
+        scene.pass_time(1)
+        told = [each.get("id", each.get("method")) for each in scene.heard()]
+        self.assertEqual(sorted(told, key=str), [7, "notifications/tools/list_changed"])
 
     def test_cancelling(self) -> None:
         scene, server = greeted()
