@@ -17,7 +17,7 @@ from functools import cache
 from hashlib import sha1
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -42,11 +42,24 @@ Run = Callable[[Sequence[str], float], bytes]
 """Runs a program for so many seconds at most; its output. Raises C{OSError} and C{SubprocessError}."""
 
 
+class Roots(NamedTuple):
+    """
+    What the keychains say.
+
+    @ivar trusted: roots for TLS.
+    @ivar denied: the fingerprints of certificates that are never to be trusted for it, be they roots or not.
+    """
+
+    trusted: tuple[Certificate, ...] = ()
+    denied: frozenset[str] = frozenset()
+
+
 class Keychains:
     """
     The roots in the keychains, read in a thread, not before somebody asks.
 
     @ivar certificates: as they were read last; empty before.
+    @ivar denied: as L{Roots} has them.
     @ivar generation: counts up when they change.
     @param run: runs a command, in the thread.
     @param start: starts a thread that runs what it is given.
@@ -63,6 +76,7 @@ class Keychains:
         home: Path | None = None,
     ) -> None:
         self.certificates: tuple[Certificate, ...] = ()
+        self.denied: frozenset[str] = frozenset()
         self.generation = 0
         self._run = run or _run
         self._start = start or _start_daemon
@@ -85,11 +99,15 @@ class Keychains:
             try:
                 self._start(lambda: self._read_in_thread(reactor))
             except RuntimeError as error:  # "can't start new thread"
-                self._answered((), f"no thread: {error}")
+                self._answered(Roots(), f"no thread: {error}")
         if self._read_at is None:
             waiting: Deferred[None] = Deferred(self._leave)
             self._waiting.append(waiting)
             await waiting
+
+    def denies(self, certificate: Certificate) -> bool:
+        """Whether it is never to be trusted for TLS, wherever else it is found."""
+        return bool(self.denied) and _fingerprint(certificate) in self.denied
 
     def _leave(self, waiting: Deferred[None]) -> None:
         self._waiting.remove(waiting)
@@ -98,13 +116,13 @@ class Keychains:
         try:
             found, problem = read_roots(self._run, self._home or Path.home(), seconds=self._seconds), ""
         except Exception as error:
-            found, problem = (), _reason(error)
+            found, problem = Roots(), _reason(error)
         try:
             reactor.callFromThread(self._answered, found, problem)
         except OSError:
             pass  # the reactor has closed its waker: the process is ending
 
-    def _answered(self, found: tuple[Certificate, ...], problem: str) -> None:
+    def _answered(self, found: Roots, problem: str) -> None:
         self._reading = False
         self._read_at = self._seconds()
         if problem:
@@ -113,8 +131,9 @@ class Keychains:
             self._complained = True
         else:
             self._complained = False
-            if found != self.certificates:
-                self.certificates = found
+            self.denied = found.denied
+            if found.trusted != self.certificates:
+                self.certificates = found.trusted
                 self.generation += 1
         waiting, self._waiting = self._waiting, []
         for each in waiting:
@@ -127,11 +146,9 @@ def shared() -> Keychains:
     return Keychains()
 
 
-def read_roots(
-    run: Run, home: Path, *, seconds: Callable[[], float] = time.monotonic
-) -> tuple[Certificate, ...]:
+def read_roots(run: Run, home: Path, *, seconds: Callable[[], float] = time.monotonic) -> Roots:
     """
-    The certificates that are trusted for TLS; blocks, C{PATIENCE} seconds at most.
+    The certificates that are trusted for TLS, or denied; blocks, C{PATIENCE} seconds at most.
 
     @raise OSError: or C{subprocess.SubprocessError}: the program cannot be run, or takes too long.
     """
@@ -152,7 +169,8 @@ def read_roots(
     settings = {**_settings(security, "-d"), **_settings(security)}
     trusted = [one for one in apple if settings.get(_fingerprint(one)) is not False]
     trusted += [one for one in own if settings.get(_fingerprint(one)) is True and _may_issue(one)]
-    return tuple(dict.fromkeys(trusted))
+    denied = frozenset(fingerprint for fingerprint, good in settings.items() if not good)
+    return Roots(tuple(dict.fromkeys(trusted)), denied)
 
 
 def _settings(security: Callable[..., bytes], *domain: str) -> dict[str, bool]:

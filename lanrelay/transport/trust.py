@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from lanrelay.addresses import in_ascii
 from lanrelay.config.model import ServerTls, Trust
-from lanrelay.errors import StartError, TlsError
+from lanrelay.errors import CertificateError, StartError, TlsError
 from lanrelay.transport.files import Reloaded
 from lanrelay.wire import der
 
@@ -94,9 +94,10 @@ class ClientTls:
         """
         The last word, when OpenSSL is content: whose certificate is it, and does it fit the pins?
 
-        Without C{tls.ca} the pins alone decide, and OpenSSL has judged nothing.
+        Without C{tls.ca} the pins alone decide, and OpenSSL has judged nothing. On macOS the keychains may
+        deny what comes from elsewhere: from C{/etc/ssl/cert.pem}, or another OpenSSL's roots.
 
-        @raise CertificateError: somebody else's.
+        @raise CertificateError: somebody else's, or one that the keychains deny.
         """
         from lanrelay.transport.certificate import Certificate
         from lanrelay.transport.verify import check_name
@@ -111,9 +112,29 @@ class ClientTls:
             self._pinned().judge_alone(leaf, list(map(Certificate, sent)))
             return
         check_name(leaf, self.server_name)
-        if trust.pin:
+        keychains = self._keychains
+        if trust.pin or (keychains is not None and keychains.denied):
             verified: Any = connection.get_verified_chain() or [shown]
-            self._pinned().judge_verified(list(map(Certificate, verified)))
+            chain = list(map(Certificate, verified))
+            if keychains is not None:
+                self._ask_keychains(keychains, chain)
+            if trust.pin:
+                self._pinned().judge_verified(chain)
+
+    def _ask_keychains(self, keychains: Keychains, chain: list[Certificate]) -> None:
+        for certificate in chain:
+            if keychains.denies(certificate) and certificate not in self._named():
+                raise CertificateError(
+                    f"the keychains say that {certificate.subject} is never to be trusted"
+                    " (Keychain Access, Trust; tls.ca may name it nevertheless)"
+                )
+
+    def _named(self) -> list[Certificate]:
+        """What C{tls.ca} names by itself."""
+        from lanrelay.transport.pem import read_authorities
+
+        files = [one for one in self.trust.ca if isinstance(one, Path)]
+        return [one for path in files for one in read_authorities(path, "tls.ca")]
 
     def _pinned(self) -> Pins:
         if self._pins is None:

@@ -6,6 +6,7 @@ The output is made after Apple's documentation; it was not recorded on a Mac.
 
 from __future__ import annotations
 
+import os
 import plistlib
 import subprocess
 from collections.abc import Callable, Sequence
@@ -19,8 +20,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.model import Trust
-from lanrelay.errors import UnknownIssuer
-from lanrelay.transport import keychain
+from lanrelay.errors import CertificateError, UnknownIssuer
+from lanrelay.transport import keychain, system_roots
 from lanrelay.transport.certificate import Certificate
 from lanrelay.transport.keychain import APPLE, FRESH, PROGRAM, SYSTEM, Keychains, read_roots
 from lanrelay.transport.tls import ClientTls
@@ -105,7 +106,7 @@ class KeychainTestCase(SynchronousTestCase):
 
     def roots(self) -> list[str]:
         found = read_roots(self.mac, self.mac.home)
-        return [one.subject.removeprefix("CN=") for one in found]
+        return [one.subject.removeprefix("CN=") for one in found.trusted]
 
 
 class TrustSettingsTests(KeychainTestCase):
@@ -146,6 +147,11 @@ class TrustSettingsTests(KeychainTestCase):
         for domain in ("", "-d"):
             self.mac.settings = {domain: [(self.apple, [rule(3)])]}
             self.assertEqual(self.roots(), [])
+
+    def test_what_is_denied_is_told_whatever_it_is(self) -> None:
+        self.mac.settings = {"-d": [(self.leaf, [rule(3)]), (self.other, [rule(3)])], "": [(self.other, [])]}
+        found = read_roots(self.mac, self.mac.home)
+        self.assertEqual(found.denied, {keychain._fingerprint(Certificate.of(self.leaf.certificate))})
 
     def test_the_user_s_word_goes_before_the_administrator_s(self) -> None:
         self.mac.keychains[SYSTEM] = pem(self.home_ca)
@@ -313,6 +319,33 @@ class HandshakeTests(KeychainTestCase):
         run()
         shake.wire.run()
         shake.streams()
+
+    def denied(self, trust: Trust) -> Shake:
+        """The certificate's root is in the system's bundle, and the keychains say never."""
+        server_certificate()
+        holder = Holder("x")
+        holder.certificate = authority().certificate
+        self.mac.settings = {"": [(holder, [rule(3)])]}
+        elsewhere = {name: value for name, value in os.environ.items() if not name.startswith("SSL_CERT_")}
+        self.patch(os, "environ", elsewhere)
+        self.patch(system_roots, "BUNDLES", (str(authority().root.resolve()),))
+        threads: list[Callable[[], None]] = []
+        tls = ClientTls(trust, "nas.lan", platform="darwin", keychains=self.keychains(threads))
+        shake = Shake(tls, server_context(), run=False)
+        shake.clock.callFromThread = lambda call, *arguments: call(*arguments)  # type: ignore[attr-defined]
+        (run,) = threads
+        run()
+        shake.wire.run()
+        return shake
+
+    def test_a_root_that_the_keychains_deny_is_not_trusted_by_another_way(self) -> None:
+        shake = self.denied(Trust())
+        assert isinstance(shake.client, Failure)
+        self.assertIs(shake.client.type, CertificateError)
+        self.assertIn("never to be trusted", str(shake.client.value))
+
+    def test_but_if_the_configuration_names_it(self) -> None:
+        self.denied(Trust(ca=("system", authority().root))).streams()
 
     def test_elsewhere_there_are_none(self) -> None:
         threads: list[Callable[[], None]] = []
