@@ -127,7 +127,8 @@ class _Adding:
             if found is not None and not as_prefix:
                 rewritten = self._rewritten(mcp=found, as_prefix=False)
         plan = [Planned(self._original, rewritten.content)]
-        self._talk.tell(f"The configuration is {self._file}.")
+        if not self._talk.part:
+            self._talk.tell(f"The configuration is {self._file}.")
         writing.show(self._talk, plan)
         if not self._agreed(examined):
             if not self._options.dry_run:
@@ -152,7 +153,9 @@ class _Adding:
         return True
 
     def _tell_url(self, listener: model.Listener, *, as_prefix: bool) -> None:
-        """The last line."""
+        """The last line; a greater command has one of its own."""
+        if self._talk.part:
+            return
         from lanrelay.setup.adding import given_out
 
         known = getattr(listener, "mcp", None) or ""

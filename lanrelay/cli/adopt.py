@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanrelay.cli.home import home
+
 if TYPE_CHECKING:
     import argparse
     from argparse import Namespace
@@ -132,7 +134,7 @@ class _Command:
         )
         seen = looking.look(self._chosen, listeners, self._talk)
         for broken in seen.broken:
-            sentence = f"{looking.home(broken.found.path)} is left alone: {broken.said}."
+            sentence = f"{home(broken.found.path)} is left alone: {broken.said}."
             if broken.reason == "file_broken":
                 self._wrong(sentence)
             else:
@@ -166,7 +168,6 @@ class _Command:
 
     def _relay(self) -> RelayFile:
         from lanrelay.cli import adopting
-        from lanrelay.cli.looking import home
         from lanrelay.cli.writing import file_to_write
         from lanrelay.setup.relay_file import RelayFile
 
@@ -377,7 +378,6 @@ class _Command:
 
     def _show(self, adoption: Adoption) -> bool:
         from lanrelay.cli import adopting
-        from lanrelay.cli.looking import home
         from lanrelay.edit.formats.tree import NotEdited
 
         talk = self._talk
@@ -414,7 +414,6 @@ class _Command:
         return agreed
 
     def _carry_out(self, adoption: Adoption) -> None:
-        from lanrelay.cli.looking import home
 
         talk = self._talk
         try:
@@ -437,5 +436,6 @@ class _Command:
                     f"If {server.client.called} was running, look at it again after its next start: "
                     f"`lanrelay clients --client {server.client.name}`."
                 )
-        talk.tell("`lanrelay unadopt` puts it all back.")
+        if not talk.part:
+            talk.tell("`lanrelay unadopt` puts it all back.")
         talk.say(restarts(server.client for server in clients.values()))

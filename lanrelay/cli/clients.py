@@ -6,6 +6,8 @@ import shutil
 import textwrap
 from typing import TYPE_CHECKING, Any
 
+from lanrelay.cli.home import home
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -56,7 +58,7 @@ def run(arguments: list[str]) -> int:
     for line in lines(seen, shutil.get_terminal_size().columns):
         talk.say(line)
     for broken in seen.broken:
-        talk.complain(f"{looking.home(broken.found.path)} is left alone: {broken.said}.")
+        talk.complain(f"{home(broken.found.path)} is left alone: {broken.said}.")
     return 1 if any(broken.reason == "file_broken" for broken in seen.broken) else 0
 
 
@@ -98,7 +100,6 @@ def _broken(broken: BrokenFile) -> dict[str, Any]:
 
 def lines(seen: Survey, width: int) -> Iterator[str]:
     """The text for the terminal."""
-    from lanrelay.cli.looking import home
 
     if not seen.findings:
         yield "No client's file with MCP servers was found here."

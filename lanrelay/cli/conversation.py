@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from lanrelay.cli.difference import difference
+from lanrelay.cli.home import home, homely
 from lanrelay.cli.streams import write
 from lanrelay.cli.waiting import is_terminal, waiting
 from lanrelay.config.complaints import printable
@@ -27,6 +28,7 @@ class Conversation:
     @param yes: every question is answered with yes.
     @param dry_run: everything is shown, no question is asked, and the answer to each is no.
     @param as_json: standard output gets one JSON document and nothing else.
+    @ivar part: this is a step of a greater command, which says itself what comes before and after it.
     @param shown: the differences were shown before, and are not shown again.
     """
 
@@ -38,6 +40,7 @@ class Conversation:
         dry_run: bool = False,
         as_json: bool = False,
         shown: bool = False,
+        part: bool = False,
         stdin: IO[str] | None = None,
         stdout: IO[str] | None = None,
         stderr: IO[str] | None = None,
@@ -46,6 +49,7 @@ class Conversation:
         self.yes = yes
         self.dry_run = dry_run
         self.as_json = as_json
+        self.part = part
         self._shown = shown
         self._in = sys.stdin if stdin is None else stdin
         self._out = sys.stdout if stdout is None else stdout
@@ -61,11 +65,11 @@ class Conversation:
 
     def tell(self, text: str = "") -> None:
         """Progress, or what a question is about."""
-        self._write(self._err, text)
+        self._write(self._err, homely(text))
 
     def complain(self, text: str) -> None:
         """What is wrong, with the command's name before it."""
-        self._write(self._err, f"lanrelay {self.command}: {text}")
+        self._write(self._err, f"lanrelay {self.command}: {homely(text)}")
 
     def json(self, document: Any) -> None:
         """The one document of C{--json}; nothing without it."""
@@ -79,11 +83,11 @@ class Conversation:
         """
         if self._shown:
             return
-        text = difference(path, before, after)
+        text = difference(home(path), before, after)
         if self.dry_run:
             self.say(text)
         else:
-            self.tell(text)
+            self._write(self._err, text)
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:

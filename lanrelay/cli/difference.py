@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
 import difflib
+import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,10 +19,15 @@ _AROUND = 100
 _LONG, _KEPT = 400, 100
 """Columns of a line, and of what is kept around its change, for a file may be one line of megabytes."""
 
+_PEM = re.compile(
+    r"^-----BEGIN (?P<what>[A-Z0-9 ]+)-----\s(?P<base64>[A-Za-z0-9+/=\s]*)^-----END (?P=what)-----",
+    re.MULTILINE,
+)
+
 _CUT = "\n\\ No newline at end of file"
 
 
-def difference(path: Path, before: bytes | None, after: bytes | None) -> str:
+def difference(path: Path | str, before: bytes | None, after: bytes | None) -> str:
     """A unified difference with secrets masked; C{/dev/null} is what is not there."""
     old, new = _lines(before), _lines(after)
     groups = list(difflib.SequenceMatcher(None, old, new).get_grouped_opcodes(_CONTEXT))
@@ -50,12 +58,24 @@ def difference(path: Path, before: bytes | None, after: bytes | None) -> str:
 def _lines(content: bytes | None) -> list[str]:
     if not content:
         return []
-    lines = content.decode("utf-8", "replace").split("\n")
+    lines = _PEM.sub(_pem, content.decode("utf-8", "replace")).split("\n")
     if lines[-1] == "":
         lines.pop()
     else:
         lines[-1] += _CUT
     return lines
+
+
+def _pem(found: re.Match[str]) -> str:
+    """A line in the place of a block of PEM, which nobody reads; it differs where the blocks do."""
+    try:
+        decoded = binascii.a2b_base64(found["base64"])
+    except binascii.Error:
+        return found[0]
+    digest = hashlib.sha256(decoded).hexdigest().upper()
+    if found["what"] == "CERTIFICATE":
+        return f"(a certificate, SHA-256 {':'.join(digest[at : at + 2] for at in range(0, 64, 2))})"
+    return f"({found['what'].lower()}, {len(decoded)} bytes, {digest[:8]})"
 
 
 def _masked(lines: Sequence[str], begin: int, end: int) -> list[str]:

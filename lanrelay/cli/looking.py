@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from lanrelay.cli.home import home
 from lanrelay.cli.options import add_config
 from lanrelay.clients.places import Found, find, given
 from lanrelay.clients.survey import Survey, survey
@@ -152,9 +153,3 @@ def of_config(config: Config) -> Listeners:
             ):
                 ports[address.port] = listener.name
     return Listeners(config.path, relays, proxies)
-
-
-def home(path: Path) -> str:
-    """A path as people write it."""
-    text, own = str(path), os.path.expanduser("~")
-    return "~" + text[len(own) :] if own != "/" and text.startswith(own + "/") else text

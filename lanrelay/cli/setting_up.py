@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from lanrelay.cli.home import home, shown
+from lanrelay.cli.setup_servers import Server, Servers, called
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Callable, Sequence
 
     from lanrelay.cli.conversation import Conversation
-    from lanrelay.clients.finding import Finding
     from lanrelay.examine.checks import Examined
-    from lanrelay.setup.adding import Wanted
     from lanrelay.setup.configuration import Serving
     from lanrelay.setup.relay_file import RelayFile
 
@@ -23,61 +22,17 @@ Step = list[str]
 """A command and its arguments, as a person could give it."""
 
 
-@dataclass(slots=True, eq=False)
-class Server:
-    """
-    What is to be reached.
-
-    @ivar url: with path and query; as the person or the client's file has it.
-    @ivar findings: the entries of clients' files that lead there; none for what only the person named.
-    @ivar fields: header fields that such an entry sends.
-    @ivar authorities: files of CAs that such an entry names.
-    """
-
-    wanted: Wanted
-    url: str
-    named: bool = False
-    findings: list[Finding] = field(default_factory=list)
-    fields: tuple[tuple[str, str], ...] = ()
-    authorities: tuple[Path, ...] = ()
-    examined: Examined | str = ""
-
-    @property
-    def origin(self) -> str:
-        return self.wanted.origin
-
-    @property
-    def is_well(self) -> bool:
-        return not isinstance(self.examined, str) and self.examined.ok
-
-    @property
-    def lacks_trust_alone(self) -> bool:
-        return not isinstance(self.examined, str) and self.examined.only_trust_is_missing
-
-
 class Stopped(Exception):
     """A step that all need could not be done; the text is a sentence."""
 
 
 class Setup:
-    """
-    One run.
+    """One run."""
 
-    @param step: carries out a command of lanrelay; returns its exit status.
-    """
-
-    def __init__(
-        self,
-        chosen: Namespace,
-        talk: Conversation,
-        named: list[Server],
-        *,
-        step: Callable[[Step], int] | None = None,
-    ) -> None:
+    def __init__(self, chosen: Namespace, talk: Conversation, named: list[Server]) -> None:
         self._chosen = chosen
         self._talk = talk
-        self._servers = named
-        self._step = step or _command
+        self._servers = Servers(named, chosen, talk, self._relay)
         self._status = 0
         self._done: list[str] = []  # what is in force, as sentences
         self._undo: list[Step] = []
@@ -90,11 +45,11 @@ class Setup:
         """
         self._as_the_right_user()
         self._file = self._configuration()
-        self._talk.tell(f"The relay's configuration is {self._file}.")
+        self._talk.tell(f"The relay's configuration is {home(self._file)}.")
         if not self._find():
             return self._status
-        self._look()
-        for server in self._servers:
+        self._servers.look()
+        for server in self._servers.all:
             if server.lacks_trust_alone:
                 self._trust(server)
         self._leave_out()
@@ -135,33 +90,13 @@ class Setup:
     # --- finding ---
 
     def _find(self) -> bool:
-        """The servers that clients name, beside or among those that the person named."""
-        from lanrelay.cli import looking
-
-        relay = self._relay()
-        listeners = (
-            looking.Listeners(None, {}, {}) if relay.config is None else looking.of_config(relay.config)
-        )
-        seen = looking.look(self._chosen, listeners, self._talk)
-        for broken in seen.broken:
-            self._wrong(f"{looking.home(broken.found.path)} is left alone: {broken.said}.")
-        if self._servers:
-            origins = {server.origin for server in self._servers}
-            findings = [one for one in seen.findings if one.adopt and _origins(one) & origins]
-        else:
-            findings = [one for one in seen.findings if one.adopt]
-        for finding in findings:
-            self._add(finding)
-        relayed = [one for one in seen.findings if one.reason == "already_relayed"]
-        for one in relayed:
-            self._talk.say(f"{_called(one)} leads through the relay already ({one.listener}).")
-        for one in seen.findings:
-            if not one.adopt and one.reason != "already_relayed" and (one.leads_to == "lan" or one.lan):
-                self._talk.tell(f"{_called(one)} is left alone: {one.reason}. {one.said}")
-        if self._servers:
+        """Whether there is a server to set up."""
+        relayed = self._servers.find()
+        self._status = max(self._status, int(self._servers.wrong))
+        if self._servers.all:
             return True
         if relayed and not self._status:
-            self._serve_what_is_there(relay.runs)
+            self._serve_what_is_there(self._relay().runs)
             return False
         self._wrong(
             "No client's file names a server on the LAN. Say which one you want to reach: "
@@ -175,95 +110,13 @@ class Setup:
 
         return RelayFile(self._file, runs=not adopting.runs(self._file))
 
-    def _add(self, finding: Finding) -> None:
-        from lanrelay.cli import adopting
-        from lanrelay.clients import sent
-        from lanrelay.clients.finding import authorities
-        from lanrelay.setup.adding import wanted
-
-        files, missing = adopting.authorities(authorities(finding))
-        for name in missing:
-            self._talk.tell(f"{_called(finding)}: the CA's file {name} was not found here.")
-        fields = tuple((name, value) for name, value in sent.headers(finding).items() if "$" not in value)
-        for target in finding.targets:
-            known = next((one for one in self._servers if one.origin == target.url.origin), None)
-            if known is None:
-                url = f"{target.url.origin}{target.url.rest.partition('#')[0]}"
-                known = Server(wanted(url), url, fields=fields)
-                self._servers.append(known)
-            known.findings.append(finding)
-            known.fields = known.fields or fields
-            known.authorities = tuple(dict.fromkeys((*known.authorities, *files)))
-
-    # --- looking ---
-
-    def _look(self) -> None:
-        """The doctor's word on each, in two lines at the most."""
-        self._examine(self._servers)
-        for server in self._servers:
-            self._tell_of(server)
-
-    def _examine(self, servers: Sequence[Server]) -> None:
-        from dataclasses import replace
-
-        from lanrelay.cli.in_reactor import in_reactor
-        from lanrelay.examine.subject import Subject, Unknown, subjects
-
-        config = self._relay().config
-        asked: list[tuple[Server, Subject]] = []
-        for server in servers:
-            try:
-                http = server.wanted.kind == "reverse-proxy"
-                [subject, *_] = subjects(
-                    server.url, config, file=self._file, expect_mcp=bool(server.findings) and http
-                )
-            except Unknown as error:
-                server.examined = str(error)
-                continue
-            upstream = subject.upstream
-            if server.authorities and subject.listener is None:
-                trust = upstream.trust
-                ca: tuple[Any, ...] = (*trust.ca, *server.authorities)
-                upstream = upstream._replace(trust=trust._replace(ca=ca))
-            fields = (*subject.fields, *server.fields)
-            asked.append((server, replace(subject, upstream=upstream, fields=fields)))
-
-        async def look(reactor: Any) -> list[Examined]:
-            from lanrelay.examine.target import examine_all
-            from lanrelay.examine.way import Means
-            from lanrelay.upstream.resolve import Resolver
-
-            means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)
-            return await examine_all(means, [subject for _, subject in asked])
-
-        if asked:
-            with self._talk.waiting("Looking at the servers"):
-                found = in_reactor(look)
-            for (server, _), examined in zip(asked, found, strict=True):
-                server.examined = examined
-
-    def _tell_of(self, server: Server) -> None:
-        from lanrelay.edit.masking import mask, url
-
-        names = ", ".join(dict.fromkeys(_called(one) for one in server.findings))
-        title = url(server.url) + (f", which {names} leads to" if names else "")
-        if isinstance(server.examined, str):
-            self._talk.tell(f"{title}: {mask(server.examined)}")
-            return
-        failed = next((check for check in server.examined.checks if check.state == "failed"), None)
-        if failed is None:
-            last = server.examined.checks[-1]
-            self._talk.tell(f"{title}: {mask(last.said)}")
-        elif server.lacks_trust_alone:
-            self._talk.tell(f"{title}: it can be reached; its certificate is not trusted yet.")
-        else:
-            remedy = f"\n  To do: {mask(failed.remedy)}" if failed.remedy else ""
-            self._talk.tell(f"{title}: {mask(failed.said)}{remedy}")
-
     # --- trusting ---
 
     def _trust(self, server: Server) -> None:
-        words: Step = ["trust", server.origin, "-c", str(self._file)]
+        from lanrelay.cli.conversation import Conversation
+        from lanrelay.cli.trust import parser, trust
+
+        words: Step = [server.origin, "-c", str(self._file)]
         if self._chosen.ca is not None:
             words += ["--ca", str(self._chosen.ca)]
         if self._chosen.fingerprint is not None:
@@ -273,15 +126,16 @@ class Setup:
         if self._chosen.dry_run:
             words += ["--dry-run"]
         self._talk.tell()
-        status = self._step(words)
+        talk = Conversation("trust", yes=self._chosen.yes, dry_run=self._chosen.dry_run, part=True)
+        status = trust(parser().parse_args(words), talk)
         if self._chosen.dry_run:
             server.examined = server.examined if status else _as_if_trusted(server.examined)
             return
         if status == 0:
             self._did(f"{server.origin} is trusted.", ["trust", "--remove", _host(server)])
-            self._examine([server])
+            self._servers.examine([server])
             if not server.is_well:
-                self._tell_of(server)
+                self._servers.tell_of(server)
 
     def _leave_out(self) -> None:
         """
@@ -291,9 +145,9 @@ class Setup:
         """
         from lanrelay.edit.masking import url
 
-        bad = [server for server in self._servers if not server.is_well]
-        self._servers = [server for server in self._servers if server.is_well]
-        if not self._servers:
+        bad = [server for server in self._servers.all if not server.is_well]
+        self._servers.all = [server for server in self._servers.all if server.is_well]
+        if not self._servers.all:
             raise Stopped("None of the servers can be used as it stands, so nothing else was done.")
         if not bad:
             return
@@ -309,7 +163,7 @@ class Setup:
         """Show what will be done; whether it is to be."""
         talk = self._talk
         steps = self._planned()
-        findings = self._findings()
+        findings = self._servers.findings()
         talk.tell()
         if findings:
             self._show_adoption()
@@ -327,20 +181,17 @@ class Setup:
     def _planned(self) -> list[str]:
         """A line for each step that is not done already."""
         relay = self._relay()
-        missing = [server for server in self._servers if not self._is_served(relay, server)]
+        missing = [server for server in self._servers.all if not self._is_served(relay, server)]
         lines = []
         if missing:
             names = ", ".join(server.origin for server in missing)
-            lines.append(f"  {self._file} gets listeners for {names}")
+            lines.append(f"  {home(self._file)} gets listeners for {names}")
         if relay.runs and missing:
             lines.append("  the running relay is reloaded")
         elif not relay.runs and not self._chosen.no_service:
             lines.append(f"  {_shown(self._service_words())}")
-        lines += [f"  {_called(finding)} leads through the relay" for finding in self._findings()]
+        lines += [f"  {called(finding)} leads through the relay" for finding in self._servers.findings()]
         return lines
-
-    def _findings(self) -> list[Finding]:
-        return list({id(one): one for server in self._servers for one in server.findings}.values())
 
     @staticmethod
     def _is_served(relay: RelayFile, server: Server) -> bool:
@@ -356,7 +207,7 @@ class Setup:
 
         @raise Stopped: one cannot be added.
         """
-        for server in self._servers:
+        for server in self._servers.all:
             if self._is_served(self._relay(), server):
                 continue
             if self._add_listener(server) != 0:
@@ -368,7 +219,8 @@ class Setup:
         from lanrelay.cli.add import add, parser
         from lanrelay.cli.conversation import Conversation
 
-        talk = Conversation("setup", yes=True, shown=bool(server.findings), stdout=sys.stderr)
+        shown_before = bool(server.findings)
+        talk = Conversation("setup", yes=True, shown=shown_before, part=True, stdout=sys.stderr)
         return add(parser().parse_args(self._add_words(server)), talk)
 
     def _add_words(self, server: Server) -> Step:
@@ -410,7 +262,9 @@ class Setup:
                 f"`{_shown(['run', *self._where()])}`, and run the same `lanrelay setup` again."
             )
         words = self._service_words()
-        if self._step(words) != 0 and not self._relay().runs:
+        from lanrelay.cli import service
+
+        if service.run(words[1:]) != 0 and not self._relay().runs:
             raise Stopped(f"The service could not be started: `{_shown(words)}` is this step alone.")
         self._did("The relay runs as a service.", ["service", "uninstall"])
 
@@ -428,7 +282,7 @@ class Setup:
     # --- the clients ---
 
     def _adopt_words(self) -> Step:
-        findings = self._findings()
+        findings = self._servers.findings()
         words: Step = ["adopt", "-c", str(self._file)]
         for name in dict.fromkeys(one.server.client.name for one in findings):
             words += ["--client", name]
@@ -442,16 +296,16 @@ class Setup:
         from lanrelay.cli.conversation import Conversation
 
         out = sys.stdout if self._talk.dry_run else sys.stderr
-        talk = Conversation("setup", dry_run=True, stdout=out)
+        talk = Conversation("setup", dry_run=True, part=True, stdout=out)
         adopt(parser().parse_args([*self._adopt_words()[1:], "--dry-run"]), talk)
 
     def _adopt(self) -> None:
         from lanrelay.cli.adopt import adopt, parser
         from lanrelay.cli.conversation import Conversation
 
-        if not self._findings():
+        if not self._servers.findings():
             return
-        talk = Conversation("setup", yes=True, shown=True)
+        talk = Conversation("setup", yes=True, shown=True, part=True)
         status = adopt(parser().parse_args([*self._adopt_words()[1:], "--yes"]), talk)
         self._status = max(self._status, status)
         self._did("Entries of clients lead through the relay.", ["unadopt"])
@@ -461,7 +315,7 @@ class Setup:
         from lanrelay.clients.call import call
         from lanrelay.edit.masking import url as shown_url
 
-        for server in self._servers:
+        for server in self._servers.all:
             if server.findings:
                 continue
             made = self._served_by(server)
@@ -513,26 +367,8 @@ class Setup:
             self._talk.tell(f"  {_shown(words)}")
 
 
-def _command(words: Step) -> int:
-    """Carry out a command of lanrelay here."""
-    from importlib import import_module
-
-    status: int = import_module(f"lanrelay.cli.{words[0]}").run(words[1:])
-    return status
-
-
 def _shown(words: Step) -> str:
-    from lanrelay.setup.installer import shown
-
     return shown(["lanrelay", *words])
-
-
-def _called(finding: Finding) -> str:
-    return f"{finding.server.name} ({finding.server.client.called})"
-
-
-def _origins(finding: Finding) -> set[str]:
-    return {target.url.origin for target in finding.targets}
 
 
 def _host(server: Server) -> str:

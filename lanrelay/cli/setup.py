@@ -50,7 +50,8 @@ def run(arguments: list[str]) -> int:
     """0 where every server can be used, 1 where one cannot, 2 for a wrong command line."""
     from lanrelay.cli import looking
     from lanrelay.cli.conversation import Conversation, Refused
-    from lanrelay.cli.setting_up import Server, Setup, Stopped
+    from lanrelay.cli.setting_up import Setup, Stopped
+    from lanrelay.cli.setup_servers import Server
     from lanrelay.config.complaints import ConfigErrors
     from lanrelay.config.default_path import NotFound
     from lanrelay.edit.formats.tree import NotEdited

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from argparse import Namespace
+    from argparse import ArgumentParser, Namespace
 
     from lanrelay.cli.conversation import Conversation
     from lanrelay.config import model
@@ -33,27 +33,44 @@ _EXAMPLES = """
 """
 
 
-def run(arguments: list[str]) -> int:
-    """0 where it is trusted, 1 where it is not, 2 for a wrong command line."""
+def parser() -> ArgumentParser:
+    """The command line."""
     from lanrelay.cli import options
 
-    parser = options.parser(
+    made = options.parser(
         "trust",
         "Show which certificates a server shows, without sending it anything, and trust its authority or its "
         "key for the upstreams that lead there. Only lanrelay's own files are changed.",
         examples=_EXAMPLES,
     )
-    parser.add_argument("target", metavar="URL|LISTENER", nargs="?", help="the server")
-    parser.add_argument("--ca", metavar="FILE", type=Path, help="the authority's certificate (PEM)")
-    parser.add_argument("--pin", action="store_true", help="trust the server's key alone")
-    parser.add_argument("--fingerprint", metavar="HEX", help="SHA-256, as the owner has read it")
-    parser.add_argument("--print", dest="prints", action="store_true", help="print YAML and write nothing")
-    parser.add_argument("--yes", action="store_true", help="no question: only what --ca FILE proves")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be written")
-    parser.add_argument("--list", dest="lists", action="store_true", help="what was trusted")
-    parser.add_argument("--remove", metavar="HOST", help="trust a host (or HOST:PORT) no more")
-    options.add_config(parser)
-    chosen = parser.parse_args(arguments)
+    made.add_argument("target", metavar="URL|LISTENER", nargs="?", help="the server")
+    made.add_argument("--ca", metavar="FILE", type=Path, help="the authority's certificate (PEM)")
+    made.add_argument("--pin", action="store_true", help="trust the server's key alone")
+    made.add_argument("--fingerprint", metavar="HEX", help="SHA-256, as the owner has read it")
+    made.add_argument("--print", dest="prints", action="store_true", help="print YAML and write nothing")
+    made.add_argument("--yes", action="store_true", help="no question: only what --ca FILE proves")
+    made.add_argument("--dry-run", action="store_true", help="show what would be written")
+    made.add_argument("--list", dest="lists", action="store_true", help="what was trusted")
+    made.add_argument("--remove", metavar="HOST", help="trust a host (or HOST:PORT) no more")
+    options.add_config(made)
+    return made
+
+
+def run(arguments: list[str]) -> int:
+    """0 where it is trusted, 1 where it is not, 2 for a wrong command line."""
+    from lanrelay.cli.conversation import Conversation
+
+    chosen = parser().parse_args(arguments)
+    return trust(chosen, Conversation("trust", yes=chosen.yes, dry_run=chosen.dry_run))
+
+
+def trust(chosen: Namespace, talk: Conversation) -> int:
+    """
+    Carry it out.
+
+    @param chosen: what L{parser} makes.
+    @return: the exit status.
+    """
     # late: OpenSSL, of which the help needs nothing
     from lanrelay.setup.trusting import fingerprint
 
@@ -64,23 +81,22 @@ def run(arguments: list[str]) -> int:
     if [chosen.target is not None, chosen.lists, chosen.remove is not None].count(True) != 1:
         print("lanrelay trust: name a server, or say --list or --remove HOST.", file=sys.stderr)
         return 2
-    return _run(chosen, digits)
+    return _carried_out(chosen, talk, digits)
 
 
-def _run(chosen: Namespace, digits: str | None) -> int:
-    from lanrelay.cli.conversation import Conversation, Refused
+def _carried_out(chosen: Namespace, talk: Conversation, digits: str | None) -> int:
+    from lanrelay.cli.conversation import Refused
     from lanrelay.config.complaints import ConfigErrors
     from lanrelay.config.default_path import NotFound
     from lanrelay.edit.formats.tree import NotEdited
     from lanrelay.errors import StartError
     from lanrelay.setup.trusting import Untrustable
 
-    talk = Conversation("trust", yes=chosen.yes, dry_run=chosen.dry_run)
     try:
-        trust = _Trust(chosen, talk, digits)
+        trusting = _Trust(chosen, talk, digits)
         if chosen.lists:
-            return trust.list_all()
-        return trust.remove() if chosen.remove is not None else trust.trust()
+            return trusting.list_all()
+        return trusting.remove() if chosen.remove is not None else trusting.trust()
     except Untrustable as error:
         talk.complain(str(error))
         if error.remedy:

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lanrelay.cli.home import home
+
 if TYPE_CHECKING:
     import argparse
     from argparse import Namespace
@@ -99,7 +101,6 @@ class _Command:
         from contextlib import nullcontext
 
         from lanrelay.cli.adopt import restarts
-        from lanrelay.cli.looking import home
         from lanrelay.clients.locking import locked
         from lanrelay.clients.record import digest
         from lanrelay.clients.table import named

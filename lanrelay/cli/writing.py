@@ -49,16 +49,19 @@ def write(talk: Conversation, plan: Sequence[Planned]) -> None:
 
 def reload_running(talk: Conversation, file: Path) -> bool:
     """
-    Have a relay that runs with the file read it anew.
+    Have a relay that runs with the file read it anew; where none does, a step of something greater is quiet.
 
     @return: C{False}: one runs, and has refused.
     """
     from lanrelay.cli.asking import NotAsked, result
 
+    if not file.exists():
+        return True  # there can be none
     try:
         outcome = result(file, {"method": "reload"}, timeout=60.0)
     except NotAsked as error:
-        talk.tell(f"Nothing was reloaded: {error}")
+        if not talk.part:
+            talk.tell(f"Nothing was reloaded: {error}")
         return True
     if outcome["ok"]:
         talk.tell("The running relay was reloaded.")

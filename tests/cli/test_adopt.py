@@ -361,7 +361,7 @@ class LeftAloneTests(AdoptCase):
     def test_a_dry_run_shows_and_writes_nothing(self) -> None:
         path = self.entry()
         run = self.unchanged(path, "--force", "--dry-run", status=0)
-        self.assertIn(f"+++ {path}", run.out)
+        self.assertIn("+++ ~/.cursor/mcp.json\n", run.out)
         self.assertIn('+{"mcpServers": {"nas": {"url": "http://127.0.0.1:', run.out)
         self.assertIn("+listeners:", run.out)
 

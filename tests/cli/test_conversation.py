@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.conversation import Conversation, Refused
 from lanrelay.cli.difference import difference
+from lanrelay.cli.home import shown
 
 
 class Terminal(io.StringIO):
@@ -81,6 +83,30 @@ class ConversationTests(SynchronousTestCase):
                 "+token: ***",
             ],
         )
+
+    def test_a_certificate_is_a_line_that_says_which(self) -> None:
+        one, two = (
+            f"# of {name}\n-----BEGIN CERTIFICATE-----\n{name * 16}\n-----END CERTIFICATE-----\n".encode()
+            for name in ("AAAA", "BBBB")
+        )
+        told = difference(Path("a.pem"), None, one).splitlines()
+        self.assertEqual(told[3], "+# of AAAA")
+        self.assertRegex(told[4], r"\A\+\(a certificate, SHA-256 ([0-9A-F]{2}:){31}[0-9A-F]{2}\)\Z")
+        self.assertEqual(len(told), 5)
+        both = difference(Path("a.pem"), one, two)
+        self.assertEqual((both.count("\n-(a certificate"), both.count("\n+(a certificate")), (1, 1))
+        key = b"-----BEGIN PRIVATE KEY-----\nAAAABBBB\n-----END PRIVATE KEY-----\n"
+        self.assertNotIn("AAAABBBB", difference(Path("a"), None, key))
+
+    def test_paths_are_told_as_people_write_them(self) -> None:
+        self.patch(os, "environ", {**os.environ, "HOME": "/home/me"})
+        conversation = self.start()
+        conversation.tell("/home/me/a is kept as (/home/me/b), not '/home/me/c d' nor /x/home/me/e.")
+        self.assertEqual(self.err.getvalue(), "~/a is kept as (~/b), not '/home/me/c d' nor /x/home/me/e.\n")
+        self.start().diff(Path("/home/me/a"), b"/home/me/x\n", b"y\n")
+        self.assertIn("--- ~/a\n", self.err.getvalue())
+        self.assertIn("-/home/me/x\n", self.err.getvalue())
+        self.assertEqual(shown(["a", "/home/me/b c", "/home/me/d"]), "a ~/'b c' ~/d")
 
     def test_a_file_that_is_made_comes_from_nowhere(self) -> None:
         self.assertTrue(difference(Path("a.yaml"), None, b"x\n").startswith("--- /dev/null\n+++ a.yaml\n"))

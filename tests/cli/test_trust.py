@@ -143,7 +143,7 @@ class QuestionTests(TrustTestCase):
         text = self.configured(self.url)
         done = self.command("trust", "nas", "--dry-run")
         self.assertEqual(done.status, 0, done)
-        self.assertIn("+-----BEGIN CERTIFICATE-----", done.out)
+        self.assertIn("+(a certificate, SHA-256 ", done.out)
         self.assertEqual(self.file.read_text(), text)
         self.assertFalse(self.stored().exists())
 

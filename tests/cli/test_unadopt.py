@@ -119,7 +119,7 @@ class UnadoptTests(AdoptCase):
         for words, status in ((["--dry-run"], 0), ([], 1)):
             run = Run("unadopt", *words)
             self.assertEqual((run.status, path.read_bytes()), (status, changed), words)
-            self.assertIn(f"+++ {path}", run.out + run.err)
+            self.assertIn("+++ ~/.cursor/mcp.json\n", run.out + run.err)
         self.assertEqual(self.recorded(), 1)
 
     def test_only_what_is_asked_for(self) -> None:

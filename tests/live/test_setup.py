@@ -104,6 +104,11 @@ class SetupTests(CommandTestCase):
         self.assertEqual(done.status, 0, done.err + done.out)
         self.works()
         self.assertIn("2 tools", done.out + done.err)
+        # Its steps say neither what it says itself, nor what a relay that is not there did not do.
+        for noise in ("was reloaded", "BEGIN CERTIFICATE", str(self.home / ".config" / "lanrelay")):
+            self.assertNotIn(noise, done.err + done.out)
+        self.assertEqual((done.err + done.out).count("lanrelay unadopt"), 1)
+        self.assertIn("+++ ~/.config/lanrelay/relay.yaml\n", done.err)
         self.assertIn("lanrelay unadopt", done.err)
         again = self.set_up()
         self.assertEqual(again.status, 0, again.err)
@@ -207,7 +212,7 @@ class SetupTests(CommandTestCase):
         done = self.set_up("--yes", "--ca", self.authority.root)
         self.assertEqual(done.status, 1)
         self.assertEqual(self.entry.read_bytes(), before)
-        self.assertIn(str(self.file.parent), done.err)
+        self.assertIn("~/.config/lanrelay/relay.yaml cannot be read: Not a directory", done.err)
 
     def test_without_a_service_it_says_how_the_relay_is_started(self) -> None:
         before = self.write_entry(self.url)
