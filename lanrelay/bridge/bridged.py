@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange
@@ -26,7 +26,10 @@ from lanrelay.bridge.rpc import (
     quoted,
     result_text,
 )
-from lanrelay.bridge.way import HANDSHAKE, PROBE, Owner
+from lanrelay.bridge.way import HANDSHAKE, PROBE
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Owner
 
 _SHORTEST, _LONGEST = 1.0, 30.0
 """Seconds between two attempts to listen."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lanrelay.bridge.exchange import Exchange, Heard, Over
-from lanrelay.bridge.filters import Filters
 from lanrelay.bridge.jsontext import line_of
 from lanrelay.bridge.messages import Action, Ask, Drop, Failure, Fields, Note, Say
-from lanrelay.bridge.recall import Recall, Remembered
+from lanrelay.bridge.recall import Recall
 from lanrelay.bridge.request import LISTS, Batch, Request
 from lanrelay.bridge.rpc import (
     NO_TARGET,
@@ -21,6 +20,10 @@ from lanrelay.bridge.rpc import (
     result_text,
 )
 from lanrelay.bridge.timers import Timer, Timers
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.filters import Filters
+    from lanrelay.bridge.seams import Remembered
 
 MAY_HAVE_RUN = "The tool may have run; it is not called again by itself."
 
@@ -54,7 +57,11 @@ class Conversation:
         self.now = now
         self.timers = Timers()
         self.recall = Recall(settings.remembered)
-        self.filters = Filters(settings.ignore_tools, settings.only_tools)
+        self.filters: Filters | None = None
+        if settings.ignore_tools or settings.only_tools:
+            from lanrelay.bridge.filters import Filters
+
+            self.filters = Filters(settings.ignore_tools, settings.only_tools)
         self.requests: dict[Hashable, Request] = {}
         self.exchanges: dict[int, Exchange] = {}
         self.waiting_bytes = 0
@@ -221,4 +228,10 @@ class Conversation:
         return message if shown is result else message.with_result(shown)
 
     def _shown(self, request: Request, result: str) -> str:
-        return self.filters.sifted(result) if request.method == "tools/list" else result
+        if self.filters is None or request.method != "tools/list":
+            return result
+        return self.filters.sifted(result)
+
+    def lets(self, tool: object) -> bool:
+        """Whether the client may call it."""
+        return self.filters is None or self.filters.let(tool)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lanrelay.bridge.conversation import Conversation, Settings
 from lanrelay.bridge.jsontext import NotJson, begins, elements, places
@@ -22,8 +23,10 @@ from lanrelay.bridge.rpc import (
     error_text,
     key_of,
 )
-from lanrelay.bridge.stateless import LISTEN, Stateless
 from lanrelay.bridge.upstream import Upstream
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.stateless import Stateless
 
 __all__ = ["Dialogue", "Settings"]
 
@@ -36,7 +39,7 @@ _MOST_BYTES = 128 * 1024 * 1024
 _LAST_ANSWERS, _LAST = 1.5, 1.9
 """Seconds after the end of input: answers are given until the one, the session is ended until the other."""
 
-_some_id = re.compile(rb'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,40}(?![\d.eE]))').search
+_ID = rb'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,40}(?![\d.eE]))'
 
 
 class Dialogue:
@@ -47,7 +50,7 @@ class Dialogue:
     def __init__(self, *, settings: Settings, now: float) -> None:
         self._talk = Conversation(settings, now)
         self._upstream = Upstream(self._talk)
-        self._stateless = Stateless(self._talk)
+        self._newer: Stateless | None = None
         self._wake: float | None = None
         self._ending = False
         self._closing = False
@@ -199,6 +202,15 @@ class Dialogue:
         elif message.method is not None:
             self._upstream.notify(message)
 
+    @property
+    def _stateless(self) -> Stateless:
+        """Made for the first request of 2026-07-28: a quick start does without."""
+        if self._newer is None:
+            from lanrelay.bridge.stateless import Stateless
+
+            self._newer = Stateless(self._talk)
+        return self._newer
+
     def _reach(self, request: Request) -> Reach:
         """The era is a property of each request: both may come on one connection."""
         return self._stateless if request.modern else self._upstream
@@ -219,13 +231,13 @@ class Dialogue:
             self._upstream.greet(request)
         elif request.method == "server/discover" and not request.modern:
             self._talk.refuse(request, UNKNOWN_METHOD, "It says no version of the protocol.")
-        elif request.is_call and not self._talk.filters.let(request.message.params.get("name")):
+        elif request.is_call and not self._talk.lets(request.message.params.get("name")):
             self._talk.refuse(request, INVALID_PARAMS, f"Unknown tool: {request.message.params.get('name')}")
         else:
             self._reach(request).carry(request)
 
     def _too_long(self, beginning: bytes) -> None:
-        found = _some_id(beginning)
+        found = re.search(_ID, beginning)
         id = found[1].decode("utf-8", "replace") if found else None
         self._talk.say(error_text(id, INVALID_REQUEST, "The message is longer than 64 MB."))
 
@@ -235,7 +247,7 @@ class Dialogue:
         if not self._ending:
             self._ending = True
             for request in list(self._talk.requests.values()):
-                if request.method == LISTEN:
+                if request.method == "subscriptions/listen":
                     self._talk.forget(request)
                     self._talk.drop(request.exchange)
             self._talk.in_seconds(_LAST_ANSWERS, self._last_answers)
@@ -254,7 +266,8 @@ class Dialogue:
     def _see_end(self) -> None:
         if not self._closing and not self._talk.requests:
             self._closing = True
-            self._stateless.close()
             self._upstream.close()
-        if self._closing and self._upstream.has_ended and self._stateless.has_ended:
+            if self._newer is not None:
+                self._newer.close()
+        if self._closing and self._upstream.has_ended and (self._newer is None or self._newer.has_ended):
             self._done = True

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange
-from lanrelay.bridge.filters import without_tools
 from lanrelay.bridge.mirrored import Parameters, fields_of, parameters_of
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import (
@@ -99,6 +98,8 @@ class Posts:
         if not wrong:
             return result
         self._talk.note(f"tools with a wrong x-mcp-header are left out: {len(wrong)}", warning=True)
+        from lanrelay.bridge.filters import without_tools
+
         return without_tools(result, lambda tool: parameters_of(tool) is None)
 
     def learnt(self, message: Message) -> Message:

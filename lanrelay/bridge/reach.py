@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import enum
+from typing import TYPE_CHECKING
 
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.messages import Failure
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
 from lanrelay.bridge.timers import Timer
-from lanrelay.bridge.way import Way
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Way
 
 _PATIENCE = 2.0
 """Seconds that a list waits for a target that is slow, where an older list is known."""

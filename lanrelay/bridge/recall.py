@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lanrelay.bridge.jsontext import NotJson
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message, meaning, quoted
 
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Remembered
+
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer that is remembered: a list of a thousand tools has some 2 MB."""
 
 _LISTS_GIVEN = 200
-
-
-class Remembered(Protocol):
-    """
-    Keeps answers between one start and the next. What tells targets and logins apart is added to the key by
-    whoever keeps it.
-    """
-
-    def get(self, key: tuple[str, ...]) -> bytes | None: ...
-
-    def put(self, key: tuple[str, ...], value: bytes) -> None: ...
 
 
 class Recall:

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from lanrelay.bridge.exchange import Exchange
 from lanrelay.bridge.messages import Failure
-
-_title = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE).search
-_error = re.compile(r";\s*error=([a-z_]+)").search
 
 _NEVER_REACHED = frozenset(
     (
@@ -126,8 +121,11 @@ def proxied(exchange: Exchange) -> str | None:
 
 
 def _proxy_error(exchange: Exchange) -> str:
-    match = _error(exchange.field("proxy-status") or "")
-    return match[1] if match else ""
+    for part in (exchange.field("proxy-status") or "").split(";")[1:]:
+        name, _, value = part.strip().partition("=")
+        if name == "error":
+            return value
+    return ""
 
 
 def _page(exchange: Exchange) -> str | None:
@@ -136,8 +134,10 @@ def _page(exchange: Exchange) -> str | None:
     is_page = start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
     if not is_page and exchange.content_type not in ("text/html", "application/xhtml+xml"):
         return None
-    title = _title(exchange.body[:65536])
-    return f', "{_clean(title[1].decode("utf-8", "replace"))}"' if title else ""
+    at = exchange.body[:65536].lower().find(b"<title")
+    _, _, rest = exchange.body[at : at + 1000].partition(b">")
+    title = _clean(rest.partition(b"<")[0].decode("utf-8", "replace"))[:200] if at >= 0 else ""
+    return f', "{title}"' if title else ""
 
 
 def _clean(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange, Over
@@ -12,7 +13,10 @@ from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
 from lanrelay.bridge.timers import Timer
-from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, JSON, POST_FIELDS, Owner
+from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, JSON, POST_FIELDS
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Owner
 
 _ENDPOINT = 5.0
 """Seconds until the first event, which says where to post."""

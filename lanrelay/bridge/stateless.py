@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange
 from lanrelay.bridge.jsontext import with_member
@@ -18,7 +20,10 @@ from lanrelay.bridge.rpc import (
     notification_text,
     quoted,
 )
-from lanrelay.bridge.way import PROBE, Owner
+from lanrelay.bridge.way import PROBE
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Owner
 
 _DISCOVER = 3.0
 """Seconds that C{server/discover} may take; a client that hears nothing waits up to a minute."""

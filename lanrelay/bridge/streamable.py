@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange, Over
 from lanrelay.bridge.messages import Failure, Fields
 from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import LATEST_LEGACY, Message
-from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, POST_FIELDS, PROBE, Owner
+from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, POST_FIELDS, PROBE
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Owner
 
 _RESUMPTIONS = 5
 """How often a stream is asked for again that brings nothing new."""

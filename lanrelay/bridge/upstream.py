@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import TYPE_CHECKING
 
-from lanrelay.bridge.bridged import Bridged
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange
 from lanrelay.bridge.jsontext import with_member
@@ -21,9 +21,10 @@ from lanrelay.bridge.rpc import (
     notification_text,
     quoted,
 )
-from lanrelay.bridge.sse import Sse
 from lanrelay.bridge.streamable import Streamable
-from lanrelay.bridge.way import Way
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Way
 
 _REPLAYED = 1000
 """How many settings of the client are set anew in a new session."""
@@ -47,7 +48,7 @@ class Upstream(Reach):
 
     def __init__(self, conversation: Conversation) -> None:
         super().__init__(conversation)
-        self._left: list[Way] = []
+        self._left: list[str] = []
         self._hello: Message | None = None
         self._greeting: Request | None = None
         self._confirmation: Message | None = None
@@ -129,20 +130,30 @@ class Upstream(Reach):
         self._left = self._ways()
         self._next_way()
 
-    def _ways(self) -> list[Way]:
+    def _ways(self) -> list[str]:
         """Those that may be, the most likely first."""
-        streamable, bridged = Streamable(self._talk, self), Bridged(self._talk, self)
-        sse = Sse(self._talk, self)
         transport = self._talk.settings.transport
         if transport == "sse":
-            return [sse]
-        ways: list[Way] = [streamable, bridged] if transport == "http" else [streamable, bridged, sse]
+            return ["sse"]
+        ways = ["http", "modern"] if transport == "http" else ["http", "modern", "sse"]
         era = self._era or self._talk.recall.server("era")
-        return sorted(ways, key=lambda way: quoted(way.name) != era)
+        return sorted(ways, key=lambda name: quoted(name) != era)
+
+    def _made(self, name: str) -> Way:
+        """Most need but one of them, so the others are not even imported."""
+        if name == "modern":
+            from lanrelay.bridge.bridged import Bridged
+
+            return Bridged(self._talk, self)
+        if name == "sse":
+            from lanrelay.bridge.sse import Sse
+
+            return Sse(self._talk, self)
+        return Streamable(self._talk, self)
 
     def _next_way(self) -> None:
         assert self._hello is not None
-        self._way = self._left.pop(0)
+        self._way = self._made(self._left.pop(0))
         self._way.begin(self._hello)
 
     def not_this_way(self, exchange: Exchange) -> None:
@@ -151,7 +162,7 @@ class Upstream(Reach):
         if self._refusal is None:
             self._refusal = exchange
         if exchange.answer is not None:  # it is no server of HTTP+SSE that answers a post
-            self._left = [way for way in self._left if way.name != "sse"]
+            self._left = [name for name in self._left if name != "sse"]
         if self._left and not _is_final(exchange):
             self._next_way()
             return

@@ -1,15 +1,8 @@
-"""What the ways of speaking with a server of the session eras have in common."""
+"""What all ways of speaking with a server say in the head of a request, and how long each may take."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
-
-from lanrelay.bridge.messages import Failure, Fields
-from lanrelay.bridge.request import Request
-from lanrelay.bridge.rpc import Message
-
-if TYPE_CHECKING:
-    from lanrelay.bridge.exchange import Exchange
+from lanrelay.bridge.messages import Fields
 
 ACCEPT = ("Accept", "application/json, text/event-stream")
 ACCEPT_STREAM = ("Accept", "text/event-stream")
@@ -21,58 +14,3 @@ PROBE = 10.0
 """Seconds that it may take for what is no work."""
 
 POST_FIELDS: Fields = (ACCEPT, JSON)
-
-
-class Way(Protocol):
-    """How a server is spoken with: one kind of transport and one era."""
-
-    name: str
-
-    def begin(self, hello: Message) -> None:
-        """Say C{initialize}; ends with C{opened}, C{not_this_way} or C{went_down} of the L{Owner}."""
-
-    def confirm(self, message: Message) -> None:
-        """Say C{notifications/initialized}; ends with C{confirmed}, C{lost} or C{went_down}."""
-
-    def carry(self, request: Request) -> None: ...
-
-    def notify(self, message: Message) -> None: ...
-
-    def reply(self, message: Message) -> None:
-        """The client's answer to a request of the server."""
-
-    def cancel(self, request: Request, message: Message) -> None: ...
-
-    def probe(self) -> None:
-        """See whether the target is back; ends with C{back}, C{lost} or C{went_down} of the L{Owner}."""
-
-    def abandon(self) -> None:
-        """The session is gone; nothing of it is in use any more."""
-
-    def close(self) -> None:
-        """End the session at the server; C{ended} of the L{Owner} says when that is done."""
-
-
-class Owner(Protocol):
-    """Who begins a way, and decides what to do when it fails."""
-
-    def opened(self, answer: Message) -> None: ...
-
-    def not_this_way(self, exchange: Exchange) -> None: ...
-
-    def confirmed(self) -> None: ...
-
-    def back(self) -> None: ...
-
-    def went_down(self, failure: Failure) -> None: ...
-
-    def lost(self) -> None:
-        """The server has forgotten the session."""
-
-    def again(self, request: Request, failure: Failure | None) -> None:
-        """The request did not run, or may run twice."""
-
-    def heard(self, message: Message) -> None:
-        """A request or a notification of the server, or an answer on a stream that all requests share."""
-
-    def ended(self) -> None: ...
