@@ -13,13 +13,18 @@ from lanrelay.bridge.options import Options, Wrong
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from lanrelay.bridge.carrier import Sink
+    from lanrelay.bridge.bridge import Carries
+    from lanrelay.bridge.carrier import Carrier, Sink
     from lanrelay.bridge.loop import Loop
     from lanrelay.bridge.names import Listener
     from lanrelay.bridge.program import Program
     from lanrelay.bridge.secure import Secure
     from lanrelay.bridge.store import Store
     from lanrelay.bridge.target import HttpTarget, Url
+
+
+Carried = Callable[["Loop", "Sink"], "Carrier"]
+"""Makes the carrier to the target."""
 
 
 class Outside(Protocol):
@@ -92,11 +97,64 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
         path=reached.url.path,
     )
 
-    def carrier(loop: Loop, sink: Sink) -> Carrier:
+    login = _login(found, reached, name, told, outside)
+
+    def carried(loop: Loop, sink: Sink) -> Carrier:
         return Carrier(loop, reached, sink, explain)
+
+    def carrier(loop: Loop, sink: Sink) -> Carries:
+        return carried(loop, sink) if login is None else login(loop, sink, carried)
 
     Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note).run()
     return 0
+
+
+def _login(
+    found: Options, reached: HttpTarget, name: str, told: log.Log, outside: Outside
+) -> Callable[[Loop, Sink, Carried], Carries] | None:
+    """What sees to a login, should the server want one; C{None} where nobody is to."""
+    port = found.callback_port or "0"
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise Wrong("--callback-port is a port.")
+    if found.client_secret is not None and found.client_id is None:
+        raise Wrong("--client-secret needs --client-id.")
+    if found.no_login or any(each.lower() == "authorization" for each, _ in reached.own):
+        return None
+    secret = options.expanded(found.client_secret or "", "--client-secret", os.curdir, told.warn)
+    via = target.parent(found.via) if found.via is not None else None
+    # Pins, and the certificate that we show, are the server's own.
+    near = _secure(found)
+    far = target.secure_by(ca=tuple(found.ca), pins=(), cert=None, key=None, config=lambda: _config(found))
+
+    def elsewhere(loop: Loop, text: str, sink: Sink) -> Carrier:
+        from lanrelay.bridge.carrier import Carrier
+
+        where = target.url(text)
+        assert where is not None  # who asks has judged it
+        secure = near if where.place == reached.url.place else far
+        there = target.HttpTarget(where, own=(), via=via, secure=secure)
+        return Carrier(loop, there, sink, lambda error, ran: outside.explain(error, ran, str(where)))
+
+    def login(loop: Loop, sink: Sink, carried: Carried) -> Carries:
+        from lanrelay.bridge.login.carrier import LoginCarrier
+        from lanrelay.bridge.login.messages import Client
+        from lanrelay.bridge.login.tokens import Keeper
+        from lanrelay.config.default_path import state_folder
+
+        return LoginCarrier(
+            loop,
+            sink,
+            url=lambda: str(reached.url),
+            client=Client(found.client_id or "", secret, int(port)),
+            keeper=Keeper(
+                lambda: str(state_folder() / "logins"), (name, reached.url.path, found.client_id or "")
+            ),
+            carried=carried,
+            elsewhere=elsewhere,
+            note=told.note,
+        )
+
+    return login
 
 
 def _program(found: Options, words: list[str], told: log.Log) -> int:
