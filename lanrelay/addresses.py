@@ -158,6 +158,13 @@ def unmapped(address: IPAddress) -> IPAddress:
     return address
 
 
+def unmapped_host(host: str) -> str:
+    """
+    The host of a socket's name as an IPv4 socket has it, where one of IPv6 serves an IPv4 peer.
+    """
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
 def unmapped_network(network: IPNetwork) -> IPNetwork:
     """The IPv4 network of a network of IPv4-mapped addresses; any other network as it is."""
     if network.version == 6 and network.prefixlen >= 96 and int(network[0]) >> 32 == _MAPPED:

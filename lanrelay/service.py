@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from lanrelay.addresses import parse_ip
+from lanrelay.addresses import parse_ip, unmapped
 from lanrelay.admin.counters import Counters
 from lanrelay.admin.watched import Reload, Watched, groups
 from lanrelay.config import model
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 
 VERSION = "0.1.0"
 
+_EVERY_IPV4, _EVERY_IPV6 = IPv4Address(0), IPv6Address(0)
 _FEW_CONNECTIONS = 500
 _DEFAULT_CONNECTIONS = next(
     field.default for field in fields(model.Listener) if field.name == "max_connections"
@@ -515,5 +518,8 @@ def _bound_to(listener: ListenerService) -> Iterator[tuple[model.IPAddress, int]
     for bound in listener.bound:
         name = bound.socket.getsockname()
         host = parse_ip(name[0].partition("%")[0]) if isinstance(name, tuple) else None
-        if host is not None:  # no unix socket
-            yield host, name[1]
+        if host is None:
+            continue  # a unix socket
+        yield unmapped(host), name[1]
+        if host == _EVERY_IPV6 and not bound.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
+            yield _EVERY_IPV4, name[1]  # one of systemd's, which serves both families

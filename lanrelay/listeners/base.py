@@ -11,7 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lanrelay.addresses import is_loopback, parse_ip, unmapped
+from lanrelay.addresses import is_loopback, parse_ip, unmapped, unmapped_host
 from lanrelay.config import model
 from lanrelay.errors import RelayError, RequestDenied, StartError
 from lanrelay.observe.ledger import Ledger
@@ -515,11 +515,11 @@ def explained(error: RelayError) -> str:
 def _client(peer: Any, local: Any, *, secure: bool) -> Client:
     if not isinstance(peer, tuple):
         return Client(name="unix", address=None, local=None, secure=secure)
-    host, port = peer[:2]
+    host, port = unmapped_host(peer[0]), peer[1]
     return Client(
         name=_shown(host, port),
         address=parse_ip(host),
-        local=parse_ip(local[0]),
+        local=parse_ip(unmapped_host(local[0])),
         secure=secure,
         port=port,
         local_port=local[1],

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lanrelay.addresses import IPAddress, is_loopback, is_unspecified, unmapped
+from lanrelay.addresses import IPAddress, is_loopback, is_unspecified, unmapped, unmapped_host
 
 Hop = tuple[str, str]
 """A listener, and the address of the relay's own that it connected to."""
 
 Host = IPAddress | Path
 """An address, or the path of a unix socket."""
+
+HOPS_MAX = 16
+"""Connections to oneself on one way; a name may lead to another of one's addresses at each turn."""
 
 _AT_ONCE = 1024  # connections to oneself that nobody has accepted yet; more are forgotten, the oldest first
 
@@ -40,7 +43,8 @@ class Loops:
 
     A listener may lead to another one, and a proxy to a listener that goes on through the same proxy. But
     where a listener connects to the same address for the second time on one way, it would for ever: each
-    turn takes two descriptors, until there are none.
+    turn takes two descriptors, until there are none. A way that is long beyond all use is as endless: a name
+    may lead to another address at each turn.
 
     The two ends of such a connection know each other by the address from which it was made; on a unix socket
     by the process and the order, for they are accepted as they come.
@@ -90,7 +94,9 @@ class Loops:
             return f"{_text(address, port)} is where {owner} itself listens"
         hop = (way.listener, _text(address, port))
         if hop not in way.hops:
-            return None
+            if len(way.hops) < HOPS_MAX:
+                return None
+            return f"it leads on without end: {' -> '.join(each for each, _ in way.hops)}"
         turn = [listener for listener, _ in way.hops[way.hops.index(hop) :]]
         return f"it leads round in a circle: {' -> '.join([*turn, way.listener])}"
 
@@ -102,7 +108,7 @@ class Loops:
         """
         while len(self._under_way) >= _AT_ONCE:
             del self._under_way[next(iter(self._under_way))]
-        self._under_way[name[:2]] = (*way.hops, (way.listener, _text(address, port)))
+        self._under_way[unmapped_host(name[0]), name[1]] = (*way.hops, (way.listener, _text(address, port)))
 
     def left_for(self, way: Way, path: Path) -> None:
         """A connection to a unix socket of ours was made, which nobody can have accepted yet."""
@@ -116,7 +122,7 @@ class Loops:
         @param peer: the name of its socket, and C{local} that of ours.
         """
         if isinstance(peer, tuple):
-            return self._under_way.pop(peer[:2], ()) if self._under_way else ()
+            return self._under_way.pop((unmapped_host(peer[0]), peer[1]), ()) if self._under_way else ()
         if not self._by_path or not isinstance(local, str):
             return ()
         path = os.path.realpath(local)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -39,6 +41,25 @@ class HalfBorn(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.service.gone(self)  # type: ignore[arg-type]
+
+
+class ClientTests(SynchronousTestCase):
+    def test_a_socket_of_ipv6_that_serves_ipv4(self) -> None:
+        """Whoever looks at the client finds one of IPv4; of IPv6 a whole /64 counts as one."""
+        seen: list[Client] = []
+
+        class Service(FaultyService):
+            def connected(self, stream: Stream, client: Client) -> Any:
+                seen.append(client)
+                raise self.error
+
+        config = model.Listener(name="one", listen=(model.LocalhostAddress(port=0),))
+        service = Service(Surroundings().environment, config)
+        client, here = IPv4Address("TCP", "::ffff:127.0.0.1", 5), IPv4Address("TCP", "::ffff:127.0.0.2", 80)
+        with self.assertRaises(ZeroDivisionError):
+            accept(service, MemoryStream(client, here))
+        self.assertEqual(seen[0].name, "127.0.0.1:5")
+        self.assertEqual((seen[0].address, seen[0].local), (ip_address("127.0.0.1"), ip_address("127.0.0.2")))
 
 
 class FaultTests(SynchronousTestCase):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from collections.abc import Sequence
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,6 +27,16 @@ TABLE = {
 }
 MANY = 300
 
+# As systemd opens `ListenStream=PORT`: for IPv6 and IPv4 on one socket.
+ACTIVATE = """\
+import os, socket, sys
+given = socket.create_server(("::", int(sys.argv[1])), family=socket.AF_INET6, dualstack_ipv6=True)
+os.dup2(given.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
 
 class LoopTestCase(SynchronousTestCase):
     def setUp(self) -> None:
@@ -33,11 +45,12 @@ class LoopTestCase(SynchronousTestCase):
         self.names = Names(TABLE)
         self.addCleanup(self.names.remove)
 
-    def start(self, *listeners: str, transport: str = "own") -> None:
+    def start(self, *listeners: str, transport: str = "own", within: Sequence[str] = ()) -> None:
         """Each listener as C{NAME: {...}}; beside them there is one that leads to an echo."""
         good = f'good: {{type: tcp-forward, listen: "127.0.0.1:0", upstream: "tcp://{self.echo.address}"}}'
         text = "\n".join(["listeners:", *(f"  {line}" for line in (good, *listeners))])
-        self.relay = Relay(text, environ={**self.names.environ, "LANRELAY_TRANSPORT": transport}).start()
+        environ = {**self.names.environ, "LANRELAY_TRANSPORT": transport}
+        self.relay = Relay(text, environ=environ, within=within).start()
         self.addCleanup(self.relay.stop)
         self.before = self.descriptors()
 
@@ -102,6 +115,32 @@ class ForwardTests(LoopTestCase):
         )
         self.loops(one, "circle: one -> two -> one")
         self.loops(two, "circle: two -> one -> two")
+
+    def check_handed(self, transport: str) -> None:
+        one, two = free_ports(2)
+        within = [sys.executable, "-c", ACTIVATE, str(one)]
+        for upstream in ("nas.lan", "six.lan"):
+            self.start(
+                forward("one", one, f'"tcp://{upstream}:{one}"', listen="systemd:0"),
+                transport=transport,
+                within=within,
+            )
+            self.loops(one, f":{one} is where one itself listens")
+            self.relay.stop()
+        self.start(
+            forward("one", one, f'"tcp://nas.lan:{two}"', listen="systemd:0"),
+            forward("two", two, f'"tcp://nas.lan:{one}"'),
+            transport=transport,
+            within=within,
+        )
+        self.loops(one, "circle: one -> two -> one")
+        self.loops(two, "circle: two -> one -> two")
+
+    def test_a_socket_of_systemd_for_both_families(self) -> None:
+        self.check_handed("own")
+
+    def test_a_socket_of_systemd_for_both_families_on_twisted_s_transports(self) -> None:
+        self.check_handed("twisted")
 
     def check_unix(self, transport: str) -> None:
         """A path is known to be one's own; what leads there may be a name."""

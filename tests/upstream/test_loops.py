@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.upstream.loops import Loops, Way
+from lanrelay.upstream.loops import HOPS_MAX, Loops, Way
 
 NAME = ("127.0.0.1", 2)
 HERE = ip_address("127.0.0.1")
@@ -48,6 +48,26 @@ class LoopsTests(SynchronousTestCase):
         self.assertEqual(again, "it leads round in a circle: proxy -> one -> two -> proxy")
         itself = self.loops.refusal(Way("one"), HERE, 1)
         self.assertEqual(itself, "127.0.0.1:1 is where one itself listens")
+
+    def test_a_socket_of_ipv6_that_serves_ipv4_knows_it_by_another_name(self) -> None:
+        mapped = ("::ffff:127.0.0.1", 50000, 0, 0)
+        self.loops.left(Way("one"), HERE, 2, ("127.0.0.1", 50000))
+        self.assertEqual(self.loops.arrived(mapped, NAME, None), (("one", "127.0.0.1:2"),))
+        self.loops.left(Way("one"), HERE, 2, mapped)
+        self.assertEqual(self.loops.arrived(("127.0.0.1", 50000), NAME, None), (("one", "127.0.0.1:2"),))
+
+    def test_a_way_by_another_address_at_each_turn_comes_to_an_end(self) -> None:
+        self.loops.ports = {1: ((ip_address("0.0.0.0"), "one"),), 2: ((ip_address("0.0.0.0"), "two"),)}
+        way = Way("one")
+        for turn in range(HOPS_MAX):
+            here = ip_address(f"127.0.1.{turn}")
+            other, port = ("two", 2) if way.listener == "one" else ("one", 1)
+            self.assertIsNone(self.loops.refusal(way, here, port))
+            self.loops.left(way, here, port, ("127.0.0.1", 50000))
+            way = Way(other, self.loops.arrived(("127.0.0.1", 50000), NAME, None))
+        refusal = self.loops.refusal(way, HERE, 2)
+        assert refusal is not None
+        self.assertIn("without end: one -> two -> one", refusal)
 
     def test_those_that_nobody_accepts_are_forgotten_at_last(self) -> None:
         for port in range(3000):
