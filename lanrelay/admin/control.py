@@ -25,7 +25,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.config import model
-from lanrelay.config.control import is_believable
+from lanrelay.config.control import is_believable, is_served
 from lanrelay.errors import AlreadyRunning, RelayError, StartError
 from lanrelay.listeners.base import Client, Environment, ListenerService
 from lanrelay.transport.deadline import Deadline
@@ -318,10 +318,8 @@ def pid_of(path: Path, *, timeout: float = 1.0) -> int | None:
         asking.settimeout(timeout)
         try:
             asking.connect(os.fspath(path))
-        except BlockingIOError:
-            return 0  # its queue is full
         except OSError:
-            return None
+            return 0 if _has_full_queue(path) else None
         try:
             asking.sendall(b'{"method": "hello"}\n')
             answer = b""
@@ -333,6 +331,13 @@ def pid_of(path: Path, *, timeout: float = 1.0) -> int | None:
             return int(json.loads(answer)["result"]["pid"])
         except (OSError, ValueError, KeyError, TypeError):
             return 0
+
+
+def _has_full_queue(path: Path) -> bool:
+    try:
+        return is_served(path)
+    except OSError:
+        return False
 
 
 def make_folder(folder: Path) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def connect(file: Path) -> socket.socket:
 
     @raise NotAsked: there is none.
     """
-    from lanrelay.config.control import is_believable, paths_of_file
+    from lanrelay.config.control import is_believable, is_served, paths_of_file
 
     if not file.exists():
         raise NotAsked(f"There is no file {file}.")
@@ -91,6 +91,7 @@ def connect(file: Path) -> socket.socket:
     if not paths:
         raise NotAsked(f"{file} says `control: off`, so a relay with it cannot be asked.")
     others: Path | None = None
+    busy = False
     for path in paths:
         found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         found.settimeout(10.0)
@@ -103,6 +104,8 @@ def connect(file: Path) -> socket.socket:
             others = others or path
         except OSError:
             found.close()
+            with suppress(OSError):
+                busy = busy or is_served(path)
         else:
             return found
     if others is not None:
@@ -110,4 +113,6 @@ def connect(file: Path) -> socket.socket:
             f"The relay with {file} belongs to another user; ask as that one, or with sudo. "
             f"(Others than this user and root can have put {others} there, so it is not believed.)"
         )
+    if busy:
+        raise NotAsked(f"The relay with {file} has too many who ask it already: try again in a moment.")
     raise NotAsked(f"No relay is running with {file}.")

@@ -7,6 +7,7 @@ names the socket itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import sys
@@ -38,7 +39,7 @@ def default_paths(
     @param home: of that user, by default as the user database has it, for C{HOME} may be anything.
     """
     uid = os.getuid() if uid is None else uid
-    name = _name(config)
+    name = _name(config, platform=platform)
     folders = [
         Path(folder)
         for folder in environment.get("RUNTIME_DIRECTORY", "").split(":")[:1]
@@ -55,14 +56,40 @@ def default_paths(
     return tuple(path for path in paths if len(os.fsencode(path)) <= LONGEST)
 
 
-def _name(config: Path) -> str:
+def _name(config: Path, *, platform: str = sys.platform) -> str:
     """One for each configuration file, however the way to it is written."""
     from hashlib import sha256  # 3 ms
 
     folder, file = os.path.split(os.path.abspath(config))
     where = os.path.join(os.path.realpath(folder), file)
+    if platform == "darwin":
+        where = as_stored(where) or where
+        file = os.path.basename(where)
     stem = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in Path(file).stem)
     return f"{stem[:16]}-{sha256(os.fsencode(where)).hexdigest()[:16]}.sock"
+
+
+_O_SYMLINK, _F_GETPATH, _MAXPATHLEN = 0x200000, 50, 1024  # <sys/fcntl.h>, <sys/param.h> of macOS
+
+
+def as_stored(path: str) -> str | None:
+    """
+    C{path} as macOS has it, whose file systems take C{Relay.yaml} for C{relay.yaml}, and an accent written as
+    one letter for one written as two. C{None}: it cannot be opened. Not yet seen on a Mac.
+    """
+    import fcntl
+
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _O_SYMLINK)
+    except OSError:
+        return None
+    try:
+        found = fcntl.fcntl(descriptor, _F_GETPATH, b"\0" * _MAXPATHLEN)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return os.fsdecode(found.partition(b"\0")[0]) or None
 
 
 def _home(uid: int) -> Path:
@@ -72,6 +99,28 @@ def _home(uid: int) -> Path:
         return Path(pwd.getpwuid(uid).pw_dir)
     except KeyError:
         return Path("/tmp") / f"lanrelay-{uid}"
+
+
+def is_served(path: str | Path) -> bool:
+    """
+    Whether a program has the unix socket at C{path} open, be its queue full, or not heard yet.
+
+    A connection to a stream's socket does not tell: macOS refuses it while the queue is full, as if nobody
+    were there. One of another kind, for datagrams, is refused as of the wrong kind if somebody is.
+
+    @raise OSError: it cannot be told.
+    """
+    import socket  # late: not every command comes here
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError as error:
+            if error.errno != errno.EPROTOTYPE:
+                raise
+    return True
 
 
 def is_believable(path: Path, *, config: Path | None = None) -> bool:

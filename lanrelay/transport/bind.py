@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lanrelay.config.control import is_served
 from lanrelay.config.model import (
     IPAddress,
     ListenAddress,
@@ -250,23 +251,16 @@ def _remove_stale(path: Path) -> None:
         return  # nothing there, or bind() will say what is wrong
     if not stat.S_ISSOCK(found.st_mode):
         raise StartError(f"{path} exists and is no socket", remedy="move it away, or choose another path")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.setblocking(False)
-        try:
-            probe.connect(os.fspath(path))
-        except ConnectionRefusedError:
+    try:
+        if not is_served(path):
             with suppress(FileNotFoundError):
                 os.unlink(path)
             return
-        except FileNotFoundError:
-            return
-        except BlockingIOError:
-            pass  # its queue is full: somebody is there
-        except OSError as error:
-            raise StartError(
-                f"unix:{path} exists and cannot be tried: {error.strerror or error}",
-                remedy="remove it if no program uses it, or choose another path",
-            ) from error
+    except OSError as error:
+        raise StartError(
+            f"unix:{path} exists and cannot be tried: {error.strerror or error}",
+            remedy="remove it if no program uses it, or choose another path",
+        ) from error
     raise StartError(
         f"unix:{path} is in use by another program",
         remedy=f"`lsof {path}` names it; end it, or choose another path",

@@ -247,6 +247,15 @@ class PlaceTests(SynchronousTestCase):
         self.assertIn("pid 123", str(error))
         self.assertEqual(pid_of(path, timeout=0.05), 0, "nobody answers")
 
+    def test_one_that_refuses_because_its_queue_is_full_is_not_replaced(self) -> None:
+        """As macOS has it; here, one that does not listen yet."""
+        path = self.folder / "s"
+        with socket.socket(socket.AF_UNIX) as busy:
+            busy.bind(str(path))
+            self.assertEqual(pid_of(path), 0)
+            self.assertRaises(Taken, self.service(path).bind)
+            self.assertTrue(path.exists())
+
     def test_one_that_was_left_is_replaced(self) -> None:
         path = self.folder / "s"
         with socket.socket(socket.AF_UNIX) as left:

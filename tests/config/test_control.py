@@ -5,11 +5,11 @@ import shutil
 import socket
 import tempfile
 from pathlib import Path
-from unittest import SkipTest
+from unittest import SkipTest, mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.config.control import LONGEST, default_paths, is_believable, paths_of_file
+from lanrelay.config.control import LONGEST, default_paths, is_believable, is_served, paths_of_file
 
 
 class DefaultTests(SynchronousTestCase):
@@ -57,6 +57,57 @@ class DefaultTests(SynchronousTestCase):
         self.assertNotEqual(name("other.yaml"), first)
         self.assertNotEqual(name(folder / "relay.yaml"), first)
         self.assertRegex(name("/etc/my relay\n.yaml"), r"^my-relay--[0-9a-f]{16}\.sock$")
+
+
+class SpellingTests(SynchronousTestCase):
+    """F_GETPATH is played: it tells how a file is stored, however it was asked for. No Mac has been seen."""
+
+    def setUp(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="lanrelay-Test-"))
+        self.addCleanup(shutil.rmtree, self.folder)
+
+    def name(self, spelled: str) -> str:
+        return default_paths(self.folder / spelled, environment={}, uid=7, platform="darwin")[0].name
+
+    def test_a_file_that_is_spelled_otherwise_has_the_same_socket_on_macos(self) -> None:
+        spellings = ("R\u00e9lay.yaml", "re\u0301lay.yaml", "RE\u0301LAY.YAML")
+        for spelled in spellings:  # each can be opened there
+            (self.folder / spelled).write_text("")
+        stored = os.path.realpath(self.folder / spellings[0])
+        opened = []
+
+        def played(descriptor: int, command: int, argument: bytes) -> bytes:
+            self.assertEqual((command, len(argument)), (50, 1024))
+            opened.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+            return os.fsencode(stored) + b"\0" * 100
+
+        with mock.patch("fcntl.fcntl", played):
+            names = {self.name(spelled) for spelled in spellings}
+        self.assertEqual(len(names), 1, names)
+        self.assertEqual(opened, list(spellings))
+
+    def test_one_that_cannot_be_opened_goes_by_its_own_name(self) -> None:
+        self.assertNotEqual(self.name("a.yaml"), self.name("b.yaml"))
+
+
+class ServedTests(SynchronousTestCase):
+    def test_who_is_there_and_who_was(self) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="lanrelay-test-"))
+        self.addCleanup(shutil.rmtree, folder)
+        path = folder / "s"
+        self.assertFalse(is_served(path))
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            with socket.socket(socket.AF_UNIX, kind) as there:
+                there.bind(str(path))
+                self.assertTrue(is_served(path))
+                if kind == socket.SOCK_STREAM:
+                    there.listen()
+                    self.assertTrue(is_served(path))
+            self.assertFalse(is_served(path))
+            path.unlink()
+
+    def test_what_cannot_be_told(self) -> None:
+        self.assertRaises(OSError, is_served, Path("/" + "x" * 200))
 
 
 class OfFileTests(SynchronousTestCase):
