@@ -218,7 +218,7 @@ class ForcedTests(AdoptCase):
         path.parent.mkdir(parents=True)
         entry = {
             "command": "npx",
-            "args": ["mcp-remote", "https://nas.invalid.internal/mcp"],
+            "args": ["mcp-remote", "https://nas.invalid.internal/mcp", "--header", "X:${A}"],
             "env": {"NODE_EXTRA_CA_CERTS": "~/ca.pem", "A": "b"},
         }
         path.write_text(json.dumps({"mcpServers": {"nas": entry}}))
@@ -226,6 +226,28 @@ class ForcedTests(AdoptCase):
         self.assertEqual(run.status, 0, run.err)
         self.assertIn(f"ca: [system, {authority}]", self.config.read_text())
         self.assertEqual(json.loads(path.read_text())["mcpServers"]["nas"]["env"], {"A": "b"})
+
+    def test_claude_desktop_starts_this_program_in_place_of_another_bridge(self) -> None:
+        path = self.home / DESKTOP
+        path.parent.mkdir(parents=True)
+        entry = {"command": "npx", "args": ["-y", "mcp-remote", DEAD, "--allow-http"]}
+        path.write_text(json.dumps({"mcpServers": {"nas": entry}}))
+        run = Run("adopt", "--force", "--yes")
+        self.assertEqual(run.status, 0, run.err)
+        after = json.loads(path.read_text())["mcpServers"]["nas"]
+        port = port_for("http://nas.invalid.internal:9", ())
+        self.assertTrue(os.path.isabs(after["command"]))
+        self.assertEqual(os.path.basename(after["command"]), "lanrelay")
+        self.assertEqual(after["args"], ["stdio", f"http://127.0.0.1:{port}/mcp"])
+
+    def test_the_bridge_stays_where_only_the_url_is_to_change(self) -> None:
+        path = self.home / DESKTOP
+        path.parent.mkdir(parents=True)
+        entry = {"command": "npx", "args": ["-y", "mcp-remote", DEAD, "--allow-http"]}
+        path.write_text(json.dumps({"mcpServers": {"nas": entry}}))
+        self.assertEqual(Run("adopt", "--force", "--yes", "--as", "url").status, 0)
+        after = json.loads(path.read_text())["mcpServers"]["nas"]
+        self.assertEqual((after["command"], after["args"][1]), ("npx", "mcp-remote"))
 
     def test_credentials_move_to_the_listener(self) -> None:
         path = self.entry()
@@ -382,9 +404,6 @@ class LeftAloneTests(AdoptCase):
         run = Run("adopt", "--force", "--yes")
         self.assertEqual((run.status, path.read_bytes()), (1, before))
         self.assertIn("relay.yaml:1", run.err)
-
-    def test_stdio_is_said_to_come(self) -> None:
-        self.assertIn("lanrelay stdio", self.unchanged(self.entry(), "--as", "stdio").err)
 
     def test_a_name_that_no_entry_has(self) -> None:
         self.assertIn("No entry is called x", self.unchanged(self.entry(), "--server", "x").err)
