@@ -36,6 +36,7 @@ STEPS: dict[str, float] = {
 STEPS["examine"] = STEPS["listeners"] + 0.5  # under admin, which makes the same examination for others
 STEPS["setup"] = STEPS["admin"]
 STEPS["clients"] = STEPS["setup"]
+STEPS["mcp"] = STEPS["upstream"]
 STEPS["bridge"] = (
     STEPS["wire"] + 0.5
 )  # and the standard library: it starts in the time that Twisted's import takes
@@ -48,7 +49,7 @@ ALLOWED = {("cli", "setup"), ("cli", "clients"), ("setup", "clients")}
 # Upstream is handed permit(address), so that the address judged is the address dialed.
 FORBIDDEN = {("upstream", "policy")}
 
-WITHOUT_TWISTED = ("errors", "addresses", "config", "wire", "passage", "edit", "bridge")
+WITHOUT_TWISTED = ("errors", "addresses", "config", "wire", "passage", "edit", "bridge", "mcp")
 
 
 def modules() -> Iterator[tuple[str, Path]]:

@@ -232,6 +232,8 @@ EXEC = Table(
         "env": Key(off_as({}, _variables), {}, mask=expand.mask),
         "protocol": Key(one(values.choice(_PROTOCOLS)), "raw"),
         "shared": Key(one(values.boolean), "false"),
+        "hosts": Key(reverse_proxy.GUARD_HOSTS, "none"),
+        "origins": Key(reverse_proxy.GUARD_ORIGINS, "none"),
         "max_processes": Key(one(values.number(1, 10_000)), "8"),
         "stop_timeout": Key(_FROM_ZERO, "2s"),
     },
@@ -243,9 +245,30 @@ def _exec(fields: Fields, more: dict[str, object]) -> model.Listener:
     folder: Path = fields.place.context.folder
     if "cwd" not in fields.given:
         fields.shown["cwd"] = expand.escape(str(folder))
+    if fields.get("protocol", "raw") == "mcp-http":
+        more = {**more, "timeouts": _idle_sessions(fields)}
+    else:
+        for word in ("hosts", "origins"):
+            if fields.get(word, ()) != ():
+                fields.complain(word, 'expected "protocol: mcp-http" beside it: raw has no such thing')
+    guard = model.BrowserGuard(hosts=fields.get("hosts", ()), origins=fields.get("origins", ()))
+    more = {**more, "guard": guard}
     if fields.get("shared", False) and fields.get("protocol", "raw") != "mcp-http":
         fields.complain("shared", 'expected "protocol: mcp-http" beside it: a connection cannot be shared')
-    return fields.build(model.Exec, without=("type",), **{"cwd": fields.get("cwd", folder), **more})
+    return fields.build(
+        model.Exec, without=("type", "hosts", "origins"), **{"cwd": fields.get("cwd", folder), **more}
+    )
+
+
+IDLE_SESSION = 1800.0
+"""Seconds: the default of C{timeouts.tunnel} for MCP's sessions."""
+
+
+def _idle_sessions(fields: Fields) -> model.Timeouts:
+    timeouts: model.Timeouts = fields.get("timeouts", model.TIMEOUTS)
+    node = fields.given["timeouts"].node if "timeouts" in fields.given else None
+    said = isinstance(node, nodes.Mapping) and any(key.text == "tunnel" for key, _ in node.entries)
+    return timeouts if said else timeouts._replace(tunnel=IDLE_SESSION)
 
 
 # --- any listener -----------------------------------------------------------------------------------------

@@ -454,6 +454,7 @@ class Exec(Listener):
     env: Mapping[str, str] = field(default_factory=dict)
     protocol: Literal["raw", "mcp-http"] = "raw"
     shared: bool = False
+    guard: BrowserGuard = LOOPBACK_NAMES
     max_processes: int = 8
     stop_timeout: float = 2.0
 

@@ -156,6 +156,7 @@ def _any_or(convert: Callable[[str], str]) -> Callable[[Place], tuple[str, ...] 
 
 
 GUARD_HOSTS = _any_or(hosts.guard_host)
+GUARD_ORIGINS = _any_or(hosts.guard_origin)
 
 _ORIGIN: tuple[Literal["auto", "strip", "keep", "upstream"], ...] = ("auto", "strip", "keep", "upstream")
 _FORWARDED: tuple[Literal["none", "x-forwarded", "rfc7239"], ...] = ("none", "x-forwarded", "rfc7239")
@@ -193,7 +194,7 @@ def make_table(listener: Table) -> Table:
             **upstreams.GROUP.keys,
             "host": Key(_HOST, "upstream"),
             "hosts": Key(GUARD_HOSTS, "none"),
-            "origins": Key(_any_or(hosts.guard_origin), "none"),
+            "origins": Key(GUARD_ORIGINS, "none"),
             "origin": Key(one(values.choice(_ORIGIN)), "auto"),
             "headers": Key(_headers, HEADERS),
             "forwarded": Key(off_as("none", one(values.choice(_FORWARDED))), "none"),

@@ -11,9 +11,7 @@ def _is_set(value: object) -> bool:
 
 
 # By the name of the key: when a value asks for the feature, and what the complaint calls it.
-NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "exec.protocol": (lambda protocol: protocol == "mcp-http", "this protocol"),
-}
+NOT_YET: dict[str, tuple[Callable[[Any], bool], str]] = {}
 
 
 def reason(key: str, value: object) -> str:

@@ -16,15 +16,18 @@ PROXY_NAME: Final = b"lanrelay"
 
 _REASONS: Final = {
     200: b"OK",
+    202: b"Accepted",
     204: b"No Content",
     400: b"Bad Request",
     403: b"Forbidden",
     404: b"Not Found",
     405: b"Method Not Allowed",
+    406: b"Not Acceptable",
     407: b"Proxy Authentication Required",
     408: b"Request Timeout",
     413: b"Content Too Large",
     414: b"URI Too Long",
+    415: b"Unsupported Media Type",
     417: b"Expectation Failed",
     421: b"Misdirected Request",
     431: b"Request Header Fields Too Large",

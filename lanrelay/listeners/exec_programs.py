@@ -42,16 +42,18 @@ class Programs(ListenerService):
                 StartError(f"{self.exec.cwd} is no folder", remedy="correct `cwd`, or make it")
             )
 
-    def start_program(self, ended: Callable[[Program], None]) -> Program:
+    def start_program(self, ended: Callable[[Program], None], *, spare: int = 0) -> Program:
         """
         Run one more.
 
         @param ended: called when nothing is left of it.
+        @param spare: how many are about to end, and do not count.
         @raise TooManyPrograms: C{max_processes} run.
         @raise ProgramNotStarted: it cannot be started.
         """
         config, name = self.exec, self.config.name
-        if len(self.programs) >= config.max_processes:
+        spare = min(spare, config.max_processes)  # some may take long
+        if len(self.programs) - spare >= config.max_processes:
             error = TooManyPrograms(f"{config.max_processes} run already, as many as `max_processes` lets")
             if not self._told_full:  # once for each time that it becomes full
                 self._told_full = True

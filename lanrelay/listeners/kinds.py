@@ -29,6 +29,10 @@ def build(environment: Environment, config: model.Listener) -> ListenerService:
 
         return SocksProxyService(environment, config)
     if isinstance(config, model.Exec):
+        if config.protocol == "mcp-http":
+            from lanrelay.listeners.exec_mcp import McpService
+
+            return McpService(environment, config)
         from lanrelay.listeners.exec_raw import ExecService
 
         return ExecService(environment, config)

@@ -138,7 +138,7 @@ class EveryListenerTests(ConfigCase):
         for body, expected in {
             "upstrem: x": '4:5: listeners.one.upstrem: found an unknown key, did you mean "upstream"?',
             "zzz: x": "4:5: listeners.one.zzz: found an unknown key, expected the keys type, enabled, listen",
-            "origins: x": "4:5: listeners.one.origins: found a key of reverse-proxy, which a tcp-forward",
+            "origins: x": "4:5: listeners.one.origins: found a key of reverse-proxy and exec, which a",
             "allow: x": "one.allow: found a key of connect-proxy and socks-proxy, which a tcp-forward",
             "<<: x": "4:5: listeners.one.<<: found the merge key",
             "timeouts: {conect: 1}": "4:16: listeners.one.timeouts.conect: found an unknown key, did you",
@@ -318,6 +318,24 @@ class ExecTests(ConfigCase):
     def test_defaults(self) -> None:
         listener = self.one(model.Exec, "command: cat")
         self.assertEqual((listener.command, listener.cwd, listener.env), (("cat",), self.folder, {}))
+
+    def test_sessions_of_mcp_are_idle_for_half_an_hour_at_most(self) -> None:
+        for timeouts, seconds in (
+            ("{}", 1800),
+            ("{head: 1s}", 1800),
+            ("{tunnel: 1m}", 60),
+            ("{tunnel: never}", None),
+        ):
+            body = f"protocol: mcp-http\ntimeouts: {timeouts}"
+            self.assertEqual(self.one(model.Exec, body).timeouts.tunnel, seconds)
+        self.assertEqual(self.one(model.Exec, "protocol: mcp-http").timeouts.tunnel, 1800)
+        self.assertIsNone(self.one(model.Exec, "").timeouts.tunnel)
+
+    def test_guards_are_for_mcp(self) -> None:
+        listener = self.one(model.Exec, "protocol: mcp-http\nhosts: [a.lan]\norigins: any")
+        self.assertEqual(listener.guard, model.BrowserGuard(hosts=("a.lan",), origins=None))
+        for word in ("hosts: a", "origins: any"):
+            self.assertIn('"protocol: mcp-http" beside it', self.complaint(listener_text(word, kind="exec")))
 
     def test_there_is_no_shell(self) -> None:
         for body, words in (

@@ -102,6 +102,8 @@ listeners:
     env: {A: b}
     protocol: mcp-http
     shared: true
+    hosts: a
+    origins: 'null'
     max_processes: 1
     stop_timeout: 1
 """.replace("PIN", "0" * 64).replace("KEY", "A" * 43)
@@ -156,6 +158,7 @@ FROM = {
     "BrowserGuard.origins": "reverse-proxy.origins",
     "Health.host": "reverse-proxy.host",
     "ReverseProxy.guard": "reverse-proxy.hosts",
+    "Exec.guard": "exec.hosts",
     "Control.paths": "file.control",
     "Control.named": "file.control",
     "Config.path": "file.listeners",  # the file itself

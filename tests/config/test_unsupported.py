@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from lanrelay.config import unsupported
 from lanrelay.config.unsupported import NOT_YET
 from tests.config.support import ConfigCase, listener_text
 from tests.config.tables import TABLES
 
 
 class UnsupportedTests(ConfigCase):
+    """With one value that the relay could not serve yet; whether there is one at the time or not."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(unsupported, "NOT_YET", {"exec.protocol": (lambda word: word == "mcp-http", "this")})
+
     def test_what_is_asked_for_is_refused_and_never_ignored(self) -> None:
         for text, place, what in (
             (

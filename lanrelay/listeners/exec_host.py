@@ -1,0 +1,112 @@
+"""A program that speaks MCP, between its pipes and the sessions that it serves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lanrelay.mcp.lines import Lines, TooLong
+from lanrelay.mcp.sessions import Carrier
+from lanrelay.transport.program import Program, outcome
+from lanrelay.transport.stream import hand_over
+
+
+@implementer(IPushProducer)
+class Host(Protocol):
+    """
+    One program.
+
+    Where it serves one client only, a client that does not read stops it; where it serves several, the
+    others go on, and of what that client leaves unread the newest is kept.
+
+    @param ended: called once, with why, when the program will say no more.
+    @ivar stuffed: it does not read, and nobody should bring more for now.
+    """
+
+    def __init__(
+        self, note: Callable[[str], None], ended: Callable[[Host, str], None], *, shared: bool
+    ) -> None:
+        self._ended = ended
+        self.carrier = Carrier(self._say, note, shared=shared)
+        self.ending = self.stuffed = self._over = False
+        self._lines = Lines()
+        self._full: set[Any] = set()
+        self._waiting: set[Callable[[], None]] = set()
+        self.program: Program | None = None
+
+    def begin(self, program: Program) -> None:
+        """Speak with it."""
+        self.program = program
+        program.stream.finished = self._finished
+        hand_over(program.stream, self)
+        program.stream.registerProducer(self, True)
+        program.stream.resumeProducing()
+
+    def _say(self, line: bytes) -> None:
+        if self.program is not None:
+            self.program.stream.write(line)
+
+    def end(self) -> None:
+        """End its input, and so it."""
+        self.ending = True
+        if self.program is not None:
+            self.program.stream.unregisterProducer()
+            self.program.stream.loseConnection()
+
+    # --- what it says
+
+    def dataReceived(self, data: bytes) -> None:
+        for line in self._lines.feed(data):
+            if isinstance(line, TooLong):
+                self.carrier.too_long(line.length, line.id)
+            else:
+                self.carrier.program_says(line)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.ending = True
+        self.resumeProducing()
+
+    def _finished(self) -> None:
+        if not self._over:
+            self._over = self.ending = True
+            assert self.program is not None
+            self.resumeProducing()
+            cause = outcome(self.program.status) or "the program ended"
+            self.carrier.ended(cause)
+            self._ended(self, cause)
+
+    def full(self, listener: object) -> None:
+        """One who hears of it does not keep up."""
+        self._full.add(listener)
+        if not self.carrier.shared and self.program is not None:
+            self.program.stream.pauseProducing()
+
+    def free(self, listener: object) -> None:
+        """It keeps up again, or has gone."""
+        if listener in self._full:
+            self._full.discard(listener)
+            if not self._full and self.program is not None:
+                self.program.stream.resumeProducing()
+
+    # --- what it is told: as the producer of its input
+
+    def pauseProducing(self) -> None:
+        self.stuffed = True
+
+    def resumeProducing(self) -> None:
+        self.stuffed = False
+        waiting, self._waiting = self._waiting, set()
+        for call in waiting:
+            call()
+
+    def stopProducing(self) -> None:
+        self.resumeProducing()
+
+    def when_free(self, call: Callable[[], None]) -> None:
+        """Call it when the program reads again."""
+        self._waiting.add(call)

@@ -1,0 +1,656 @@
+"""MCP over HTTP in front of real programs: by hand, and with the SDK's clients."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Literal
+
+import httpx2
+from mcp import Client
+from mcp.client.sse import sse_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import TextContent
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.live.test_exec import alive, until
+from tests.support.relay import Relay
+from tests.support.servers import CHECKOUT
+
+PATIENCE = 20.0
+BOTH = "application/json, text/event-stream"
+VERSION = "2025-06-18"
+LINES = "tests.support.mcp_lines_program"
+SDK = "tests.support.mcp_stdio_program"
+
+
+class Answer:
+    """An answer whose content is read as it is asked for."""
+
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self._connection = connection
+        self._response = connection.getresponse()
+        self.status = self._response.status
+        self.kind = self._response.headers.get_content_type()
+        self.session = self._response.headers.get("Mcp-Session-Id")
+        self.fields = self._response.headers
+
+    def read(self) -> bytes:
+        return self._response.read()
+
+    def json(self) -> Any:
+        return json.loads(self.read())
+
+    def events(self) -> Iterator[tuple[str, str, str]]:
+        """Kind, id and data of each event."""
+        found = {"event": "message", "id": "", "data": ""}
+        while line := self._response.readline().decode():
+            if line == "\n":
+                if found["data"] or found["id"]:
+                    yield found["event"], found["id"], found["data"]
+                found = {"event": "message", "id": "", "data": ""}
+            elif not line.startswith(":"):
+                name, _, value = line.rstrip("\n").partition(": ")
+                found[name] = value
+
+    def messages(self) -> Iterator[Any]:
+        """The data of each event that has some."""
+        return (json.loads(data) for _, _, data in self.events() if data)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class Peer:
+    """A client by hand."""
+
+    def __init__(self, port: int, session: str = "", version: str = VERSION) -> None:
+        self.port, self.session, self.version = port, session, version
+
+    def ask(self, method: str, path: str = "/mcp", body: Any = None, **fields: str | None) -> Answer:
+        """A field of C{None} is left out."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        headers: dict[str, str | None] = {"Accept": BOTH}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+            body = body if isinstance(body, bytes) else json.dumps(body).encode()
+        if self.session:
+            headers |= {"Mcp-Session-Id": self.session, "MCP-Protocol-Version": self.version}
+        headers |= {name.replace("_", "-"): value for name, value in fields.items()}
+        connection.request(
+            method,
+            path,
+            body=body,
+            headers={name: value for name, value in headers.items() if value is not None},
+        )
+        return Answer(connection)
+
+    def initialize(self) -> Peer:
+        params = {
+            "protocolVersion": self.version,
+            "capabilities": {},
+            "clientInfo": {"name": "t", "version": "1"},
+        }
+        answer = self.ask("POST", body=request("initialize", 0, **params))
+        greeting = answer.json()
+        assert answer.status == 200, greeting
+        assert answer.kind == "application/json"
+        assert greeting["id"] == 0, greeting
+        self.session = answer.session or ""
+        self.pid = int(greeting["result"]["serverInfo"]["version"])
+        assert self.tell("notifications/initialized") == 202
+        return self
+
+    def call(self, method: str, identity: Any = 1, **params: Any) -> Any:
+        answer = self.ask("POST", body=request(method, identity, **params))
+        if answer.kind == "text/event-stream":
+            return list(answer.messages())[-1]
+        return answer.json()
+
+    def tell(self, method: str, **params: Any) -> int:
+        answer = self.ask("POST", body={"jsonrpc": "2.0", "method": method, "params": params})
+        answer.read()
+        return answer.status
+
+
+def request(method: str, identity: Any = 1, **params: Any) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": identity, "method": method, "params": params}
+
+
+class McpCase(TestCase):
+    timeout = 40
+    environ: ClassVar[dict[str, str]] = {}
+
+    def relay(self, keys: str = "", program: str = LINES) -> Relay:
+        text = (
+            "listeners:\n  tool:\n    type: exec\n    listen: 127.0.0.1:0\n    protocol: mcp-http\n"
+            f"    command: [{sys.executable}, -m, {program}]\n    env: {{PYTHONPATH: {CHECKOUT}}}\n"
+            + "".join(f"    {line}\n" for line in keys.splitlines())
+        )
+        relay = Relay(text, environ=self.environ).start()
+        self.addCleanup(relay.stop)
+        self.port = relay.port("tool")
+        return relay
+
+    def peer(self, **keys: Any) -> Peer:
+        return Peer(self.port, **keys).initialize()
+
+    def in_thread(self, use: Callable[[], None]) -> Deferred[None]:
+        return deferToThread(use)
+
+
+class SessionTests(McpCase):
+    def test_each_session_has_a_process_which_delete_ends(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            one, two = self.peer(), self.peer()
+            self.assertNotEqual((one.session, one.pid), (two.session, two.pid))
+            self.assertEqual(
+                one.call("echo", "a", x=1.50), {"jsonrpc": "2.0", "id": "a", "result": {"x": 1.5}}
+            )
+            self.assertEqual(one.ask("DELETE").status, 200)
+            self.assertEqual(one.ask("POST", body=request("echo")).status, 404)
+            self.assertEqual(one.ask("GET").status, 404)
+            until(lambda: not alive(one.pid))
+            self.assertEqual(two.call("echo", 0)["id"], 0)
+            relay.wait_for(
+                rf'tool 127.0.0.1:\d+ "exec" - .* addr="pid {one.pid}" .*end=downstream phase=done'
+            )
+
+        return self.in_thread(use)
+
+    def test_a_process_that_dies_ends_its_session_and_says_why(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            stream = peer.ask("GET")
+            answer = peer.ask("POST", body=request("die", 5, status=7))
+            self.assertEqual((answer.status, answer.kind), (502, "application/json"))
+            said = answer.json()
+            self.assertEqual(said["id"], 5)
+            self.assertIn("the program ended with status 7", said["error"]["message"])
+            self.assertEqual(list(stream.messages()), [])
+            self.assertEqual(peer.ask("POST", body=request("echo")).status, 404)
+            relay.wait_for(r'"exec" - .*error=connection_terminated detail=".*status 7"')
+            self.assertNotEqual(self.peer().pid, peer.pid)
+
+        return self.in_thread(use)
+
+    def test_a_program_that_is_not_there_says_so(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            relay.config.write_text(relay.config.read_text().replace(sys.executable, "no-such-program"))
+            os.kill(relay.process.pid, signal.SIGHUP)
+            relay.wait_for("reloaded: ")
+            answer = Peer(self.port).ask("POST", body=request("initialize", 3))
+            self.assertEqual(answer.status, 502)
+            said = answer.json()
+            self.assertEqual(said["id"], 3)
+            self.assertIn("no-such-program cannot be started", said["error"]["message"])
+
+        return self.in_thread(use)
+
+    def test_what_is_no_session_is_told_so(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            nobody = Peer(self.port)
+            self.assertEqual(nobody.ask("POST", body=request("echo")).status, 400)
+            self.assertEqual(nobody.ask("GET").status, 400)
+            self.assertEqual(nobody.ask("DELETE").status, 400)
+            discover = nobody.ask(
+                "POST", body=request("server/discover", "d"), MCP_Protocol_Version="2026-07-28"
+            )
+            self.assertEqual(discover.status, 400)
+            said = discover.json()
+            self.assertEqual((said["id"], said["error"]["code"]), ("d", -32601))
+            peer = self.peer()
+            self.assertEqual(peer.ask("POST", body=request("echo"), MCP_Protocol_Version="1").status, 400)
+            self.assertEqual(peer.ask("POST", body=request("echo"), MCP_Protocol_Version=None).status, 200)
+            for wrong in (b"{", b"[]", b"1", b'{"id": 1}', b"\xff", b"[" * 100_000):
+                answer = peer.ask("POST", body=wrong)
+                self.assertEqual((answer.status, answer.json()["error"]["code"]), (400, -32700), wrong[:9])
+            self.assertEqual(peer.ask("POST", body=b"{}", Content_Type="text/plain").status, 415)
+            self.assertEqual(peer.ask("POST", body=request("echo"), Accept="text/html").status, 406)
+            self.assertEqual(peer.ask("GET", Accept="application/json").status, 406)
+            put = peer.ask("PUT", body=request("echo"))
+            self.assertEqual((put.status, put.fields["Allow"]), (405, "GET, POST, DELETE"))
+            self.assertEqual(peer.ask("GET", "/.well-known/oauth-protected-resource").status, 404)
+            self.assertEqual(peer.call("echo")["result"], {})
+
+        return self.in_thread(use)
+
+    def test_web_pages_are_kept_out(self) -> Deferred[None]:
+        self.relay("origins: [https://app.example]")
+
+        def use() -> None:
+            peer = self.peer()
+            body = request("echo")
+            self.assertEqual(peer.ask("POST", body=body, Origin="https://evil.example").status, 403)
+            self.assertEqual(peer.ask("POST", body=body, Host="evil.example").status, 421)
+            self.assertEqual(peer.ask("POST", body=body, Sec_Fetch_Site="cross-site").status, 403)
+            allowed = peer.ask("POST", body=body, Origin="https://app.example")
+            self.assertEqual(
+                (allowed.status, allowed.fields["Access-Control-Allow-Origin"]), (200, "https://app.example")
+            )
+            self.assertIn("Mcp-Session-Id", allowed.fields["Access-Control-Expose-Headers"])
+            preflight = peer.ask(
+                "OPTIONS",
+                Origin="https://app.example",
+                Access_Control_Request_Method="POST",
+                Access_Control_Request_Headers="mcp-session-id",
+            )
+            self.assertEqual(preflight.status, 204)
+
+        return self.in_thread(use)
+
+    def test_the_longest_idle_session_makes_room_and_a_busy_one_does_not(self) -> Deferred[None]:
+        relay = self.relay("max_processes: 2")
+
+        def use() -> None:
+            first, second = self.peer(), self.peer()
+            stream = first.ask("GET")  # listens only
+            first.call("echo")
+            third = self.peer()
+            self.assertEqual(second.ask("POST", body=request("echo")).status, 404)
+            self.assertEqual([peer.call("echo")["id"] for peer in (first, third)], [1, 1])
+            busy = [
+                peer.ask("POST", body=request("slow", 9, _meta={"progressToken": 1}))
+                for peer in (first, third)
+            ]
+            answer = Peer(self.port).ask("POST", body=request("initialize", 4))
+            self.assertEqual((answer.status, answer.fields["Retry-After"]), (503, "2"))
+            self.assertEqual(answer.json()["id"], 4)
+            relay.wait_for(r"\[warn\] tool: 2 run already")
+            self.assertEqual(first.tell("notifications/go"), 202)
+            self.assertEqual(list(busy[0].messages())[-1]["result"], {"done": True})
+            self.peer()
+            self.assertEqual(list(stream.messages()), [])
+            self.assertEqual(first.ask("POST", body=request("echo")).status, 404)
+            self.assertEqual(third.tell("notifications/go"), 202)
+
+        return self.in_thread(use)
+
+    def test_an_idle_session_ends(self) -> Deferred[None]:
+        relay = self.relay("timeouts: {tunnel: 500ms}")
+
+        def use() -> None:
+            peer = self.peer()
+            stream = peer.ask("GET")  # somebody is there
+            other = self.peer()
+            until(lambda: not alive(other.pid))
+            self.assertEqual(other.ask("POST", body=request("echo")).status, 404)
+            self.assertEqual(peer.call("echo")["id"], 1)
+            stream.close()
+            until(lambda: not alive(peer.pid))
+            relay.wait_for(rf'"exec" - .*pid {peer.pid}" .*end=relay phase=done')
+
+        return self.in_thread(use)
+
+    def test_a_reload_leaves_sessions_as_they_are_and_an_end_ends_them(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            relay.config.write_text(relay.config.read_text() + "    max_processes: 3\n")
+            os.kill(relay.process.pid, signal.SIGHUP)
+            relay.wait_for("reloaded: ")
+            self.assertEqual(peer.call("echo", x=[])["result"], {"x": []})
+            other = self.peer()
+            stream = other.ask("GET")
+            relay.stop()
+            self.assertEqual([alive(each.pid) for each in (peer, other)], [False, False])
+            self.assertEqual(list(stream.messages()), [])
+
+        return self.in_thread(use)
+
+
+class StreamTests(McpCase):
+    def test_what_takes_longer_is_a_stream_of_events(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            answer = peer.ask("POST", body=request("slow", 2, _meta={"progressToken": "t"}))
+            self.assertEqual((answer.status, answer.kind), (200, "text/event-stream"))
+            messages = answer.messages()
+            self.assertEqual(next(messages)["params"], {"progressToken": "t", "progress": 1})
+            peer.tell("notifications/go")
+            self.assertEqual(next(messages)["params"]["progress"], 2)
+            self.assertEqual(next(messages), {"jsonrpc": "2.0", "id": 2, "result": {"done": True}})
+            self.assertEqual(list(messages), [])
+
+        return self.in_thread(use)
+
+    def test_one_who_takes_json_alone_gets_it(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            body = request("slow", 2, _meta={"progressToken": "t"})
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+            fields = {
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "Mcp-Session-Id": peer.session,
+            }
+            connection.request("POST", "/mcp", json.dumps(body), fields)
+            until(lambda: peer.call("echo")["id"] == 1)
+            peer.tell("notifications/go")
+            answer = Answer(connection)
+            self.assertEqual((answer.kind, answer.json()["result"]), ("application/json", {"done": True}))
+
+        return self.in_thread(use)
+
+    def test_a_stream_that_broke_is_heard_on_from_its_last_event(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = self.peer(version="2025-11-25")
+            answer = peer.ask("POST", body=request("slow", 2, _meta={"progressToken": "t"}))
+            events = answer.events()
+            kind, primed, data = next(events)
+            self.assertEqual((kind, data), ("message", ""))
+            first = next(events)
+            self.assertEqual(json.loads(first[2])["params"]["progress"], 1)
+            answer.close()
+            peer.tell("notifications/go")
+            until(lambda: peer.call("echo")["id"] == 1)
+            for last, expected in ((primed, 3), (first[1], 2)):
+                resumed = peer.ask("GET", Last_Event_ID=last)
+                self.assertEqual(resumed.status, 200)
+                messages = list(resumed.messages())
+                self.assertEqual(len(messages), expected)
+                self.assertEqual(messages[-1], {"jsonrpc": "2.0", "id": 2, "result": {"done": True}})
+            self.assertEqual(peer.ask("GET", Last_Event_ID="p99-1").status, 400)
+            self.assertEqual(peer.ask("GET", Last_Event_ID="x").status, 400)
+
+        return self.in_thread(use)
+
+    def test_a_stream_is_resumed_while_its_request_is_under_way(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            answer = peer.ask("POST", body=request("slow", 2, _meta={"progressToken": "t"}))
+            [_, first, _] = next(answer.events())
+            answer.close()
+            resumed = peer.ask("GET", Last_Event_ID=first)
+            peer.tell("notifications/go")
+            self.assertEqual([message.get("id") for message in resumed.messages()], [None, 2])
+
+        return self.in_thread(use)
+
+    def test_what_belongs_to_no_request_is_on_the_get_stream(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            peer.tell("notifications/tell", data="before")
+            stream = peer.ask("GET")
+            events = stream.events()
+            self.assertIn("before", next(events)[2])
+            peer.tell("notifications/tell", data="now")
+            _, last, data = next(events)
+            self.assertIn("now", data)
+            other = peer.ask("GET")  # takes its place
+            self.assertEqual(list(events), [])
+            peer.tell("notifications/tell", data="later")
+            self.assertIn("later", next(other.events())[2])
+            again = peer.ask("GET", Last_Event_ID=last)
+            self.assertIn("later", next(again.events())[2])
+
+        return self.in_thread(use)
+
+    def test_a_question_of_the_program_is_answered_by_the_client(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            messages = peer.ask("POST", body=request("ask", 8)).messages()
+            question = next(messages)
+            self.assertEqual((question["id"], question["method"]), ("question", "roots/list"))
+            answer = peer.ask("POST", body={"jsonrpc": "2.0", "id": "question", "result": {"roots": []}})
+            self.assertEqual((answer.status, answer.read()), (202, b""))
+            self.assertEqual(next(messages), {"jsonrpc": "2.0", "id": 8, "result": {"roots": []}})
+
+        return self.in_thread(use)
+
+    def test_a_cancelled_request_ends_its_stream(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            answer = peer.ask("POST", body=request("slow", "s", _meta={"progressToken": "t"}))
+            messages = answer.messages()
+            next(messages)
+            self.assertEqual(peer.tell("notifications/cancelled", requestId="s"), 202)
+            self.assertEqual(list(messages), [])
+            relay.wait_for("tool: cancelled 's'")
+
+        return self.in_thread(use)
+
+    def test_a_batch_is_answered_as_one(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = self.peer(version="2025-03-26")
+            batch = [request("echo", 1, a=1), {"jsonrpc": "2.0", "method": "x"}, request("echo", "2", b="\n")]
+            answers = peer.ask("POST", body=json.dumps(batch, indent=2).encode()).json()
+            self.assertEqual([each["id"] for each in answers], [1, "2"])
+            self.assertEqual(answers[1]["result"], {"b": "\n"})
+
+        return self.in_thread(use)
+
+    def test_garbage_is_told_in_the_log_and_costs_nothing(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            self.assertEqual(self.peer().call("garbage", 3), {"jsonrpc": "2.0", "id": 3, "result": {}})
+            relay.wait_for(r"\[warn\] tool: what the program says is no JSON.*: this is no JSON")
+
+        return self.in_thread(use)
+
+    def test_a_large_answer_passes_and_one_that_is_too_large_is_an_error(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            self.assertEqual(len(peer.call("big", size=20_000_000)["result"]["big"]), 20_000_000)
+            said = peer.call("big", "b", size=70_000_000)
+            self.assertEqual(said["id"], "b")
+            self.assertIn("too long", said["error"]["message"])
+            relay.wait_for(r"\[warn\] tool: a line of 700000\d\d bytes from the program is too long")
+            self.assertEqual(peer.call("echo", 2)["id"], 2)
+
+        return self.in_thread(use)
+
+    def test_a_listener_that_does_not_read_holds_little(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            stream = peer.ask("GET")
+            before = relay.rss
+            peer.tell("notifications/tell", data="x" * 10_000, times=20_000)
+            until(lambda: _stands(relay, peer.pid))
+            self.assertLess(relay.rss - before, 24 * 1024 * 1024)
+            numbers = [
+                message["params"]["n"] for _, message in zip(range(20_000), stream.messages(), strict=False)
+            ]
+            self.assertEqual(numbers, list(range(20_000)))  # and loses nothing
+
+        return self.in_thread(use)
+
+    def test_where_nobody_listens_the_newest_is_kept(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            before = relay.rss
+            peer.tell("notifications/tell", data="x" * 10_000, times=5_000)
+            peer.tell("notifications/and-more")
+            relay.wait_for("tool: heard notifications/and-more")
+            self.assertLess(relay.rss - before, 24 * 1024 * 1024)
+            numbers = []
+            for message in peer.ask("GET").messages():
+                numbers.append(message["params"]["n"])
+                if numbers[-1] == 4_999:
+                    break
+            self.assertEqual(numbers, list(range(numbers[0], 5_000)))
+
+        return self.in_thread(use)
+
+
+class OldTests(McpCase):
+    """HTTP+SSE."""
+
+    def test_a_session_lives_as_long_as_its_stream(self) -> Deferred[None]:
+        self.relay()
+
+        def use() -> None:
+            peer = Peer(self.port)
+            stream = peer.ask("GET", "/sse")
+            events = stream.events()
+            kind, _, where = next(events)
+            self.assertEqual(kind, "endpoint")
+            self.assertTrue(where.startswith("/messages?sessionId="), where)
+            answer = peer.ask("POST", where, body=request("initialize", 0, protocolVersion="2024-11-05"))
+            self.assertEqual(answer.status, 202)
+            greeting = json.loads(next(events)[2])
+            self.assertEqual(greeting["id"], 0)
+            peer.ask("POST", where, body=request("echo", 1))
+            self.assertEqual(json.loads(next(events)[2])["id"], 1)
+            self.assertEqual(peer.ask("POST", where, body=request("echo"), Host="evil.example").status, 421)
+            stream.close()
+            pid = int(greeting["result"]["serverInfo"]["version"])
+            until(lambda: not alive(pid))
+            self.assertEqual(peer.ask("POST", where, body=request("echo", 1)).status, 404)
+
+        return self.in_thread(use)
+
+
+class SharedTests(McpCase):
+    def test_one_process_serves_all_and_nobody_hears_of_the_other(self) -> Deferred[None]:
+        relay = self.relay("shared: true\nmax_processes: 1")
+
+        def use() -> None:
+            one, two = self.peer(), self.peer(version="2025-11-25")
+            self.assertEqual(one.pid, two.pid)
+            self.assertNotEqual(one.session, two.session)
+            slow = [
+                peer.ask("POST", body=request("slow", 1, _meta={"progressToken": "t"})) for peer in (one, two)
+            ]
+            first, second = (answer.messages() for answer in slow)
+            self.assertEqual(next(first)["params"], {"progressToken": "t", "progress": 1})
+            self.assertEqual(next(second)["params"], {"progressToken": "t", "progress": 1})
+            two.tell("notifications/go")
+            self.assertEqual(list(second)[-1], {"jsonrpc": "2.0", "id": 1, "result": {"done": True}})
+            self.assertEqual(one.tell("notifications/cancelled", requestId=1), 202)
+            self.assertEqual(list(first), [])
+            relay.wait_for(r"tool: cancelled \d+")
+            self.assertEqual(len(re.findall("tool: heard initialize$", relay.log, re.MULTILINE)), 1)
+            self.assertEqual(len(re.findall("tool: heard notifications/initialized", relay.log)), 1)
+            one.ask("DELETE")
+            self.assertEqual(two.call("echo", "z")["id"], "z")
+            two.ask("DELETE")
+            until(lambda: not alive(two.pid))
+            self.assertNotEqual(self.peer().pid, one.pid)
+
+        return self.in_thread(use)
+
+    def test_its_end_ends_all_sessions(self) -> Deferred[None]:
+        self.relay("shared: true")
+
+        def use() -> None:
+            one, two = self.peer(), self.peer()
+            slow = one.ask("POST", body=request("slow", 1, _meta={"progressToken": "t"}))
+            messages = slow.messages()
+            next(messages)
+            self.assertEqual(two.ask("POST", body=request("die", 2, status=0)).status, 502)
+            [error] = messages
+            self.assertEqual((error["id"], error["error"]["code"]), (1, -32000))
+            self.assertEqual([peer.ask("GET").status for peer in (one, two)], [404, 404])
+            self.assertNotEqual(self.peer().pid, one.pid)
+
+        return self.in_thread(use)
+
+
+class SdkTests(McpCase):
+    """The official SDK on both ends."""
+
+    keys: ClassVar[str] = ""
+
+    def setUp(self) -> None:
+        for name in ("mcp", "httpx2", "httpcore2"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.relay(self.keys, SDK)
+
+    async def use(self, transport: Any, mode: Literal["legacy", "auto"]) -> None:
+        async with Client(transport, mode=mode, read_timeout_seconds=PATIENCE) as client:
+            tools = [tool.name for tool in (await client.list_tools()).tools]
+            self.assertEqual(tools, ["count", "echo", "pid", "sleep", "die"])
+            seen: list[float] = []
+
+            async def progress(progress: float, total: float | None, message: str | None) -> None:
+                seen.append(progress)
+
+            counted = await client.call_tool("count", {"to": 5}, progress_callback=progress)
+            self.assertEqual(_text(counted), "counted to 5")
+            self.assertEqual(seen, [1, 2, 3, 4, 5])
+            text = "grün " * 50_000
+            self.assertEqual(_text(await client.call_tool("echo", {"text": text})), text)
+            many = await asyncio.gather(*(client.call_tool("echo", {"text": str(n)}) for n in range(50)))
+            self.assertEqual([_text(each) for each in many], [str(n) for n in range(50)])
+
+    def test_streamable_http(self) -> Deferred[None]:
+        async def run() -> None:
+            for mode in ("legacy", "auto"):
+                async with httpx2.AsyncClient(timeout=30, trust_env=False) as client:
+                    url = f"http://127.0.0.1:{self.port}/mcp"
+                    await self.use(streamable_http_client(url, http_client=client), mode)
+
+        return deferToThread(asyncio.run, run())
+
+    def test_http_and_sse(self) -> Deferred[None]:
+        def client(
+            headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = None, auth: Any = None
+        ) -> httpx2.AsyncClient:
+            return httpx2.AsyncClient(headers=headers, timeout=timeout or 30, trust_env=False)
+
+        async def run() -> None:
+            url = f"http://127.0.0.1:{self.port}/sse"
+            await self.use(sse_client(url, httpx_client_factory=client), "legacy")
+
+        return deferToThread(asyncio.run, run())
+
+
+class SharedSdkTests(SdkTests):
+    keys: ClassVar[str] = "shared: true"
+
+
+def _text(result: Any) -> str:
+    [content] = result.content
+    assert isinstance(content, TextContent)
+    return content.text
+
+
+def _stands(relay: Relay, pid: int) -> bool:
+    """Whether the program waits to be read."""
+    with open(f"/proc/{pid}/wchan") as file:
+        where = file.read()
+    if where not in ("", "0"):
+        return "pipe_write" in where or "pipe_wait" in where
+    return relay.process.poll() is None  # the kernel does not say
