@@ -134,6 +134,7 @@ class Service:
         _nameable(self._python)
         config = self._checked(path)
         mode = self._mode(name or default_mode(self._machine), of_any_system=dry_run)
+        mode.drain = max((listener.timeouts.drain for listener in config.listeners), default=0.0)
         installer = self._installer(mode)
         command = [str(self._python.with_name("twistd")), "-n", "--pidfile=", "lanrelay", "-c", str(path)]
         running = self._running(path) if config.control is not None else None
@@ -273,7 +274,9 @@ def _nameable(path: Path) -> None:
         ) from None
 
 
-def this_machine(user: str | None, *, environment: Mapping[str, str] = os.environ) -> Machine:
+def this_machine(
+    user: str | None, *, environment: Mapping[str, str] = os.environ, runner: Runner = commands.run
+) -> Machine:
     """
     What we run on, and for whom: under C{sudo} the one who called it.
 
@@ -292,6 +295,9 @@ def this_machine(user: str | None, *, environment: Mapping[str, str] = os.enviro
     home = Path(account.pw_dir)
     own = user is None and bool(environment.get("XDG_CONFIG_HOME"))
     release = platform.mac_ver()[0] or "0"
+    if release.startswith("10.16"):  # what macOS calls itself to a program that was built for an older one
+        answer = runner(("env", "SYSTEM_VERSION_COMPAT=0", "sw_vers", "-productVersion"))
+        release = answer.output.strip() if answer.good else release
     return Machine(
         platform=sys.platform,
         macos=tuple(int(part) for part in release.split(".") if part.isdigit()),

@@ -198,9 +198,8 @@ class Installer:
         if answer.good:
             return
         if step.needed:
-            raise Failed(
-                f"`{shown(step.words)}` failed: {answer.reason}\nWhat the relay says: {self.mode.log}"
-            )
+            said = f"What the relay says: {self.mode.log}"
+            raise Failed(f"`{shown(step.words)}` failed: {self.mode.why(answer)}\n{step.otherwise or said}")
         if step.otherwise:
             self._tell(f"`{shown(step.words)}` failed: {answer.reason}. By hand: {step.otherwise}.")
 

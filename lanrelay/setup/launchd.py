@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import plistlib
+import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +15,8 @@ from lanrelay.setup import plists
 from lanrelay.setup.files import File
 from lanrelay.setup.mode import Mode, Step
 
-# Before a program may look into these macOS asks the user; a job of launchd's is refused without a word.
+# Before a program may look into these macOS asks the user; a job of launchd's is refused without a word. So
+# it is with disks and shares below /Volumes.
 _GUARDED = ("Desktop", "Documents", "Downloads", "Library/Mobile Documents", "Library/CloudStorage")
 
 
@@ -43,20 +46,51 @@ class _Launchd(Mode):
         return [File(path=self.path, content=plistlib.dumps(self.plist(command), sort_keys=False))]
 
     def obstacles(self, config: Path, command: Sequence[str]) -> list[str]:
+        guarded = [*(self.machine.home / folder for folder in _GUARDED), Path("/Volumes")]
         return [
-            f"{path} is below {self.machine.home / folder}, where macOS lets no job of launchd's read: "
+            f"{path} is below {folder}, where macOS lets no job of launchd's read: "
             "move it, to ~/.config/lanrelay for one."
             for path in dict.fromkeys((config, Path(command[0])))
-            for folder in _GUARDED
-            if path.is_relative_to(self.machine.home / folder)
+            for folder in guarded
+            if path.is_relative_to(folder)
         ]
 
     def start(self) -> list[Step]:
         return [
+            *self._logs_that_it_can_open(),
             Step(("launchctl", "bootout", f"{self.domain}/{self.label}"), needed=False),
+            # One that was disabled once stays so, over removals and restarts, and bootstrap fails with 5.
+            Step(("launchctl", "enable", f"{self.domain}/{self.label}"), needed=False),
             # While the job before it is still ending, this fails with "5: Input/output error".
             Step(("launchctl", "bootstrap", self.domain, str(self.path)), tries=6),
         ]
+
+    def _logs_that_it_can_open(self) -> list[Step]:
+        """
+        A log that its user cannot open ends a job with 78, EX_CONFIG, before it has begun.
+
+        They are made as that user: what root makes or gives away in somebody's folder may lead elsewhere.
+        """
+        machine = self.machine
+        become = ("sudo", "-u", machine.user) if machine.root else ()
+        steps = []
+        for log in self.logs:
+            steps.append(Step((*become, "mkdir", "-p", str(log.parent)), needed=False))
+            otherwise = f"{log} must be {machine.user}'s: sudo chown {machine.user} {shlex.quote(str(log))}"
+            steps.append(Step((*become, "touch", str(log)), otherwise=otherwise))
+        return steps
+
+    @property
+    def logs(self) -> list[Path]:
+        """The files into which launchd has it write."""
+        return [self.log_file]
+
+    def why(self, answer: Answer) -> str:
+        number = _number(answer)
+        if number is None:
+            return answer.reason
+        line, said = number[0], _NUMBERS.get(number[1], "")
+        return f"{line}\n{said}" if said else line
 
     def stop(self) -> list[Step]:
         return [Step(("launchctl", "bootout", f"{self.domain}/{self.label}"), needed=False)]
@@ -64,8 +98,32 @@ class _Launchd(Mode):
     def state(self, run: Runner) -> str:
         shown = run(("launchctl", "print", f"{self.domain}/{self.label}"))
         if not shown.good:
-            return "not loaded"
+            nobody = "Could not find domain" in shown.errors + shown.output
+            return "not loaded: nobody is logged in at the screen" if nobody else "not loaded"
         return _launchd_state(shown)
+
+
+# What launchctl says beside the number is the same for very different things.
+_NUMBERS = {
+    5: (
+        "The job before it may still be ending (try again in a moment), or System Settings, General, Login"
+        " Items does not let it run."
+    ),
+    37: "The job before it is still ending: try again in a moment.",
+    125: (
+        "An agent needs somebody who is logged in at the screen, not by ssh alone, and whom System Settings,"
+        " General, Login Items let run things in the background. The mode daemon needs neither."
+    ),
+}
+
+
+def _number(answer: Answer) -> tuple[str, int] | None:
+    """The line with the number, and that; another line may come after it and say nothing about the reason."""
+    for line in (answer.errors or answer.output).splitlines():
+        found = re.search(r" failed: (\d+): ", line)
+        if found is not None:
+            return line.strip(), int(found[1])
+    return None
 
 
 def _launchd_state(shown: Answer) -> str:
@@ -78,8 +136,13 @@ def _launchd_state(shown: Answer) -> str:
     state = fields.get("state", "loaded")
     if state == "running" and "pid" in fields:
         return f"running (process {fields['pid']})"
-    if "last exit code" in fields:
-        return f"{state} (last exit code {fields['last exit code']})"
+    code = fields.get("last exit code", "(never exited)")
+    if not code.startswith("("):
+        # The program never ran: launchd could not do before it what the property list asks for.
+        why = ": its user cannot open its log, or its folders" if code.partition(":")[0] == "78" else ""
+        return f"{state} (last exit code {code}{why})"
+    if "last exit reason" in fields:
+        return f"{state} ({fields['last exit reason']})"
     return state
 
 
@@ -91,7 +154,7 @@ class Agent(_Launchd):
     label = plists.AGENT
 
     def plist(self, command: Sequence[str]) -> dict[str, Any]:
-        return plists.agent(command, self.log_file)
+        return plists.agent(command, self.log_file, drain=self.drain)
 
 
 class OsascriptAgent(_Launchd):
@@ -102,7 +165,11 @@ class OsascriptAgent(_Launchd):
     label = plists.OSASCRIPT_AGENT
 
     def plist(self, command: Sequence[str]) -> dict[str, Any]:
-        return plists.osascript_agent(command, self.log_file)
+        return plists.osascript_agent(command, self.log_file, drain=self.drain)
+
+    @property
+    def logs(self) -> list[Path]:
+        return [self.log_file, plists.osascript_log(self.log_file)]
 
 
 class Daemon(_Launchd):
@@ -127,7 +194,7 @@ class Daemon(_Launchd):
                 "the daemon would run as root",
                 remedy="run this with sudo from your own account, or say --user NAME",
             )
-        return plists.daemon(command, self.log_file, self.machine.user)
+        return plists.daemon(command, self.log_file, self.machine.user, drain=self.drain)
 
 
 class LoginItem(Mode):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lanrelay.commands import Runner
+from lanrelay.commands import Answer, Runner
 from lanrelay.setup.files import File
 
 
@@ -35,7 +35,7 @@ class Step:
     """
     A command, and whether the rest depends on it.
 
-    @ivar otherwise: what to do by hand where it fails and nothing depends on it.
+    @ivar otherwise: what to do by hand where it fails.
     @ivar tries: it may be too early for it, so that a second later it works.
     """
 
@@ -57,8 +57,12 @@ class Mode:
     needs_root: ClassVar[bool] = False
     next: ClassVar[str] = ""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, drain: float = 0.0) -> None:
+        """
+        @param drain: seconds that the relay takes at most to end what is under way.
+        """
         self.machine = machine
+        self.drain = drain
 
     @property
     def path(self) -> Path:
@@ -93,6 +97,10 @@ class Mode:
     def after_removal(self) -> list[Step]:
         """What remains to be done once the file is gone."""
         return []
+
+    def why(self, answer: Answer) -> str:
+        """Why a command of L{start} has failed, and what to do, in lines."""
+        return answer.reason
 
     def state(self, run: Runner) -> str:
         """Whether it runs, as a phrase."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,18 +13,25 @@ OSASCRIPT_AGENT = "lanrelay.agent-osascript"
 DAEMON = "lanrelay.daemon"
 
 
-def agent(command: Sequence[str], log: Path) -> dict[str, Any]:
-    """An agent that starts the relay itself, as macOS up to 14 lets it reach the LAN."""
+LEAST_EXIT_TIMEOUT = 20  # seconds; what launchd.plist(5) gave as its own for long. Macs are seen to take 5.
+
+
+def agent(command: Sequence[str], log: Path, *, drain: float = 0.0) -> dict[str, Any]:
+    """
+    An agent that starts the relay itself, as macOS up to 14 lets it reach the LAN.
+
+    @param drain: seconds that the relay takes at most to end what is under way.
+    """
     return {
         "Label": AGENT,
         "ProgramArguments": list(command),
         "StandardOutPath": str(log),
         "StandardErrorPath": str(log),
-        **_always(),
+        **_always(drain),
     }
 
 
-def osascript_agent(command: Sequence[str], log: Path) -> dict[str, Any]:
+def osascript_agent(command: Sequence[str], log: Path, *, drain: float = 0.0) -> dict[str, Any]:
     """
     An agent whose responsible process is C{/usr/bin/osascript}.
 
@@ -33,12 +41,17 @@ def osascript_agent(command: Sequence[str], log: Path) -> dict[str, Any]:
     return {
         "Label": OSASCRIPT_AGENT,
         "ProgramArguments": ["/usr/bin/osascript", "-e", f"do shell script {applescript_string(shell)}"],
-        "StandardErrorPath": str(log.with_name("osascript.log")),
-        **_always(),
+        "StandardErrorPath": str(osascript_log(log)),
+        **_always(drain),
     }
 
 
-def daemon(command: Sequence[str], log: Path, user: str) -> dict[str, Any]:
+def osascript_log(log: Path) -> Path:
+    """Where osascript itself complains."""
+    return log.with_name("osascript.log")
+
+
+def daemon(command: Sequence[str], log: Path, user: str, *, drain: float = 0.0) -> dict[str, Any]:
     """
     A daemon that runs as C{user}; access to the LAN comes from being a daemon, not from being root.
 
@@ -51,15 +64,17 @@ def daemon(command: Sequence[str], log: Path, user: str) -> dict[str, Any]:
         "StandardOutPath": str(log),
         "StandardErrorPath": str(log),
         "Umask": 0o077,
-        **_always(),
+        **_always(drain),
     }
 
 
-def _always() -> dict[str, Any]:
+def _always(drain: float) -> dict[str, Any]:
     return {
         "RunAtLoad": True,
         "KeepAlive": {"SuccessfulExit": False},
         "ThrottleInterval": 10,
+        # Then comes SIGKILL. Some seconds more than the relay takes by itself.
+        "ExitTimeOut": max(LEAST_EXIT_TIMEOUT, math.ceil(drain) + 5),
         "ProcessType": "Interactive",
     }
 

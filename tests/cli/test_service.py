@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import platform
+import plistlib
 import shutil
 import sys
 import tempfile
@@ -324,6 +326,19 @@ class MacTests(ServiceCase):
         self.assertEqual(self.install("agent"), 0)
         self.assertEqual(len([line for line in self.commands.ran if "bootstrap" in line]), 2)
 
+    def test_the_longest_drain_is_waited_for(self) -> None:
+        self.config.write_text(
+            CONFIGURATION.replace('"https://lan-host"}', '"https://lan-host", timeouts: {drain: 1m}}')
+        )
+        self.assertEqual(self.install("agent"), 0)
+        content = plistlib.loads((self.agents / "lanrelay.agent.plist").read_bytes())
+        self.assertEqual(content["ExitTimeOut"], 65)
+
+    def test_a_log_that_is_another_s_is_said_before_anything_is_stopped(self) -> None:
+        self.commands.answers["touch "] = [Answer(1, "", "touch: lanrelay.log: Permission denied\n")]
+        self.fails("Permission denied", "sudo chown ann ", mode="agent")
+        self.assertEqual([line for line in self.commands.ran if line.startswith("launchctl")], [])
+
     def test_a_login_item_that_terminal_may_not_add(self) -> None:
         self.commands.answers['osascript -e tell application "System Events" to make'] = [
             Answer(1, "", "Not authorized to send Apple events to System Events. (-1743)\n")
@@ -374,6 +389,14 @@ class MachineTests(SynchronousTestCase):
         self.assertEqual((found.user, found.root), ("nobody", True))
         self.assertEqual(found.config_home, found.home / ".config")
         self.assertEqual(this_machine("root", environment={"SUDO_USER": "nobody"}).user, "root")
+
+    def test_the_version_that_macos_tells_an_old_program_is_not_believed(self) -> None:
+        runner = Commands()
+        runner.answers["env SYSTEM_VERSION_COMPAT=0 sw_vers -productVersion"] = [Answer(0, "26.3\n")]
+        for told, found in (("10.16", (26, 3)), ("15.7.4", (15, 7, 4))):
+            self.patch(platform, "mac_ver", lambda told=told: (told, ("", "", ""), ""))
+            self.assertEqual(this_machine(None, environment={}, runner=runner).macos, found)
+        self.assertEqual(len(runner.ran), 1)
 
     def test_nobody_of_that_name(self) -> None:
         self.assertRaises(Failed, this_machine, "no-such-user-here")

@@ -20,6 +20,7 @@ from lanrelay.setup.modes import MODES, default_mode
 from lanrelay.setup.plists import applescript_string
 from lanrelay.setup.systemd import SystemdSystem, SystemdUser
 from tests.setup.support import Commands, machine
+from tests.support.macos import recorded
 from tests.test_wrapping import program
 
 HOME = Path("/Users/ann")
@@ -50,16 +51,31 @@ class LaunchdTests(SynchronousTestCase):
         self.assertNotIn("UserName", content)
         self.assertEqual(
             lines(mode.start()),
-            ["launchctl bootout gui/501/lanrelay.agent", f"launchctl bootstrap gui/501 {mode.path}"],
+            [
+                "mkdir -p /Users/ann/Library/Logs",
+                "touch /Users/ann/Library/Logs/lanrelay.log",
+                "launchctl bootout gui/501/lanrelay.agent",
+                "launchctl enable gui/501/lanrelay.agent",
+                f"launchctl bootstrap gui/501 {mode.path}",
+            ],
         )
-        self.assertEqual([step.needed for step in mode.start()], [False, True])
+        self.assertEqual([step.needed for step in mode.start()], [False, True, False, False, True])
         self.assertEqual(lines(mode.stop()), ["launchctl bootout gui/501/lanrelay.agent"])
 
     def test_a_daemon_runs_as_its_user(self) -> None:
         mode = self.mac(Daemon, root=True)
         self.assertEqual(self.plist(mode)["UserName"], "ann")
         self.assertEqual(mode.path, Path("/Library/LaunchDaemons/lanrelay.daemon.plist"))
-        self.assertEqual(lines(mode.start())[1], f"launchctl bootstrap system {mode.path}")
+        self.assertEqual(
+            lines(mode.start()),
+            [
+                "sudo -u ann mkdir -p /Users/ann/Library/Logs",
+                "sudo -u ann touch /Users/ann/Library/Logs/lanrelay.log",
+                "launchctl bootout system/lanrelay.daemon",
+                "launchctl enable system/lanrelay.daemon",
+                f"launchctl bootstrap system {mode.path}",
+            ],
+        )
         error = self.assertRaises(StartError, self.mac(Daemon, root=True, user="root").files, COMMAND)
         self.assertIn("--user NAME", str(error))
 
@@ -94,6 +110,28 @@ class LaunchdTests(SynchronousTestCase):
         self.assertIn("Login Items", add.otherwise)
         self.assertEqual(start.words, ("open", "-a", "Terminal", str(mode.path)))
 
+    def test_osascript_has_a_log_of_its_own(self) -> None:
+        mode = self.mac(OsascriptAgent)
+        log = self.plist(mode)["StandardErrorPath"]
+        self.assertIn(f"touch {log}", lines(mode.start()))
+
+    def test_launchd_waits_longer_than_the_relay_takes_to_end(self) -> None:
+        for drain, seconds in ((0.0, 20), (3.0, 20), (15.5, 21), (3600.0, 3605)):
+            for kind in (Agent, OsascriptAgent, Daemon):
+                mode = self.mac(kind)
+                mode.drain = drain
+                self.assertEqual(self.plist(mode)["ExitTimeOut"], seconds)
+
+    def test_the_reason_is_the_line_with_the_number(self) -> None:
+        mode = self.mac(Agent)
+        failures = recorded("launchctl_bootstrap_failures").strip().split("\n\n")
+        told = {failure: mode.why(Answer(5, "", failure + "\n")) for failure in failures}
+        for failure, why in told.items():
+            self.assertEqual(why.splitlines()[0], failure.splitlines()[0])
+            self.assertNotIn("Try r", why)
+        self.assertIn("logged in at the screen", told[next(one for one in failures if " 125: " in one)])
+        self.assertEqual(mode.why(Answer(-1, "", "launchctl is not here")), "launchctl is not here")
+
     def test_folders_that_macos_guards(self) -> None:
         for kind in (Agent, OsascriptAgent, Daemon):
             mode = self.mac(kind)
@@ -101,6 +139,8 @@ class LaunchdTests(SynchronousTestCase):
             (sentence,) = mode.obstacles(config, ["/opt/twistd"])
             self.assertIn("/Users/ann/Documents", sentence)
             self.assertEqual(mode.obstacles(HOME / ".config/relay.yaml", ["/opt/twistd"]), [])
+            (sentence,) = mode.obstacles(Path("/Volumes/Stick/relay.yaml"), ["/opt/twistd"])
+            self.assertIn("below /Volumes,", sentence)
         self.assertEqual(self.mac(LoginItem).obstacles(config, ["/opt/twistd"]), [])
 
     def test_whether_it_runs(self) -> None:
@@ -120,6 +160,37 @@ class LaunchdTests(SynchronousTestCase):
             ["running (process 4711)", "spawn scheduled (last exit code 1)", "not loaded"],
         )
         self.assertEqual(run.ran[0], "launchctl print gui/501/lanrelay.agent")
+
+    def test_whether_it_runs_as_macs_have_said_it(self) -> None:
+        run = Commands()
+        absent = recorded("launchctl_print_not_found").splitlines(keepends=True)
+        failed = "x = {\n\tstate = spawn scheduled\n\tlast exit code = 78: EX_CONFIG\n}\n"
+        killed = "x = {\n\tstate = not running\n\tlast exit reason = JETSAM_REASON_MEMORY\n}\n"
+        waiting = recorded("launchctl_print_daemon").replace("state = running", "state = not running", 1)
+        run.answers["launchctl print"] = [
+            Answer(0, recorded("launchctl_print_running")),
+            Answer(0, recorded("launchctl_print_daemon")),
+            Answer(0, recorded("launchctl_print_not_running")),
+            Answer(0, waiting),
+            Answer(0, failed),
+            Answer(0, killed),
+            Answer(113, "", "".join(absent[:2])),
+            Answer(113, "", absent[2]),
+        ]
+        mode = self.mac(Agent)
+        self.assertEqual(
+            [mode.state(run) for _ in range(8)],
+            [
+                "running (process 35711)",
+                "running (process 10526)",
+                "not running (last exit code 0)",
+                "not running",
+                "spawn scheduled (last exit code 78: EX_CONFIG: its user cannot open its log, or its folders)",
+                "not running (JETSAM_REASON_MEMORY)",
+                "not loaded",
+                "not loaded: nobody is logged in at the screen",
+            ],
+        )
 
 
 def _applescript_reads(literal: str) -> str:
