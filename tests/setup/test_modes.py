@@ -185,7 +185,8 @@ class LaunchdTests(SynchronousTestCase):
                 "running (process 10526)",
                 "not running (last exit code 0)",
                 "not running",
-                "spawn scheduled (last exit code 78: EX_CONFIG: its user cannot open its log, or its folders)",
+                "spawn scheduled (last exit code 78: EX_CONFIG: its user cannot open its log, or its folders"
+                ")",
                 "not running (JETSAM_REASON_MEMORY)",
                 "not loaded",
                 "not loaded: nobody is logged in at the screen",
