@@ -16,9 +16,6 @@ _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
 _is_token = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
 _is_plain = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?").fullmatch
 
-_DEPTH = 32
-"""Of a schema that is looked at; deeper there is no annotation that would be valid."""
-
 Parameters = tuple[tuple[str, tuple[str, ...]], ...]
 """The names of fields, each with the path to its value in the arguments."""
 
@@ -52,56 +49,57 @@ def fields_of(message: Message, parameters: Parameters = ()) -> Fields:
 def parameters_of(tool: dict[str, Any]) -> Parameters | None:
     """Which arguments of a tool are repeated in fields; C{None} for a definition that is not valid."""
     found: list[tuple[str, tuple[str, ...]]] = []
-    schema = tool.get("inputSchema")
-    if not isinstance(schema, dict):
-        return ()
-    if not _collect(schema, (), found, valid_here=False):
-        return None
-    names = {name.lower() for name, _ in found}
-    return tuple(found) if len(names) == len(found) else None
-
-
-def _collect(
-    schema: Any, path: tuple[str, ...], found: list[tuple[str, tuple[str, ...]]], *, valid_here: bool
-) -> bool:
-    """Whether all annotations are where they may be; C{valid_here}: the schema is that of a property."""
-    if not isinstance(schema, dict):
-        return True
-    if len(path) > _DEPTH:
-        return not _has_annotation(schema)
-    if "x-mcp-header" in schema:
-        name = schema["x-mcp-header"]
-        if not valid_here or not isinstance(name, str) or not _is_token(name):
-            return False
-        if schema.get("type") not in ("string", "integer", "boolean"):
-            return False
-        found.append((f"Mcp-Param-{name}", path))
-    for key, value in schema.items():
-        if key == "properties" and isinstance(value, dict):
-            for name, each in value.items():
-                if not _collect(each, (*path, name), found, valid_here=True):
-                    return False
-        elif key not in _DATA and _has_annotation(value):
-            return False
-    return True
-
-
-_DATA = ("const", "default", "enum", "example", "examples", "x-mcp-header")
-"""Keys whose values are no schemas."""
-
-
-def _has_annotation(value: Any) -> bool:
-    """Whether one is anywhere below."""
-    open = [value]
+    names: set[str] = set()
+    open: list[tuple[tuple[str, ...] | None, Any]] = [((), tool.get("inputSchema"))]
     while open:
-        each = open.pop()
-        if isinstance(each, dict):
-            if "x-mcp-header" in each:
-                return True
-            open.extend(inner for key, inner in each.items() if key not in _DATA)
-        elif isinstance(each, list):
-            open.extend(each)
-    return False
+        path, schema = open.pop()
+        if not isinstance(schema, dict):
+            continue
+        if "x-mcp-header" in schema:
+            name = schema["x-mcp-header"]
+            if not path or not isinstance(name, str) or not _is_token(name) or name.lower() in names:
+                return None
+            if schema.get("type") not in ("string", "integer", "boolean"):
+                return None
+            names.add(name.lower())
+            found.append((f"Mcp-Param-{name}", path))
+        for key, value in reversed(schema.items()):
+            if key == "properties" and isinstance(value, dict):
+                for name, each in reversed(value.items()):
+                    open.append((None if path is None else (*path, name), each))
+            elif key in _SCHEMAS:
+                open.append((None, value))
+                if isinstance(value, list):
+                    open.extend((None, each) for each in value)
+            elif key in _MAPS and isinstance(value, dict):
+                open.extend((None, each) for each in value.values())
+    return tuple(found)
+
+
+_SCHEMAS = frozenset(
+    (
+        "additionalItems",
+        "additionalProperties",
+        "allOf",
+        "anyOf",
+        "contains",
+        "contentSchema",
+        "else",
+        "if",
+        "items",
+        "not",
+        "oneOf",
+        "prefixItems",
+        "propertyNames",
+        "then",
+        "unevaluatedItems",
+        "unevaluatedProperties",
+    )
+)
+"""Keywords of JSON Schema 2020-12, and of older drafts, whose value is a schema or a list of them."""
+
+_MAPS = frozenset(("$defs", "definitions", "dependentSchemas", "patternProperties"))
+"""Those whose value has schemas under names; below all of these no annotation may be."""
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

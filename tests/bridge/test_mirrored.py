@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
+from mcp.shared.inbound import encode_header_value, find_invalid_x_mcp_header, x_mcp_header_map
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.bridge.jsontext import read
@@ -27,9 +29,37 @@ class EncodedTests(SynchronousTestCase):
             ("\ud800", "=?base64?7aCA?="),
         ):
             self.assertEqual(encoded(value), field)
+            if "\ud800" not in value and value:
+                self.assertEqual(encode_header_value(value), field)
 
 
 class ParameterTests(SynchronousTestCase):
+    def test_the_sdk_judges_schemas_as_we_do(self) -> None:
+        chance = random.Random(3)
+
+        def schema(depth: int) -> Any:
+            made: dict[str, Any] = {"type": chance.choice(["string", "integer", "boolean", "number"])}
+            if chance.random() < 0.15:
+                made["x-mcp-header"] = chance.choice(["A", "B", "C-1", "D", "a", "", "ü"])
+            for key in ("properties", "items", "anyOf", "$defs", "default", "not"):
+                if depth and chance.random() < (0.8 if key == "properties" else 0.1):
+                    inner = [schema(depth - 1) for _ in range(2)]
+                    under = {"x": inner[0], "x-mcp-header": inner[1]}
+                    made[key] = {"properties": under, "$defs": under, "anyOf": inner}.get(key, inner[0])
+            return made
+
+        valid = 0
+        for _ in range(2000):
+            each = schema(2)
+            each.pop("x-mcp-header", None)
+            found = parameters_of({"inputSchema": each})
+            self.assertEqual(found is None, find_invalid_x_mcp_header(each) is not None, each)
+            if found:
+                valid += 1
+                theirs = {path: f"Mcp-Param-{name}" for path, name in x_mcp_header_map(each).items()}
+                self.assertEqual({path: name for name, path in found}, theirs)
+        self.assertGreater(valid, 50)
+
     def test_where_an_annotation_may_be(self) -> None:
         good = {"type": "string", "x-mcp-header": "A"}
         cases: list[tuple[Any, Any]] = [
@@ -62,7 +92,8 @@ class ParameterTests(SynchronousTestCase):
         schema: Any = {"type": "string", "x-mcp-header": "A"}
         for _ in range(300):
             schema = {"properties": {"a": schema}}
-        self.assertEqual(parameters_of({"inputSchema": schema}), None)
+        found = parameters_of({"inputSchema": schema})
+        self.assertEqual(found, (("Mcp-Param-A", ("a",) * 300),))
 
     def test_values(self) -> None:
         for value, field in (

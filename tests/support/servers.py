@@ -237,3 +237,18 @@ def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
                 break
             line += data
     return line.strip()
+
+
+class ErasServer(Server):
+    """
+    An MCP server at C{/mcp} that asks back, and has an argument repeated in a field; see C{eras_program}.
+
+    @param modern: it knows 2026-07-28 alone.
+    """
+
+    module = "eras_program"
+    scheme = "http"
+
+    def __init__(self, *, modern: bool) -> None:
+        super().__init__(modern=modern)
+        self.modern = modern
