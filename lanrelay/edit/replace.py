@@ -72,10 +72,8 @@ def replace(original: Original, content: bytes, *, backups: Path | None, mode: i
     @raise Changed: the file is not as it was read; it was not touched.
     @raise StartError: it cannot be written, and nothing has changed.
     """
+    kept = _kept(original, backups)
     try:
-        kept = None
-        if backups is not None and original.content is not None:
-            kept = _keep(original, original.content, backups)
         folder = original.real.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(prefix=f".{original.real.name}.", suffix=".new", dir=folder)
@@ -115,21 +113,25 @@ def unchanged(original: Original) -> bool:
     return (now.real, now.content) == (original.real, original.content)
 
 
-def remove(original: Original) -> None:
+def remove(original: Original, *, backups: Path | None = None) -> Path | None:
     """
     Take away a file as it was read; one that is not there is no error.
 
+    @param backups: as of L{replace}.
+    @return: where the file is kept, if it is.
     @raise Changed: it is another one now.
     @raise StartError: it cannot be removed.
     """
     if not unchanged(original):
         raise Changed(f"{original.path} was changed by another program in the meantime, and is left as it is")
+    kept = _kept(original, backups)
     try:
         original.real.unlink(missing_ok=True)
     except OSError as error:
         raise StartError(
             f"{original.path} cannot be removed: {error.strerror}", remedy=_remedy(error)
         ) from error
+    return kept
 
 
 def private_folder(folder: Path) -> None:
@@ -141,6 +143,22 @@ def private_folder(folder: Path) -> None:
     if not folder.is_dir():
         private_folder(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def _kept(original: Original, backups: Path | None) -> Path | None:
+    """
+    @raise StartError: it cannot be kept, so it shall not be touched.
+    """
+    if backups is None or original.content is None:
+        return None
+    try:
+        return _keep(original, original.content, backups)
+    except OSError as error:
+        raise StartError(
+            f"{original.path} is left as it is, for what it holds cannot be kept in {backups}: "
+            f"{error.strerror}",
+            remedy=_remedy(error),
+        ) from error
 
 
 def _keep(original: Original, content: bytes, backups: Path) -> Path:

@@ -55,11 +55,7 @@ def _write(original: Original, content: bytes | None, backups: Path) -> Path | N
             except OSError as error:
                 raise StartError(f"{original.real.parent} cannot be made: {error.strerror}") from error
         return replace(original, content, backups=backups)
-    if original.content is None:
-        return None
-    backup = replace(original, b"", backups=backups)  # so that what was there is kept
-    remove(read(original.path))
-    return backup
+    return remove(original, backups=backups)
 
 
 def _put_back(original: Original) -> None:

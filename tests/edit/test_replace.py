@@ -74,6 +74,19 @@ class ReplaceTests(SynchronousTestCase):
         self.assertEqual(self.file.read_bytes(), b"old")
         self.assertEqual(os.listdir(self.folder), ["settings.json"])
 
+    def test_what_cannot_be_kept_is_not_touched_and_the_folder_is_named(self) -> None:
+        path = self.folder / "file"
+        path.write_bytes(b"old")
+        backups = self.folder / "taken"
+        backups.write_bytes(b"a file in the place of the folder")
+        for change in (
+            lambda: replace(read(path), b"new", backups=backups),
+            lambda: remove(read(path), backups=backups),
+        ):
+            error = self.assertRaises(StartError, change)
+            self.assertIn(f"cannot be kept in {backups}: ", str(error))
+            self.assertEqual(path.read_bytes(), b"old")
+
     def test_of_each_file_the_last_twenty_are_kept(self) -> None:
         other = self.folder / "other.json"
         other.write_bytes(b"other")

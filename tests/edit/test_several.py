@@ -37,6 +37,17 @@ class SeveralTests(SynchronousTestCase):
                          [(self.gone, b"gone"), (self.old, b"old")])  # fmt: skip
         self.assertEqual(stat.S_IMODE(self.new.parent.stat().st_mode), 0o700)
 
+    def test_a_file_that_goes_is_whole_until_it_is_gone(self) -> None:
+        """As a kill at the last moment would find it."""
+
+        def killed(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        self.patch(Path, "unlink", killed)
+        self.assertRaises(KeyboardInterrupt, write, [Planned(read(self.gone), None)], backups=self.backups)
+        self.assertEqual(self.gone.read_bytes(), b"gone")
+        self.assertEqual([one.read_bytes() for one in self.backups.iterdir()], [b"gone"])
+
     def test_none_of_them(self) -> None:
         plan = self.plan()
         self.old.write_bytes(b"somebody else's")
