@@ -151,13 +151,14 @@ class Asked(Protocol):
                 self._held -= len(event.data)
         return found[:limit]
 
-    async def parts(self, timeout: float) -> bytes:
+    async def parts(self, timeout: float, *, of: float) -> bytes:
         """
         The content that comes next; empty at its end.
 
+        @param of: the seconds that it had in all, of which C{timeout} are left.
         @raise RelayError: it broke off, or none came in time.
         """
-        event = await self._next(self._means.reactor.seconds() + timeout, timeout)
+        event = await self._next(self._means.reactor.seconds() + timeout, of)
         if isinstance(event, BodyPart):
             self._held -= len(event.data)
             return event.data

@@ -113,7 +113,7 @@ class Talk:
         except RelayError:
             return False
         await self._end_session()
-        return message is not None
+        return message is not None and (_result(message) is not None or "error" in message)
 
     # --- 2026-07-28 ---
 
@@ -372,7 +372,7 @@ class _Events:
         while not self._ready:
             if self._look.now() >= self._until:
                 raise ResponseTimeout(f"no answer within {timeout:g} s")
-            data = await self._asked.parts(self._until - self._look.now())
+            data = await self._asked.parts(self._until - self._look.now(), of=timeout)
             if not data:
                 return "end", ""
             self._buffer += data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")

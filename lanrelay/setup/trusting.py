@@ -111,12 +111,14 @@ async def _addresses(means: Means, upstream: model.Upstream, timeout: float) -> 
         return [SocketAddress(literal, port)]
     from twisted.internet.defer import Deferred
 
+    since = means.reactor.seconds()
     late = f"the name was not resolved within {timeout:g} s"
     try:
         asking = Deferred.fromCoroutine(means.resolver.resolve(host))
         found = await means.bounded(asking, timeout, lambda: NameTimeout(late))
     except DialError as error:
         error.target = f"{host}:{port}"
+        error.elapsed = means.reactor.seconds() - since
         raise
     return interleaved([SocketAddress(address, port) for address in found])
 

@@ -54,6 +54,11 @@ class McpTests(ExamineTestCase):
         self.assertEqual(legacy.sessions, set(), "sessions that nobody ended")
         self.assertEqual(server.heard[-1].method, "DELETE")
 
+    async def test_json_rpc_without_sense_is_no_refused_host(self) -> None:
+        content = b'{"jsonrpc": "2.0", "id": 1, "result": [1]}'
+        server = Scripted(self, always(200, content, Content_Type="application/json"))
+        self.mcp(await self.examine(f"{server.url}/mcp"), "failed", "not_mcp")
+
     async def test_no_get_stream(self) -> None:
         said = self.mcp(await self.examine(f"{Scripted(self, Legacy()).url}/mcp"), "ok").said
         self.assertIn("no GET stream", said)
@@ -206,7 +211,10 @@ class McpTests(ExamineTestCase):
         note = b'data: {"jsonrpc":"2.0","method":"notifications/message","params":{}}\n\n'
         port = without_end(self, head, note)
         self.assert_cause(
-            await self.examine(f"http://127.0.0.1:{port}/mcp", timeout=1.0), "mcp", "http_timeout"
+            await self.examine(f"http://127.0.0.1:{port}/mcp", timeout=1.0),
+            "mcp",
+            "http_timeout",
+            "no answer within 1 s",
         )
 
     async def test_a_login_for_what_is_sent_alone(self) -> None:
