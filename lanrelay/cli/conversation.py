@@ -28,6 +28,7 @@ class Conversation:
     @param yes: every question is answered with yes.
     @param dry_run: everything is shown, no question is asked, and the answer to each is no.
     @param as_json: standard output gets one JSON document and nothing else.
+    @ivar wrote: whether something was written since.
     @ivar part: this is a step of a greater command, which says itself what comes before and after it.
     @param shown: the differences were shown before, and are not shown again.
     """
@@ -50,6 +51,7 @@ class Conversation:
         self.dry_run = dry_run
         self.as_json = as_json
         self.part = part
+        self.wrote = False
         self._shown = shown
         self._in = sys.stdin if stdin is None else stdin
         self._out = sys.stdout if stdout is None else stdout
@@ -130,7 +132,13 @@ class Conversation:
             )
         self._err.write(_printable_lines(question))
         self._err.flush()
-        line = self._in.readline()
+        try:
+            line = self._in.readline()
+        except KeyboardInterrupt:
+            if not self.part:
+                more = " more" if self.wrote else ""
+                self.tell(f"\nNothing{more} was written.")
+            raise
         if not line:  # the end of input, Ctrl-D
             self._err.write("\n")
             raise Refused("No answer came, so nothing was written.")

@@ -133,6 +133,7 @@ class _Command:
                 return []
             with locked(path) if client is not None and client.locked else nullcontext():
                 kept = replace.replace(original, content, backups=state_folder() / "backups")
+            talk.wrote = True
             same = digest(content) in {each.whole for each in done}
             talk.say(
                 f"{home(path)} has the very bytes of before."

@@ -43,7 +43,9 @@ def write(talk: Conversation, plan: Sequence[Planned]) -> None:
     from lanrelay.config.default_path import state_folder
     from lanrelay.edit import several
 
-    for path, backup in several.write(plan, backups=state_folder() / "backups"):
+    kept = several.write(plan, backups=state_folder() / "backups")
+    talk.wrote = True
+    for path, backup in kept:
         talk.tell(f"What {path} held before is kept as {backup}.")
 
 

@@ -200,9 +200,9 @@ def _read(path: Path, what: str) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise StartError(
-            f"{what}: there is no file {path}", remedy="paths are relative to the configuration"
-        ) from None
+        # One of a command line is looked for where the person is.
+        remedy = "" if what.startswith("--") else "paths are relative to the configuration"
+        raise StartError(f"{what}: there is no file {path}", remedy=remedy) from None
     except PermissionError:
         raise StartError(
             f"{what}: {path} may not be read by this user", remedy="change its owner or mode"

@@ -111,6 +111,7 @@ class QuestionTests(TrustTestCase):
         text = self.configured(self.url)
         done = self.at_terminal("trust", "nas", typed=["\x03"])
         self.assertEqual(done.status, 130, done)
+        self.assertIn("Nothing was written.", done.err)
         self.assertEqual(self.file.read_text(), text)
         self.assertFalse(self.stored().parent.exists())
 
@@ -137,6 +138,13 @@ class QuestionTests(TrustTestCase):
         self.origin(sends_root=True)
         self.refused(self.command("trust", self.url), "--fingerprint HEX", "Nobody can be asked")
         self.refused(self.command("trust", self.url, "--yes"), "--ca FILE", "--fingerprint HEX")
+
+    def test_a_file_that_is_not_there_is_looked_for_where_the_person_is(self) -> None:
+        self.origin(sends_root=True)
+        done = self.command("trust", self.url, "--ca", "nix.pem")
+        self.assertEqual(done.status, 1)
+        self.assertIn("there is no file nix.pem", done.err)
+        self.assertNotIn("relative", done.err)
 
     def test_dry_run_shows_and_writes_nothing(self) -> None:
         self.origin(sends_root=True)
