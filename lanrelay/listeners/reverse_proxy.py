@@ -119,19 +119,33 @@ class ReverseProxyService(ListenerService):
         session.method = head.method.decode("ascii")
         host_field = head.headers.index.get(b"host")
         target, host = head.target, b"" if host_field is None else host_field[2]
-        asked = Asked(method=head.method, target=target, version=head.version, local=client.local)
+        asked: Asked | None = None  # for the guards, if one is concerned
         try:
             if target[:1] != b"/":
                 target, host = _as_origin_form(head, host)
             path = target.partition(b"?")[0]
             shown = path.decode("latin-1")
             session.path = shown if len(shown) <= BRIEF else brief(shown)
-            reply = self._let_pass(head, asked)
-            if reply is not None:
-                session.sent = len(reply.body)
-                self._answered(session, reply.status)
-                connection.answer(reply.status, reply.headers, reply.body)
-                return UNHEARD
+            new_host = (
+                host_field is None
+                or head.target[:1] != b"/"
+                or client.local not in self._known_hosts.get(host_field[2], ())
+            )
+            guards = self.guards.concerned(head.headers, head.method, head.target, new_host=new_host)
+            if guards:
+                asked = Asked(
+                    method=head.method, target=head.target, version=head.version, local=client.local
+                )
+                reply: Reply | Answer | None = judged(guards, head.headers, asked)
+                if new_host:
+                    self._let_in(head, client.local)
+                if reply is LAST_HOP:
+                    reply = from_here(head)
+                if reply is not None:
+                    session.sent = len(reply.body)
+                    self._answered(session, reply.status)
+                    connection.answer(reply.status, reply.headers, reply.body)
+                    return UNHEARD
             if self._has_prefixes and has_dot_segments(path):
                 raise RemoteProtocolError("its path has dot segments, which could lead out of its route")
             plain = comparable(path)
@@ -139,15 +153,14 @@ class ReverseProxyService(ListenerService):
             if plain != path and not route.matches(path):
                 target = plain + target[len(path) :]  # the prefix itself came in other letters
         except RelayError as error:
-            self._refuse(connection, head, session, error, asked.page)
+            self._refuse(connection, head, session, error, asked)
             return UNHEARD
         except Exception:
             self.bug(session)
             raise  # whoever called logs it, and closes the connection
         session.target = route.target
-        return RoutedExchange(
-            connection, head, session, route, target=target, host=host, page=asked.page
-        ).start()
+        page = None if asked is None else asked.page
+        return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None
@@ -156,23 +169,6 @@ class ReverseProxyService(ListenerService):
         self._answered(session, answer.status, error, by="downstream", detail=answer.explanation)
 
     # ----------------------------------------------------------------------------------------------------
-
-    def _let_pass(self, head: RequestHead, asked: Asked) -> Reply | None:
-        """
-        Let the guards judge.
-
-        @raise RelayError: one refuses.
-        """
-        host = head.headers.get(b"host")
-        new = host is None or head.target[:1] != b"/" or asked.local not in self._known_hosts.get(host, ())
-        concerned = self.guards.concerned(head.headers, head.method, head.target, new_host=new)
-        reply = judged(concerned, head.headers, asked) if concerned else None
-        if new:
-            self._let_in(head, asked.local)
-        if reply is not LAST_HOP:
-            return reply
-        here = from_here(head)
-        return None if here is None else Reply(here.status, here.headers, here.body)
 
     def _let_in(self, head: RequestHead, local: model.IPAddress | None) -> None:
         """Its Host passed the guard."""
@@ -204,14 +200,14 @@ class ReverseProxyService(ListenerService):
         head: RequestHead,
         session: Session,
         error: RelayError,
-        page: bytes | None,
+        asked: Asked | None,
     ) -> None:
         answer = failed(error, head)
         headers = answer.headers
         if answer.status == 405:
             headers = headers.added(b"Allow", METHODS)
-        if page is not None:
-            headers = with_cors(headers, page)
+        if asked is not None and asked.page is not None:
+            headers = with_cors(headers, asked.page)
         session.sent = len(answer.body)
         by: Side = "downstream" if isinstance(error, RemoteProtocolError) else "relay"
         self._answered(session, answer.status, error, by=by, detail=answer.explanation)

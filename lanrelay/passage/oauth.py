@@ -220,7 +220,7 @@ def is_form(fields: Headers) -> bool:
 FORMS = Rule(
     sees=frozenset({b"content-type"}),
     concerns=lambda fields, method: is_form(fields),
-    in_target=("resource=",),
+    in_target=(b"resource=",),
 )
 """Whose C{resource} is rewritten, in their content or their target; the exchange does it."""
 
@@ -237,7 +237,7 @@ def _change_document_request(view: View, asked: Asked) -> Headers:
 
 
 DOCUMENTS = Rule(
-    sees=frozenset({b"accept-encoding"}), in_target=("/.well-known/",), change=_change_document_request
+    sees=frozenset({b"accept-encoding"}), in_target=(b"/.well-known/",), change=_change_document_request
 )
 """A document that is rewritten is not to be encoded; the exchange does the rest."""
 

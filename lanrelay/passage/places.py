@@ -218,7 +218,7 @@ def asks_for_events(method: bytes, fields: Headers) -> bool:
 
 EVENT_STREAMS = Rule(
     sees=frozenset({b"accept", b"accept-encoding"}),
-    concerns=lambda fields, method: b"accept-encoding" in fields and asks_for_events(method, fields),
+    concerns=lambda fields, method: asks_for_events(method, fields),
     change=lambda view, asked: view.replaced_by(_IDENTITY),
 )
 """An encoding would hide the endpoint that an event stream names."""

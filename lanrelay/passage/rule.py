@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lanrelay.wire.events import HTTP_1_1, NO_FIELDS, RequestHead, Version
@@ -39,15 +39,11 @@ class View(Headers):
     headers: Headers
     _named: frozenset[bytes]
 
-    @classmethod
-    def through(cls, rule: Rule, headers: Headers) -> View:
+    @staticmethod
+    def through(rule: Rule, headers: Headers) -> View:
         """What C{rule} sees of C{headers}."""
-        return cls._made(headers, rule.looks_at | rule.sees | EVERYBODYS)
-
-    @classmethod
-    def _made(cls, headers: Headers, named: frozenset[bytes]) -> View:
-        view: View = _new(cls)
-        view.headers, view._named = headers, named
+        view = _new(View)
+        view.headers, view._named = headers, rule.named
         return view
 
     def __getattr__(self, name: str) -> Any:
@@ -55,50 +51,55 @@ class View(Headers):
             raise Undeclared("a rule looks at all fields of a head")
         raise AttributeError(name)
 
-    def _check(self, *names: bytes) -> None:
+    def _check(self, names: Collection[bytes]) -> None:
         for name in names:
             if name not in self._named:
                 raise Undeclared(f"a rule looks at {name.decode('latin-1')} and does not name it")
 
     def _with(self, headers: Headers) -> View:
-        return self if headers is self.headers else self._made(headers, self._named)
+        if headers is self.headers:
+            return self
+        view = _new(View)
+        view.headers, view._named = headers, self._named
+        return view
 
     def get(self, name: bytes) -> bytes | None:
-        self._check(name)
+        if name not in self._named:
+            self._check((name,))
         return self.headers.get(name)
 
     def all(self, name: bytes) -> list[bytes]:
-        self._check(name)
+        self._check((name,))
         return self.headers.all(name)
 
     def tokens(self, name: bytes) -> list[bytes]:
-        self._check(name)
+        self._check((name,))
         return self.headers.tokens(name)
 
     def __contains__(self, name: object) -> bool:
         assert isinstance(name, bytes)
-        self._check(name)
+        self._check((name,))
         return name in self.headers
 
     def without(self, names: Collection[bytes]) -> View:
-        self._check(*names)
+        self._check(names)
         return self._with(self.headers.without(names))
 
-    def replaced_by(self, field: Field) -> View:
-        self._check(field[0])
-        return self._with(self.headers.replaced_by(field))
+    def replaced_by(self, new: Field) -> View:
+        self._check((new[0],))
+        return self._with(self.headers.replaced_by(new))
 
     def appended(self, fields: Iterable[Field]) -> View:
         fields = tuple(fields)
-        self._check(*(field[0] for field in fields))
+        self._check([new[0] for new in fields])
         return self._with(self.headers.appended(fields))
 
     def added(self, name: bytes, value: bytes) -> View:
-        self._check(name.lower())
+        self._check((name.lower(),))
         return self._with(self.headers.added(name, value))
 
     def mapped(self, names: Collection[bytes], change: Callable[[Field], Field | None]) -> View:
-        self._check(*names)
+        self._check(names)
         return self._with(self.headers.mapped(names, change))
 
 
@@ -142,7 +143,8 @@ class Reply(NamedTuple):
     body: bytes = b""
 
 
-class Rule(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
     """
     Judges the heads of one direction, or changes them; only such as concern it.
 
@@ -152,37 +154,41 @@ class Rule(NamedTuple):
 
     @ivar looks_at: lower-case names.
     @ivar sees: more names, of fields that alone do not concern it.
-    @ivar concerns: is shown the fields, if there is one of C{sees}, and what else the head begins with: the
-        method of a request, the status of an answer. It has to say the same of the same, always.
+    @ivar concerns: is asked about a head that has all of C{sees}; it is shown them, and the method of a
+        request or the status of an answer. It has to say the same of the same, always.
     @ivar in_target: pieces of a request's target.
     @ivar statuses: of answers.
     @ivar judges_host: a request by a Host that has not been let in before concerns it, too.
     @ivar always: every head concerns it, so that none is plain.
     @ivar judge: raises a L{RelayError<lanrelay.errors.RelayError>}, or gives an answer, or lets it pass.
     @ivar change: what goes on in its place.
+    @ivar named: all that it sees.
     """
 
     looks_at: frozenset[bytes] = frozenset()
     sees: frozenset[bytes] = frozenset()
     concerns: Callable[[View, Any], bool] | None = None
-    in_target: tuple[str, ...] = ()
+    in_target: tuple[bytes, ...] = ()
     statuses: frozenset[int] = frozenset()
     judges_host: bool = False
     always: bool = False
     judge: Callable[[View, Asked], Reply | None] | None = None
     change: Callable[[View, Asked], Headers] | None = None
+    named: frozenset[bytes] = field(init=False)
 
-    def is_concerned(self, headers: Headers, start: bytes | int, target: str = "") -> bool:
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "named", self.looks_at | self.sees | EVERYBODYS)
+
+    def is_concerned(self, headers: Headers, start: bytes | int, target: bytes = b"") -> bool:
         """@param start: the method, or the status."""
-        index = headers.index
         return (
             self.always
-            or not self.looks_at.isdisjoint(index)
-            or any(piece in target for piece in self.in_target)
+            or not self.looks_at.isdisjoint(headers.index)
             or start in self.statuses
+            or (bool(self.in_target) and any(target.find(piece) >= 0 for piece in self.in_target))
             or (
                 self.concerns is not None
-                and not self.sees.isdisjoint(index)
+                and self.sees <= headers.index.keys()
                 and self.concerns(View.through(self, headers), start)
             )
         )
@@ -201,17 +207,15 @@ class Rules:
     def __init__(self, *rules: Rule) -> None:
         self.all = rules
         self.looked_at: frozenset[bytes] = frozenset().union(*(rule.looks_at for rule in rules))
-        self._weighing = tuple(rule for rule in rules if rule.concerns is not None)
-        weighed: frozenset[bytes] = frozenset().union(*(rule.sees for rule in self._weighing))
+        weighing = [rule for rule in rules if rule.concerns is not None]
+        self._weighing = tuple((rule, tuple(rule.sees)) for rule in weighing)
+        weighed: frozenset[bytes] = frozenset().union(*(rule.sees for rule in weighing))
         self.weighed = weighed - self.looked_at
         self.statuses: frozenset[int] = frozenset().union(*(rule.statuses for rule in rules))
         self.always = any(rule.always for rule in rules)
         self._pieces = tuple({piece for rule in rules for piece in rule.in_target})
+        self._texts = tuple(piece.decode("ascii") for piece in self._pieces)
         self._acting = tuple(rule for rule in rules if rule.judge is not None or rule.change is not None)
-        # Those that a head may concern that has no field of `looked_at`.
-        self._quiet = tuple(
-            rule for rule in self._acting if rule.concerns or rule.in_target or rule.statuses or rule.always
-        )
 
     def concerned(
         self, headers: Headers, start: bytes | int, target: bytes = b"", *, new_host: bool = False
@@ -222,32 +226,44 @@ class Rules:
         @param start: the method, or the status.
         @param new_host: it is not known that its Host may be let in.
         """
-        rules = self._quiet if self.looked_at.isdisjoint(headers.index) and not new_host else self._acting
-        if not rules:
-            return ()
-        text = target.decode("latin-1")
+        index = headers.index
+        if not new_host and not self.always and self.looked_at.isdisjoint(index):
+            for piece in self._pieces:
+                if target.find(piece) >= 0:
+                    break
+            else:
+                if start not in self.statuses and not self.weigh(index, start, headers):
+                    return ()
         return [
             rule
-            for rule in rules
-            if (new_host and rule.judges_host) or rule.is_concerned(headers, start, text)
+            for rule in self._acting
+            if (new_host and rule.judges_host) or rule.is_concerned(headers, start, target)
         ]
 
-    # The plain way asks the same in parts, as it comes by them; `looked_at` it has asked for already.
+    def weigh(self, index: dict[bytes, Field], start: bytes | int, headers: Headers | None = None) -> bool:
+        """
+        Whether a head concerns one of them by its values.
+
+        @param index: its fields; those of L{weighed} are enough if they are there once.
+        @param headers: the same, if they are at hand.
+        """
+        for rule, names in self._weighing:
+            for name in names:
+                if name not in index:
+                    break
+            else:
+                assert rule.concerns is not None
+                if headers is None:
+                    headers = Headers.of_index(index)
+                if rule.concerns(View.through(rule, headers), start):
+                    return True
+        return False
 
     def in_target(self, target: str) -> bool:
         """Whether the target concerns one of them."""
-        for piece in self._pieces:  # noqa: SIM110 - C{any} would make a generator for each request
+        for piece in self._texts:  # noqa: SIM110 - C{any} would make a generator for each request
             if piece in target:
                 return True
-        return False
-
-    def weigh(self, noted: dict[bytes, Field], start: bytes | int) -> bool:
-        """Whether a head whose fields of L{weighed} are C{noted} concerns one of them by their values."""
-        for rule in self._weighing:
-            if not rule.sees.isdisjoint(noted):
-                assert rule.concerns is not None
-                if rule.concerns(View.through(rule, Headers.of_index(noted)), start):
-                    return True
         return False
 
 

@@ -707,7 +707,7 @@ class ServiceTests(ReverseProxyTestCase):
         def faulty(*arguments: object) -> None:
             raise ZeroDivisionError
 
-        self.patch(self.service, "_let_pass", faulty)
+        self.patch(self.service, "_route", faulty)
         self.assertRaises(ZeroDivisionError, self.client.receive, get())
         self.assertEqual(len(self.around.ledger), 0)
         self.assertEqual((self.session.error, self.session.ended_by), ("proxy_internal_error", "relay"))

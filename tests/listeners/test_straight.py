@@ -301,9 +301,9 @@ class StraightTests(StraightTestCase):
         way = self.service._straight
         assert way is not None
         pieces = {piece for rule in way.requests.all for piece in rule.in_target}
-        self.assertEqual(pieces, {"/.well-known/", "resource="})
+        self.assertEqual(pieces, {b"/.well-known/", b"resource="})
         for piece in pieces:
-            asked = GET.replace(b"/a?", b"/a/?" + piece.encode() + b"&client_id=1&")
+            asked = GET.replace(b"/a?", b"/a/?" + piece + b"&client_id=1&")
             self.same(("ask", asked), ("answer", OK), took=False)
             self.assertEqual(self.took, 0)
             self.same(*known(GET), ("ask", numbered(asked, 9)), ("answer", OK))
@@ -478,7 +478,7 @@ class OneMoreRuleTests(StraightTestCase):
             self.refuses(with_field(POST, name + b": 10") if name == b"keep-alive" else POST_KEPT)
 
     def test_a_piece_of_the_target(self) -> None:
-        self.guard = Rule(in_target=("made-up",), judge=refuse)
+        self.guard = Rule(in_target=(b"made-up",), judge=refuse)
         self.refuses(GET.replace(b"/a", b"/a-made-up"))
         self.refuses(numbered(GET.replace(b"/a", b"/a-made-up"), 9))
 

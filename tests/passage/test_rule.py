@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -93,8 +94,8 @@ class RulesTests(SynchronousTestCase):
             (Rule(sees=ONE, concerns=lambda view, start: view.get(b"x-one") == b"2", change=change), False),
             (Rule(sees=ONE, concerns=lambda view, start: start == b"GET", change=change), True),
             (Rule(sees=frozenset({b"x"}), concerns=lambda view, start: True, change=change), False),
-            (Rule(in_target=("/a",), change=change), True),
-            (Rule(in_target=("/b", "/c"), change=change), False),
+            (Rule(in_target=(b"/a",), change=change), True),
+            (Rule(in_target=(b"/b", b"/c"), change=change), False),
             (Rule(always=True, change=change), True),
             (Rule(looks_at=ONE), False),  # somebody else looks at it
         ):
@@ -105,7 +106,7 @@ class RulesTests(SynchronousTestCase):
 
     def test_a_new_host_concerns_who_judges_it(self) -> None:
         guard = Rule(looks_at=frozenset({b"x-other"}), judges_host=True, judge=lambda view, asked: None)
-        other = guard._replace(judges_host=False)
+        other = replace(guard, judges_host=False)
         rules = Rules(other, guard, other)
         self.assertEqual(list(rules.concerned(HEADERS, b"GET", new_host=True)), [guard])
         self.assertEqual(list(rules.concerned(HEADERS, b"GET")), [])
