@@ -51,10 +51,14 @@ from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
 from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, make_field
 
 if TYPE_CHECKING:
-    from lanrelay.listeners.recovery import McpSessions
+    from lanrelay.listeners.recovery import McpSession, McpSessions
 
-# MCP sessions are followed, begun and ended by the exchange.
-_MCP_SESSIONS: Final = Rule(looks_at=frozenset({b"mcp-session-id"}))
+_SESSION_ID: Final = frozenset({b"mcp-session-id"})
+# MCP sessions are followed by the exchange: a request ends one, an answer begins one, or says that one was
+# forgotten.
+_SESSION_ENDS: Final = Rule(sees=_SESSION_ID, concerns=lambda fields, method: method == b"DELETE")
+_SESSION_BEGINS: Final = Rule(looks_at=_SESSION_ID)
+_SESSION_LOST: Final = Rule(statuses=frozenset({404}))
 # Answers that may tell of a fault are overheard.
 _OVERHEARD: Final = Rule(statuses=STATUSES)
 
@@ -70,6 +74,7 @@ class ProxyRoute:
     @ivar rewrites_oauth: what belongs to a login is made to name the relay.
     @ivar requests: what becomes of a request's fields here.
     @ivar answers: what becomes of an answer's.
+    @ivar session_answers: the same, of answers to what was asked with the id of an MCP session.
     @param name: by which Via knows this listener.
     @param siblings: all routes of the listener, in the order of matching.
     """
@@ -116,7 +121,8 @@ class ProxyRoute:
         self._places: dict[tuple[Upstream, bytes], Places | None] = {}
         self._has_paths = any(side.path for side in self._sides.values())
         self.requests = self._request_rules()
-        self.answers = self._answer_rules()
+        self.answers = self._answer_rules(_SESSION_BEGINS)
+        self.session_answers = self._answer_rules(_SESSION_LOST)
 
     def _request_rules(self) -> Rules:
         listener, config = self._listener, self.config
@@ -135,16 +141,16 @@ class ProxyRoute:
         if self.rewrites_oauth:
             rules += [oauth.FORMS, oauth.DOCUMENTS]
         if self.recovers:
-            rules.append(_MCP_SESSIONS)
+            rules.append(_SESSION_ENDS)
         return Rules(*rules, configured_rule(config.request_headers))
 
-    def _answer_rules(self) -> Rules:
+    def _answer_rules(self, of_session: Rule) -> Rules:
         rules = [_OVERHEARD, VIAS, login_rule(b"www-authenticate")]
         if self.rewrites_oauth:  # before what hides where a Location led
             rules.append(oauth.ANSWERS)
         rules.append(places.answer_rule(self._listener.rewrite))
         if self.recovers:
-            rules.append(_MCP_SESSIONS)
+            rules.append(of_session)
         return Rules(*rules, configured_rule(self.config.response_headers))
 
     def session_began(self, client_id: bytes, initialize: bytes) -> None:
@@ -309,6 +315,10 @@ class ProxyRoute:
         assert exchange.origin is not None
         side = self._sides[exchange.origin.upstream]
         return exchange.host or side.authority if side.host is None else side.host[2]
+
+    def in_session(self, given: bytes) -> McpSession | None:
+        """The MCP session that a client means, if it is remembered."""
+        return None if self.sessions is None else self.sessions.find(given)
 
     # --- the straight way --------------------------------------------------------------------------------
 

@@ -172,10 +172,11 @@ class RoutedExchange(Exchange):
             self.connection.send_head(_CONTINUE)
         return self
 
-    def has_asked(self, origin: OriginConnection, content: bytes) -> None:
+    def has_asked(self, origin: OriginConnection, content: bytes, mcp: McpSession | None = None) -> None:
+        """@param mcp: the session in which it was asked."""
         super().has_asked(origin, content)
         if self.route.recovers:
-            self._find_session()
+            self._follow(mcp)
             if self._copy is not None and not self._copy.add(content):
                 self._copy = None
 
@@ -301,15 +302,22 @@ class RoutedExchange(Exchange):
             return headers
         return headers.replaced(b"Mcp-Session-Id", mcp.upstream_id)
 
+    def named_session(self, given: bytes) -> None:
+        """The upstream was told of the session by this id."""
+        self._mcp_id = given
+
     def _find_session(self) -> None:
-        sessions, index = self.route.sessions, self.head.headers.index
-        given = index.get(b"mcp-session-id")
-        if given is not None and sessions is not None:
-            self.mcp = sessions.find(given[2])
+        given = self.head.headers.get(b"mcp-session-id")
+        self._follow(None if given is None else self.route.in_session(given))
+
+    def _follow(self, mcp: McpSession | None) -> None:
+        """It belongs to C{mcp}, or may begin a session."""
+        self.mcp = mcp
+        given = b"mcp-session-id" in self.head.headers.index
         if self.head.method == b"POST":
             if self.mcp is not None:
                 self._copy = _Whole(BODY_MAX)
-            elif given is None and b"json" in (self.head.headers.get(b"content-type") or b"").lower():
+            elif not given and b"json" in (self.head.headers.get(b"content-type") or b"").lower():
                 self._copy = _Whole(INITIALIZE_MAX)  # a session may begin with it
 
     def _note_session(self, head: ResponseHead) -> None:

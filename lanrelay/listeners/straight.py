@@ -11,7 +11,7 @@ been one from the start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.python.failure import Failure
 
@@ -30,11 +30,26 @@ from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
 from lanrelay.wire.template import Repeats
 
+if TYPE_CHECKING:
+    from lanrelay.listeners.recovery import McpSession
+
 # What says something of the connection alone, beside Connection itself.
 _DROPPED: Final = frozenset({b"keep-alive"})
 
-Asked = tuple[str, str, int, bytes]
-"""Of a request method, target, where its content begins, and what goes to the origin."""
+Asked = tuple[str, bytes | None, str, int, bytes]
+"""
+Of a request method, id of its MCP session, target, where its content begins, and what goes to the origin.
+"""
+
+
+class Answers:
+    """How plain answers of one kind are read."""
+
+    __slots__ = ("fields", "rules")
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.fields = PlainFields(noted=rules.weighed | {b"date"}, unusual=rules.looked_at, dropped=_DROPPED)
 
 
 class StraightWay:
@@ -63,12 +78,10 @@ class StraightWay:
         self.listener, self.kind = listener.name, kind
         self.known_hosts = known_hosts
         self.max_body = listener.max_body
-        self.requests, self.answers = Rules(*guards.all, *route.requests.all), route.answers
+        self.requests = Rules(*guards.all, *route.requests.all)
+        self.answers, self.session_answers = Answers(route.answers), Answers(route.session_answers)
         self.request_fields = PlainFields(
             noted=self.requests.weighed | {b"host"}, unusual=self.requests.looked_at, dropped=_DROPPED
-        )
-        self.answer_fields = PlainFields(
-            noted=self.answers.weighed | {b"date"}, unusual=self.answers.looked_at, dropped=_DROPPED
         )
 
 
@@ -81,7 +94,18 @@ class StraightConnection(HttpConnection):
     @ivar let_in: the last Host that the guard let in on this connection; it would again.
     """
 
-    __slots__ = ("_between", "_content", "_origin", "_repeats", "_request", "_session", "_way", "let_in")
+    __slots__ = (
+        "_between",
+        "_content",
+        "_given",
+        "_mcp",
+        "_origin",
+        "_repeats",
+        "_request",
+        "_session",
+        "_way",
+        "let_in",
+    )
 
     def __init__(self, way: StraightWay, *arguments: Any, **keys: Any) -> None:
         super().__init__(*arguments, **keys)
@@ -89,12 +113,14 @@ class StraightConnection(HttpConnection):
         self._way = way
         self._repeats = Repeats(way.request_fields)
         self._between = False  # the last request went straight, and nothing has come since
-        # Of the request that is under way so: where it went, what is known of it, how it came, and where in
-        # that its content begins.
+        # Of the request that is under way so: where it went, what is known of it, how it came, where in that
+        # its content begins, the id of an MCP session that it bears, and that session, if it is remembered.
         self._origin: OriginConnection | None = None
         self._session: Any = None
         self._request = b""
         self._content = 0
+        self._given: bytes | None = None
+        self._mcp: McpSession | None = None
 
     @property
     def straight(self) -> bool:
@@ -128,7 +154,10 @@ class StraightConnection(HttpConnection):
         asked = self._like_the_last(data) or self._judged(data)
         if asked is None or client is None:
             return False
-        method, target, content, request = asked
+        method, given, target, content, request = asked
+        mcp = None if given is None else way.route.in_session(given)
+        if mcp is not None and mcp.upstream_id != given:
+            return False
         if way.max_body is not None and len(data) - content > way.max_body:
             return False
         origin = None if way.noticing.found else way.take()
@@ -141,6 +170,7 @@ class StraightConnection(HttpConnection):
         session.target, session.address = way.route.target, origin.address
         session.received = len(data) - content
         self._origin, self._request, self._content = origin, data, content
+        self._given, self._mcp = given, mcp
         self._sink = self
         self._sending, self._between = True, False
         self._head_sent = False
@@ -173,8 +203,10 @@ class StraightConnection(HttpConnection):
         self.let_in = host
         lines.append(data[content:])
         passed = b"\r\n".join(lines)
-        self._repeats.saw(method, data, len(method) + len(target) + 1, content, passed)
-        return method, target, content, passed
+        session_id = noted.get(b"mcp-session-id")
+        given = None if session_id is None else session_id[2]
+        self._repeats.saw((method, given), data, len(method) + len(target) + 1, content, passed)
+        return method, given, target, content, passed
 
     def _like_the_last(self, data: bytes) -> Asked | None:
         """The same, for one that differs from another before it in its target and one value."""
@@ -183,7 +215,8 @@ class StraightConnection(HttpConnection):
             return None
         if not data.startswith(template.start):
             return None
-        method: str = template.what
+        method: str
+        method, given = template.what
         start = len(method) + 1
         at = data.find(b" ", start)
         target = data[start:at].decode("latin-1")
@@ -199,14 +232,16 @@ class StraightConnection(HttpConnection):
             return None
         value, content = fitting
         passed = b"".join((data[:at], template.before, value, template.after, data[content:]))
-        return method, target, content, passed
+        return method, given, target, content, passed
 
     # Asker: what the origin says.
 
     def answered(self, data: bytes) -> bool:
-        answer = None
-        if not (self._draining or self._retired):  # who leaves has to say so in the answer
-            answer = self._answer_like_the_last(data) or self._answer_judged(data)
+        answer, mcp = None, self._mcp
+        # Who leaves has to say so in the answer; and meanwhile the session may have got another id.
+        if not (self._draining or self._retired or (mcp is not None and mcp.upstream_id != mcp.client_id)):
+            answers = self._way.answers if self._given is None else self._way.session_answers
+            answer = self._answer_like_the_last(data, answers) or self._answer_judged(data, answers)
         if answer is None:
             self.general()
             return False
@@ -218,7 +253,7 @@ class StraightConnection(HttpConnection):
         session.sent = len(data) - content
         session.phase = "done"
         session.ended_by = "upstream"
-        self._origin = self._session = self._sink = None
+        self._origin = self._session = self._sink = self._mcp = None
         self._request = b""
         self._sending = False
         origin.free()  # type: ignore[union-attr]
@@ -235,29 +270,29 @@ class StraightConnection(HttpConnection):
             self._deadline.set(self._timeouts.keepalive)
         return True
 
-    def _answer_judged(self, data: bytes) -> tuple[int, int, bytes] | None:
+    def _answer_judged(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
         """Status, where the content begins, and what goes to the client; C{None}: it does not go straight."""
-        way, origin = self._way, self._origin
-        answer = read_plain_answer(data, way.answer_fields)
+        origin = self._origin
+        answer = read_plain_answer(data, answers.fields)
         if answer is None or origin is None:
             return None
         status, lines, noted, content = answer
-        if status in way.answers.statuses or way.answers.weigh(noted, status):
+        if status in answers.rules.statuses or answers.rules.weigh(noted, status):
             return None
-        way.route.plain_answer(lines, noted)
+        self._way.route.plain_answer(lines, noted)
         lines.append(data[content:])
         passed = b"\r\n".join(lines)
         if b"date" in noted:  # else it is ours, and another one next time
-            if origin.repeats is None or origin.repeats.owner is not way:
-                origin.repeats = Repeats(way.answer_fields, way)
+            if origin.repeats is None or origin.repeats.owner is not answers:
+                origin.repeats = Repeats(answers.fields, answers)
             origin.repeats.saw(status, data, 0, content, passed)
         return status, content, passed
 
-    def _answer_like_the_last(self, data: bytes) -> tuple[int, int, bytes] | None:
+    def _answer_like_the_last(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
         """The same, for one that differs from another before it in one value."""
         repeats: Repeats | None = self._origin.repeats  # type: ignore[union-attr]
         # The connection may have served a listener that was there before a reload.
-        template = None if repeats is None or repeats.owner is not self._way else repeats.template
+        template = None if repeats is None or repeats.owner is not answers else repeats.template
         fitting = None if template is None else template.fit(data, 0)
         if template is None or fitting is None:
             return None
@@ -274,7 +309,8 @@ class StraightConnection(HttpConnection):
             return None
         route = self._way.route
         head = self._read_again(request)
-        self._origin = self._session = None
+        given, mcp = self._given, self._mcp
+        self._origin = self._session = self._mcp = None
         self._request = b""
         exchange = RoutedExchange(
             self,
@@ -285,11 +321,13 @@ class StraightConnection(HttpConnection):
             host=head.headers.get(b"host") or b"",
             page=None,
         )
-        exchange.has_asked(origin, request[content:])
+        exchange.has_asked(origin, request[content:], mcp)
         if self._sink is self:  # else the client has gone, and that is being told
             self._sink = exchange
         try:
             asked = route.request_head(exchange, origin)
+            if given is not None:
+                exchange.named_session(given)
         except Exception:
             origin.abort()
             exchange.failed_by(Failure())

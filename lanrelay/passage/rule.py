@@ -206,16 +206,18 @@ class Rules:
 
     def __init__(self, *rules: Rule) -> None:
         self.all = rules
-        self.looked_at: frozenset[bytes] = frozenset().union(*(rule.looks_at for rule in rules))
-        weighing = [rule for rule in rules if rule.concerns is not None]
-        self._weighing = tuple((rule, tuple(rule.sees)) for rule in weighing)
-        weighed: frozenset[bytes] = frozenset().union(*(rule.sees for rule in weighing))
-        self.weighed = weighed - self.looked_at
+        self.looked_at = _all_of(rule.looks_at for rule in rules)
+        self.weighed = _all_of(rule.sees for rule in rules if rule.concerns) - self.looked_at
         self.statuses: frozenset[int] = frozenset().union(*(rule.statuses for rule in rules))
         self.always = any(rule.always for rule in rules)
-        self._pieces = tuple({piece for rule in rules for piece in rule.in_target})
-        self._texts = tuple(piece.decode("ascii") for piece in self._pieces)
-        self._acting = tuple(rule for rule in rules if rule.judge is not None or rule.change is not None)
+        self._pieces = tuple({piece.decode("ascii") for rule in rules for piece in rule.in_target})
+        self._weighing = _weighing(rules)
+        # Of those that judge or change.
+        self._acting = acting = tuple(rule for rule in rules if rule.judge or rule.change)
+        self._acting_looked_at = _all_of(rule.looks_at for rule in acting)
+        self._acting_pieces = tuple({piece for rule in acting for piece in rule.in_target})
+        self._acting_weighing = _weighing(acting)
+        self._any = any(rule.always or rule.statuses for rule in acting)
 
     def concerned(
         self, headers: Headers, start: bytes | int, target: bytes = b"", *, new_host: bool = False
@@ -226,13 +228,13 @@ class Rules:
         @param start: the method, or the status.
         @param new_host: it is not known that its Host may be let in.
         """
-        index = headers.index
-        if not new_host and not self.always and self.looked_at.isdisjoint(index):
-            for piece in self._pieces:
+        if not new_host and not self._any and self._acting_looked_at.isdisjoint(headers.index):
+            for piece in self._acting_pieces:
                 if target.find(piece) >= 0:
                     break
-            else:
-                if start not in self.statuses and not self.weigh(index, start, headers):
+            else:  # nearly always
+                weighing = self._acting_weighing
+                if not weighing or not _concerned(weighing, headers.index, start, headers):
                     return ()
         return [
             rule
@@ -240,31 +242,47 @@ class Rules:
             if (new_host and rule.judges_host) or rule.is_concerned(headers, start, target)
         ]
 
-    def weigh(self, index: dict[bytes, Field], start: bytes | int, headers: Headers | None = None) -> bool:
-        """
-        Whether a head concerns one of them by its values.
+    # The plain way asks the same in parts, as it comes by them.
 
-        @param index: its fields; those of L{weighed} are enough if they are there once.
-        @param headers: the same, if they are at hand.
-        """
-        for rule, names in self._weighing:
-            for name in names:
-                if name not in index:
-                    break
-            else:
-                assert rule.concerns is not None
-                if headers is None:
-                    headers = Headers.of_index(index)
-                if rule.concerns(View.through(rule, headers), start):
-                    return True
-        return False
+    def weigh(self, noted: dict[bytes, Field], start: bytes | int) -> bool:
+        """Whether a head with fields of L{weighed} concerns one of them by its values."""
+        return _concerned(self._weighing, noted, start)
 
     def in_target(self, target: str) -> bool:
         """Whether the target concerns one of them."""
-        for piece in self._texts:  # noqa: SIM110 - C{any} would make a generator for each request
+        for piece in self._pieces:  # noqa: SIM110 - C{any} would make a generator for each request
             if piece in target:
                 return True
         return False
+
+
+_Weighing = tuple[tuple["Rule", tuple[bytes, ...]], ...]
+
+
+def _weighing(rules: Iterable[Rule]) -> _Weighing:
+    """Those that ask for values, with the names that have to be there: first what comes more seldom."""
+    return tuple((rule, tuple(sorted(rule.sees, reverse=True))) for rule in rules if rule.concerns)
+
+
+def _concerned(
+    weighing: _Weighing, index: dict[bytes, Field], start: bytes | int, headers: Headers | None = None
+) -> bool:
+    """@param headers: where a name may come twice."""
+    for rule, names in weighing:
+        for name in names:
+            if name not in index:
+                break
+        else:
+            assert rule.concerns is not None
+            if headers is None:
+                headers = Headers.of_index(index)
+            if rule.concerns(View.through(rule, headers), start):
+                return True
+    return False
+
+
+def _all_of(names: Iterable[frozenset[bytes]]) -> frozenset[bytes]:
+    return frozenset().union(*names)
 
 
 def judged(rules: Iterable[Rule], headers: Headers, asked: Asked) -> Reply | None:

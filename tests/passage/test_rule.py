@@ -111,6 +111,14 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(list(rules.concerned(HEADERS, b"GET", new_host=True)), [guard])
         self.assertEqual(list(rules.concerned(HEADERS, b"GET")), [])
 
+    def test_a_concern_is_shown_a_name_that_comes_twice(self) -> None:
+        rule = Rule(
+            sees=ONE,
+            concerns=lambda view, start: b"3" in view.all(b"x-one"),
+            change=lambda view, asked: view,
+        )
+        self.assertEqual(self.ran(Rules(rule), HEADERS), 1)
+
     def test_a_concern_is_about_what_the_rule_sees(self) -> None:
         rules = Rules(
             Rule(sees=ONE, concerns=lambda view, start: b"x-two" in view, change=lambda view, asked: view)
