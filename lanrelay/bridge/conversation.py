@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from lanrelay.bridge.filters import Filters
     from lanrelay.bridge.seams import Remembered
 
+_MOVES = 5
+"""Redirects that are followed in all."""
+
 MAY_HAVE_RUN = "The tool may have run; it is not called again by itself."
 
 
@@ -34,6 +37,7 @@ class Settings(NamedTuple):
     @ivar hold: seconds that C{initialize} waits for a target that is away.
     @ivar call_hold: seconds that anything else waits for it.
     @ivar path: of the target, to which an C{endpoint} of HTTP+SSE may be relative.
+    @ivar origin: of the target, as C{https://nas.lan:8443}; redirects are followed within it.
     """
 
     transport: str = "auto"
@@ -43,6 +47,7 @@ class Settings(NamedTuple):
     call_hold: float = 5.0
     remembered: Remembered | None = None
     path: str = "/"
+    origin: str = ""
 
 
 class Conversation:
@@ -68,6 +73,8 @@ class Conversation:
         self.on_list_changed: Callable[[Request, str], bool] = lambda request, method: False
         self._out: list[Action] = []
         self._number = 0
+        self._path: str | None = None
+        self._paths: list[str | None] = [None]
         self._own = 0
 
     def taken(self) -> list[Action]:
@@ -97,13 +104,14 @@ class Conversation:
         within: float | None = None,
     ) -> Exchange:
         """
-        @param within: seconds until the answer begins; what the client asks takes as long as it takes.
+        @param within: seconds until the answer begins; what a client asks takes as long as it takes.
         """
         self._number += 1
-        exchange = Exchange(self._number, heard, over)
-        self.exchanges[exchange.number] = exchange
         data = None if body is None else line_of(body)
-        self._out.append(Ask(exchange.number, method, path, fields, data, replayable))
+        asked = Ask(self._number, method, self._path if path is None else path, fields, data, replayable)
+        exchange = Exchange(asked, heard, over)
+        self.exchanges[exchange.number] = exchange
+        self._out.append(asked)
         if within is not None:
             self.in_seconds(within, lambda: self._too_slow(exchange, within))
         return exchange
@@ -114,6 +122,30 @@ class Conversation:
             said = f"The server did not answer within {within:g} seconds."
             exchange.failure = Failure("http_timeout", said, "It may be slow, or hang.", True)
             exchange.over(exchange)
+
+    def moved(self, exchange: Exchange) -> bool:
+        """Whether the answer was a redirect that was followed: it was asked anew, as nothing has run."""
+        location = exchange.field("location")
+        if location is None or exchange.asked.path not in self._paths:
+            return False
+        from lanrelay.bridge.redirects import STATUSES, path_of
+
+        path = path_of(location, self.settings.origin, exchange.asked.path or self.settings.path)
+        if exchange.status not in STATUSES or path is None:
+            return False
+        if path != self._path:
+            if len(self._paths) > _MOVES:
+                return False
+            self._path = path
+            self._paths.append(path)
+            self.note("the target's path is another, as it says by a redirect")
+        elif exchange.asked.path == path:
+            return False  # it leads to itself
+        self._number += 1
+        exchange.begin_again(exchange.asked._replace(number=self._number, path=path))
+        self.exchanges[exchange.number] = exchange
+        self._out.append(exchange.asked)
+        return True
 
     def drop(self, exchange: Exchange | None) -> None:
         if exchange is not None and self.exchanges.pop(exchange.number, None) is not None:

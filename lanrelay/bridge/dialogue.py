@@ -108,7 +108,7 @@ class Dialogue:
     def finished(self, number: int, now: float) -> list[Action]:
         def act() -> None:
             exchange = self._talk.exchanges.pop(number, None)
-            if exchange is not None:
+            if exchange is not None and not (300 <= exchange.status < 400 and self._talk.moved(exchange)):
                 exchange.finished()
 
         return self._after(now, act)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lanrelay.bridge.jsontext import NotJson
-from lanrelay.bridge.messages import Event, Failure, Fields
+from lanrelay.bridge.messages import Ask, Event, Failure, Fields
 from lanrelay.bridge.rpc import Message, messages_of
 
 Heard = Callable[["Exchange", Message], None]
@@ -28,6 +28,7 @@ class Exchange:
 
     __slots__ = (
         "answer",
+        "asked",
         "begun",
         "body",
         "broken",
@@ -46,17 +47,12 @@ class Exchange:
         "streams",
     )
 
-    def __init__(self, number: int, heard: Heard, over: Over) -> None:
-        self.number = number
+    def __init__(self, asked: Ask, heard: Heard, over: Over) -> None:
+        self.begin_again(asked)
         self.heard = heard
         self.over = over
         self.begun: Over | None = None
         self.named: Callable[[Exchange, str, bytes], None] | None = None
-        self.status = 0
-        self.reason = ""
-        self.fields: Fields = ()
-        self.streams = False
-        self.body = b""
         self.failure: Failure | None = None
         self.last_id: str | None = None
         self.retry: float | None = None
@@ -64,6 +60,16 @@ class Exchange:
         self.settled = False
         self.broken = ""
         self.answer: Message | None = None
+
+    def begin_again(self, asked: Ask) -> None:
+        """What came up to now was not the answer."""
+        self.asked = asked
+        self.number = asked.number
+        self.status = 0
+        self.reason = ""
+        self.fields: Fields = ()
+        self.streams = False
+        self.body = b""
 
     def field(self, name: str) -> str | None:
         """The value of a field of the answer; C{name} is in lower case."""

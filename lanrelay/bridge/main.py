@@ -95,6 +95,7 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
         hold=options.seconds(found.hold),
         remembered=None if found.no_cache else _store(found, reached, name),
         path=reached.url.path,
+        origin=reached.url.origin,
     )
 
     login = _login(found, reached, name, told, outside)

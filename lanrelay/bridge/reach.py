@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.messages import Failure
+from lanrelay.bridge.refusals import logged
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
 from lanrelay.bridge.timers import Timer
@@ -137,7 +138,7 @@ class Reach:
 
     def went_down(self, failure: Failure) -> None:
         if self.failure is None or str(self.failure) != str(failure):
-            self._talk.note(f"the target is away: {failure}", warning=True)
+            self._talk.note(f"the target is away: {logged(failure)}", warning=True)
         self.failure = failure
         if self.state is not State.OPEN:
             self.state = State.DOWN

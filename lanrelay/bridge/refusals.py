@@ -61,6 +61,17 @@ _SENTENCES = {
 }
 
 
+class Told(Failure):
+    """What the server itself has said is part of the sentence, and does not go into a log."""
+
+    __slots__ = ()
+
+
+def logged(failure: Failure) -> str:
+    """What the log may say of it: never a body."""
+    return failure.cause.replace("_", " ") if isinstance(failure, Told) else str(failure)
+
+
 def failure_of(exchange: Exchange) -> Failure:
     """
     Why this answer is none, or none that can be understood.
@@ -73,15 +84,21 @@ def failure_of(exchange: Exchange) -> Failure:
     said = proxied(exchange)
     if said is not None:
         cause = _CAUSES.get(_proxy_error(exchange), "server_error")
-        return Failure(cause, said, "", not ran)
+        return Told(cause, said, "", not ran)
     page = _page(exchange)
     if page is not None:
         remedy = "It is a login page, or the path of the URL is wrong."
-        return Failure("not_mcp", f"{answered[:-1]} with a page of HTML instead of JSON{page}.", remedy, True)
+        return Told("not_mcp", f"{answered[:-1]} with a page of HTML instead of JSON{page}.", remedy, True)
     refusal = exchange.refusal()
     if refusal is not None and refusal.error_text:
         cause = _SENTENCES.get(status, ("mcp_error",))[0]
-        return Failure(cause, f"{answered[:-1]}: {_clean(refusal.error_text)}", "", not ran)
+        return Told(cause, f"{answered[:-1]}: {_clean(refusal.error_text)}", "", not ran)
+    location = exchange.field("location")
+    if location is not None and 300 <= status < 400:
+        where = _clean(location.partition("?")[0])[:300]
+        return Told(
+            "redirected", f"{answered} It redirects to {where}.", "If that is right, give that.", True
+        )
     if status in _SENTENCES:
         cause, seen, remedy = _SENTENCES[status]
         return Failure(cause, f"{answered} {seen}", remedy, not ran)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange, Over
 from lanrelay.bridge.messages import Failure
+from lanrelay.bridge.redirects import joined
 from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
@@ -225,12 +226,8 @@ def _path(said: str, base: str) -> str:
         said = said[match.end() :] or "/"
         return said if said.startswith("/") else "/" + said
     if said.startswith("//"):
-        rest = said[2:].partition("/")
-        return "/" + rest[2]
-    if said.startswith("/"):
-        return said
-    folder = base.partition("?")[0].rpartition("/")[0]
-    return base.partition("?")[0] + said if said.startswith("?") else f"{folder}/{said}"
+        return "/" + said[2:].partition("/")[2]
+    return joined(said, base)
 
 
 def _is_page(exchange: Exchange) -> bool:

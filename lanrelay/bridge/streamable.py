@@ -9,7 +9,7 @@ from lanrelay.bridge.exchange import Exchange, Over
 from lanrelay.bridge.messages import Failure, Fields
 from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
-from lanrelay.bridge.rpc import LATEST_LEGACY, Message
+from lanrelay.bridge.rpc import LATEST_LEGACY, UNKNOWN_METHOD, Message
 from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, POST_FIELDS, PROBE
 
 if TYPE_CHECKING:
@@ -333,11 +333,11 @@ class Streamable:
         """Whether the server refused because it does not know the session, before it did anything."""
         if self.session is None or exchange.failure is not None:
             return False
+        refusal = exchange.refusal()
         if exchange.status == 404:
-            return True
+            return refusal is None or refusal.error_code != UNKNOWN_METHOD
         if exchange.status != 400:
             return False
-        refusal = exchange.refusal()
         return refusal is not None and "session" in refusal.error_text.lower()
 
 

@@ -40,6 +40,13 @@ class Url(NamedTuple):
     def is_secure(self) -> bool:
         return self.scheme in ("https", "tls")
 
+    @property
+    def origin(self) -> str:
+        """C{scheme://host:port}, the port where it is not the scheme's; empty for a path."""
+        if self.place.path:
+            return ""
+        return f"{self.scheme}://{str(self.place).removesuffix(f':{PORTS.get(self.scheme)}')}"
+
     def __str__(self) -> str:
         """Without the login, and without the query, which may hold a secret."""
         if self.place.path:

@@ -305,6 +305,53 @@ class AwayTests(SynchronousTestCase):
         self.assertEqual(answer["id"], 7)
 
 
+class RedirectTests(SynchronousTestCase):
+    def test_a_redirect_within_the_origin_is_followed(self) -> None:
+        for location in ("/mcp/", "http://nas.lan:8000/mcp/", "mcp/"):
+            scene = Scene(origin="http://nas.lan:8000", path="/mcp")
+            scene.say(HELLO)
+            scene.answer(scene.ask(), None, 307)
+            self.assertEqual([each["id"] for each in scene.heard()], [0])
+            scene.say(HELLO)
+            ask = scene.ask()
+            scene.head(ask, 307, (("Location", location),))
+            scene.finish(ask)
+            again = scene.ask()
+            self.assertEqual((again.path, again.body, again.fields), ("/mcp/", ask.body, ask.fields))
+            scene.server = LegacyServer()
+            scene.server(scene, again)
+            scene.say(CONFIRMATION, CALL)
+            self.assertEqual([each["id"] for each in scene.heard()], [0, 7])
+            self.assertEqual({each.path for each in scene.all_asks[2:]}, {"/mcp/"})
+
+    def test_another_redirect_is_named(self) -> None:
+        for location in (
+            "https://nas.lan:8000/mcp/",
+            "http://other/mcp",
+            "//other/mcp",
+            "javascript:x",
+            "/a b",
+        ):
+            scene = Scene(origin="http://nas.lan:8000", path="/mcp")
+            scene.say(HELLO)
+            ask = scene.ask()
+            scene.head(ask, 307, (("Location", location + "?token=secret"),))
+            scene.finish(ask)
+            [answer] = scene.heard()
+            self.assertIn(f"It redirects to {location}.", answer["error"]["message"])
+            self.assertNotIn("secret", str(scene.notes))
+
+    def test_redirects_without_end_end(self) -> None:
+        scene = Scene(origin="http://nas.lan:8000", path="/mcp")
+        scene.say(HELLO)
+        while scene.asks:
+            ask = scene.ask()
+            scene.head(ask, 302, (("Location", "/x"),))
+            scene.finish(ask)
+        self.assertLess(len(scene.all_asks), 10)
+        self.assertEqual([each["id"] for each in scene.heard()], [0])
+
+
 class SessionTests(SynchronousTestCase):
     def test_a_forgotten_session_is_begun_anew_and_the_call_is_made(self) -> None:
         scene, server = greeted()

@@ -44,6 +44,17 @@ class ModernTests(SynchronousTestCase):
         scene.say(modern(1, "prompts/get", {"name": "Hello, 世界"}))
         self.assertEqual(field(scene.ask(), "Mcp-Name"), "=?base64?SGVsbG8sIOS4lueVjA==?=")
 
+    def test_a_redirect_is_followed_by_all_that_were_asked_at_once(self) -> None:
+        scene = Scene(origin="http://nas.lan", path="/mcp")
+        scene.say(*(modern(number, "ping") for number in range(3)))
+        for ask in list(scene.asks.values()):
+            scene.head(ask, 307, (("Location", "http://nas.lan:80/mcp/"),))
+            scene.finish(ask)
+        for ask in list(scene.asks.values()):
+            self.assertEqual(ask.path, "/mcp/")
+            ModernServer()(scene, ask)
+        self.assertEqual([each["id"] for each in scene.heard()], [0, 1, 2])
+
     def test_errors_pass_with_the_id_of_the_request(self) -> None:
         scene = Scene(ModernServer())
         scene.say(modern(1, "no/such"))
