@@ -38,6 +38,7 @@ class Program:
     def __init__(self, loop: Loop, words: Sequence[str], sink: Sink, note: Callable[[Note], None]) -> None:
         self._loop = loop
         self._words = tuple(words)
+        self._name = os.path.basename(words[0])  # what follows may be secret
         self._sink = sink
         self._note = note
         self._guard = Guard()
@@ -113,12 +114,12 @@ class Program:
         try:
             self._run = _Run(self, f"program-{self._number}")
         except OSError as error:
-            said = f"The program {self._words[0]} could not be started: {error.strerror}."
+            said = f"The program {self._name} could not be started: {error.strerror}."
             self._ended(Failure("not_running", said, "See whether its path is right.", False))
             return None
         self._guard.add(self._run.process.pid)
         if self._number > 1:
-            self._note(Note(f"The program {self._words[0]} is begun anew.", warning=True))
+            self._note(Note(f"The program {self._name} is begun anew.", warning=True))
         self._run.hold(self._held)
         return self._run
 
@@ -134,11 +135,11 @@ class Program:
         if now() - run.begun > LIVED:
             self._pause = SOON
         status = run.process.poll()
-        said = f"The program {self._words[0]} {_how(status)}."
-        self._note(Note(said, warning=True))
-        self._ended(Failure("not_running", said, "What it wrote to its standard error may say why.", False))
+        said = f"The program {self._name} {_how(status)}."
+        failure = Failure("not_running", said, "Its standard error may say why.", False)
+        self._ended(failure)
         self._let_go(run)
-        run.talk.gone(Failure("not_running", said, "", True))
+        run.talk.gone(failure._replace(ran=True))
 
     def _let_go(self, run: _Run) -> None:
         """It ends in the background."""
@@ -170,6 +171,7 @@ class Program:
             if each.timer is not None:
                 each.timer.cancel()
             each.kill(signal.SIGKILL)  # what it has left behind
+            each.release()
             self._guard.remove(each.process.pid)
             for answer in each.when_ended:
                 answer()
@@ -214,6 +216,8 @@ class Program:
 
     def ends(self, run: _Run) -> None:
         """It has ended, or its output has, or its input: the others follow."""
+        if not run.open:
+            return
         if run.timer is None:
             run.timer = self._loop.at(now() + LAST_WORDS, lambda: self._over(run))
         if run.silent:
@@ -276,18 +280,21 @@ class _Run:
             self._reader.resume()
 
     def let_go(self) -> None:
-        """Its input ends, and nobody listens any more."""
+        """Its input ends. What it still says is read until it has ended, and left out: it shall not break."""
         if not self.open:
             return
         self.open = False
         if self.timer is not None:
             self.timer.cancel()
         self._owner.loop.forget(self._input.fileno())
-        self._owner.loop.forget(self._output.fileno())
-        self._reader.pause()
-        self._owner.loop.forget(self._output.fileno())
         self.writer.broken = True
         self._input.close()
+        self._reader.resume()
+
+    def release(self) -> None:
+        """It has ended."""
+        self._reader.pause()
+        self._owner.loop.forget(self._output.fileno())
         self._output.close()
 
     def kill(self, number: int) -> None:

@@ -4,22 +4,55 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import stat
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import parse_qs, urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.cli.authority import Authority as LocalAuthority
 from tests.bridge.client import PATIENCE, Client, text_of
 from tests.bridge.scene import CONFIRMATION, HELLO
 from tests.support.authority import Authority
 from tests.support.peers import free_ports
+from tests.support.relay import Relay
+from tests.support.servers import LAN_NAME, LoginServer
+
+T = TypeVar("T")
 
 BROWSER = str(Path(__file__).parent.parent / "support" / "browser_program.py")
+
+
+class RelayedTests(SynchronousTestCase):
+    def test_the_official_sdks_authority_through_a_relay(self) -> None:
+        """It knows itself by another URL, and the login page is a form."""
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir(parents=True)
+        authority = LocalAuthority(folder)
+        server = LoginServer(tls=authority.issue(LAN_NAME)).start()
+        self.addCleanup(server.stop)
+        upstream = f"{{url: {server.lan_url}, address: {server.address}, tls: {{ca: {authority.root}}}}}"
+        relay = Relay(
+            f"""
+            listeners:
+              nas: {{type: reverse-proxy, listen: 127.0.0.1:0, upstream: {upstream}}}
+            """
+        ).start()
+        self.addCleanup(relay.stop)
+        browser = shlex.join((sys.executable, BROWSER, str(folder)))
+        client = Client([f"http://127.0.0.1:{relay.port('nas')}/mcp"], folder, BROWSER=browser)
+        self.addCleanup(client.stop)
+        client.greet()
+        self.assertEqual(text_of(client.call(1, "resource")), f"{server.lan_url}/mcp")
+        self.assertEqual(client.end(), 0)
 
 
 class LoginCase(SynchronousTestCase):
@@ -43,20 +76,18 @@ class LoginCase(SynchronousTestCase):
         file = self.folder / "windows"
         return file.read_text().split() if file.exists() else []
 
-    def until_a_window_opens(self) -> None:
+    def until(self, look: Callable[[], T]) -> T:
+        """What it finds at last."""
         until = time.monotonic() + PATIENCE
-        while not self.windows:
+        while not (found := look()):
             self.assertLess(time.monotonic(), until)
             time.sleep(0.01)
+        return found
 
     def page(self) -> str:
         """What the browser shows at last."""
-        until = time.monotonic() + PATIENCE
         file = self.folder / "page"
-        while not (file.exists() and file.read_text()):
-            self.assertLess(time.monotonic(), until)
-            time.sleep(0.01)
-        return file.read_text()
+        return self.until(lambda: file.exists() and file.read_text()) or ""
 
     def kept(self) -> Path:
         """The file of the tokens."""
@@ -150,6 +181,16 @@ class LoginTests(LoginCase):
         client.greet()
         self.judge(windows=1)
 
+    def test_without_a_browser_the_log_says_where_to_go(self) -> None:
+        client = Client([self.authority.url], self.folder, BROWSER="/nowhere/browser")
+        self.addCleanup(client.stop)
+        self.started.append(client)
+        client.say(HELLO)
+        [url] = self.until(lambda: re.findall(r"Open this page.*?(http://\S+)", client.log))
+        subprocess.run([sys.executable, BROWSER, str(self.folder), url], check=True, timeout=PATIENCE)
+        client.hear(id=0)
+        self.judge(windows=1)
+
     def test_two_copies_open_one_window(self) -> None:
         os.mkfifo(self.folder / "gate")
         one, other = self.client(), self.client()
@@ -166,7 +207,7 @@ class LoginTests(LoginCase):
         os.mkfifo(self.folder / "gate")
         killed = self.client()
         killed.say(HELLO)
-        self.until_a_window_opens()
+        self.until(lambda: self.windows)
         killed.stop()
         (self.folder / "gate").write_text("go")  # to a port where nobody is any more
         (self.folder / "gate").unlink()
@@ -178,7 +219,7 @@ class LoginTests(LoginCase):
         os.mkfifo(self.folder / "gate")
         client = self.client()
         client.say(HELLO)
-        self.until_a_window_opens()
+        self.until(lambda: self.windows)
         query = parse_qs(urlsplit(self.windows[0]).query)
         [redirect], [state] = query["redirect_uri"], query["state"]
         port = urlsplit(redirect).port
