@@ -78,9 +78,13 @@ class _Place(NamedTuple):
     unread: Callable[[], object]
     until: float
 
-    def is_free(self, now: float) -> bool:
-        """Whether it can be given to others, if its client is idle."""
-        return now >= self.until and not self.unread()
+    def is_free(self, now: float, *, reads: bool) -> bool:
+        """
+        Whether it can be given to others, if its client is idle.
+
+        @param reads: it takes what it is answered; who does not may ask as much as it likes.
+        """
+        return now >= self.until and not (reads and self.unread())
 
 
 class AdminService(ListenerService):
@@ -155,7 +159,14 @@ class AdminService(ListenerService):
         self._look_again = None
         while len(self._here) > PLACES - _SPARE:
             now = self.environment.reactor.seconds()
-            idle = next((one for one, place in self._here.items() if one.idle and place.is_free(now)), None)
+            idle = next(
+                (
+                    one
+                    for one, place in self._here.items()
+                    if one.idle and place.is_free(now, reads=one.reads)
+                ),
+                None,
+            )
             if idle is None:  # they are about to say something, or have said it and are not read yet
                 if self.running:
                     self._look_again = self.environment.reactor.callLater(_MOMENT, self._make_room)

@@ -329,6 +329,11 @@ class HttpConnection(ClientStream):
         """No request is being answered: it is between two of them, or about to close."""
         return not self._sending and self._state != TUNNEL
 
+    @property
+    def reads(self) -> bool:
+        """The client takes what it is sent, as far as is known."""
+        return not self._full
+
     # --- from the stream --------------------------------------------------------------------------
 
     def connectionMade(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address
 
-from lanrelay.admin.endpoints import AdminService
+from lanrelay.admin.endpoints import PLACES, AdminService
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused, StartError
 from tests.admin.support import ANY_PORT, WatchedTestCase
@@ -238,6 +238,22 @@ class AdminTests(WatchedTestCase):
         self.assertTrue(stream.closed)
         self.assertEqual(self.admin.open_connections, 0)
         self.assertEqual(self.around.clock.getDelayedCalls(), [])
+
+    def test_those_who_ask_on_and_do_not_read_make_room(self) -> None:
+        class Deaf(MemoryStream):
+            def holds_unread(self) -> bool:
+                return True  # there is always another request
+
+        self.admin.startService()
+        for _ in range(PLACES):
+            stream = Deaf()
+            stream.full = True
+            accept(self.admin, stream)
+            stream.receive(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
+        self.around.clock.pump([0.1] * 20)
+        self.assertLess(self.admin.open_connections, PLACES)
+        self.assertEqual(self.ask("GET /healthz HTTP/1.1\nHost: localhost")[0], 200)
+        self.admin.stopService()
 
     # --- who ---
 
