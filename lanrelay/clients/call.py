@@ -5,8 +5,11 @@ from __future__ import annotations
 import http.client
 import json
 import re
+import socket
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urljoin, urlsplit
 
@@ -21,6 +24,11 @@ PATIENCE = 15.0
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of an answer."""
+
+_GRACE = 0.25
+"""Seconds after which a read that waits in vain has said so itself."""
+
+_LATE = "The call failed: nothing came in time."
 
 _WHO = {"name": "lanrelay", "version": "1"}
 
@@ -90,8 +98,10 @@ def call(
         login = refused.status == 401 and not _credentials(sent)
         return Called(False, f"{refused}.", login=login)
     except _Failed as failed:
-        return Called(False, f"{failed}.")
+        return Called(False, _LATE if time.monotonic() >= until else f"{failed}.")
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if time.monotonic() >= until and not isinstance(error, TimeoutError):
+            return Called(False, _LATE)
         return Called(False, f"The call failed: {error or type(error).__name__}.")
 
 
@@ -271,7 +281,22 @@ def _connect(url: str, until: float) -> http.client.HTTPConnection:
     if left <= 0:
         raise TimeoutError("nothing came in time")
     assert parts.scheme == "http", "the relay listens on loopback without TLS"
-    return http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=left)
+    return _Connection(parts.hostname or "", parts.port or 80, timeout=left)
+
+
+class _Connection(http.client.HTTPConnection):
+    """One that is cut when the time is over: what comes byte by byte never keeps a read waiting for long."""
+
+    def connect(self) -> None:
+        super().connect()
+        cutting = threading.Timer(float(self.timeout or 0) + _GRACE, _cut, [self.sock])
+        cutting.daemon = True
+        cutting.start()
+
+
+def _cut(connected: socket.socket) -> None:
+    with suppress(OSError):  # closed long since
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def _target(url: str) -> str:
@@ -286,7 +311,7 @@ def _text(answer: http.client.HTTPResponse) -> str:
 def _object(text: str) -> Json:
     try:
         said = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _Failed("What came back is not MCP; perhaps the path is wrong, or it is a login page") from None
     return said if isinstance(said, dict) else {}
 

@@ -10,6 +10,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.clients.call import _Http, _modern, call
+from tests.examine.scripted import Scripted, always, without_end
 from tests.support.servers import HttpOrigin, McpServer
 
 
@@ -62,6 +63,20 @@ class CallTests(SynchronousTestCase):
         called = call(f"http://127.0.0.1:{port}/mcp")
         self.assertFalse(called.good)
         self.assertIn("The call failed", called.said)
+
+    def test_brackets_without_end_are_no_mcp(self) -> None:
+        for content in (b"[" * 200_000, b'{"a":' * 200_000):
+            server = Scripted(self, always(200, content, Content_Type="application/json"))
+            called = call(f"{server.url}/mcp", transport="http")
+            self.assertFalse(called.good)
+            self.assertIn("is not MCP", called.said)
+
+    def test_what_comes_byte_by_byte_has_an_end(self) -> None:
+        head = b"HTTP/1.1 200 OK\r\n"
+        for first in (b"", head, head + b"Content-Type: application/json\r\n\r\n"):
+            port = without_end(self, first, b"x")
+            called = call(f"http://127.0.0.1:{port}/mcp", transport="http", patience=1.0)
+            self.assertEqual((called.good, called.said), (False, "The call failed: nothing came in time."))
 
     def test_silence_has_an_end(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
