@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from lanrelay.cli.home import homely
 from lanrelay.config.complaints import printable
 from lanrelay.edit.masking import mask, url
 from lanrelay.examine.checks import Check, Examined, State
@@ -13,6 +14,9 @@ _WORDS: dict[State, str] = {"ok": "ok", "warn": "warn", "failed": "FAILED", "ski
 _COLOURS: dict[State, str] = {"ok": "32", "warn": "33", "failed": "31", "skipped": "2"}
 
 _LABEL = len("descriptors")
+
+_LEAST = 24
+"""Columns that a text needs beside its head; where there are fewer, it stands below."""
 
 Side = tuple[str, Sequence[Check]]
 """From where, and what was found from there."""
@@ -97,22 +101,25 @@ class Report:
         yield from self._line(head, check.said, check.state)
         if check.remedy and check.state in ("warn", "failed"):
             # Not wrapped, so that it can be taken as it is, unless it is prose.
-            remedy = printable(mask(check.remedy))
-            begin = f"{'':<{_LABEL + 11}}to do: "
+            remedy = homely(printable(mask(check.remedy)))
+            narrow = self._width < _LABEL + 19 + _LEAST
+            begin = f"{'':<{4 if narrow else _LABEL + 11}}to do: "
             if _is_prose(check.remedy):
                 yield from self._line(begin, remedy)
             else:
                 yield f"{begin}{remedy}"
 
     def _line(self, head: str, text: str, state: State | None = None) -> Iterator[str]:
+        narrow = self._width - len(head) < _LEAST
         lines = textwrap.wrap(
-            printable(mask(text)),
+            homely(printable(mask(text))),
             self._width,
-            initial_indent=head,
-            subsequent_indent=" " * min(len(head), _LABEL + 19),
+            initial_indent="    " if narrow else head,
+            subsequent_indent=" " * (4 if narrow else min(len(head), _LABEL + 19)),
             break_long_words=False,
             break_on_hyphens=False,
-        ) or [head]
+        )
+        lines = [head.rstrip(), *lines] if narrow else lines or [head]
         if self._colour and state is not None:
             lines[0] = lines[0].replace(_WORDS[state], f"\x1b[{_COLOURS[state]}m{_WORDS[state]}\x1b[0m", 1)
         yield from lines

@@ -58,6 +58,19 @@ class ReportTests(SynchronousTestCase):
             self.assertTrue(all(len(line) <= width for line in lines if command not in line), lines)
             self.assertIn(command, "\n".join(lines))
 
+    def test_on_a_narrow_terminal_texts_stand_below_their_heads(self) -> None:
+        bad = failed("192.168.1.20 is there, but nothing listens on its port 443.", "lanrelay trust nas")
+        self.assertEqual(
+            self.lines(examined(bad), width=40)[1:],
+            [
+                "  connect     FAILED   1.2 s",
+                "    192.168.1.20 is there, but nothing",
+                "    listens on its port 443.",
+                "    to do: lanrelay trust nas",
+                "",
+            ],
+        )
+
     def test_two_sides_are_told_once_where_they_agree(self) -> None:
         near = failed("macOS does not let this program.", "Allow it.")
         far = Check(layer="connect", state="ok", said="192.168.1.20:443 took the connection.")
