@@ -36,7 +36,7 @@ class Outside(Protocol):
     def listeners(self, config: str | None) -> list[Listener]:
         """What the running relay listens on. Raises L{lanrelay.bridge.names.NotThere}."""
 
-    def check(self, options: Options, url: Url | None) -> int:
+    def check(self, options: Options) -> int:
         """C{--check}."""
 
     def complain(self, sentence: str) -> None:
@@ -55,7 +55,10 @@ def run(words: Sequence[str], outside: Outside) -> int:
     try:
         where = target.url(found.target) if found.target else None
         if found.check:
-            return outside.check(found, where)
+            _secure(found)
+            if found.via is not None:
+                target.parent(found.via)
+            return outside.check(found)
         try:
             told = log.opened(found.log, verbose=found.verbose)
         except OSError as error:

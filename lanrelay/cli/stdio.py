@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from lanrelay.bridge.messages import Failure
     from lanrelay.bridge.names import Listener
     from lanrelay.bridge.options import Options
-    from lanrelay.bridge.target import Url
     from lanrelay.errors import RelayError
 
 
@@ -83,13 +82,11 @@ class _Outside:
             raise NotThere("not_running", str(error), start) from None
         return list(status["listeners"])
 
-    def check(self, options: Options, url: Url | None) -> int:
-        from lanrelay.cli import doctor
+    def check(self, options: Options) -> int:
+        from lanrelay.bridge.options import headers
+        from lanrelay.cli.stdio_check import check
 
-        words = [options.target] if url is not None else [options.target.partition("/")[0]]
-        if options.config is not None:
-            words += ["-c", options.config]
-        return doctor.run(words)
+        return check(options, headers(options, self.complain))
 
     def explain(self, error: Exception, ran: bool, url: str) -> Failure:
         from lanrelay.bridge.messages import Failure

@@ -126,6 +126,17 @@ class TlsTests(WayCase):
         self.assertEqual(self.cause, "wrong_name")
         self.assertIn("nas.lan", said)
 
+    def test_a_look_as_the_doctor_does_with_what_the_options_say(self) -> None:
+        words = [*COMMAND, self.url, "--check", "--header", "X-Key: k"]
+        first = subprocess.run(words, capture_output=True, env=environment(self.folder), timeout=60)
+        self.assertEqual(first.returncode, 1, first.stderr)
+        self.assertIn(b"Home CA", first.stdout)
+        words += ["--ca", str(authority().root)]
+        second = subprocess.run(words, capture_output=True, env=environment(self.folder), timeout=60)
+        self.assertEqual(second.returncode, 0, second.stdout + second.stderr)
+        self.assertIn(b"4 tools", second.stdout)
+        self.assertEqual({fields.get("x-key") for fields in self.server.fields}, {"k"})
+
     def test_a_client_certificate(self) -> None:
         server = self.serve(self.issued, wanted=True)
         root = str(authority().root)
