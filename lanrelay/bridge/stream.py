@@ -20,6 +20,7 @@ class Stream:
     """
     @ivar received: gets what came.
     @ivar ended: the other side sends no more: C{None} for an end in order, else why.
+    @ivar heard: bytes that have come.
     @ivar flushed: everything that was written has gone to the kernel.
     """
 
@@ -36,6 +37,7 @@ class Stream:
         self._read_ended = False
         self._ending = False
         self.closed = False
+        self.heard = 0
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -134,12 +136,20 @@ class Stream:
         except OSError as error:
             self._out.clear()
             self.unsent = 0
+            self._hear_why()
             self._fail(error)
             return
         if had and not self._out:
             if self._ending:
                 self._say_end()
             self.flushed()
+
+    def _hear_why(self) -> None:
+        """What came before the connection broke: an alert, or an answer to half a request."""
+        before = -1
+        while self._reading and not self._read_ended and not self.closed and before != self.heard:
+            before = self.heard
+            self._read()
 
     def _encrypt(self, tls: Tls) -> None:
         self._took(tls.write(self._out[0][:_PIECE]))
@@ -176,6 +186,7 @@ class Stream:
         except OSError as error:
             self._fail(error)
             return
+        self.heard += len(data)
         if self._tls is not None:
             if data:
                 self._tls.incoming(data)

@@ -134,6 +134,8 @@ def _explained(error: RelayError, ran: bool, url: str) -> Failure:
     from lanrelay.upstream import sentences
     from lanrelay.upstream.explain import explain
 
+    if isinstance(error, DialError) and not error.target:
+        error.target = _place(url)
     said, remedy = explain(error)
     cause: str = cause_of(error) or "tls_other"
     if isinstance(error, Unroutable) and isinstance(error, DialError):
@@ -147,6 +149,7 @@ def _explained(error: RelayError, ran: bool, url: str) -> Failure:
         remedy = "If its owner says that this is its new key, give that pin with --pin."
     elif cause == "client_certificate_wanted":
         remedy = "Name a certificate that it accepts with --cert, and its key with --key."
+        ran = False  # in TLS 1.3 it is told after the handshake, and no request is taken then
     elif cause == "wrong_name":
         remedy = "If it is the right server, use a name of that certificate in the URL."
     return Failure(cause, said, remedy, ran)
