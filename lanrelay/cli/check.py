@@ -113,6 +113,7 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
     from lanrelay.config.whereabouts import located
     from lanrelay.errors import StartError
     from lanrelay.policy.credentials import Credentials
+    from lanrelay.transport.program import Folder
     from lanrelay.transport.trust import ClientTls, ServerContext
 
     for listener in loaded.config.listeners:
@@ -125,6 +126,8 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
             files.append(Credentials(listener.auth))
         secured = (upstream for upstream in upstreams(listener) if upstream.url.tls)
         files += (ClientTls(upstream.trust, upstream.server_name) for upstream in secured)
+        if isinstance(listener, model.Exec):
+            files.append(Folder(listener.cwd))
         for file in files:
             try:
                 file.load()

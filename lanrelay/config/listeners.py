@@ -267,8 +267,13 @@ IDLE_SESSION = 1800.0
 def _idle_sessions(fields: Fields) -> model.Timeouts:
     timeouts: model.Timeouts = fields.get("timeouts", model.TIMEOUTS)
     node = fields.given["timeouts"].node if "timeouts" in fields.given else None
-    said = isinstance(node, nodes.Mapping) and any(key.text == "tunnel" for key, _ in node.entries)
-    return timeouts if said else timeouts._replace(tunnel=IDLE_SESSION)
+    if isinstance(node, nodes.Mapping) and any(key.text == "tunnel" for key, _ in node.entries):
+        return timeouts
+    shown = fields.given["timeouts"].shown if node is not None else {}
+    if isinstance(shown, dict):
+        defaults = {word: str(key.default) for word, key in TIMEOUTS.keys.items()}
+        fields.shown["timeouts"] = {**defaults, **shown, "tunnel": "30m"}
+    return timeouts._replace(tunnel=IDLE_SESSION)
 
 
 # --- any listener -----------------------------------------------------------------------------------------

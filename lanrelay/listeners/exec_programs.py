@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from lanrelay.config import model
 from lanrelay.edit.masking import HIDDEN, mask
 from lanrelay.errors import ProgramNotStarted, StartError, TooManyPrograms
 from lanrelay.listeners.base import Environment, ListenerService
-from lanrelay.transport.program import Program, environment, outcome
+from lanrelay.transport.program import Folder, Program, environment, outcome
 
 
 class Programs(ListenerService):
@@ -37,10 +36,10 @@ class Programs(ListenerService):
 
     def load(self) -> None:
         super().load()
-        if not os.path.isdir(self.exec.cwd):
-            raise self.start_error(
-                StartError(f"{self.exec.cwd} is no folder", remedy="correct `cwd`, or make it")
-            )
+        try:
+            Folder(self.exec.cwd).load()
+        except StartError as error:
+            raise self.start_error(error) from error
 
     def start_program(self, ended: Callable[[Program], None], *, spare: int = 0) -> Program:
         """

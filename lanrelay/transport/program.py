@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from twisted.internet.process import registerReapProcessHandler, unregisterReapProcessHandler
 
-from lanrelay.errors import ProgramNotStarted
+from lanrelay.errors import ProgramNotStarted, StartError
 from lanrelay.transport.pipes import ErrorLines, PipeStream
 
 BASE: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
@@ -38,6 +38,20 @@ def environment(more: Mapping[str, str], own: Mapping[str, str] = os.environ) ->
             base.setdefault("HOME", user.pw_dir)
             base.setdefault("USER", user.pw_name)
     return {**base, **more}
+
+
+class Folder:
+    """The one in which a program is to run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> None:
+        """
+        @raise StartError: it is not there.
+        """
+        if not os.path.isdir(self._path):
+            raise StartError(f"{self._path} is no folder", remedy="correct `cwd`, or make it")
 
 
 class Program:
@@ -125,6 +139,10 @@ class Program:
             name=f"pid {self.pid}",
         )
         self._stderr = ErrorLines(reactor, errors, said)
+        # Not now: one that has ended already would be told of before anybody has it.
+        reactor.callLater(0, self._wait_for)
+
+    def _wait_for(self) -> None:
         registerReapProcessHandler(self.pid, self)
 
     @property

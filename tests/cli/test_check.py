@@ -95,6 +95,11 @@ class CheckTests(ConfigCase):
         run = self.check(listener_text(reverse + "\nenabled: false", kind="reverse-proxy"))
         self.assertEqual((run.status, run.err), (0, ""))
 
+    def test_a_folder_in_which_a_program_should_run_is_looked_for(self) -> None:
+        run = self.check(listener_text("cwd: nowhere\nenabled: true", kind="exec"))
+        self.assertEqual(run.status, 1)
+        self.assertIn(f"{self.folder / 'nowhere'} is no folder; correct `cwd`, or make it", run.err)
+
     def test_defaults_are_filled_in(self) -> None:
         shown = self.shown(EXAMPLE)
         for line in (

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 from lanrelay.config import model
+from lanrelay.config.load import examine
 from tests.config.support import ConfigCase, listener_text
 
 RULE = model.ClientRule
@@ -330,6 +332,17 @@ class ExecTests(ConfigCase):
             self.assertEqual(self.one(model.Exec, body).timeouts.tunnel, seconds)
         self.assertEqual(self.one(model.Exec, "protocol: mcp-http").timeouts.tunnel, 1800)
         self.assertIsNone(self.one(model.Exec, "").timeouts.tunnel)
+
+    def test_what_is_shown_of_that_is_what_is_in_force(self) -> None:
+        for timeouts, tunnel, head in (
+            ("{}", "30m", "10s"),
+            ("{head: 1s}", "30m", "1s"),
+            ("{tunnel: 1m}", "1m", "10s"),
+        ):
+            self.file.write_text(listener_text(f"protocol: mcp-http\ntimeouts: {timeouts}", kind="exec"))
+            effective: Any = examine(self.file).effective
+            shown = effective["listeners"]["one"]["timeouts"]
+            self.assertEqual((shown["tunnel"], shown["head"], shown["close"]), (tunnel, head, "5s"))
 
     def test_guards_are_for_mcp(self) -> None:
         listener = self.one(model.Exec, "protocol: mcp-http\nhosts: [a.lan]\norigins: any")

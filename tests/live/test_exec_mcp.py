@@ -316,6 +316,25 @@ class SessionTests(McpCase):
 
         return self.in_thread(use)
 
+    def test_what_is_under_way_when_the_relay_is_told_to_end_has_time(self) -> Deferred[None]:
+        relay = self.relay("timeouts: {drain: 30s}")
+
+        def use() -> None:
+            peer, idle = self.peer(), self.peer()
+            path = relay.folder / "go"
+            os.mkfifo(path)
+            answer = peer.ask("POST", body=request("wait", 1, path=str(path)))
+            self.assertEqual(answer.kind, "text/event-stream")  # so it is under way
+            os.kill(relay.process.pid, signal.SIGTERM)
+            relay.wait_for("given time to end")
+            until(lambda: not alive(idle.pid))
+            path.write_text("now")
+            self.assertEqual([message["result"] for message in answer.messages()], [{"read": "now"}])
+            relay.stop()
+            self.assertFalse(alive(peer.pid))
+
+        return self.in_thread(use)
+
 
 class StreamTests(McpCase):
     def test_what_takes_longer_is_a_stream_of_events(self) -> Deferred[None]:

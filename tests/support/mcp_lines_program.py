@@ -59,6 +59,9 @@ def main() -> None:
             say(id=identity, result={})
         elif method == "big":
             say(id=identity, result={"big": "x" * params["size"]})
+        elif method == "wait":  # for somebody who writes there
+            with open(params["path"]) as file:
+                say(id=identity, result={"read": file.read()})
         elif method == "die":
             os._exit(params["status"])
 

@@ -44,6 +44,7 @@ def installed(package: str, version: str) -> Path:
             if done.returncode != 0:
                 raise SkipTest(f"{package} is not installed, for npm could not: {done.stderr[-500:]}")
             try:
+                folder.parent.mkdir(exist_ok=True)  # of a package with a scope
                 made.rename(folder)
             except OSError:  # another run was faster
                 if not folder.exists():

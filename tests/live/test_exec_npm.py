@@ -1,0 +1,87 @@
+"""The reference server in a process of its own, used by the TypeScript SDK's clients."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.support.npm import installed
+from tests.support.relay import Relay
+
+PACKAGE, VERSION = "@modelcontextprotocol/server-everything", "2026.8.31"
+
+# The SDK is one of the server's own dependencies, so this lies beside them.
+CLIENT = """\
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
+import { CreateMessageRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+const [url, kind] = process.argv.slice(2);
+const transport = new (kind === "sse" ? SSEClientTransport : StreamableHTTPClientTransport)(new URL(url));
+const client = new Client({ name: "test", version: "1" }, { capabilities: { sampling: {} } });
+const sampled = { model: "m", role: "assistant", content: { type: "text", text: "sampled" } };
+client.setRequestHandler(CreateMessageRequestSchema, async () => sampled);
+const call = async (name, args, options) =>
+  (await client.callTool({ name, arguments: args }, undefined, options)).content[0].text;
+await client.connect(transport);
+const progress = [];
+const onprogress = (each) => progress.push(each.progress);
+const said = {
+  server: client.getServerVersion().name,
+  tools: (await client.listTools()).tools.length,
+  echo: await call("echo", { message: "hello" }),
+  long: await call("trigger-long-running-operation", { duration: 1, steps: 4 }, { onprogress }),
+  sampled: await call("trigger-sampling-request", { prompt: "p", maxTokens: 5 }),
+  progress,
+};
+if (transport.terminateSession) await transport.terminateSession();
+await client.close();
+console.log(JSON.stringify(said));
+"""
+
+
+class EverythingTests(TestCase):
+    timeout = 240
+
+    def setUp(self) -> None:
+        package = installed(PACKAGE, VERSION)
+        self.client = package.parent.parent / "lanrelay-test-client.mjs"
+        self.client.write_text(CLIENT)
+        self.relay = Relay(
+            f"""
+            listeners:
+              tool:
+                type: exec
+                listen: 127.0.0.1:0
+                protocol: mcp-http
+                command: [node, {package / "dist" / "index.js"}, stdio]
+            """
+        ).start()
+        self.addCleanup(self.relay.stop)
+
+    def use(self, path: str, kind: str) -> Any:
+        url = f"http://127.0.0.1:{self.relay.port('tool')}{path}"
+        done = subprocess.run(
+            ["node", str(self.client), url, kind], capture_output=True, text=True, timeout=60
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        said = json.loads(done.stdout)
+        self.assertEqual(said["server"], "mcp-servers/everything")
+        self.assertGreater(said["tools"], 5)
+        self.assertEqual(said["echo"], "Echo: hello")
+        self.assertIn("operation completed", said["long"])
+        self.assertIn("sampled", said["sampled"])
+        # This client drops a notification that comes in one read with the answer behind it.
+        self.assertEqual(said["progress"][:3], [1, 2, 3])
+        self.relay.wait_for(r'tool 127\S+ "exec" - .*end=downstream phase=done')
+
+    def test_streamable_http(self) -> Deferred[Any]:
+        return deferToThread(self.use, "/mcp", "http")
+
+    def test_http_and_sse(self) -> Deferred[Any]:
+        return deferToThread(self.use, "/sse", "sse")
