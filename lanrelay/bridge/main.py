@@ -143,16 +143,13 @@ def _login(
         from lanrelay.bridge.login.carrier import LoginCarrier
         from lanrelay.bridge.login.messages import Client
         from lanrelay.bridge.login.tokens import Keeper
-        from lanrelay.config.default_path import state_folder
 
         return LoginCarrier(
             loop,
             sink,
             url=lambda: str(reached.url),
             client=Client(found.client_id or "", secret, int(port)),
-            keeper=Keeper(
-                lambda: str(state_folder() / "logins"), (name, reached.url.path, found.client_id or "")
-            ),
+            keeper=Keeper(_logins_folder, (name, reached.url.path, found.client_id or "")),
             carried=carried,
             elsewhere=elsewhere,
             note=told.note,
@@ -266,3 +263,9 @@ def _store_folder() -> str:
     from lanrelay.config.default_path import state_folder
 
     return str(state_folder() / "stdio")
+
+
+def _logins_folder() -> str:
+    from lanrelay.config.default_path import state_folder
+
+    return str(state_folder() / "logins")
