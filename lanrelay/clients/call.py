@@ -54,6 +54,9 @@ class Called(NamedTuple):
 class _Failed(Exception):
     """The text is a sentence."""
 
+    def __init__(self, sentence: str) -> None:
+        super().__init__(_line(sentence))
+
 
 class _Status(_Failed):
     def __init__(self, status: int, reason: str, content: str) -> None:
@@ -260,10 +263,15 @@ def _hello() -> Json:
     return {"protocolVersion": OLD, "capabilities": {}, "clientInfo": _WHO}
 
 
+def _line(text: str) -> str:
+    """What a server says is part of a line of ours, and never begins one of its own."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def _good(result: Json, tools: int) -> Called:
     newer = (result.get("_meta") or {}).get("io.modelcontextprotocol/serverInfo")
     server = result.get("serverInfo") or newer or {}
-    name = str(server.get("name") or "the server")[:80]
+    name = _line(str(server.get("name") or "the server")[:80])
     word = "tool" if tools == 1 else "tools"
     return Called(True, f"{name} answers with {tools} {word}.", tools)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -10,7 +11,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.clients.call import _Http, _modern, call
-from tests.examine.scripted import Scripted, always, without_end
+from tests.examine.scripted import Heard, Reply, Scripted, always, without_end
 from tests.support.servers import HttpOrigin, McpServer
 
 
@@ -63,6 +64,26 @@ class CallTests(SynchronousTestCase):
         called = call(f"http://127.0.0.1:{port}/mcp")
         self.assertFalse(called.good)
         self.assertIn("The call failed", called.said)
+
+    def test_what_a_server_says_of_itself_stays_on_its_line(self) -> None:
+        def named(request: Heard) -> Reply:
+            message = request.message or {}
+            info = {"name": "nas\n\x1b[2Jlanrelay: all is well", "version": "1"}
+            result = {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": info}
+            if message.get("method") == "tools/list":
+                result = {"tools": []}
+            answer = {"jsonrpc": "2.0", "id": message.get("id"), "result": result}
+            return 200, {"Content-Type": "application/json"}, json.dumps(answer).encode()
+
+        def refusing(request: Heard) -> Reply:
+            error = {"code": -1, "message": "no\nlanrelay: all is well"}
+            answer = {"jsonrpc": "2.0", "id": (request.message or {}).get("id"), "error": error}
+            return 200, {"Content-Type": "application/json"}, json.dumps(answer).encode()
+
+        for script in (named, refusing):
+            called = call(f"{Scripted(self, script).url}/mcp", transport="http")
+            self.assertIn("lanrelay: all is well", called.said)
+            self.assertTrue(called.said.isprintable(), called.said)
 
     def test_brackets_without_end_are_no_mcp(self) -> None:
         for content in (b"[" * 200_000, b'{"a":' * 200_000):
