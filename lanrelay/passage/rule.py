@@ -52,9 +52,9 @@ class View(Headers):
         raise AttributeError(name)
 
     def _check(self, names: Collection[bytes]) -> None:
-        for name in names:
-            if name not in self._named:
-                raise Undeclared(f"a rule looks at {name.decode('latin-1')} and does not name it")
+        if not self._named.issuperset(names):
+            name = next(name for name in names if name not in self._named)
+            raise Undeclared(f"a rule looks at {name.decode('latin-1')} and does not name it")
 
     def _with(self, headers: Headers) -> View:
         if headers is self.headers:
@@ -177,13 +177,29 @@ class Rule:
     named: frozenset[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
+        assert self.sees or self.concerns is None, "there is nothing to weigh"
         object.__setattr__(self, "named", self.looks_at | self.sees | EVERYBODYS)
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Heads concern it that have no field of C{looks_at}."""
+        return (
+            self.always
+            or self.judges_host
+            or self.concerns is not None
+            or bool(self.in_target or self.statuses)
+        )
+
+    @property
+    def can_be_concerned(self) -> bool:
+        """There are heads that concern it."""
+        return self.asks_for_more or bool(self.looks_at)
 
     def is_concerned(self, headers: Headers, start: bytes | int, target: bytes = b"") -> bool:
         """@param start: the method, or the status."""
         return (
-            self.always
-            or not self.looks_at.isdisjoint(headers.index)
+            not self.looks_at.isdisjoint(headers.index)
+            or self.always
             or start in self.statuses
             or (bool(self.in_target) and any(target.find(piece) >= 0 for piece in self.in_target))
             or (
@@ -211,12 +227,13 @@ class Rules:
         self.statuses: frozenset[int] = frozenset().union(*(rule.statuses for rule in rules))
         self.always = any(rule.always for rule in rules)
         self._pieces = tuple({piece.decode("ascii") for rule in rules for piece in rule.in_target})
-        self._weighing = _weighing(rules)
+        self._weighing = _Weighing(rules)
         # Of those that judge or change.
-        self._acting = acting = tuple(rule for rule in rules if rule.judge or rule.change)
+        acting = [rule for rule in rules if (rule.judge or rule.change) and rule.can_be_concerned]
+        self._acting = [(rule, rule.looks_at, rule.asks_for_more) for rule in acting]
         self._acting_looked_at = _all_of(rule.looks_at for rule in acting)
         self._acting_pieces = tuple({piece for rule in acting for piece in rule.in_target})
-        self._acting_weighing = _weighing(acting)
+        self._acting_weighing = _Weighing(acting)
         self._any = any(rule.always or rule.statuses for rule in acting)
 
     def concerned(
@@ -234,19 +251,22 @@ class Rules:
                     break
             else:  # nearly always
                 weighing = self._acting_weighing
-                if not weighing or not _concerned(weighing, headers.index, start, headers):
+                if weighing.rare.isdisjoint(headers.index) or not weighing.concern(headers, start):
                     return ()
+        index = headers.index
         return [
             rule
-            for rule in self._acting
-            if (new_host and rule.judges_host) or rule.is_concerned(headers, start, target)
+            for rule, looks_at, more in self._acting
+            if not looks_at.isdisjoint(index)
+            or (more and ((new_host and rule.judges_host) or rule.is_concerned(headers, start, target)))
         ]
 
     # The plain way asks the same in parts, as it comes by them.
 
     def weigh(self, noted: dict[bytes, Field], start: bytes | int) -> bool:
         """Whether a head with fields of L{weighed} concerns one of them by its values."""
-        return _concerned(self._weighing, noted, start)
+        weighing = self._weighing
+        return not weighing.rare.isdisjoint(noted) and weighing.concern(Headers.of_index(noted), start)
 
     def in_target(self, target: str) -> bool:
         """Whether the target concerns one of them."""
@@ -256,29 +276,32 @@ class Rules:
         return False
 
 
-_Weighing = tuple[tuple["Rule", tuple[bytes, ...]], ...]
+class _Weighing:
+    """
+    The rules that ask for values.
 
+    @ivar rare: of what each of them has to see one name.
+    """
 
-def _weighing(rules: Iterable[Rule]) -> _Weighing:
-    """Those that ask for values, with the names that have to be there: first what comes more seldom."""
-    return tuple((rule, tuple(sorted(rule.sees, reverse=True))) for rule in rules if rule.concerns)
+    __slots__ = ("_rules", "rare")
 
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        # Of Accept and Accept-Encoding the latter comes more seldom.
+        self._rules = [(rule, sorted(rule.sees, reverse=True)) for rule in rules if rule.concerns]
+        self.rare = frozenset(names[0] for _, names in self._rules)
 
-def _concerned(
-    weighing: _Weighing, index: dict[bytes, Field], start: bytes | int, headers: Headers | None = None
-) -> bool:
-    """@param headers: where a name may come twice."""
-    for rule, names in weighing:
-        for name in names:
-            if name not in index:
-                break
-        else:
-            assert rule.concerns is not None
-            if headers is None:
-                headers = Headers.of_index(index)
-            if rule.concerns(View.through(rule, headers), start):
-                return True
-    return False
+    def concern(self, headers: Headers, start: bytes | int) -> bool:
+        """Whether such a head concerns one of them."""
+        index = headers.index
+        for rule, names in self._rules:
+            for name in names:
+                if name not in index:
+                    break
+            else:
+                assert rule.concerns is not None
+                if rule.concerns(View.through(rule, headers), start):
+                    return True
+        return False
 
 
 def _all_of(names: Iterable[frozenset[bytes]]) -> frozenset[bytes]:

@@ -235,13 +235,28 @@ class Headers:
 
     def mapped(self, names: Collection[bytes], change: Callable[[Field], Field | None]) -> Headers:
         """
-        With what C{change} makes of each field of these lower-case names, of which C{None} leaves nothing;
-        itself if there is none.
+        With what C{change} makes of each field of these lower-case names: another of the same name, or
+        nothing for C{None}. Itself if each stays as it was.
         """
-        if not any(name in self.index for name in names):
+        old = self.index
+        there = [name for name in names if name in old]
+        if not there:
             return self
-        fields = [change(field) if field[0] in names else field for field in self.fields]
-        return Headers.of([field for field in fields if field is not None])
+        if not self.unique:
+            fields = [change(field) if field[0] in names else field for field in self.fields]
+            return Headers.of([field for field in fields if field is not None])
+        index = old
+        for name in there:
+            field = change(old[name])
+            if field is old[name]:
+                continue
+            if index is old:
+                index = old.copy()
+            if field is None:
+                del index[name]
+            else:
+                index[name] = field
+        return self if index is old else Headers.of_index(index)
 
     def encode(self) -> bytes:
         """The lines, each with its CRLF."""

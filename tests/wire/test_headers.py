@@ -6,7 +6,7 @@ import copy
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.wire.headers import Headers, end_to_end, make_field
+from lanrelay.wire.headers import Field, Headers, end_to_end, make_field
 
 
 class HeadersTests(SynchronousTestCase):
@@ -56,6 +56,22 @@ class HeadersTests(SynchronousTestCase):
         self.assertIn(b"host", self.headers)
         self.assertNotIn(b"host", self.headers.without({b"host"}))
         self.assertEqual(self.headers.replaced(b"Host", b"b").get(b"host"), b"b")
+
+    def test_fields_of_some_names_are_changed(self) -> None:
+        def change(field: Field) -> Field | None:
+            return None if field[2] == b"none" else make_field(field[1], field[2] + b"!")
+
+        for more in ([], [(b"a", b"2")]):  # whether a name comes twice or not
+            headers = Headers([(b"A", b"1"), (b"B", b"none"), (b"C", b"3"), *more])
+            changed = headers.mapped({b"a", b"b", b"x"}, change)
+            self.assertEqual(list(changed)[:2], [(b"A", b"1!"), (b"C", b"3")])
+            self.assertEqual(list(changed)[2:], [(name, value + b"!") for name, value in more])
+            self.assertEqual(changed.get(b"a"), b"1!")
+            self.assertEqual(headers.get(b"a"), b"1")
+            self.assertEqual(headers.get(b"b"), b"none")
+            self.assertIs(headers.mapped({b"x"}, change), headers)
+        headers = Headers([(b"A", b"1")])
+        self.assertIs(headers.mapped({b"a"}, lambda field: field), headers)
 
     def test_equality(self) -> None:
         self.assertEqual(Headers([(b"A", b"1")]), Headers([(b"A", b"1")]))
