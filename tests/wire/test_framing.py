@@ -53,6 +53,7 @@ class WholeChunkTests(SynchronousTestCase):
 
     @given(st.lists(_PIECES, max_size=8).map(b"".join))
     @example(b"3\r\nabc\r\n0\r\n\r\n")
+    @example(b"0\r\n\r\n\n")
     def test_between_chunks(self, data: bytes) -> None:
         """There a chunk, and nothing else, is read as it is read at the beginning."""
         reader = ChunkedReader(LIMITS)
@@ -72,6 +73,8 @@ def _ends_a_chunk(data: bytes) -> bool:
     """Fed byte by byte, the last one of C{data} ended a chunk."""
     reader = ChunkedReader(LIMITS)
     for at in range(len(data)):
+        if reader.complete:
+            return False  # the rest is no chunk, and not the reader's
         before = reader._ending
         reader.feed(data[at : at + 1])
     return before and not reader._ending and not reader.complete
