@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from lanrelay.config import model
 from lanrelay.errors import RequestDenied
+from lanrelay.listeners.http import HttpConnection
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.listeners.straight import StraightConnection, StraightWay
-from lanrelay.passage.rule import Asked, Rule, Rules, Undeclared, View
+from lanrelay.passage.rule import EVERYBODYS, Asked, Rule, Rules, Undeclared, View
 from lanrelay.upstream.inheritance import Inheritance
+from lanrelay.wire.events import RequestHead
+from lanrelay.wire.headers import HOP_BY_HOP, Headers
 from tests.listeners.test_exchange import DATE, OK, ExchangeTestCase
 from tests.support.desync_requests import ROWS
 from tests.support.listening import accept
@@ -413,6 +416,72 @@ class StraightTests(StraightTestCase):
     def test_any_story_of_one_that_is_known(self, steps: list[Step]) -> None:
         self.same(*known(GET), *steps)
 
+
+class Heard(dict[bytes, Any]):
+    """The fields of a head by their names; remembers for which it was asked."""
+
+    asked: set[bytes]
+
+    def get(self, name: bytes, default: Any = None) -> Any:
+        self.asked.add(name)
+        return super().get(name, default)
+
+    def __getitem__(self, name: bytes) -> Any:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        assert isinstance(name, bytes)
+        self.asked.add(name)
+        return super().__contains__(name)
+
+
+# What decides where a message ends, and what concerns its connection; the plain readers know it themselves.
+FRAMING = HOP_BY_HOP | {b"content-length", b"expect"}
+
+
+class GeneralTests(StraightTestCase):
+    """What is no rule asks only for what a rule names; a request with another field would go straight by."""
+
+    def test_a_request_is_asked_for_nothing_else(self) -> None:
+        asked: set[bytes] = set()
+        for request in [*REQUESTS, *SESSION_REQUESTS]:
+            self.serve()
+            service, way = self.service, self.service._straight
+            assert way is not None
+            service._straight = None
+            received = service.request_received
+
+            def listening(connection: HttpConnection, head: RequestHead, received: Any = received) -> Any:
+                index = Heard(head.headers.index)
+                index.asked = asked
+                if head.headers.unique:
+                    head.headers = Headers.of_index(index)
+                return received(connection, head)
+
+            self.patch(service, "request_received", listening)
+            client = accept(service)
+            client.receive(post(INITIALIZE))
+            if self.around.dialer.pending:
+                self.origin = self.dialed()
+                self.origin.receive(answer(STARTED, b"old"))
+            client.receive(request)
+            if self.origin.connected:
+                self.origin.receive(OK)
+            known = frozenset().union(*(rule.named for rule in way.requests.all))
+            self.assertLessEqual(asked, known | FRAMING | FORMS)
+            # Who names only what it sees beside is not heard of a head that has nothing else.
+            beside = known - way.requests.looked_at - way.requests.weighed - EVERYBODYS
+            self.assertLessEqual(beside, PAGES)
+        self.assertGreaterEqual(asked, {b"host", b"content-type", b"mcp-session-id", b"origin"})
+
+
+# What is asked about a form, which concerns a rule.
+FORMS = {b"content-encoding"}
+# What is asked about a page, whose Origin, or Sec-Fetch-Site, is what concerns a rule.
+PAGES = {b"sec-fetch-mode"} | {
+    b"access-control-request-" + what for what in (b"method", b"headers", b"private-network")
+}
 
 POST_KEPT = with_field(POST, b"Connection: keep-alive")
 CALL = b"{}"
