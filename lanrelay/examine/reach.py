@@ -133,7 +133,7 @@ async def _no_route(
         return "host_down"
     if error.errno != errno.EHOSTUNREACH:
         return "no_route"
-    near = kind(host) in ("private", "link-local") and host not in CARRIER_GRADE
+    near = kind(host) == "private" and host not in CARRIER_GRADE
     if not (near if route is None else route.on_link):
         return "no_route"
     kept = near and error.elapsed <= AT_ONCE and await _again(look, address)

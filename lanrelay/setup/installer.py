@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
 
-from lanrelay.addresses import is_link_local, is_private
+from lanrelay.addresses import is_private
 from lanrelay.commands import Runner
 from lanrelay.config import model
 from lanrelay.errors import StartError, Unroutable
@@ -215,7 +215,8 @@ def is_blocked(probed: Probed) -> bool:
     """
     Whether a failure looks as macOS' local network privacy: no route to a private address, at once.
 
-    A host that is down looks the same, except that it takes seconds.
+    A host that is down looks the same, except that it takes seconds; and so does a link-local address of
+    another link, which is why those do not count.
     """
     if probed.error != Unroutable.proxy_status or probed.elapsed >= _AT_ONCE:
         return False
@@ -226,7 +227,7 @@ def is_blocked(probed: Probed) -> bool:
         address = ip_address(host)
     except ValueError:
         return False
-    return is_private(address) or is_link_local(address)
+    return is_private(address)
 
 
 def leading(config: model.Config) -> list[str]:

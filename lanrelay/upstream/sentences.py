@@ -91,6 +91,8 @@ def dial(error: DialError, _: str) -> Sentences:
 def no_such_name(error: DialError, platform: str) -> Sentences:
     if "valid host name" in error.detail:
         return f"The host name cannot be right: {phrase(error)}.", "Correct the name."
+    if _is_multicast_name(error):
+        return no_such_device(error)
     # On macOS getaddrinfo says EAI_NONAME when there is no network, too.
     offline = "Check that this machine has a network, check" if platform == "darwin" else "Check"
     return (
@@ -109,9 +111,25 @@ def name_server(error: DialError, _: str) -> Sentences:
 
 
 def name_timeout(error: DialError, _: str) -> Sentences:
+    if _is_multicast_name(error):
+        return no_such_device(error)
     return (
         f"No name server told the address of {name(error)} within {seconds(error.elapsed)}.",
         "Check this machine's network and its name server, or put the host's IP address in `address`.",
+    )
+
+
+def _is_multicast_name(error: DialError) -> bool:
+    """Whether the device itself tells its address, and no name server (RFC 6762)."""
+    return name(error).rstrip(".").lower().endswith(".local")
+
+
+def no_such_device(error: DialError) -> Sentences:
+    waited = f" within {seconds(error.elapsed)}" if error.elapsed >= 0.1 else ""
+    return (
+        f"No device on this machine's network answered to the name {name(error)}{waited}.",
+        "Switch the device on or wake it, and check that it is on the same network and still has that name: a"
+        " name in .local goes over no router and no VPN. The device's IP address in `address` does without.",
     )
 
 
@@ -155,8 +173,9 @@ def unroutable(error: DialError, platform: str) -> Sentences:
     if slow or error.errno == errno.EHOSTDOWN:  # which macOS says at once, for a while after ARP gave up
         return host_down(error)
     # The local network privacy of macOS 15: EHOSTUNREACH at once, for what is on the machine's own network.
-    # An address of a tunnel (Tailscale's 100.64.0.0/10) does not come under it.
-    local = sort in ("private", "link-local") and not tunnel and error.errno != errno.ENETUNREACH
+    # An address of a tunnel (Tailscale's 100.64.0.0/10) does not come under it, and a link-local one that
+    # cannot be reached is most often of another link.
+    local = sort == "private" and not tunnel and error.errno != errno.ENETUNREACH
     return kept_from_lan(error, platform) if platform == "darwin" and local else no_route(error)
 
 
@@ -194,6 +213,12 @@ def no_route(error: DialError) -> Sentences:
         return (
             f"This machine's network has no way to the IPv6 address {where(error)}.",
             "Use a network with IPv6, or put the host's IPv4 address in `address`.",
+        )
+    if ip is not None and kind(ip) == "link-local":
+        return (
+            f"This machine has no route to {where(error)}, which is an address of one link only.",
+            "Check that this machine is on that link, and that the address names it (`%en0` behind it), or"
+            " use another address of the host.",
         )
     return (
         f"This machine has no route to {where(error)}.",

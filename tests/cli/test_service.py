@@ -301,6 +301,8 @@ class MacTests(ServiceCase):
             {"address": "93.184.216.34:5432"},
             {"error": "connection_refused"},
             {"errno": EHOSTDOWN},
+            {"address": "[fe80::1%en0]:5432"},
+            {"address": "169.254.7.1:5432"},
         ):
             fields: dict[str, Any] = {name: getattr(BLOCKED, name) for name in BLOCKED.__slots__}
             self.running.outcomes["nas"] = [Probed(**{**fields, **changes})]

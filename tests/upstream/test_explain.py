@@ -90,6 +90,16 @@ class ExplainTests(SynchronousTestCase):
         )
         self.assertSays(explain(dial(errors.ConnectionRefused(), "[::1]:443")), "on this machine", "::1")
 
+    def test_a_name_that_the_device_itself_tells_is_no_matter_of_name_servers(self) -> None:
+        for kind, elapsed in ((errors.NameTimeout, 5.0), (errors.NoSuchName, 5.0), (errors.NoSuchName, 0.0)):
+            for platform in ("darwin", "linux"):
+                error = dial(kind(), "", elapsed)
+                error.target = "Printer.Local.:443"
+                said = explain(error, platform=platform)
+                self.assertSays(said, "No device", "the name Printer.Local.", "wake", "no VPN", "`address`")
+                self.assertNotIn("name server", str(said))
+                self.assertEqual("within 5.0 s" in str(said), elapsed > 0)
+
     def test_unix_sockets(self) -> None:
         gone = errors.ConnectionRefused(target="unix:/run/x", address="unix:/run/x")
         self.assertSays(explain(gone), "Nothing listens on the socket /run/x.")
@@ -112,8 +122,6 @@ class ExplainTests(SynchronousTestCase):
             "192.168.1.20:443",
             "10.0.0.1:443",
             "[fd00::1]:443",
-            "169.254.1.1:443",
-            "[fe80::1%en0]:443",
         ):
             error = dial(errors.Unroutable("No route to host"), address, 0.001, errno.EHOSTUNREACH)
             self.assertSays(
@@ -132,6 +140,8 @@ class ExplainTests(SynchronousTestCase):
             ("192.168.1.20:443", 0.0, errno.EHOSTDOWN),
             ("8.8.8.8:443", 0.0, errno.EHOSTUNREACH),
             ("100.100.1.1:443", 0.0, errno.EHOSTUNREACH),
+            ("169.254.1.1:443", 0.0, errno.EHOSTUNREACH),
+            ("[fe80::1%en0]:443", 0.0, errno.EHOSTUNREACH),
             ("[2606:4700::1]:443", 0.0, errno.EHOSTUNREACH),
         ):
             error = dial(errors.Unroutable("No route to host"), address, elapsed, number)
