@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from types import FrameType
@@ -37,13 +38,47 @@ _OPEN_MAX = (
 )
 
 
-def raise_descriptor_limit(needed: int) -> int:
+def most_descriptors(sysctl: Callable[[str], int | None] | None = None) -> int | None:
+    """
+    What the kernel grants a process whatever its limits say; C{None}: nothing of the kind. macOS has
+    C{kern.maxfilesperproc} below limits that are "unlimited". Not yet seen on a Mac.
+
+    @param sysctl: tells a number of the kernel's by its name.
+    """
+    if sysctl is None:
+        if sys.platform == "darwin":
+            sysctl = _sysctl
+        else:
+            return None
+    return sysctl("kern.maxfilesperproc") or None
+
+
+def _sysctl(name: str) -> int | None:
+    """As sysctlbyname(3) has it, which is in the library that each program has."""
+    import ctypes
+
+    value, size = ctypes.c_int(), ctypes.c_size_t(ctypes.sizeof(ctypes.c_int))
+    try:
+        sysctlbyname = ctypes.CDLL(None).sysctlbyname
+        failed = sysctlbyname(
+            name.encode(), ctypes.byref(value), ctypes.byref(size), None, ctypes.c_size_t(0)
+        )
+    except (OSError, AttributeError):
+        return None
+    return None if failed else value.value
+
+
+def raise_descriptor_limit(needed: int, *, most: int | None = None) -> int:
     """
     Raise the soft limit of open files to C{needed}, or as far as the hard limit lets us.
 
-    @return: the soft limit from here on; it is never lowered.
+    @param most: what L{most_descriptors} says.
+    @return: how many the process may have from here on; the soft limit is never lowered.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most is not None:
+        needed = min(needed, most)
+        soft = soft if soft == resource.RLIM_INFINITY else min(soft, most)
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return needed if soft == resource.RLIM_INFINITY else soft
     wanted = needed if hard == resource.RLIM_INFINITY else min(needed, hard)

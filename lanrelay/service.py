@@ -36,6 +36,7 @@ from lanrelay.process import (
     Signals,
     connections_within,
     descriptors_for,
+    most_descriptors,
     raise_descriptor_limit,
 )
 from lanrelay.reload.blueprints import CONTROL, blueprints, logged
@@ -471,7 +472,7 @@ class RelayService(Service):
 
     def _provide_descriptors(self) -> None:
         wanted = [listener.config.max_connections for listener in self.listeners if listener.relays]
-        granted = raise_descriptor_limit(descriptors_for(sum(wanted)))
+        granted = raise_descriptor_limit(descriptors_for(sum(wanted)), most=most_descriptors())
         room = connections_within(granted)
         self._room.resize(room)
         if room < sum(wanted):

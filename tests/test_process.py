@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 import time
 from ipaddress import ip_address
 from typing import Any
@@ -18,6 +19,7 @@ from lanrelay.process import (
     connections_within,
     descriptors_for,
     follow_monotonic_clock,
+    most_descriptors,
     raise_descriptor_limit,
 )
 
@@ -99,6 +101,39 @@ class DescriptorTests(SynchronousTestCase):
         made = self.limits(256, resource.RLIM_INFINITY, refuses_over=10240)
         self.assertEqual(raise_descriptor_limit(20_000), 10240)
         self.assertEqual(made, [(10240, resource.RLIM_INFINITY)])
+
+    def test_what_macos_grants_a_process_goes_before_its_limits(self) -> None:
+        unlimited = resource.RLIM_INFINITY
+        for soft, hard, most, made, granted in (
+            (256, unlimited, 61440, [(20_000, unlimited)], 20_000),
+            (256, unlimited, 12288, [(12288, unlimited)], 12288),
+            (unlimited, unlimited, 12288, [], 12288),
+            (100_000, 100_000, 12288, [], 12288),
+            (100_000, 100_000, None, [], 100_000),
+        ):
+            played = self.limits(soft, hard, refuses_over=most)
+            self.assertEqual(raise_descriptor_limit(20_000, most=most), granted)
+            self.assertEqual(played, made)
+
+    def test_the_kernel_is_asked_on_macos_only(self) -> None:
+        asked: list[str] = []
+
+        def sysctl(name: str) -> int:
+            asked.append(name)
+            return 61440
+
+        self.patch(process, "_sysctl", sysctl)
+        for platform, most in (("linux", None), ("darwin", 61440)):
+            self.patch(sys, "platform", platform)
+            self.assertEqual(most_descriptors(), most)
+        self.assertEqual(asked, ["kern.maxfilesperproc"])
+        self.assertIsNone(most_descriptors(lambda name: None))
+
+    if not sys.platform.startswith("linux"):
+        test_the_kernel_is_asked_on_macos_only.skip = "plays both"  # type: ignore[attr-defined]
+
+    def test_a_library_without_that_call(self) -> None:
+        self.assertIsNone(process._sysctl("kern.no-such-number"))
 
     def test_what_the_system_refuses_altogether_is_borne(self) -> None:
         self.limits(256, 65536, refuses_over=0)

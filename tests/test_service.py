@@ -65,7 +65,7 @@ class ServiceTests(SynchronousTestCase):
         self.patch(service_module, "raise_descriptor_limit", self.raise_limit)
         self.needed: list[int] = []
 
-    def raise_limit(self, needed: int) -> int:
+    def raise_limit(self, needed: int, *, most: int | None) -> int:
         self.needed.append(needed)
         return self.granted
 

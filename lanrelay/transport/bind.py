@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lanrelay.config.control import is_served
 from lanrelay.config.model import (
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from lanrelay.transport.handed import Handed, LaunchdSockets, SystemdSockets
 
 _BACKLOG = 1024  # the kernel caps it (Linux 4096, macOS 128); nginx asks for 511, HAProxy for its maxconn
+
+
+_SHADOWS = sys.platform != "linux"
+_PROBE = 0.5  # seconds for a connection to this machine itself
 
 
 class FamilyMissing(StartError):
@@ -171,14 +175,15 @@ def _bind_tcp(address: ListenAddress, host: IPAddress, port: int) -> BoundSocket
             raise _no_family(host) from error
         raise _refused(error, name, port) from error
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         # getaddrinfo for the sake of scope ids ("fe80::1%en0"); AI_NUMERICHOST asks no name server.
         # Of text it would have a name made by IDNA, whose tables take 2 ms to load.
         text = str(host).encode()
-        where = socket.getaddrinfo(text, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)
-        sock.bind(where[0][4])
+        where = socket.getaddrinfo(text, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)[0][4]
+        if not (_SHADOWS and port and _bound_to_what_nobody_has(sock, where)):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(where)
         sock.listen(_BACKLOG)
         sock.setblocking(False)
     except OSError as error:
@@ -189,6 +194,33 @@ def _bind_tcp(address: ListenAddress, host: IPAddress, port: int) -> BoundSocket
     return BoundSocket(
         socket=sock, address=address, name=str(TcpAddress(host=host, port=sock.getsockname()[1]))
     )
+
+
+def _bound_to_what_nobody_has(sock: socket.socket, where: Any) -> bool:
+    """
+    Bind without SO_REUSEADDR. On BSD that option takes a port of one address from a program that has it on
+    all (C{*:7000} is AirPlay's), which then hears nothing of who connects there. C{False}: only connections
+    that have ended have it, so that the option is in place.
+
+    @raise OSError: EADDRINUSE: a program listens there.
+    """
+    try:
+        sock.bind(where)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        with socket.socket(sock.family, socket.SOCK_STREAM) as probe:
+            probe.settimeout(_PROBE)
+            try:
+                probe.connect(where)
+                if probe.getsockname() == probe.getpeername():
+                    return False  # nobody but itself: it was given that very port
+            except ConnectionRefusedError:
+                return False
+            except OSError:
+                pass  # a queue that is full does not answer
+        raise
+    return True
 
 
 def _no_family(host: IPAddress) -> FamilyMissing:

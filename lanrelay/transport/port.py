@@ -28,6 +28,7 @@ _BATCH = 100  # connections accepted in one turn of the reactor, so that those a
 _LONGEST_QUEUE = 4096  # the kernels' own limit for what we ask of listen()
 _SHORTAGE_PAUSE = 0.5  # seconds; descriptors come back when connections end, not sooner
 _COMPLAINT_INTERVAL = 60.0
+_DROPS = sys.platform == "darwin"  # what cannot be accepted for want of a descriptor
 _INHERITED = sys.platform == "linux"  # the options of a listening socket, by what it accepts: five calls less
 
 
@@ -225,17 +226,24 @@ class Port:
             self.gate.leave()
 
     def _out_of_something(self, error: OSError) -> None:
-        """Descriptors or memory: the connection stays in the queue, so the socket stays readable."""
-        self._complain(error.strerror or str(error))
+        """
+        Descriptors or memory: the connection stays in the queue, so the socket stays readable. Without a
+        descriptor XNU takes it out all the same, and closes it.
+        """
+        reason = error.strerror or str(error)
+        dropped = _DROPS and error.errno in (errno.EMFILE, errno.ENFILE)
+        self._complain(reason, "are dropped by macOS" if dropped else "wait")
         self._reactor.removeReader(self)
         if self._pause is None:
             self._pause = self._reactor.callLater(_SHORTAGE_PAUSE, self._pause_over)
 
-    def _complain(self, reason: str) -> None:
+    def _complain(self, reason: str, what: str = "wait") -> None:
         now = self._reactor.seconds()
         if self._complained is None or now - self._complained >= _COMPLAINT_INTERVAL:
             self._complained = now
-            self.log.warn("{name}: new connections wait: {reason}", name=self.bound.name, reason=reason)
+            self.log.warn(
+                "{name}: new connections {what}: {reason}", name=self.bound.name, what=what, reason=reason
+            )
 
     def _pause_over(self) -> None:
         self._pause = None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,6 +22,7 @@ from lanrelay.config.model import (
     UnixAddress,
 )
 from lanrelay.errors import StartError
+from lanrelay.transport import bind as bind_module
 from lanrelay.transport.port import BoundSocket, FamilyMissing, bind, bind_all
 
 V4 = TcpAddress(host=ip_address("127.0.0.1"), port=0)
@@ -107,6 +109,50 @@ class TcpTests(BindTestCase):
 
     def test_an_address_of_another_machine(self) -> None:
         self.fails(TcpAddress(host=ip_address("192.0.2.1"), port=0), "no address of this machine")
+
+
+class ShadowTests(BindTestCase):
+    """As on BSD, where SO_REUSEADDR takes one address of a port from who has it on all. Not seen on a Mac."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(bind_module, "_SHADOWS", True)
+        self.options: list[int] = []
+        options = self.options
+
+        class Watched(socket.socket):
+            def bind(self, address: Any) -> None:
+                options.append(self.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR))
+                super().bind(address)
+
+        self.watched = Watched
+
+    def test_a_program_that_has_the_port_on_all_addresses_is_not_shadowed(self) -> None:
+        for backlog, waiting in ((5, 0), (0, 3)):
+            with socket.socket() as other:
+                other.bind(("0.0.0.0", 0))
+                other.listen(backlog)
+                port = other.getsockname()[1]
+                clients = [socket.socket() for _ in range(waiting)]
+                for client in clients:  # a queue that is full does not answer
+                    self.addCleanup(client.close)
+                    client.setblocking(False)
+                    client.connect_ex(("127.0.0.1", port))
+                with mock.patch.object(socket, "socket", self.watched):
+                    self.fails(TcpAddress(host=ip_address("127.0.0.1"), port=port), "in use", "lsof")
+            self.assertEqual(self.options, [0])
+            self.options.clear()
+
+    def test_what_has_ended_keeps_nobody_from_the_port(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            port = other.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port)) as client:
+                other.accept()[0].close()  # who ends first waits (TIME_WAIT)
+                self.assertEqual(client.recv(1), b"")
+        with mock.patch.object(socket, "socket", self.watched):
+            [bound] = self.bind(TcpAddress(host=ip_address("127.0.0.1"), port=port))
+        self.assertEqual(bound.name, f"127.0.0.1:{port}")
+        self.assertEqual([bool(one) for one in self.options], [False, True])
 
 
 class LocalhostTests(BindTestCase):

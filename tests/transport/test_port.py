@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.model import LocalhostAddress, TcpAddress
+from lanrelay.transport import port as port_module
 from lanrelay.transport.port import BoundSocket, Gate, Port
 from lanrelay.transport.stream import Parked, Stream, tune
 from tests.transport.test_bind import V4, BindTestCase
@@ -457,6 +458,20 @@ class ShortageTests(PortTestCase):
             port.doRead()
             self.reactor.advance(0.5)
         self.assertEqual(len(self.warnings), 2)
+
+    def test_where_the_system_drops_them_that_is_said(self) -> None:
+        self.patch(port_module, "_DROPS", True)
+        for number, words in (
+            (errno.EMFILE, "are dropped by macOS: Too many"),
+            (errno.ENOBUFS, "wait: No buffer"),
+        ):
+            self.listener.faults = [number]
+            port = self.port()
+            port.start()
+            port.doRead()
+            self.assertIn(f"new connections {words}", self.warnings.pop())
+            self.reactor.advance(0.5)
+            port.release()
 
     def test_a_place_at_the_gate_does_not_end_the_pause(self) -> None:
         self.listener.faults = [errno.EMFILE]
