@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _RESUMPTIONS = 5
 """How often a stream is asked for again that brings nothing new."""
 
+_SILENCE, _LONGEST_SILENCE = 5.0, 60.0
+"""Seconds after which a resumed stream that has brought nothing is asked for again."""
+
 _LINGERING = 5.0
 """Seconds that a stream may stay open after the answer for which it was made."""
 
@@ -165,10 +168,11 @@ class Streamable:
                 self._talk.fail(request, _broken(exchange), may_have_run=True)
             return
         request.resumed += 1
-        pause = exchange.retry if exchange.retry is not None else float(request.resumed - 1)
+        # Not at once: a server that has not noticed the end of the old stream ends the new one with it.
+        pause = exchange.retry if exchange.retry is not None else float(request.resumed)
         self._talk.in_seconds(pause, lambda: self._resume(request, last_id, exchange.retry))
 
-    def _resume(self, request: Request, last_id: str, retry: float | None) -> None:
+    def _resume(self, request: Request, last_id: str, retry: float | None, silence: float = _SILENCE) -> None:
         if request.answered:
             return
         if self._gone:
@@ -183,6 +187,21 @@ class Streamable:
             replayable=True,
         )
         exchange.last_id, exchange.retry = last_id, retry
+        self._talk.in_seconds(silence, lambda: self._look_again(request, exchange, 0, silence))
+
+    def _look_again(self, request: Request, exchange: Exchange, events: int, silence: float) -> None:
+        """
+        The TypeScript SDK gives what it has kept when a stream is resumed, and may write no more to it then:
+        a resumed stream that brings nothing is asked for again, with a pause that grows.
+        """
+        if exchange.number not in self._talk.exchanges or request.answered:
+            return
+        if exchange.events == events and exchange.last_id is not None:
+            self._talk.drop(exchange)
+            self._resume(request, exchange.last_id, exchange.retry, min(2 * silence, _LONGEST_SILENCE))
+        else:
+            seen = exchange.events
+            self._talk.in_seconds(_SILENCE, lambda: self._look_again(request, exchange, seen, _SILENCE))
 
     def _let_linger(self, exchange: Exchange) -> None:
         """The answer has come; a server that keeps the stream open does not keep a connection."""

@@ -448,6 +448,37 @@ class SessionTests(SynchronousTestCase):
             scene.event(again, result(7, {"content": []}))
             self.assertEqual(scene.heard(), [result(7, {"content": []})])
 
+    def test_a_resumed_stream_that_brings_nothing_is_asked_for_again(self) -> None:
+        scene, _ = greeted(LegacyServer(listens=False))
+        scene.server = None
+        scene.say(CALL)
+        ask = scene.ask()
+        scene.head(ask, 200, STREAM)
+        scene.event(ask, b"", id="e7")
+        scene.fail(ask, CUT)
+        scene.pass_time(0.9)
+        self.assertEqual(scene.asks, {})
+        scene.pass_time(0.1)
+        silent = scene.ask("GET")
+        scene.head(silent, 200, STREAM)
+        scene.pass_time(4)
+        scene.event(silent, {"jsonrpc": "2.0", "method": "notifications/message"}, id="e8")
+        scene.heard()
+        scene.pass_time(5)
+        self.assertEqual(scene.asks, {silent.number: silent})
+        scene.pass_time(1)
+        again = scene.ask("GET")
+        self.assertIn(silent.number, scene.dropped)
+        self.assertEqual(field(again, "Last-Event-ID"), "e8")
+        scene.head(again, 200, STREAM)
+        scene.pass_time(9)
+        self.assertEqual(scene.asks, {again.number: again})
+        scene.pass_time(1)
+        again = scene.ask("GET")
+        scene.head(again, 200, STREAM)
+        scene.event(again, result(7, {"content": []}))
+        self.assertEqual([each["id"] for each in scene.heard()], [7])
+
     def test_a_stream_that_cannot_be_resumed_may_have_run(self) -> None:
         scene, _ = greeted(LegacyServer(listens=False))
         scene.server = None
