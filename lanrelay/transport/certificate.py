@@ -139,7 +139,7 @@ class Certificate:
 
     def _name(self, word: str, field: int) -> str:
         try:
-            text: str = getattr(self.x509.to_cryptography(), word).rfc4514_string()
+            text = _on_one_line(getattr(self.x509.to_cryptography(), word).rfc4514_string())
         except Exception:  # cryptography refuses the whole, or this name, in ways of its own
             try:
                 parts = der.name(self.der, field)
@@ -159,7 +159,11 @@ def _shown(name: str | bytes) -> str:
 
 
 def _printable(raw: bytes) -> str:
-    text = raw.decode("utf-8", "replace")
+    return _on_one_line(raw.decode("utf-8", "replace"))
+
+
+def _on_one_line(text: str) -> str:
+    """A peer chooses it: else it could begin a line of its own, with the fingerprint that is looked for."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 

@@ -101,6 +101,20 @@ class QuestionTests(TrustTestCase):
         self.assertEqual(again.status, 0, again)
         self.assertIn("trusted already", again.out)
 
+    def test_a_subject_cannot_pass_for_a_line_of_ours(self) -> None:
+        """With a line break in it, it could show the fingerprint that the person is looking for."""
+        forged = "\n      SHA-256 AA:BB"
+        self.authority = Authority(self.certificates, f"Home CA{forged}\x1b[2J\u202e")
+        self.origin(sends_root=True)
+        done = self.command("trust", self.url, "--dry-run")
+        self.assertNotIn(forged, done.err + done.out)
+        self.assertIn("Home CA", done.err)
+        root = Certificate.of(self.authority.certificate)
+        self.assertTrue(root.subject.isprintable() and root.issuer.isprintable(), root.subject)
+        trusted = self.command("trust", self.url, "--fingerprint", root.digest.hex())
+        self.assertEqual(trusted.status, 0, trusted)
+        self.assertNotIn(forged.encode(), self.stored().read_bytes())
+
     def test_no_and_the_end_of_input_write_nothing(self) -> None:
         self.origin(sends_root=True)
         self.refused(self.at_terminal("trust", self.url, typed=["no"]), "Nothing was written")
