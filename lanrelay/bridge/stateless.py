@@ -96,26 +96,26 @@ class Stateless(Reach):
         def heard(exchange: Exchange, message: Message) -> None:
             if message.is_response and not exchange.settled:
                 exchange.settled = True
-                self._discovered(request, message)
+                self._discovered(request, message, exchange.status)
 
         def over(exchange: Exchange) -> None:
             if exchange.settled:
                 return
             refusal = exchange.refusal()
             if refusal is not None and not is_away(exchange):
-                self._discovered(request, refusal)
+                self._discovered(request, refusal, exchange.status)
             elif is_away(exchange):
                 self.went_down(failure_of(exchange))
                 self._unknown(request)
             else:
-                self._learn_older(exchange.status in (400, 404, 405))
+                self._learn_older(_tells_era(exchange.status))
                 self._talk.refuse(request, UNKNOWN_METHOD, _NOT_MODERN)
 
         request.exchange = self._talk.ask(
             "POST", fields_of(request.message), request.message.text, heard, over, replayable=True
         )
 
-    def _discovered(self, request: Request, message: Message) -> None:
+    def _discovered(self, request: Request, message: Message, status: int) -> None:
         recall = self._talk.recall
         if message.result is not None:
             recall.learn_server("discover", message.raw("result") or "{}")
@@ -126,8 +126,9 @@ class Stateless(Reach):
         elif message.error_code in MODERN_ERRORS:
             self._talk.answer(request, message)
         else:
-            recall.learn_server("discover", "")
-            self._learn_older(True)
+            if _tells_era(status):
+                recall.learn_server("discover", "")
+                self._learn_older(True)
             self._talk.refuse(request, UNKNOWN_METHOD, _NOT_MODERN)
 
     def _learn_older(self, certain: bool) -> None:
@@ -310,6 +311,11 @@ class Modern:
     def close(self) -> None:
         self.abandon()
         self._owner.ended()
+
+
+def _tells_era(status: int) -> bool:
+    """Whether a refusal is that of an older server, and not of one that fails or wants a login."""
+    return status in (200, 400, 404, 405, 406, 415)
 
 
 def _wishes(listener: Request, method: str) -> bool:

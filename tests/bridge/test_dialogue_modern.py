@@ -211,6 +211,24 @@ class EraTests(SynchronousTestCase):
         scene.pass_time(3)
         self.assertEqual([each["error"]["code"] for each in scene.heard()], [-32601])
 
+    def test_only_what_tells_the_era_is_remembered(self) -> None:
+        for status, known in (
+            (400, True),
+            (200, True),
+            (401, False),
+            (403, False),
+            (429, False),
+            (500, False),
+        ):
+            memory = Memory()
+            scene = Scene(remembered=memory)
+            scene.say(modern("p", "server/discover"))
+            scene.answer(scene.ask(), error("p", -32000, "no"), status)
+            self.assertEqual([each["error"]["code"] for each in scene.heard()], [-32601])
+            self.assertEqual(b"false" in memory.kept.values(), known, status)
+            scene.say(modern(1, "tools/list"))
+            self.assertEqual(len(scene.asks), 0 if known else 1)
+
     def test_what_is_known_is_answered_at_once(self) -> None:
         memory = Memory()
         server = ModernServer()
