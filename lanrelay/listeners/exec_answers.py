@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from lanrelay.errors import ProgramEnded, RelayError
+from lanrelay.errors import ProgramEnded, RelayError, RequestDenied
 from lanrelay.listeners.answers import failed
 from lanrelay.mcp.streams import EventStream
 from lanrelay.observe.session import Session as Record
@@ -203,7 +203,6 @@ class PostAnswer(EventsAnswer):
         if stream.cause:
             error = ProgramEnded(stream.cause)
             answer = failed(error, connection.head, self.content)
-            self._record.status = answer.status
             self._record.failed(error, by="upstream", detail=answer.explanation)
             headers, body, status = answer.headers, answer.body, answer.status
         elif texts:
@@ -212,6 +211,13 @@ class PostAnswer(EventsAnswer):
             if not self._live.session.over:
                 for name, value in self._headers:
                     headers = headers.added(name, value)
+        elif self._live.session.over:
+            denied = RequestDenied(
+                "its session is over", http_status=404, remedy="Begin anew with initialize."
+            )
+            answer = failed(denied, connection.head, self.content)
+            self._record.failed(denied, by="relay", detail=answer.explanation)
+            headers, body, status = answer.headers, answer.body, answer.status
         else:
             headers, body, status = Headers([]), b"", 202  # all of it was cancelled
         self._status(status)

@@ -52,11 +52,18 @@ class Host(Protocol):
             self.program.stream.write(line)
 
     def end(self) -> None:
-        """End its input, and so it."""
+        """End its input, and so it; what it says on its way out is read, and nobody hears it."""
         self.ending = True
-        if self.program is not None:
-            self.program.stream.unregisterProducer()
-            self.program.stream.loseConnection()
+        if self.program is None:
+            return
+        stream = self.program.stream
+        stream.unregisterProducer()
+        self.resumeProducing()
+        if stream.unsent:  # it does not read, and would never come to the end
+            stream.abortConnection()
+        else:
+            stream.loseWriteConnection()
+            stream.resumeProducing()
 
     # --- what it says
 

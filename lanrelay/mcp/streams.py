@@ -9,6 +9,10 @@ KEPT_MAX: Final = 4 * 1024 * 1024
 """Bytes of events that a session keeps; the newest one is kept however large it is."""
 
 
+WAITING_MAX: Final = 16 * 1024 * 1024
+"""Bytes behind which even what a connected client has yet to read is let go."""
+
+
 class Event(NamedTuple):
     """One message; C{answer}: it is the response to a request of this stream's."""
 
@@ -111,7 +115,11 @@ class Kept:
         self._order.append((stream, event.number, len(event.text)))
         self._size += len(event.text)
         while self._size > self._most and len(self._order) > 1:
-            old, number, size = self._order.popleft()
+            old, number, size = self._order[0]
+            unheard = old.listener is not None and number > old.told
+            if unheard and self._size - len(event.text) <= WAITING_MAX:
+                break
+            self._order.popleft()
             self._size -= size
             if old.events and old.events[0].number == number:
                 old.events.popleft()

@@ -336,6 +336,59 @@ class SessionTests(McpCase):
         return self.in_thread(use)
 
 
+class EndedTests(McpCase):
+    def test_what_is_under_way_at_a_delete_is_told(self) -> Deferred[None]:
+        relay = self.relay()
+
+        def use() -> None:
+            peer = self.peer()
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+            fields = {
+                "Content-Type": "application/json",
+                "Accept": "application/json",
+                "Mcp-Session-Id": peer.session,
+            }
+            body = request("slow", 4, _meta={"progressToken": 1})
+            connection.request("POST", "/mcp", json.dumps(body), fields)
+            relay.wait_for("tool: heard slow")
+            peer.ask("DELETE")
+            answer = Answer(connection)
+            self.assertEqual((answer.status, answer.json()["id"]), (404, 4))
+
+        return self.in_thread(use)
+
+    def test_a_program_that_does_not_read_is_ended_nevertheless(self) -> Deferred[None]:
+        relay = self.relay("stop_timeout: 200ms")
+
+        def use() -> None:
+            peer = self.peer()
+            before = relay.rss
+            peer.tell("notifications/stop-reading")
+            peer.tell("notifications/a", data="x" * 1_000_000)
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+            fields = {"Content-Type": "application/json", "Accept": BOTH, "Mcp-Session-Id": peer.session}
+            with self.assertRaises(TimeoutError):  # it is not let in while the program is stuffed
+                connection.request("POST", "/mcp", bytes(50_000_000), fields)
+            self.assertLess(relay.rss - before, 16 * 1024 * 1024)
+            connection.close()
+            self.assertEqual(peer.ask("DELETE").status, 200)
+            until(lambda: not alive(peer.pid))
+
+        return self.in_thread(use)
+
+    def test_a_client_that_leaves_before_its_session_is_made_leaves_none(self) -> Deferred[None]:
+        relay = self.relay(program="tests.support.mcp_stdio_program")
+
+        def use() -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+            fields = {"Content-Type": "application/json", "Accept": BOTH}
+            connection.request("POST", "/mcp", json.dumps(request("initialize", 0)), fields)
+            connection.close()
+            relay.wait_for(r'"exec" - .*end=downstream phase=done')
+
+        return self.in_thread(use)
+
+
 class StreamTests(McpCase):
     def test_what_takes_longer_is_a_stream_of_events(self) -> Deferred[None]:
         self.relay()

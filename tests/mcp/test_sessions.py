@@ -147,7 +147,30 @@ class AloneTests(SynchronousTestCase):
         self.assertTrue(session.over)
 
 
+class Ear:
+    """Somebody who does not read for now."""
+
+    def news(self) -> None: ...
+
+    def replaced(self) -> None: ...
+
+
 class KeptTests(SynchronousTestCase):
+    def test_what_a_connected_client_has_yet_to_read_stays_longer(self) -> None:
+        kept = Kept(10)
+        one, two = EventStream(kept, "a"), EventStream(kept, "b")
+        one.hear(Ear())
+        one.put("1")
+        two.put("x" * 50_000_000)
+        self.assertEqual([event.text for event in one.events], [b"1"])
+        one.told = 1
+        two.put("2")
+        self.assertEqual(len(one.events), 0)
+        one.put("y" * 9_000_000)
+        one.put("z" * 9_000_000)
+        one.put("3")
+        self.assertEqual([event.number for event in one.events], [3, 4])
+
     def test_the_oldest_of_all_streams_goes_first_and_the_newest_stays(self) -> None:
         kept = Kept(10)
         one, two = EventStream(kept, "a"), EventStream(kept, "b")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from typing import Any
 
 
@@ -62,6 +63,8 @@ def main() -> None:
         elif method == "wait":  # for somebody who writes there
             with open(params["path"]) as file:
                 say(id=identity, result={"read": file.read()})
+        elif method == "notifications/stop-reading":
+            time.sleep(1000)
         elif method == "die":
             os._exit(params["status"])
 
