@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.config.model import Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.listeners.answers import Answer
-from lanrelay.listeners.http import PIPELINED_MAX, HttpConnection
+from lanrelay.listeners.http import PIPELINED_MAX, TURN_MAX, HttpConnection
 from lanrelay.transport.stream import hand_over
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
@@ -114,8 +114,34 @@ class OrderTests(HttpTestCase):
 
     def test_answers_made_at_once_need_no_recursion(self) -> None:
         self.stream.receive(GET.replace(b"/a", b"/now") * 2000)
+        self.clock.advance(0)
         self.assertEqual(len(self.application.requests), 2000)
         self.assertEqual(self.stream.take().count(b"200 OK"), 2000)
+
+    def test_of_many_answers_made_at_once_others_have_their_turn_in_between(self) -> None:
+        self.stream.receive(GET.replace(b"/a", b"/now") * 3 * TURN_MAX)
+        turns = 1
+        while self.clock.getDelayedCalls()[0].getTime() <= self.clock.seconds():
+            self.assertLessEqual(len(self.application.requests), turns * (TURN_MAX + 1))
+            self.clock.calls.pop(0).func()  # `advance` would call all that follow from it, too
+            turns += 1
+        self.assertEqual((len(self.application.requests), turns), (3 * TURN_MAX, 3))
+        self.stream.receive(GET)
+        self.answer()
+        self.assertEqual(self.stream.take().count(b"200 OK"), 3 * TURN_MAX + 1)
+
+    def test_what_comes_before_the_next_turn_waits_behind_what_was_pipelined(self) -> None:
+        self.stream.receive(GET.replace(b"/a", b"/now") * 2 * TURN_MAX)
+        self.stream.receive(GET)
+        self.clock.advance(0)
+        targets = [request.head.target for request in self.application.requests]
+        self.assertEqual(targets, [b"/now"] * 2 * TURN_MAX + [b"/a"])
+
+    def test_a_client_that_leaves_before_the_next_turn_leaves_nothing(self) -> None:
+        self.stream.receive(GET.replace(b"/a", b"/now") * 2 * TURN_MAX)
+        self.stream.lose()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertLess(len(self.application.requests), 2 * TURN_MAX)
 
     def test_an_answer_made_at_once_to_a_whole_post_keeps_the_connection(self) -> None:
         self.stream.receive(POST.replace(b"/a", b"/now") + b"0123456789")
