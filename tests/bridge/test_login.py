@@ -55,6 +55,27 @@ class RelayedTests(SynchronousTestCase):
         self.assertEqual(client.end(), 0)
 
 
+class SecureTests(SynchronousTestCase):
+    def test_the_authority_is_reached_by_the_trust_of_the_command_line(self) -> None:
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir(parents=True)
+        local = LocalAuthority(folder)
+        authority = Authority(local.issue("127.0.0.1"))
+        self.addCleanup(authority.close)
+        trusting = ("env", f"SSL_CERT_FILE={local.root}")
+        browser = shlex.join((*trusting, sys.executable, BROWSER, str(folder)))
+        client = Client([authority.url, "--ca", str(local.root)], folder, BROWSER=browser)
+        self.addCleanup(client.stop)
+        client.greet()
+        self.assertEqual(text_of(client.call(1, "echo")), "done")
+        self.assertEqual(client.end(), 0)
+        self.assertEqual(authority.faults, [])
+        other = Client([authority.url, "--hold", "1s", "--no-cache"], folder, BROWSER=browser)
+        self.addCleanup(other.stop)
+        other.say(HELLO)
+        self.assertIn("authority", other.hear(id=0)["error"]["message"])
+
+
 class LoginCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
@@ -349,3 +370,23 @@ class RefreshTests(LoginCase):
         self.assertEqual(text_of(client.call(2, "echo")), "done")
         self.assertIn("scope=tools+write", self.windows[1])
         self.judge(windows=2)
+
+    def test_a_scope_that_is_never_granted_is_asked_for_once(self) -> None:
+        client = self.client()
+        client.greet()
+        self.authority.wanted_scope, self.authority.grants_all = "write", False
+        for id in range(1, 4):
+            self.assertTrue(client.call(id, "echo")["isError"])
+        self.assertIn("does not allow", text_of(client.call(4, "echo")))
+        self.assertEqual(self.authority.calls, [])
+        self.judge(windows=2)
+
+    def test_tokens_that_cannot_be_kept_are_used_all_the_same(self) -> None:
+        client = self.client()
+        client.greet()
+        # A folder is where the new file is to be written.
+        self.kept().with_name(f"{self.kept().name}.{client.process.pid}").mkdir()
+        self.authority.access.clear()
+        self.assertEqual(text_of(client.call(1, "echo")), "done")
+        self.assertIn("cannot be kept", client.log)
+        self.judge(windows=1)

@@ -9,11 +9,14 @@ import base64
 import hashlib
 import json
 import secrets
+import ssl
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote_plus, urlencode, urlsplit
+
+from lanrelay.cli.authority import Issued
 
 Json = dict[str, Any]
 
@@ -30,7 +33,7 @@ class Authority:
     @ivar access: access tokens that are good.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: Issued | None = None) -> None:
         self.calls: list[str] = []
         self.asked: list[tuple[str, str]] = []
         self.faults: list[str] = []
@@ -53,6 +56,7 @@ class Authority:
         self.says_iss: str | None = "own"
         self.wanted_scope = ""
         self.takes_tokens = True
+        self.grants_all = True
         self._codes: dict[str, Json] = {}
         self.refused = 0  # requests of MCP without a token that is good
         self._refresh: dict[str, Json] = {}
@@ -60,7 +64,13 @@ class Authority:
         self.lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.port: int = self._server.server_address[1]
-        self.origin = f"http://127.0.0.1:{self.port}"
+        self.origin = f"{'http' if tls is None else 'https'}://127.0.0.1:{self.port}"
+        if tls is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(tls.cert, tls.key)
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
 
@@ -167,7 +177,7 @@ class Authority:
         self.grants.append(form["grant_type"])
         access, refresh = secrets.token_hex(16), secrets.token_hex(16)
         self.access.add(access)
-        self.scopes[access] = granted.get("scope", "")
+        self.scopes[access] = granted.get("scope", "") if self.grants_all else ""
         self._refresh[refresh] = granted
         self.secrets_seen |= {access, refresh}
         answer: Json = {"access_token": access, "token_type": "Bearer", "refresh_token": refresh}
@@ -206,8 +216,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that are killed reset their connections."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
+        """Clients that are killed reset their connections, and some trust nobody."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
 
 

@@ -71,6 +71,7 @@ class LoginCarrier:
         self._until = 0.0
         self._person_was_asked = False
         self._fresh: str | None = None
+        self._wider: set[str] = set()
 
     # --- what the dialogue wants ---
 
@@ -214,6 +215,7 @@ class LoginCarrier:
 
     def _new(self, found: Challenge | None, token: str | None) -> Steps[Tokens | None]:
         """Refreshed, or by a login. Only with the lock."""
+        from lanrelay.bridge.login import metadata
         from lanrelay.bridge.login.flow import Flow
 
         keeper = self._keeper
@@ -228,22 +230,34 @@ class LoginCarrier:
                     return kept  # it is good for a little while
                 raise
             if new is not None:
-                keeper.keep(new)
+                self._keep(new)
                 return new
         if found is None:
             return kept
         if self._why is not None and (self._person_was_asked or now() < self._until):
             raise NoLogin(self._why.said, self._why.remedy)
+        if wider:
+            scope = found.scope or ""
+            if scope in self._wider:
+                raise NoLogin(f"The login does not allow what is asked for: {metadata.printable(scope)}.")
+            self._wider.add(scope)
         try:
             new = yield from flow.login(_widened(found, kept), kept)
         except NoLogin:
             if self._person_was_asked:
                 keeper.note_refusal()
             raise
-        keeper.keep(new)
+        self._keep(new)
         self._person_was_asked = False
         self._fresh = new.access
         return new
+
+    def _keep(self, new: Tokens) -> None:
+        """They are good all the same where they cannot be kept."""
+        try:
+            self._keeper.keep(new)
+        except OSError as error:
+            self._note(Note(f"The login cannot be kept: {error.strerror}.", warning=True))
 
     def _obtained(self, tokens: Tokens | None, error: Exception | None) -> None:
         self._task = None
