@@ -73,6 +73,7 @@ class Bridge:
         output: int = 1,
     ) -> None:
         self.loop = Loop()
+        self.loop.bug = self._bug
         self._dialogue = dialogue
         self._note = note
         self._carrier = carrier(self.loop, self)
@@ -101,6 +102,18 @@ class Bridge:
         self._carrier.close()
         self._writer.flush(max(0.2, self._until - now()))
         self.loop.close()
+
+    def _bug(self, error: Exception) -> None:
+        """Say where; what it says itself may hold a piece of a message. A host would not start us again."""
+        place = error.__traceback__
+        while place is not None and place.tb_next is not None:
+            place = place.tb_next
+        where = (
+            ""
+            if place is None
+            else f"{os.path.basename(place.tb_frame.f_code.co_filename)}:{place.tb_lineno}"
+        )
+        self._note(Note(f"a bug, which should be reported: {type(error).__name__} at {where}", warning=True))
 
     # --- the client ---
 

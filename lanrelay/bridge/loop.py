@@ -38,9 +38,14 @@ class Timer:
 
 
 class Loop:
-    """Calls those who watch descriptors, and those whose time has come."""
+    """
+    Calls those who watch descriptors, and those whose time has come.
+
+    @ivar bug: is told what one of them raised, and the others go on; C{None}: it ends L{run}.
+    """
 
     def __init__(self) -> None:
+        self.bug: Callable[[Exception], None] | None = None
         self._poll = select.poll()
         self._watched: dict[int, tuple[int, Callable[[int], None]]] = {}
         self._timers: list[Timer] = []
@@ -59,8 +64,16 @@ class Loop:
                 found = self._watched.get(descriptor)
                 # An earlier call of this round may have let go of it, or asked for less.
                 if found is not None and seen & (found[0] | GONE):
-                    found[1](seen)
+                    self._call(found[1], seen)
             self._ring()
+
+    def _call(self, call: Callable[..., object], *words: object) -> None:
+        try:
+            call(*words)
+        except Exception as error:
+            if self.bug is None:
+                raise
+            self.bug(error)
 
     def stop(self) -> None:
         self._stopped = True
@@ -103,12 +116,12 @@ class Loop:
 
     def _ring(self) -> None:
         while self._posted:
-            self._posted.popleft()()
+            self._call(self._posted.popleft())
         moment = now()
         while self._timers and self._timers[0].at <= moment:
             call = heapq.heappop(self._timers).call
             if call is not None:
-                call()
+                self._call(call)
 
     # --- other threads, and signals ---
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import subprocess
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
@@ -17,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.live.test_mcp import use
+from tests.support.npm import installed
 from tests.support.servers import McpServer
 from tests.support.stdio import COMMAND, environment
 from tests.support.tls import authority
@@ -90,6 +94,22 @@ class SdkTests(TestCase):
                     self.assertFalse(said.is_error)
 
         return self.in_thread(run())
+
+    def test_the_command_line_of_the_inspector(self) -> None:
+        server = self.serve()
+        inspector = installed("@modelcontextprotocol/inspector", "2.12.0").parent.parent / ".bin"
+        done = subprocess.run(
+            [
+                *(str(inspector / "mcp-inspector"), "--cli", *COMMAND, f"{server.url}/mcp"),
+                *("--method", "tools/call", "--tool-name", "echo", "--tool-arg", "text=hi"),
+            ],
+            env={**os.environ, **environment(self.folder)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=90,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(json.loads(done.stdout)["content"], [{"type": "text", "text": "hi"}])
 
     def test_a_target_that_is_down_at_the_start(self) -> Deferred[None]:
         server = self.serve()
