@@ -60,9 +60,9 @@ def server_context(
 
 
 def client_tls(name: str = "nas.lan", **trust: Any) -> ClientTls:
-    """A client that trusts L{authority}, if nothing else is said."""
+    """A client that trusts L{authority}, if nothing else is said; a Mac's own keychains are not asked."""
     trust.setdefault("ca", (authority().root,))
-    tls = ClientTls(Trust(**trust), name)
+    tls = ClientTls(Trust(**trust), name, platform="linux")
     tls.load()
     return tls
 

@@ -122,7 +122,7 @@ class AuthorityFileTests(FileTestCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         self.patch(os, "environ", {"SSL_CERT_FILE": str(self.folder / "none")})
-        shake = Shake(ClientTls(Trust(), "nas.lan"), server_context())
+        shake = Shake(ClientTls(Trust(), "nas.lan", platform="linux"), server_context())
         self.assertIsInstance(getattr(shake.client, "value", None), UnknownIssuer)
         warnings = [event for event in events if "no trusted roots" in str(event.get("log_format"))]
         self.assertEqual(len(warnings), 1)
