@@ -8,11 +8,13 @@ from errno import EHOSTDOWN
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlsplit
 
 from lanrelay.addresses import is_private
 from lanrelay.commands import Runner
 from lanrelay.config import model
 from lanrelay.errors import StartError, Unroutable
+from lanrelay.examine.network import darwin_defaults
 from lanrelay.setup.files import remove, write
 from lanrelay.setup.mode import Mode, Step
 
@@ -164,9 +166,21 @@ class Installer:
         for listener in listeners:
             for probed in running.probe(listener):
                 said = f"{probed.error}: {probed.said}" if probed.error else "reached"
+                if not probed.error and self._is_router(_host_of(probed.upstream)):
+                    said += (
+                        ", but it is this network's router, which macOS lets every program reach: "
+                        "that is no proof of access to other devices"
+                    )
                 self._tell(f"  {listener}: {probed.upstream}: {said}")
                 blocked = blocked or (self.mode.platform == "darwin" and is_blocked(probed))
         return not blocked
+
+    def _is_router(self, host: str) -> bool:
+        """Whether it is one that macOS' local network privacy hides from nobody: a default gateway."""
+        if self.mode.platform != "darwin" or not host[:1].isdigit():
+            return False
+        table = self._run(("netstat", "-rn", "-f", "inet")).output
+        return host in [one.gateway for one in darwin_defaults(table)]
 
     # --- status, uninstall ---
 
@@ -209,6 +223,13 @@ def shown(words: Sequence[str]) -> str:
     import shlex
 
     return shlex.join(words)
+
+
+def _host_of(upstream: str) -> str:
+    try:
+        return urlsplit(upstream).hostname or ""
+    except ValueError:
+        return ""
 
 
 def is_blocked(probed: Probed) -> bool:

@@ -21,6 +21,7 @@ from lanrelay.commands import Answer
 from lanrelay.setup.installer import Failed, Probed
 from lanrelay.setup.mode import Machine
 from tests.setup.support import Commands, machine
+from tests.support.macos import recorded
 
 CONFIGURATION = """\
 listeners:
@@ -309,6 +310,18 @@ class MacTests(ServiceCase):
             self.running.pids = [None, 4711]
             self.assertEqual(self.install(force=True), 0, changes)
             self.service().uninstall(None)
+
+    def test_the_router_is_no_proof(self) -> None:
+        """macOS lets every program reach the default gateway."""
+        self.commands.answers["netstat -rn -f inet"] = [Answer(0, recorded("netstat_rn_inet"))]
+        self.running.outcomes["nas"] = [Probed(upstream="tcp://192.168.1.1:443")]
+        self.running.outcomes["web"] = [Probed(upstream="https://192.168.1.20")]
+        self.assertEqual(self.install(), 0)
+        lines = self.output().splitlines()
+        (router,) = [line for line in lines if "192.168.1.1:443" in line]
+        (other,) = [line for line in lines if "192.168.1.20" in line]
+        self.assertIn("no proof of access to other devices", router)
+        self.assertTrue(other.endswith(": reached"), other)
 
     def test_the_next_mode_takes_the_place_of_the_one_before(self) -> None:
         self.install("agent")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 from ipaddress import ip_address
 from unittest import skipUnless
@@ -13,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.commands import Answer
 from lanrelay.examine.checks import Examined
 from lanrelay.examine.routes import darwin_route, linux_route
+from lanrelay.transport.connect import connect
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.race import SocketAddress, from_errno
 from tests.examine.support import ExamineTestCase, Said
@@ -90,6 +92,32 @@ class PrivacyTests(ExamineTestCase):
 
     async def test_behind_a_gateway_it_is_a_missing_route(self) -> None:
         self.assert_cause(await self.look("192.168.10.7", BY_GATEWAY), "connect", "no_route")
+
+    async def test_the_router_is_reached_by_all_and_no_proof(self) -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+        there = listening.getsockname()
+
+        def reach(reactor: object, address: SocketAddress) -> Deferred[Stream]:
+            return connect(reactor, socket.AF_INET, there)
+
+        for host, proof in (("192.168.1.1", False), ("192.168.1.20", True)):
+            run = Said(
+                {
+                    ("route", "-n", "get", "-inet", host): Answer(0, ON_LINK),
+                    ("route", "-n", "get", "-inet", "198.51.100.1"): Answer(0, BY_GATEWAY),
+                }
+            )
+            examined = await self.examine(
+                f"tcp://{host}:443", means=self.means(platform="darwin", run=run, connect=reach)
+            )
+            check = self.only(examined, "connect")
+            self.assertEqual(check.state, "ok")
+            self.assertEqual("no proof" not in check.said, proof)
+            self.assertEqual(check.facts.get("exempt"), None if proof else True)
+
+    async def test_a_link_local_address_does_not_come_under_it(self) -> None:
+        self.assert_cause(await self.look("169.254.7.1", ON_LINK), "connect", "host_down")
 
     async def test_public_and_tunnel_addresses_do_not_come_under_it(self) -> None:
         for host in ("8.8.8.8", "100.100.1.1"):
