@@ -136,7 +136,7 @@ class _Adding:
             return 0 if self._options.dry_run else 1
         writing.write(self._talk, plan)
         listener = rewritten.config.listeners[-1]
-        self._talk.say(f"The listener {listener.name} leads to {target.origin}.")
+        self._talk.say(f"The listener {listener.name} {self._leads()}.")
         good = writing.reload_running(self._talk, self._file)
         self._tell_url(listener, as_prefix=as_prefix)
         return 0 if good else 1
@@ -147,10 +147,14 @@ class _Adding:
         known = None if self._config is None else serving(self._config, self._target, prefix=prefix)
         if known is None or self._config is None:
             return False
-        self._talk.say(f"The listener {known.name} leads to {self._target.origin}{prefix} already.")
+        self._talk.say(f"The listener {known.name} {self._leads(prefix)} already.")
         listener = next(one for one in self._config.listeners if one.name == known.name)
         self._tell_url(listener, as_prefix=bool(prefix))
         return True
+
+    def _leads(self, prefix: str = "") -> str:
+        target = self._target
+        return "is a forward proxy" if target.url is None else f"leads to {target.origin}{prefix}"
 
     def _tell_url(self, listener: model.Listener, *, as_prefix: bool) -> None:
         """The last line; a greater command has one of its own."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lanrelay.cli.home import home
+
 if TYPE_CHECKING:
     from argparse import Namespace
     from pathlib import Path
@@ -68,7 +70,7 @@ def _remove(chosen: Namespace, talk: Conversation) -> int:
     writing.write(talk, plan)
     talk.say(f"The listener {chosen.name} is gone.")
     if plan[0].content is None:
-        talk.say(f"It was the only one, and so is {file}.")
+        talk.say(f"It was the only one, so {home(file)} is gone, too.")
         return 0
     return 0 if writing.reload_running(talk, file) else 1
 

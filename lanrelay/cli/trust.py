@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lanrelay.cli.home import home
+
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
@@ -364,9 +366,9 @@ class _Trust:
 
         found = entries(self._file)
         if not found:
-            self._talk.say(f"Nothing was trusted yet with {self._file}.")
+            self._talk.say(f"Nothing was trusted yet with {home(self._file)}.")
         for entry in found:
-            self._talk.say(f"{_host_of(entry)}  since {entry.since:%Y-%m-%d}  ({entry.path})")
+            self._talk.say(f"{_host_of(entry)}  since {entry.since:%Y-%m-%d}  ({home(entry.path)})")
             if entry.pin:
                 self._talk.say(f"  the key {entry.pin}")
             for one in entry.certificates:

@@ -111,7 +111,7 @@ class AddTests(AddTestCase):
         self.assertEqual(self.backups(), [PROXY.encode()])
         self.assertIn("is kept as", done.err)
         again = self.command("add", "proxy")
-        self.assertIn("The listener lan-proxy leads", again.out)
+        self.assertIn("The listener lan-proxy is a forward proxy already.", again.out)
         self.assertEqual(again.out.splitlines()[-1], "http://127.0.0.1:28998")
 
     def test_a_server_that_is_not_reached_is_asked_about(self) -> None:
