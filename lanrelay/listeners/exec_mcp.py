@@ -31,6 +31,8 @@ from lanrelay.wire.target import parse_target
 
 SESSION: Final = b"Mcp-Session-Id"
 MESSAGES: Final = b"/messages"
+ABANDONED: Final = 60.0
+"""Seconds: who has not come back by then for an answer is not expected any more."""
 SESSIONS_MAX: Final = 1000
 """That one program serves at once."""
 
@@ -148,11 +150,17 @@ class McpService(Programs):
         return host
 
     def _make_room(self) -> bool:
-        """End the longest idle session; one whose client listens only if there is no other."""
-        idle = [live for live in self._live.values() if not live.calls]
+        """
+        End the longest idle session; one whose client listens only if there is no other, and one that owes an
+        answer only if nobody has waited for that for a while.
+        """
+        before = self.environment.reactor.seconds() - ABANDONED
+        idle = [
+            live for live in self._live.values() if not live.calls or (not live.heard and live.used < before)
+        ]
         if not idle:
             return False
-        longest = min(idle, key=lambda live: (live.heard, live.used))
+        longest = min(idle, key=lambda live: (live.calls > 0, live.heard, live.used))
         self.log.info("{listener}: the longest idle session makes room", listener=self.config.name)
         self.end(longest)
         return True
@@ -163,13 +171,11 @@ class McpService(Programs):
         live.record.last_active = live.used
         if live.session.over or live.deadline is None:
             return
-        if live.calls:
-            live.deadline.clear()
-        elif self._stopping:
+        if self._stopping and not live.calls:
             self.end(live)
         elif live.heard:
             live.deadline.clear()
-        else:
+        else:  # be it that an answer is to come, for which nobody waits any more
             live.deadline.set(self.config.timeouts.tunnel)
 
     def end(self, live: Live, error: RelayError | None = None, *, by: Side = "relay") -> None:

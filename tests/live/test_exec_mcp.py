@@ -289,8 +289,10 @@ class SessionTests(McpCase):
         def use() -> None:
             peer = self.peer()
             stream = peer.ask("GET")  # somebody is there
-            other = self.peer()
+            other, lost = self.peer(), self.peer()
+            lost.ask("POST", body=request("slow", 1, _meta={"progressToken": 1})).close()
             until(lambda: not alive(other.pid))
+            until(lambda: not alive(lost.pid))
             self.assertEqual(other.ask("POST", body=request("echo")).status, 404)
             self.assertEqual(peer.call("echo")["id"], 1)
             stream.close()
