@@ -34,7 +34,7 @@ _END: Final = EndOfMessage()
 PIPELINED_MAX: Final = 64 * 1024
 # Requests that a client has pipelined and that are answered here in one turn of the reactor; then others have
 # theirs. 64 KiB hold more than a thousand, and each may take a millisecond, or ten.
-TURN_MAX: Final = 8
+TURN_MAX: Final = 2
 # What is read and thrown away of an upload that was answered early; over it the client is paused until it
 # has read the answer or C{timeouts.close} has passed.
 DISCARDED_MAX: Final = 64 * 1024 * 1024
@@ -426,7 +426,7 @@ class HttpConnection(ClientStream):
     def _dispatch(self, events: Sequence[Event]) -> None:
         """Tell the sink what came, then go on with the next request if this one is over."""
         self._dispatching = True
-        answered = 0
+        turn = 1 if events else 0
         try:
             while self._state == OPEN:
                 for event in events:
@@ -448,11 +448,11 @@ class HttpConnection(ClientStream):
                     continue
                 if self._sending or self.head is None or not self._over():
                     break
-                answered += 1
-                if answered > TURN_MAX and self._wire.buffered:
+                if turn >= TURN_MAX and self._wire.buffered:
                     if self._next_turn is None:
                         self._next_turn = self._reactor.callLater(0, self._go_on)
                     break
+                turn += 1
                 self.head = None
                 self._waiting = ""
                 events = self._wire.start_next_cycle()
