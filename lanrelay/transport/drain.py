@@ -81,6 +81,8 @@ def unsent_of(stream: Any) -> int:
         stream, beneath = beneath, getattr(beneath, "beneath", None)
     unsent: int | None = getattr(stream, "unsent", None)
     if unsent is None:  # Twisted's
+        if not stream.connected:
+            return 0  # it is lost, and has no socket any more
         unsent = len(stream.dataBuffer) - stream.offset + stream._tempDataLen
     handle = getattr(stream, "getHandle", None)
     sock = None if handle is None else handle()
