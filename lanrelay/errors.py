@@ -31,6 +31,13 @@ class RelayError(Exception):
         return self.detail or (type(self).__doc__ or "").strip().rstrip(".")
 
 
+class Fault(RelayError):
+    """A bug, as whoever asked is told of it; the log has its traceback."""
+
+    def __init__(self, detail: str = "a fault in the relay itself; its log has more") -> None:
+        super().__init__(detail)
+
+
 class StartError(RelayError):
     """
     The relay cannot start (or reload): a port, a certificate, a file.

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from lanrelay.addresses import parse_ip, unmapped
 from lanrelay.admin.counters import Counters
-from lanrelay.admin.watched import Reload, Watched, groups
+from lanrelay.admin.watched import Reload, Watched
 from lanrelay.config import model
 from lanrelay.config.risks import risks_of
 from lanrelay.config.whereabouts import NamedFile, place_of
@@ -491,7 +491,7 @@ class RelayService(Service):
         """The machine slept so long; the network may be another one."""
         self._resolver.renew()
         for listener in self._all():
-            for group in groups(listener):
+            for group in listener.groups:
                 group.woken()
 
     def _ready(self) -> None:

@@ -295,7 +295,7 @@ class ServiceTests(SynchronousTestCase):
         self.reactor.running = True
         relay._ready()
         woken: list[str] = []
-        (group,) = relay.listeners[0].groups  # type: ignore[attr-defined]
+        (group,) = relay.listeners[0].groups
         group.sleepers.append(lambda: woken.append("group"))
         self.patch(relay._resolver, "renew", lambda: woken.append("resolver"))
         self.reactor.advance(2)

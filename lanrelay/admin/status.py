@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import islice
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanrelay.admin.counters import Count
 from lanrelay.admin.failures import Failed
-from lanrelay.admin.watched import Reload, WallClock, Watched, groups
+from lanrelay.admin.watched import Reload, WallClock, Watched
 from lanrelay.config.model import Exec, ReverseProxy
 from lanrelay.errors import DialError
 from lanrelay.listeners.base import ListenerService
@@ -68,9 +68,8 @@ class Lead:
 def leads(listeners: Iterable[ListenerService]) -> Iterator[Lead]:
     """All upstreams, in the order of the configuration."""
     for listener in listeners:
-        routes: Sequence[Any] = getattr(listener, "routes", ())
-        for index, group in enumerate(groups(listener)):
-            route = routes[index] if routes else None
+        for index, group in enumerate(listener.groups):
+            route = listener.routes[index] if listener.routes else None
             for upstream in group.members:
                 yield Lead(
                     listener=listener.config.name,
@@ -94,7 +93,7 @@ def _unready(listeners: Iterable[ListenerService]) -> Iterator[str]:
         name = listener.config.name
         if not listener.running or not listener.bound:
             yield f"{name} does not listen"
-        for group in groups(listener):
+        for group in listener.groups:
             states = [member.state for member in group.members]
             if "up" in states or "not checked" in states:
                 continue

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from lanrelay.config import model
     from lanrelay.listeners.base import ListenerService
     from lanrelay.observe.ledger import Ledger
-    from lanrelay.upstream.balance import UpstreamGroup
 
 RELOADS = 10
 """How many reloads are remembered."""
@@ -98,9 +97,3 @@ class Watched:
         self.reloads.append(reload)
         if reload.ok:
             self.configured = reload.at
-
-
-def groups(listener: ListenerService) -> Sequence[UpstreamGroup]:
-    """What a listener leads to; a forward proxy leads to what its clients ask for, so to none."""
-    found: Sequence[UpstreamGroup] = getattr(listener, "groups", ())
-    return found

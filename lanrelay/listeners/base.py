@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 
 from lanrelay.addresses import is_loopback, parse_ip, unmapped, unmapped_host
 from lanrelay.config import model
-from lanrelay.errors import RelayError, RequestDenied, StartError
+from lanrelay.errors import Fault, RelayError, RequestDenied, StartError
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Phase, Session, Side
 from lanrelay.policy.rules import ClientRules
@@ -26,7 +26,9 @@ from lanrelay.upstream.loops import Hop, Loops, Way
 
 if TYPE_CHECKING:
     from lanrelay.listeners.logins import Logins
+    from lanrelay.listeners.route import ProxyRoute
     from lanrelay.transport.tls import ServerContext
+    from lanrelay.upstream.balance import UpstreamGroup
     from lanrelay.upstream.inheritance import Inheritance
     from lanrelay.wire.proxy_header import Endpoints
 
@@ -130,12 +132,14 @@ class ListenerService(Service):
     @ivar notes: what C{bind} passed over, as sentences for the log.
     @ivar given: set before C{bind} where this listener replaces others.
     @ivar draining: another one stands for it now, or it was removed: it only lets its connections end.
+    @ivar routes: of a reverse proxy, one for each of L{groups}.
     """
 
     kind: ClassVar[str] = ""
     relays: ClassVar[bool] = True
     eager: ClassVar[bool] = False
     log = Logger()
+    routes: Sequence[ProxyRoute] = ()
 
     def __init__(self, environment: Environment, config: model.Listener) -> None:
         self.environment = environment
@@ -163,6 +167,11 @@ class ListenerService(Service):
         self._retired: Deferred[None] | None = None
         self._drained: Deferred[None] | None = None
         self._deadline: Any = None
+
+    @property
+    def groups(self) -> Sequence[UpstreamGroup]:
+        """The upstreams to which it leads; a forward proxy leads where its clients ask, so to none."""
+        return ()
 
     # --- what a subclass adds -------------------------------------------------------------------
 
@@ -389,7 +398,7 @@ class ListenerService(Service):
     def bug(self, session: Session) -> None:
         """Something that is no L{RelayError} was raised before anybody owned C{session}: it is over."""
         if not session.closed:
-            session.failed(RelayError("a fault in the relay itself; its log has more"), by="relay")
+            session.failed(Fault(), by="relay")
             self.environment.ledger.close(session)
 
     def _accepted(self, stream: Stream, peer: Any, local: Any) -> None:

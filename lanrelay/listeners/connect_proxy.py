@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lanrelay.config import model
-from lanrelay.errors import DialError, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.errors import DialError, Fault, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.listeners import proxy_pac
 from lanrelay.listeners.answers import Answer, failed, from_here
 from lanrelay.listeners.base import Client, Connection, Environment
@@ -297,7 +297,7 @@ class _Login:
             return
         if not isinstance(error, RelayError):
             self.log.failure("bug in a login of {listener}", failure, listener=self._session.listener)
-            error = RelayError("a fault in the relay itself; its log has more")
+            error = Fault()
         refused = error
 
         def refuse() -> RequestSink:
@@ -383,5 +383,5 @@ class _Tunnel:
             service.refuse(self._connection, self._head, self._session, error, by="upstream")
         else:
             self.log.failure("bug in a tunnel of {listener}", failure, listener=self._session.listener)
-            fault = RelayError("a fault in the relay itself; its log has more")
+            fault = Fault()
             service.refuse(self._connection, self._head, self._session, fault, by="relay")

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from lanrelay.config.model import Timeouts
-from lanrelay.errors import RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
+from lanrelay.errors import Fault, RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
 from lanrelay.listeners.answers import failed
 from lanrelay.listeners.http import HttpConnection
 from lanrelay.observe.ledger import Ledger
@@ -409,7 +409,7 @@ class Exchange:
             self._fail(error)
         else:
             self.log.failure("bug in an exchange of {listener}", failure, listener=self.session.listener)
-            fault = RelayError("a fault in the relay itself; its log has more")
+            fault = Fault()
             fault.http_status = 502  # what a gateway may say of itself; 500 is the origin's word
             self._fail(fault, by="relay")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar, Final
 
 from twisted.internet.defer import Deferred
@@ -52,9 +53,10 @@ class ReverseProxyService(ListenerService):
         self._place = f"listeners.{config.name}"
         self._via = pseudonym(config.name)
         self._known_hosts: dict[bytes, tuple[model.IPAddress | None, ...]] = {}  # by addresses of ours
-        self.routes: list[ProxyRoute] = []
+        routes: list[ProxyRoute] = []
         for route in config.routes:
-            self.routes.append(ProxyRoute(environment, config, route, self._via, self.routes))
+            routes.append(ProxyRoute(environment, config, route, self._via, routes))
+        self.routes = routes
         # Where a path decides what is reached, or with which fields, it must mean one thing to all.
         self._has_prefixes = any(
             route.path or any(member.config.url.path for member in route.group.members)
@@ -70,8 +72,7 @@ class ReverseProxyService(ListenerService):
             self._straight = StraightWay(config, self.kind, self.guards, self.routes[0], self._known_hosts)
 
     @property
-    def groups(self) -> list[UpstreamGroup]:
-        """What it leads to, for the status page."""
+    def groups(self) -> Sequence[UpstreamGroup]:
         return [route.group for route in self.routes]
 
     def leads_to(self) -> str:

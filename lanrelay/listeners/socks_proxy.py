@@ -17,6 +17,7 @@ from lanrelay.errors import (
     ConnectionRefused,
     DialError,
     DialTimeout,
+    Fault,
     GreetingError,
     LeadsBack,
     NameServerFailed,
@@ -192,7 +193,7 @@ class SocksConnection(Protocol):
         error = failure.value
         if not isinstance(error, RelayError):
             self.log.failure("bug in a login of {listener}", failure, listener=self._service.config.name)
-            error = RelayError("a fault in the relay itself; its log has more")
+            error = Fault()
         self._turn_away(error)
 
     def _requested(self, target: Target) -> None:
@@ -232,7 +233,7 @@ class SocksConnection(Protocol):
             return
         if not isinstance(error, DialError):
             self.log.failure("bug in a tunnel of {listener}", failure, listener=session.listener)
-            error = RelayError("a fault in the relay itself; its log has more")
+            error = Fault()
         by: Side = "upstream" if isinstance(error, DialError) else "relay"
         session.failed(error, by=by, detail=explained(error))
         self._service.environment.ledger.close(session)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -36,8 +37,7 @@ class TcpForwardService(ListenerService):
         self._names = ", ".join(upstream.name for upstream in self.group.members)
 
     @property
-    def groups(self) -> list[UpstreamGroup]:
-        """What it leads to, for the status page."""
+    def groups(self) -> Sequence[UpstreamGroup]:
         return [self.group]
 
     def leads_to(self) -> str:

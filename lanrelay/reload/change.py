@@ -202,17 +202,14 @@ class Change:
     def _inheritance(self, beginning: Beginning) -> Inheritance:
         listeners = [self._old[position].listener for position in beginning.predecessors]
         return Inheritance(
-            groups=[group for listener in listeners for group in getattr(listener, "groups", ())],
+            groups=[group for listener in listeners for group in listener.groups],
             pools=[
-                pool
-                for listener in listeners
-                for route in getattr(listener, "routes", ())
-                for pool in route.origins.pools
+                pool for listener in listeners for route in listener.routes for pool in route.origins.pools
             ],
             sessions=[
                 (route.group, route.sessions)
                 for listener in listeners
-                for route in getattr(listener, "routes", ())
+                for route in listener.routes
                 if route.sessions is not None
             ],
         )

@@ -58,6 +58,7 @@ def _all_down(error: errors.AllDown, platform: str) -> Sentences:
 
 TABLE: dict[type, Callable[[Any, str], Sentences]] = {
     errors.RelayError: sentences.relay,
+    errors.Fault: sentences.relay,
     errors.StartError: sentences.start,
     errors.AlreadyRunning: sentences.start,
     errors.DialError: sentences.dial,
