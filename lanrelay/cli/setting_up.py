@@ -263,10 +263,14 @@ class Setup:
             )
         words = self._service_words()
         from lanrelay.cli import service
+        from lanrelay.cli.around import modes_here
 
-        if service.run(words[1:]) != 0 and not self._relay().runs:
-            raise Stopped(f"The service could not be started: `{_shown(words)}` is this step alone.")
-        self._did("The relay runs as a service.", ["service", "uninstall"])
+        try:
+            if service.run(words[1:]) != 0 and not self._relay().runs:
+                raise Stopped(f"The service could not be started: `{_shown(words)}` is this step alone.")
+        finally:  # Ctrl-C, too, while it waits for the relay
+            if any(mode.installed for mode in modes_here()):
+                self._did("The service is installed.", ["service", "uninstall"])
 
     def _serve_what_is_there(self, runs: bool) -> None:
         if runs:
@@ -302,13 +306,18 @@ class Setup:
     def _adopt(self) -> None:
         from lanrelay.cli.adopt import adopt, parser
         from lanrelay.cli.conversation import Conversation
+        from lanrelay.clients.record import Record
+        from lanrelay.config.default_path import state_folder
 
         if not self._servers.findings():
             return
         talk = Conversation("setup", yes=True, shown=True, part=True)
-        status = adopt(parser().parse_args([*self._adopt_words()[1:], "--yes"]), talk)
-        self._status = max(self._status, status)
-        self._did("Entries of clients lead through the relay.", ["unadopt"])
+        try:
+            status = adopt(parser().parse_args([*self._adopt_words()[1:], "--yes"]), talk)
+            self._status = max(self._status, status)
+        finally:
+            if Record(state_folder() / "adopted.json").adopted:
+                self._did("Entries of clients lead through the relay.", ["unadopt"])
 
     def _call(self) -> None:
         """For a server that no client names yet: its URL, and the call that a client would make."""

@@ -200,6 +200,8 @@ class SetupTests(CommandTestCase):
         self.assertIn("No medium found", done.err)
         self.assertIn("In force so far: ", done.err)
         self.assertIn("lanrelay service install", done.err)
+        self.assertIn("The service is installed.", done.err)
+        self.assertIn("  lanrelay service uninstall\n", done.err)
         (self.home / "no-service").unlink()
         done = self.set_up("--yes")
         self.assertEqual(done.status, 0, done.err + done.out)
