@@ -27,8 +27,12 @@ class Guard:
                 os._exit(0)
         os.close(read)
 
-    def add(self, group: int) -> None:
-        self._tell(b"+%d\n" % group)
+    def join(self) -> None:
+        """
+        To be called by a program that is about to begin, in a group of its own: who starts it may be killed
+        before it knows of it. Until the program has begun, this end of the pipe is open.
+        """
+        self._tell(b"+%d\n" % os.getpid())
 
     def remove(self, group: int) -> None:
         """It has ended: its number may become another's."""

@@ -117,7 +117,6 @@ class Program:
             said = f"The program {self._name} could not be started: {error.strerror}."
             self._ended(Failure("not_running", said, "See whether its path is right.", False))
             return None
-        self._guard.add(self._run.process.pid)
         if self._number > 1:
             self._note(Note(f"The program {self._name} is begun anew.", warning=True))
         self._run.hold(self._held)
@@ -208,6 +207,7 @@ class Program:
         """
         return subprocess.Popen(
             self._words,
+            preexec_fn=self._guard.join,  # there are no other threads here
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,

@@ -108,6 +108,8 @@ class Client:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+        for each in self._threads:
+            each.join(PATIENCE)
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             if stream is not None:
                 try:

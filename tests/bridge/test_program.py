@@ -45,9 +45,8 @@ class ProgramTests(SynchronousTestCase):
     def all_end(self) -> None:
         """Every process of the program."""
         until = time.monotonic() + PATIENCE
-        left = [int(pid) for pid in self.noted("pids")]
-        self.assertNotEqual(left, [])
-        while left := [pid for pid in left if lives(pid)]:
+        self.assertNotEqual(self.noted("pids"), [])
+        while left := [pid for pid in map(int, self.noted("pids")) if lives(pid)]:
             self.assertLess(time.monotonic(), until, f"{left} still run")
             time.sleep(0.01)
 
@@ -130,6 +129,19 @@ class ProgramTests(SynchronousTestCase):
         client.greet()
         client.process.kill()
         client.process.wait()
+        self.all_end()
+
+    def test_copies_that_are_killed_while_they_begin_leave_nothing(self) -> None:
+        """A host starts some at once, and ends them before they have begun."""
+        clients = [self.client("deaf", "child") for _ in range(12)]
+        until = time.monotonic() + PATIENCE
+        for client in clients[:4]:
+            client.process.kill()
+        while not self.noted("pids"):  # by now some have begun, and others have not
+            self.assertLess(time.monotonic(), until)
+            time.sleep(0.001)
+        for client in clients[4:]:
+            client.process.kill()
         self.all_end()
 
     def test_a_signal_ends_both(self) -> None:

@@ -45,7 +45,7 @@ class PauseTests(SynchronousTestCase):
 
         posted: list[Callable[[], None]] = []
         self.patch(program, "now", lambda: now)
-        self.patch(program, "Guard", lambda: SimpleNamespace(close=lambda: None))
+        self.patch(program, "Guard", lambda: SimpleNamespace(join=None))
         self.patch(signal, "signal", lambda *_: None)
         self.patch(subprocess, "Popen", fail)
         sink = Sink()
