@@ -148,7 +148,7 @@ class ProxyRoute:
         rules = [_OVERHEARD, VIAS, login_rule(b"www-authenticate")]
         if self.rewrites_oauth:  # before what hides where a Location led
             rules.append(oauth.ANSWERS)
-        rules.append(places.answer_rule(self._listener.rewrite))
+        rules += places.answer_rules(self._listener.rewrite)
         if self.recovers:
             rules.append(of_session)
         return Rules(*rules, configured_rule(self.config.response_headers))

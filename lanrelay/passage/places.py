@@ -168,14 +168,19 @@ def rewrite_response(headers: Headers, places: Places, rewrite: Collection[str])
         plain-HTTP listener, against HSTS and Alt-Svc; other words are not for fields.
     """
     if "location" in rewrite:
-        headers = headers.mapped(_LOCATIONS, lambda field: _with_value(field, places.to_relay(field[2])))
+        headers = _locations_to_relay(headers, places)
     if "cookies" in rewrite:
-        headers = headers.mapped(
-            _COOKIES, lambda field: _with_value(field, cookie_to_relay(field[2], places))
-        )
-        if places.relay.scheme == "http":
-            headers = headers.without(_PLAIN_ONLY)
+        headers = _cookies_to_relay(headers, places)
     return headers
+
+
+def _locations_to_relay(headers: Headers, places: Places) -> Headers:
+    return headers.mapped(_LOCATIONS, lambda field: _with_value(field, places.to_relay(field[2])))
+
+
+def _cookies_to_relay(headers: Headers, places: Places) -> Headers:
+    headers = headers.mapped(_COOKIES, lambda field: _with_value(field, cookie_to_relay(field[2], places)))
+    return headers.without(_PLAIN_ONLY) if places.relay.scheme == "http" else headers
 
 
 def rewrite_request(headers: Headers, places: Places, rewrite: Collection[str]) -> Headers:
@@ -194,18 +199,22 @@ def request_rule(rewrite: Collection[str]) -> Rule:
     return Rule(looks_at=_REQUEST if "location" in rewrite else frozenset(), change=change)
 
 
-def answer_rule(rewrite: Collection[str]) -> Rule:
+def _change_locations(view: View, asked: Asked) -> Headers:
+    return view if asked.places is None else _locations_to_relay(view, asked.places)
+
+
+def _change_cookies(view: View, asked: Asked) -> Headers:
+    return view if asked.places is None else _cookies_to_relay(view, asked.places)
+
+
+def answer_rules(rewrite: Collection[str]) -> list[Rule]:
     """As L{rewrite_response}."""
-
-    def change(view: View, asked: Asked) -> Headers:
-        return view if asked.places is None else rewrite_response(view, asked.places, rewrite)
-
-    looks_at: frozenset[bytes] = frozenset()
+    rules = []
     if "location" in rewrite:
-        looks_at |= _LOCATIONS
+        rules.append(Rule(looks_at=_LOCATIONS, change=_change_locations))
     if "cookies" in rewrite:
-        looks_at |= _COOKIES | _PLAIN_ONLY
-    return Rule(looks_at=looks_at, change=change)
+        rules.append(Rule(looks_at=_COOKIES | _PLAIN_ONLY, change=_change_cookies))
+    return rules
 
 
 def asks_for_events(method: bytes, fields: Headers) -> bool:

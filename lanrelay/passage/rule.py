@@ -66,7 +66,8 @@ class View(Headers):
     def get(self, name: bytes) -> bytes | None:
         if name not in self._named:
             self._check((name,))
-        return self.headers.get(name)
+        field = self.headers.index.get(name)
+        return None if field is None else field[2]
 
     def all(self, name: bytes) -> list[bytes]:
         self._check((name,))
@@ -79,7 +80,7 @@ class View(Headers):
     def __contains__(self, name: object) -> bool:
         assert isinstance(name, bytes)
         self._check((name,))
-        return name in self.headers
+        return name in self.headers.index
 
     def without(self, names: Collection[bytes]) -> View:
         self._check(names)
