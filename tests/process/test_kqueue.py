@@ -28,7 +28,7 @@ class KqueueTests(SynchronousTestCase):
         self, *modules: str, program: Sequence[str] = PROGRAM, order: str = "alternate", portion: int = 0
     ) -> None:
         variables = {**os.environ, "KQUEUE_ORDER": order, "KQUEUE_PORTION": str(portion)}
-        command = [sys.executable, *program, f"--temp-directory={self.mktemp()}", *modules]
+        command = [sys.executable, *program, f"--temp-directory={os.path.abspath(self.mktemp())}", *modules]
         ended = subprocess.run(
             command,
             cwd=TOP,
