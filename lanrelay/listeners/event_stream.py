@@ -17,7 +17,7 @@ _ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n")
 
 class EventStream:
     """
-    The L{BodyFilter<lanrelay.listeners.exchange.BodyFilter>} of one such response.
+    The L{BodyFilter<lanrelay.listeners.way.BodyFilter>} of one such response.
 
     @param silence: seconds after which a comment is sent; C{None} for none.
     @param send: sends a part of the content.

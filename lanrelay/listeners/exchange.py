@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
 from typing import Any, Final
-from typing import Protocol as Shape
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lanrelay.config.model import Timeouts
 from lanrelay.errors import Fault, RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
 from lanrelay.listeners.answers import failed
 from lanrelay.listeners.http import HttpConnection
-from lanrelay.observe.ledger import Ledger
+from lanrelay.listeners.way import BodyFilter, Way
 from lanrelay.observe.session import Session, Side
 from lanrelay.passage.intermediary import wanted_upgrade
 from lanrelay.transport.pump import PumpLimits
-from lanrelay.upstream.asking import ChunkTaker
 from lanrelay.upstream.origin import OriginConnection
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
@@ -30,73 +26,6 @@ HELD_MAX: Final = 64 * 1024
 # RFC 9110 section 9.2.2; with no body to repeat. CONNECT and TRACE do not come here to be repeated.
 REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 REPEATS: Final = 3  # of a request of which nothing was sent
-
-
-class BodyFilter(Shape):
-    """Something that changes, or watches, the content of one response on its way down."""
-
-    def feed(self, data: bytes) -> bytes:
-        """What to send for C{data}, which may be nothing yet."""
-
-    def finish(self) -> bytes:
-        """The response is whole: what is still to be sent."""
-
-    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> ChunkTaker | None:
-        """
-        Who takes whole chunks without C{feed}, to C{write} them and count them in C{session}; C{None} if
-        nobody does.
-        """
-
-    def pause(self) -> None:
-        """The client does not read."""
-
-    def resume(self) -> None:
-        """The client reads again."""
-
-    def stop(self) -> None:
-        """Nothing more is asked of it, whatever the reason."""
-
-
-class Way(Shape):
-    """
-    How the requests of one listener or route travel; shared by its exchanges, so it keeps nothing of one.
-
-    @ivar reactor: its clock.
-    @ivar ledger: closes each exchange's session.
-    @ivar max_body: bytes of request content, C{None} for no limit.
-    """
-
-    reactor: Any
-    ledger: Ledger
-    timeouts: Timeouts
-    max_body: int | None
-
-    def take(self, exchange: Exchange) -> OriginConnection | None:
-        """A connection that is at hand: the client's own (L{HttpConnection.keep}), else anybody's."""
-
-    def place_of(self, exchange: Exchange) -> Hashable:
-        """Where C{exchange} leads: a connection that serves its client alone serves it only there."""
-
-    def has_other(self, origin: OriginConnection) -> bool:
-        """Whether the same could be asked of another upstream."""
-
-    async def connect(self, exchange: Exchange) -> OriginConnection:
-        """
-        Make, or find, a connection; never an old one when C{exchange.repeats} is not 0, and rather one to
-        another upstream than C{exchange.avoided}.
-
-        @raise RelayError: there is none.
-        @raise CancelledError: the client has gone; nothing is left open.
-        """
-
-    def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
-        """What the origin is sent for C{exchange.head}, with the same framing."""
-
-    def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
-        """What the client is sent, for an interim head, a final one, and 101."""
-
-    def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
-        """For the content that follows C{head}, which is what C{response_head} gave."""
 
 
 class Exchange:

@@ -17,7 +17,7 @@ HOST_MAX: Final = 255
 
 class Overheard:
     """
-    The L{BodyFilter<lanrelay.listeners.exchange.BodyFilter>} of an answer that may tell; all of it passes as
+    The L{BodyFilter<lanrelay.listeners.way.BodyFilter>} of an answer that may tell; all of it passes as
     it came.
 
     @param tell: is told the beginning of the content when the answer is whole.

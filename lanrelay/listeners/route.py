@@ -65,7 +65,7 @@ _OVERHEARD: Final = Rule(statuses=STATUSES)
 
 class ProxyRoute:
     """
-    A L{Way<lanrelay.listeners.exchange.Way>}: one entry of C{routes}.
+    A L{Way<lanrelay.listeners.way.Way>}: one entry of C{routes}.
 
     @ivar path: the prefix, without its trailing slash; empty for all.
     @ivar recovers: MCP sessions are initialised anew where they were forgotten.

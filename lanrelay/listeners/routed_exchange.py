@@ -58,7 +58,7 @@ class _Whole:
 
 class _HeldAnswer(_Whole):
     """
-    An answer that is held back; the L{BodyFilter<lanrelay.listeners.exchange.BodyFilter>} of its exchange.
+    An answer that is held back; the L{BodyFilter<lanrelay.listeners.way.BodyFilter>} of its exchange.
 
     @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
     """
