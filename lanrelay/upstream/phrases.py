@@ -17,6 +17,7 @@ WHERE_MAX: Final = 80
 # {host} is the upstream without its port, {where} with it, {parent} the proxy on the way to it.
 PHRASES: Final[dict[type[RelayError], str]] = {
     errors.RelayError: "Fault in the relay",
+    errors.Fault: "Fault in the relay",
     errors.StartError: "Fault in the relay",
     errors.DialError: "No connection to {host}",
     errors.NoSuchName: "No host named {host}",
