@@ -109,7 +109,7 @@ class RunTests(SynchronousTestCase):
         unwanted = {*NOT_AT_START, *PLUGINS} - {"lanrelay.cli", "twisted.plugin"}
         self.assertEqual(unwanted & modules, set(), done.stderr)
         own = {name for name in modules if name.startswith("lanrelay.cli.")}
-        self.assertEqual(own, {"lanrelay.cli.main", "lanrelay.cli.options", "lanrelay.cli.run"})
+        self.assertEqual(own, {f"lanrelay.cli.{name}" for name in ("main", "options", "run", "streams")})
 
 
 class WithoutFileTests(SynchronousTestCase):
