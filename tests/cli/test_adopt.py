@@ -358,7 +358,7 @@ class BrokenOffTests(AdoptCase):
         with self.start("adopt", "--force", "--yes", preexec_fn=limited) as process:
             _, errors = process.communicate(timeout=60)
         self.assertEqual((process.returncode, path.read_bytes()), (1, before), errors)
-        self.assertIn("cannot be written", errors)
+        self.assertIn("cannot be kept in ~/.local/state/lanrelay/backups: File too large", errors)
         self.assertFalse(self.config.exists())
         self.assertEqual(json.loads((self.state / "adopted.json").read_text())["adopted"], [])
         self.assertEqual(list(path.parent.iterdir()), [path])
