@@ -103,7 +103,8 @@ class SdkTests(TestCase):
                 *(str(inspector / "mcp-inspector"), "--cli", *COMMAND, f"{server.url}/mcp"),
                 *("--method", "tools/call", "--tool-name", "echo", "--tool-arg", "text=hi"),
             ],
-            env={**os.environ, **environment(self.folder)},
+            # It hands on HOME and little else to the programs that it starts.
+            env={**os.environ, **environment(self.folder), "HOME": str(self.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=90,
