@@ -113,13 +113,13 @@ class ForcedTests(AdoptCase):
 
     def test_files_that_travel_are_warned_of(self) -> None:
         (self.work / ".git").mkdir()
-        self.entry(name="work/.cursor/mcp.json")
+        self.entry(name="project/.cursor/mcp.json")
         code = "Library/Application Support" if sys.platform == "darwin" else ".config"
         synced = self.home / code / "Code/User/mcp.json"
         synced.parent.mkdir(parents=True)
         synced.write_text(f'{{"servers": {{"a": {{"url": "{DEAD}"}}}}}}')
         run = Run("adopt", "--force", "--dry-run")
-        self.assertIn("~/work/.cursor/mcp.json lies in a git repository", run.err)
+        self.assertIn("~/project/.cursor/mcp.json lies in a git repository", run.err)
         self.assertIn("Code/User/mcp.json may be", run.err)
 
     def test_a_person_at_the_terminal_is_asked(self) -> None:

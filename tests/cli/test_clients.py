@@ -24,7 +24,7 @@ class HomeCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).resolve()
-        self.work = self.home / "work"
+        self.work = self.home / "project"
         self.work.mkdir(parents=True)
         environment = {"HOME": str(self.home), "COLUMNS": "100"}
         for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "LANRELAY_CONFIG", "CODEX_HOME"):
