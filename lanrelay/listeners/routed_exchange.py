@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -36,6 +36,9 @@ BODY_MAX: Final = 1024 * 1024
 ANSWER_MAX: Final = 256 * 1024
 """Bytes of what a server says to initialize, or of a 404 that is held while that is tried."""
 
+HELD: Final = 5.0
+"""Seconds that an answer is held back for its end. What needs to be whole is short, and comes at once."""
+
 
 class _Whole:
     """Content that is collected, up to a limit; in one piece, for it may come byte by byte."""
@@ -61,26 +64,34 @@ class _HeldAnswer(_Whole):
     An answer that is held back; the L{BodyFilter<lanrelay.listeners.way.BodyFilter>} of its exchange.
 
     @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
+    @param timer: runs out when it has been held long enough.
     """
 
-    __slots__ = ("head", "rewrite", "send_head", "trailers")
+    __slots__ = ("_timer", "head", "rewrite", "send_head", "trailers")
 
     def __init__(
-        self, head: ResponseHead, send_head: Callable[[ResponseHead], None], rewrite: Rewrite | None
+        self,
+        head: ResponseHead,
+        send_head: Callable[[ResponseHead], None],
+        rewrite: Rewrite | None,
+        timer: Any,
     ) -> None:
         super().__init__(ANSWER_MAX if rewrite is None else DOCUMENT_MAX)
         self.head = head
         self.send_head = send_head
         self.rewrite = rewrite
         self.trailers = NO_FIELDS
+        self._timer = timer
 
     def feed(self, data: bytes) -> bytes:
         if self.add(data):
             return b""
+        self.stop()
         self.send_head(self.head)
         return self.content
 
     def finish(self) -> bytes:
+        self.stop()
         came = self.content
         content = came if self.rewrite is None else self.rewrite(came)
         if content != came:
@@ -91,7 +102,12 @@ class _HeldAnswer(_Whole):
     def take_chunks(self, write: Callable[[bytes], None], session: Session) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
-    def stop(self) -> None: ...
+
+    def stop(self) -> None:
+        """It is held no longer, or its end has come."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
 
 class RoutedExchange(Exchange):
@@ -242,10 +258,10 @@ class RoutedExchange(Exchange):
 
     def send_final(self, head: ResponseHead) -> None:
         if self.respelled and self._at_hand():
-            self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
+            self._lost = self._hold(head, None)
             return
         if self._may_recover(head):
-            self._lost = self._filter = _HeldAnswer(head, self._send_held, None)
+            self._lost = self._hold(head, None)
             return
         if self.route.recovers:
             self._note_session(head)
@@ -254,7 +270,7 @@ class RoutedExchange(Exchange):
             if rewrite is not None and self.head.method == b"HEAD":  # nobody knows how long it would be
                 head = replace(head, headers=head.headers.without({b"content-length"}))
             elif rewrite is not None:
-                self._filter = _HeldAnswer(head, self._send_held, rewrite)
+                self._hold(head, rewrite)
                 return
         super().send_final(head)
 
@@ -270,12 +286,26 @@ class RoutedExchange(Exchange):
             super().response_ended(trailers)
             return
         self.origin = None  # it has found its way to the pool
+        self._lost.stop()
         self._lost.trailers = trailers
         if self.respelled:
             self.at_root = self.respelled = False  # once
             self._repeat()
         else:
             self._recover()
+
+    def _hold(self, head: ResponseHead, rewrite: Rewrite | None) -> _HeldAnswer:
+        """Send nothing of an answer before it is whole; one that does not end in time passes as it came."""
+        timer = self._way.reactor.callLater(HELD, self._held_too_long)
+        held = self._filter = _HeldAnswer(head, self._send_held, rewrite, timer)
+        return held
+
+    def _held_too_long(self) -> None:
+        held = self._filter
+        assert isinstance(held, _HeldAnswer)
+        self._send_held(held.head)
+        if held.content:
+            self.send_down(held.content)
 
     def _send_held(self, head: ResponseHead) -> None:
         self._filter = self._lost = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lanrelay.listeners.routed_exchange import HELD
 from lanrelay.passage.oauth import DOCUMENT_MAX, FORM_MAX
 from tests.listeners.test_reverse_proxy import ReverseProxyTestCase, get
 
@@ -200,6 +201,18 @@ class DocumentTests(LoginTestCase):
             % (DOCUMENT_MAX + 1)
         )
         self.assertTrue(self.client.take().endswith(b"\r\n\r\n{"))
+
+    def test_one_that_does_not_end_passes_after_a_while(self) -> None:
+        origin = self.asked(get(RESOURCE))
+        origin.receive(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\n{")
+        self.clock.advance(HELD - 0.1)
+        self.assertEqual(self.client.take(), b"")
+        self.clock.advance(0.2)
+        self.assertTrue(self.client.take().endswith(b"\r\n\r\n{"))
+        origin.receive(b" }")
+        self.assertEqual(self.client.take(), b" }")
+        self.client.receive_eof()
+        self.assertAllOver()
 
     def test_cut_it_is_a_502(self) -> None:
         origin = self.asked(get(RESOURCE))

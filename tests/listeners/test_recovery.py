@@ -8,7 +8,7 @@ from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused
 from lanrelay.listeners import recovery
 from lanrelay.listeners.recovery import ID_MAX, PATIENCE, SESSIONS_MAX, McpSessions
-from lanrelay.listeners.routed_exchange import ANSWER_MAX, BODY_MAX, INITIALIZE_MAX
+from lanrelay.listeners.routed_exchange import ANSWER_MAX, BODY_MAX, HELD, INITIALIZE_MAX
 from lanrelay.wire.sse import messages
 from tests.listeners.test_exchange import ExchangeTestCase
 from tests.support.listening import accept
@@ -450,6 +450,25 @@ class NoRecoveryTests(RecoveryTestCase):
         came = self.client.take()
         self.assertTrue(came.endswith(b"\r\n\r\n" + content))
         self.assertEqual(len(self.around.dialer.asked), 1)
+
+    def test_a_404_that_does_not_end_passes_after_a_while(self) -> None:
+        self.begin()
+        self.ask()
+        self.origin.receive(b"HTTP/1.1 404 Not Found\r\nContent-Length: 10\r\n\r\n12345")
+        self.clock.advance(HELD - 0.1)
+        self.assertEqual(self.client.take(), b"")
+        self.clock.advance(0.2)
+        came = self.client.take()
+        self.assertTrue(came.startswith(b"HTTP/1.1 404 Not Found\r\n"), came)
+        self.assertTrue(came.endswith(b"\r\n\r\n12345"), came)
+        self.origin.receive(b"67890")
+        self.assertEqual(self.client.take(), b"67890")
+        self.assertEqual((self.session.status, self.session.sent, self.session.phase), (404, 10, "done"))
+        self.ask()  # the next one may still find out
+        self.origin.receive(lost())
+        self.initialised()
+        self.client.receive_eof()
+        self.assertAllOver()
 
     def test_a_404_that_is_cut(self) -> None:
         self.begin()
