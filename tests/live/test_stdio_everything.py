@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Coroutine
 from pathlib import Path
@@ -16,29 +18,47 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.types import TextContent
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
 
 from tests.process.support import answers, free_port, poll
 from tests.support.npm import installed
+from tests.support.peers import PeerTestCase, free_ports
 from tests.support.stdio import COMMAND, environment
+from tests.support.typescript import FIRST, SECOND
+from tests.support.typescript import use as use_typescript
 
 VERSION = "2026.8.31"
 
+CADDYFILE = """
+{{
+    admin off
+    storage file_system {{folder}}/caddy
+    skip_install_trust
+    auto_https disable_redirects
+    http_port {plain}
+    https_port {port}
+}}
+https://127.0.0.1:{port} {{
+    bind 127.0.0.1
+    tls internal
+    reverse_proxy 127.0.0.1:{behind}
+}}
+"""
 
-class EverythingTests(TestCase):
+
+class EverythingTests(PeerTestCase):
     timeout = 240
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
-        self.program = installed("@modelcontextprotocol/server-everything", VERSION) / "dist" / "index.js"
+        self.everything = installed("@modelcontextprotocol/server-everything", VERSION) / "dist" / "index.js"
         logging.getLogger("mcp").setLevel(logging.CRITICAL)
 
     def serve(self, kind: str) -> int:
         port = free_port()
         process = subprocess.Popen(
-            ["node", str(self.program), kind],
+            ["node", str(self.everything), kind],
             env={**os.environ, "PORT": str(port)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -82,3 +102,32 @@ class EverythingTests(TestCase):
 
     def test_http_and_sse(self) -> Deferred[None]:
         return self.in_thread(self.use(f"http://127.0.0.1:{self.serve('sse')}/sse"))
+
+    def caddy(self, behind: int) -> int:
+        """Caddy with a certificate of its own authority in front of a port; its port."""
+        port, plain = free_ports(2)
+        config = CADDYFILE.format(port=port, plain=plain, behind=behind)
+        home = [f"{name}={{folder}}" for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")]
+        command = ["env", *home, "caddy", "run", "--config", "{config}", "--adapter", "caddyfile"]
+        caddy = self.program(command, [port], config=config)
+        self.root = caddy.folder / "caddy/pki/authorities/local/root.crt"
+        return port
+
+    def test_behind_caddy_with_its_own_authority(self) -> Deferred[None]:
+        if shutil.which("caddy") is None:
+            self.skipTest("caddy is not here")
+        url = f"https://127.0.0.1:{self.caddy(self.serve('streamableHttp'))}/mcp"
+        trust = [sys.executable, "-m", "lanrelay.cli.main", "trust", url, "--ca", str(self.root), "--yes"]
+        done = subprocess.run(trust, env=environment(self.folder), capture_output=True, text=True, timeout=60)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        long = {"name": "trigger-long-running-operation", "arguments": {"duration": 1, "steps": 4}}
+
+        def run() -> None:
+            asyncio.run(self.use(url))
+            for sdk in (FIRST, SECOND):
+                said = use_typescript(sdk, self.folder, [url], long)
+                self.assertEqual(said["server"], "mcp-servers/everything")
+                self.assertEqual(said["progress"][:3], [1, 2, 3])
+                self.assertFalse(said["calls"][0]["isError"])
+
+        return deferToThread(run)
