@@ -112,21 +112,28 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
     from lanrelay.config.risks import upstreams
     from lanrelay.config.whereabouts import located
     from lanrelay.errors import StartError
-    from lanrelay.policy.credentials import Credentials
-    from lanrelay.transport.program import Folder
-    from lanrelay.transport.trust import ClientTls, ServerContext
 
     for listener in loaded.config.listeners:
         if not listener.enabled:
             continue
         files: list[Loadable] = []
+        # Each is imported where there is one: it brings Twisted, which takes half of a check.
         if listener.tls is not None:
+            from lanrelay.transport.trust import ServerContext
+
             files.append(ServerContext(listener.tls))
         if isinstance(listener, model.ForwardProxy) and listener.auth is not None:
+            from lanrelay.policy.credentials import Credentials
+
             files.append(Credentials(listener.auth))
-        secured = (upstream for upstream in upstreams(listener) if upstream.url.tls)
-        files += (ClientTls(upstream.trust, upstream.server_name) for upstream in secured)
+        for upstream in upstreams(listener):
+            if upstream.url.tls:
+                from lanrelay.transport.trust import ClientTls
+
+                files.append(ClientTls(upstream.trust, upstream.server_name))
         if isinstance(listener, model.Exec):
+            from lanrelay.transport.program import Folder
+
             files.append(Folder(listener.cwd))
         for file in files:
             try:

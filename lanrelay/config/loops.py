@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,33 +25,62 @@ def complain_of_loops(listeners: Sequence[tuple[model.Listener, Place]]) -> None
     when it connects.
     """
     running = [(one, place) for one, place in listeners if one.enabled]
+    there: dict[int | Path | None, list[model.Listener]] = {}  # by port, or by the path of a unix socket
+    for one, _ in running:
+        for address in one.listen:
+            at = there.setdefault(_number(address), [])
+            if not at or at[-1] is not one:
+                at.append(one)
     ways = {
         one.name: [
             other.name
             for dialed in _dialed(one)
-            for other, _ in running
+            for other in there.get(dialed if isinstance(dialed, Path) else dialed[1], ())
             if any(_is_at(address, dialed) for address in other.listen)
         ]
         for one, _ in running
     }
+    endless = _endless(ways)
     for one, place in running:
-        turn = _turn(one.name, ways)
+        turn = _turn(one.name, ways) if one.name in endless else []
         if turn:
             _leads(place).complain(f"expected another way; this one leads back: {' -> '.join(turn)}")
 
 
+def _endless(ways: dict[str, list[str]]) -> set[str]:
+    """From where somebody can go on without end: mostly from nowhere, so no way has to be followed."""
+    comes_from: dict[str, list[str]] = {}
+    left = {name: len(nexts) for name, nexts in ways.items()}
+    for name, nexts in ways.items():
+        for following in nexts:
+            comes_from.setdefault(following, []).append(name)
+    ends = [name for name, number in left.items() if number == 0]
+    while ends:
+        end = ends.pop()
+        del left[end]
+        for name in comes_from.get(end, ()):
+            left[name] -= 1
+            if left[name] == 0:
+                ends.append(name)
+    return set(left)
+
+
 def _turn(start: str, ways: dict[str, list[str]]) -> list[str]:
-    """The way from a listener to itself; empty for none."""
-    seen: set[str] = set()
-    paths = [[start]]
-    while paths:
-        path = paths.pop(0)
-        for name in ways[path[-1]]:
+    """The shortest way from a listener to itself; empty for none."""
+    before: dict[str, str] = {}
+    names = deque([start])
+    while names:
+        here = names.popleft()
+        for name in ways[here]:
             if name == start:
-                return [*path, name]
-            if name not in seen:
-                seen.add(name)
-                paths.append([*path, name])
+                path = [start]
+                while here != start:
+                    path.append(here)
+                    here = before[here]
+                return [start, *reversed(path)]
+            if name not in before:
+                before[name] = here
+                names.append(name)
     return []
 
 
@@ -86,6 +116,13 @@ def _at(host: str, port: int) -> Iterator[Dialed]:
         yield unmapped(address), port
     elif host == "localhost" or host.endswith(".localhost"):
         yield from ((each, port) for each in _LOCALHOST)
+
+
+def _number(address: model.ListenAddress) -> int | Path | None:
+    """What two that listen there have in common: the port, or the path of a unix socket."""
+    if isinstance(address, model.UnixAddress):
+        return address.path
+    return address.port if isinstance(address, (model.TcpAddress, model.LocalhostAddress)) else None
 
 
 def _is_at(address: model.ListenAddress, dialed: Dialed) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+from lanrelay.config import loops
 from tests.config.support import ConfigCase
 
 
@@ -88,3 +91,27 @@ class LoopTests(ConfigCase):
         ):
             [said] = self.wrong(forward("one", "127.0.0.1:5432", upstream))
             self.assertIn("is no host's address", said)
+
+    def test_of_many_each_is_compared_with_those_at_its_port_only(self) -> None:
+        count = 400
+        chain = [
+            forward(f"n{i}", f"127.0.0.1:{2000 + i}", f"tcp://127.0.0.1:{2001 + i}") for i in range(count)
+        ]
+        with (
+            mock.patch.object(loops, "_is_at", wraps=loops._is_at) as compared,
+            mock.patch.object(loops, "_turn", wraps=loops._turn) as followed,
+        ):
+            self.assertEqual(self.wrong(*chain), [])
+        self.assertEqual((compared.call_count, followed.call_count), (count - 1, 0))
+
+    def test_who_leads_into_a_ring_is_not_in_it(self) -> None:
+        said = self.wrong(
+            forward("into", "127.0.0.1:1001", "tcp://127.0.0.1:1002"),
+            forward("one", "127.0.0.1:1002", "[tcp://127.0.0.1:1003, tcp://127.0.0.1:1004]"),
+            forward("two", "127.0.0.1:1003", "tcp://127.0.0.1:1004"),
+            forward("three", "127.0.0.1:1004", "tcp://127.0.0.1:1002"),
+        )
+        self.assertEqual(
+            [one.rpartition("leads back: ")[2] for one in said],
+            ["one -> three -> one", "two -> three -> one -> two", "three -> one -> three"],
+        )
