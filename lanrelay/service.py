@@ -26,8 +26,8 @@ from lanrelay.config import model
 from lanrelay.config.risks import risks_of
 from lanrelay.config.whereabouts import NamedFile, place_of
 from lanrelay.errors import StartError
-from lanrelay.listeners.base import Environment, ListenerService
 from lanrelay.listeners.opening import make_ready
+from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.notify import Notifier
 from lanrelay.observe.accesslog import AccessLog
 from lanrelay.observe.ledger import Ledger
@@ -39,8 +39,8 @@ from lanrelay.process import (
     most_descriptors,
     raise_descriptor_limit,
 )
-from lanrelay.reload.blueprints import CONTROL, blueprints, logged
 from lanrelay.reload.parts import Part, Past
+from lanrelay.reload.wanted import CONTROL, blueprints, logged
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.transport.port import Gate
 from lanrelay.upstream.dial import Dialer

@@ -81,7 +81,7 @@ def _make_service(options: Options, begun: float) -> IService:
 
     follow_monotonic_clock(reactor)
     if OWN:
-        from lanrelay.transport.turn import quicken
+        from lanrelay.transport.reactor_turn import quicken
 
         quicken(reactor)
     service = RelayService(reactor, config, begun=begun, files=loaded.named_files)

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from lanrelay import service as service_module
 from lanrelay.config import model
 from lanrelay.config.risks import risks
-from lanrelay.listeners.base import ListenerService
+from lanrelay.listeners.service import ListenerService
 from lanrelay.service import VERSION, RelayService
 from tests.support.listening import tcp_upstreams
 

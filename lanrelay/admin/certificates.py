@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lanrelay.errors import StartError
-from lanrelay.listeners.base import ListenerService
+from lanrelay.listeners.service import ListenerService
 
 if TYPE_CHECKING:
-    from lanrelay.transport.certificate import CertificateInfo
+    from lanrelay.trust.certificate import CertificateInfo
 
 Stamp = tuple[int, int, int]
 
@@ -40,7 +40,7 @@ class OwnCertificates:
 
 def _read(path: Path) -> CertificateInfo | None:
     # late: 30 ms, and only where there is TLS, which has imported it
-    from lanrelay.transport.pem import read_certificates
+    from lanrelay.trust.pem import read_certificates
 
     try:
         return read_certificates(path, "tls.cert")[0].info()

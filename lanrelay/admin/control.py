@@ -27,7 +27,8 @@ from zope.interface import implementer
 from lanrelay.config import model
 from lanrelay.config.control import is_believable, is_served
 from lanrelay.errors import AlreadyRunning, RelayError, StartError
-from lanrelay.listeners.base import Client, Environment, ListenerService
+from lanrelay.listeners.service import Environment, ListenerService
+from lanrelay.transport.client import Client
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream, hand_over
 

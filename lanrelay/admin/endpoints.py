@@ -13,14 +13,15 @@ from lanrelay.admin.viewers import Parts, Viewers
 from lanrelay.admin.watched import Watched
 from lanrelay.config import model
 from lanrelay.errors import RemoteProtocolError, RequestDenied, StartError
-from lanrelay.listeners.answers import Answer as Refusal
-from lanrelay.listeners.answers import failed
-from lanrelay.listeners.base import Client, Connection, Environment, ListenerService
-from lanrelay.listeners.http import HttpConnection
-from lanrelay.listeners.sink import UNHEARD, RequestSink
+from lanrelay.http.answers import Answer as Refusal
+from lanrelay.http.answers import failed
+from lanrelay.http.client import HttpConnection
+from lanrelay.http.sink import UNHEARD, RequestSink
+from lanrelay.listeners.service import Connection, Environment, ListenerService
 from lanrelay.observe.session import brief
 from lanrelay.passage.browser import check_browser
 from lanrelay.passage.intermediary import with_date
+from lanrelay.transport.client import Client
 from lanrelay.transport.stream import Stream, hand_over, unread_of
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers

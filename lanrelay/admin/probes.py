@@ -8,7 +8,7 @@ from dataclasses import asdict
 from lanrelay.admin.control import Json, Refused
 from lanrelay.admin.status import Lead, leads
 from lanrelay.errors import DialError
-from lanrelay.listeners.base import Environment, ListenerService
+from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.probe import Probed, Step, probe
 

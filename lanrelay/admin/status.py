@@ -15,14 +15,14 @@ from lanrelay.admin.failures import Failed
 from lanrelay.admin.watched import Reload, WallClock, Watched
 from lanrelay.config.model import Exec, ReverseProxy
 from lanrelay.errors import DialError
-from lanrelay.listeners.base import ListenerService
+from lanrelay.listeners.service import ListenerService
 from lanrelay.observe.logformat import moment
 from lanrelay.observe.session import Session
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.upstream import Transition, Upstream
 
 if TYPE_CHECKING:
-    from lanrelay.transport.certificate import CertificateInfo
+    from lanrelay.trust.certificate import CertificateInfo
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from lanrelay.errors import RelayError
-from lanrelay.listeners.http import HttpConnection
+from lanrelay.http.client import HttpConnection
 from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.headers import Headers
 

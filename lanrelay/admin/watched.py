@@ -13,7 +13,7 @@ from lanrelay.admin.certificates import OwnCertificates
 if TYPE_CHECKING:
     from lanrelay.admin.counters import Counters
     from lanrelay.config import model
-    from lanrelay.listeners.base import ListenerService
+    from lanrelay.listeners.service import ListenerService
     from lanrelay.observe.ledger import Ledger
 
 RELOADS = 10

@@ -119,7 +119,7 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
         files: list[Loadable] = []
         # Each is imported where there is one: it brings Twisted, which takes half of a check.
         if listener.tls is not None:
-            from lanrelay.transport.trust import ServerContext
+            from lanrelay.trust.trust import ServerContext
 
             files.append(ServerContext(listener.tls))
         if isinstance(listener, model.ForwardProxy) and listener.auth is not None:
@@ -128,7 +128,7 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
             files.append(Credentials(listener.auth))
         for upstream in upstreams(listener):
             if upstream.url.tls:
-                from lanrelay.transport.trust import ClientTls
+                from lanrelay.trust.trust import ClientTls
 
                 files.append(ClientTls(upstream.trust, upstream.server_name))
         if isinstance(listener, model.Exec):

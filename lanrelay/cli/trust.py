@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lanrelay.setup.trust_folder import Entry
     from lanrelay.setup.trust_plan import Server
     from lanrelay.setup.trusting import Fetched, Proposal
-    from lanrelay.transport.certificate import Certificate
+    from lanrelay.trust.certificate import Certificate
 
 _EXAMPLES = """
   lanrelay trust nas                                   the server behind the listener nas
@@ -205,7 +205,7 @@ class _Trust:
         return self._go_on(server, first, proposal, before)
 
     def _authorities(self) -> list[Certificate] | None:
-        from lanrelay.transport.pem import read_authorities
+        from lanrelay.trust.pem import read_authorities
 
         if self._options.ca is None:
             return None

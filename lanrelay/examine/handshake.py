@@ -8,9 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
-from lanrelay.transport.certificate import Certificate
-from lanrelay.transport.trust import ClientTls
-from lanrelay.transport.verify import note_finding
+from lanrelay.trust.certificate import Certificate
+from lanrelay.trust.trust import ClientTls
+from lanrelay.trust.verify import note_finding
 
 if TYPE_CHECKING:
     from OpenSSL import SSL

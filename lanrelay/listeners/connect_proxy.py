@@ -12,14 +12,14 @@ from twisted.python.failure import Failure
 
 from lanrelay.config import model
 from lanrelay.errors import DialError, Fault, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.http.answers import Answer, failed, from_here
+from lanrelay.http.client import HttpConnection
+from lanrelay.http.sink import UNHEARD, RequestSink
 from lanrelay.listeners import proxy_pac
-from lanrelay.listeners.answers import Answer, failed, from_here
-from lanrelay.listeners.base import Client, Connection, Environment
 from lanrelay.listeners.forward_proxy import ForwardProxyService
-from lanrelay.listeners.http import HttpConnection
-from lanrelay.listeners.own_exchange import OwnExchange, OwnWay, dial_target
-from lanrelay.listeners.sink import UNHEARD, RequestSink
-from lanrelay.listeners.straight_tunnel import StraightTunnels
+from lanrelay.listeners.own_exchange import OwnExchange, TargetRoute, dial_target
+from lanrelay.listeners.plain_tunnel import StraightTunnels
+from lanrelay.listeners.service import Connection, Environment
 from lanrelay.observe.session import TARGET, Session, Side, brief
 from lanrelay.passage.browser import check_browser
 from lanrelay.passage.intermediary import (
@@ -27,6 +27,7 @@ from lanrelay.passage.intermediary import (
     pseudonym,
     with_date,
 )
+from lanrelay.transport.client import Client
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Dialed, Target
 from lanrelay.wire.authority import format_authority, parse_authority
@@ -48,7 +49,7 @@ class ConnectProxyService(ForwardProxyService):
     def __init__(self, environment: Environment, config: model.ConnectProxy) -> None:
         super().__init__(environment, config)
         self._via = pseudonym(config.name)
-        self._way = OwnWay(self, self._via)
+        self._route = TargetRoute(self, self._via)
         # Where somebody has to be asked for credentials no head is plain.
         self._straight = StraightTunnels(self, _ESTABLISHED) if self.credentials is None else None
 
@@ -127,7 +128,7 @@ class ConnectProxyService(ForwardProxyService):
             return UNHEARD
         if head.method == b"CONNECT":
             return _Tunnel(self, connection, head, session, dial_target(target)).start()
-        return OwnExchange(connection, head, session, self._way).start()
+        return OwnExchange(connection, head, session, self._route).start()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from lanrelay.errors import ProgramEnded, RelayError, RequestDenied
-from lanrelay.listeners.answers import failed
+from lanrelay.http.answers import failed
 from lanrelay.mcp.streams import EventStream
 from lanrelay.observe.session import Session as Record
 from lanrelay.transport.deadline import Deadline
@@ -14,8 +14,8 @@ from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.headers import Headers
 
 if TYPE_CHECKING:
+    from lanrelay.http.client import HttpConnection
     from lanrelay.listeners.exec_mcp import Live, McpService
-    from lanrelay.listeners.http import HttpConnection
 
 KEEPALIVE: Final = 15.0
 """Seconds of silence before a comment, as C{sse_keepalive} of a reverse proxy."""

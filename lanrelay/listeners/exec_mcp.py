@@ -9,20 +9,20 @@ from twisted.internet.defer import Deferred
 
 from lanrelay.config import model
 from lanrelay.errors import ProgramEnded, RelayError, RemoteProtocolError, RequestDenied, TooManyPrograms
-from lanrelay.listeners.answers import Answer, failed
-from lanrelay.listeners.base import Client, Environment, ListenerService
+from lanrelay.http.answers import Answer, failed
+from lanrelay.http.client import HttpConnection
+from lanrelay.http.sink import UNHEARD, RequestSink
 from lanrelay.listeners.exec_answers import EventsAnswer
 from lanrelay.listeners.exec_host import Host
 from lanrelay.listeners.exec_programs import Programs
-from lanrelay.listeners.exec_requests import Body, Posted, Sent
-from lanrelay.listeners.http import HttpConnection
-from lanrelay.listeners.sink import UNHEARD, RequestSink
+from lanrelay.listeners.exec_requests import Body, Posted, Sent, accepts
+from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.mcp.sessions import VERSIONS, Session
-from lanrelay.mcp.text import Message
 from lanrelay.observe.session import BRIEF, Side, brief
 from lanrelay.observe.session import Session as Record
 from lanrelay.passage.browser import check_browser, is_own_origin, preflight_response, with_cors
 from lanrelay.passage.intermediary import with_date
+from lanrelay.transport.client import Client
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.wire.events import RequestHead
@@ -380,14 +380,3 @@ class McpService(Programs):
         record.failed(error, by=by, detail=answer.explanation)
         self.environment.ledger.close(record)
         connection.answer(answer.status, headers, answer.body, answer.reason)
-
-
-def accepts(head: RequestHead, kind: bytes) -> bool:
-    """Whether a client takes that kind of content; one that does not say takes all."""
-    wanted = [each.partition(b";")[0].strip() for each in head.headers.tokens(b"accept")]
-    return not wanted or bool({kind, b"*/*", kind.partition(b"/")[0] + b"/*"} & set(wanted))
-
-
-def greets(messages: list[Message]) -> bool:
-    """Whether this begins a session."""
-    return len(messages) == 1 and messages[0].method == "initialize" and messages[0].is_request

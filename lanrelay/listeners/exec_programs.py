@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from lanrelay.config import model
 from lanrelay.edit.masking import HIDDEN, mask
 from lanrelay.errors import ProgramNotStarted, StartError, TooManyPrograms
-from lanrelay.listeners.base import Environment, ListenerService
+from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.transport.program import Folder, Program, environment, outcome
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied
+from lanrelay.http.sink import RequestSink
 from lanrelay.listeners.exec_answers import PostAnswer
-from lanrelay.listeners.sink import RequestSink
 from lanrelay.mcp.lines import LINE_MAX
 from lanrelay.mcp.text import Message, NotMcp, error, read
 from lanrelay.observe.session import Session as Record
@@ -16,8 +16,8 @@ from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 
 if TYPE_CHECKING:
+    from lanrelay.http.client import HttpConnection
     from lanrelay.listeners.exec_mcp import Live, McpService
-    from lanrelay.listeners.http import HttpConnection
 
 BODY_MAX: Final = LINE_MAX
 _JSON: Final = (b"Content-Type", b"application/json")
@@ -48,8 +48,6 @@ class Posted:
 
         @raise RequestDenied: it is not let in.
         """
-        from lanrelay.listeners.exec_mcp import accepts
-
         kind = (self.head.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
             raise RequestDenied("it is no JSON", http_status=415, remedy="Send application/json.")
@@ -64,8 +62,6 @@ class Posted:
 
     def take(self, content: bytes) -> RequestSink | None:
         """Do what it asks for; the sink of its answer, or C{None} if it has it."""
-        from lanrelay.listeners.exec_mcp import accepts, greets
-
         service, connection, record = self.service, self.connection, self.record
         try:
             messages, batch = read(content)
@@ -237,3 +233,14 @@ class Body:
         self._full = False
         if self._answer is not None:
             self._answer.resume_sending()
+
+
+def accepts(head: RequestHead, kind: bytes) -> bool:
+    """Whether a client takes that kind of content; one that does not say takes all."""
+    wanted = [each.partition(b";")[0].strip() for each in head.headers.tokens(b"accept")]
+    return not wanted or bool({kind, b"*/*", kind.partition(b"/")[0] + b"/*"} & set(wanted))
+
+
+def greets(messages: list[Message]) -> bool:
+    """Whether this begins a session."""
+    return len(messages) == 1 and messages[0].method == "initialize" and messages[0].is_request

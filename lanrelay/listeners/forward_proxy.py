@@ -11,9 +11,10 @@ from twisted.python.failure import Failure
 from lanrelay.addresses import host_name, is_loopback, parse_ip
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, NameDenied, StartError
-from lanrelay.listeners.base import Client, Environment, ListenerService, explained
+from lanrelay.listeners.service import Environment, ListenerService, explained
 from lanrelay.observe.session import Session
 from lanrelay.policy.rules import DestinationRules, Destinations, Permit
+from lanrelay.transport.client import Client
 from lanrelay.upstream.dial import Dialed, Place, Target, known_addresses
 from lanrelay.upstream.look_ups import LookUps
 from lanrelay.upstream.parent import Parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lanrelay.config import model
-from lanrelay.listeners.base import Environment, ListenerService
+from lanrelay.listeners.service import Environment, ListenerService
 
 
 def build(environment: Environment, config: model.Listener) -> ListenerService:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lanrelay.config.whereabouts import NamedFile, located
 from lanrelay.errors import AlreadyRunning, StartError
-from lanrelay.listeners.base import ListenerService
+from lanrelay.listeners.service import ListenerService
 
 
 def make_ready(listeners: Sequence[ListenerService], files: Sequence[NamedFile]) -> list[StartError]:

@@ -10,11 +10,11 @@ from twisted.internet.defer import Deferred
 
 from lanrelay.addresses import parse_ip
 from lanrelay.errors import RelayError, TlsOnPlain, Unanswered
-from lanrelay.listeners.exchange import Exchange
+from lanrelay.http.exchange import Exchange
+from lanrelay.http.origin import OriginConnection
 from lanrelay.passage.intermediary import request_to_forward, response_to_forward, via_fields, with_date
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.dial import Target
-from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.parent import Parent, refused_by_status
 from lanrelay.wire.authority import format_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
@@ -49,14 +49,14 @@ class OwnExchange(Exchange):
     def gave_up(self, origin: OriginConnection, error: RelayError) -> None:
         if isinstance(error, TlsOnPlain):
             error.target = str(dial_target(parse_target(self.head.method, self.head.target)))
-        if isinstance(error, Unanswered) and isinstance(self._way, OwnWay) and origin.upstream is None:
-            finding = self._dialing = Deferred.fromCoroutine(self._way.find_scheme(self, origin, error))
+        if isinstance(error, Unanswered) and isinstance(self.route, TargetRoute) and origin.upstream is None:
+            finding = self._dialing = Deferred.fromCoroutine(self.route.find_scheme(self, origin, error))
             finding.addErrback(self._not_connected)
         else:
             super().gave_up(origin, error)
 
 
-class OwnWay:
+class TargetRoute:
     """
     How C{http://} requests travel: each on a connection of its own to where its target says.
 

@@ -9,17 +9,18 @@ from twisted.internet.defer import Deferred
 
 from lanrelay.config import model
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
-from lanrelay.listeners.answers import METHODS, Answer, failed, from_here
-from lanrelay.listeners.base import Client, Environment, ListenerService
-from lanrelay.listeners.http import HttpConnection
+from lanrelay.http.answers import METHODS, Answer, failed, from_here
+from lanrelay.http.client import HttpConnection
+from lanrelay.http.sink import UNHEARD, RequestSink
+from lanrelay.listeners.plain import StraightConnection, StraightWay
 from lanrelay.listeners.route import ProxyRoute, find_route
 from lanrelay.listeners.routed_exchange import RoutedExchange
-from lanrelay.listeners.sink import UNHEARD, RequestSink
-from lanrelay.listeners.straight import StraightConnection, StraightWay
+from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.observe.session import BRIEF, Session, Side, brief
 from lanrelay.passage.browser import guard_rule, page_rule, with_cors
 from lanrelay.passage.intermediary import HOPS, LAST_HOP, loop_rule, pseudonym
 from lanrelay.passage.rule import Asked, Reply, Rules, judged
+from lanrelay.transport.client import Client
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.wire.events import RequestHead

@@ -8,13 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from lanrelay.config import model
-from lanrelay.listeners.base import Environment
-from lanrelay.listeners.event_stream import EventStream
-from lanrelay.listeners.exchange import Exchange
-from lanrelay.listeners.noticing import Noticing, Overheard
-from lanrelay.listeners.origins import Origins
+from lanrelay.http.event_stream import EventStream
+from lanrelay.http.exchange import Exchange
+from lanrelay.http.noticing import Noticing, Overheard
+from lanrelay.http.origin import OriginConnection
+from lanrelay.http.origins import Origins
+from lanrelay.listeners.addressing import Addressing
 from lanrelay.listeners.routed_exchange import RoutedExchange
-from lanrelay.listeners.side import Side
+from lanrelay.listeners.service import Environment
 from lanrelay.passage import oauth, places
 from lanrelay.passage.browser import origin_rule, with_cors
 from lanrelay.passage.intermediary import (
@@ -45,13 +46,12 @@ from lanrelay.passage.places import Places, Site, asks_for_events
 from lanrelay.passage.rule import Asked, Rule, Rules, changed
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.noticed import STATUSES
-from lanrelay.upstream.origin import OriginConnection
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
 from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, make_field
 
 if TYPE_CHECKING:
-    from lanrelay.listeners.recovery import McpSession, McpSessions
+    from lanrelay.http.mcp_sessions import McpSession, McpSessions
 
 _SESSION_ID: Final = frozenset({b"mcp-session-id"})
 # MCP sessions are followed by the exchange: a request ends one, an answer begins one, or says that one was
@@ -65,7 +65,7 @@ _OVERHEARD: Final = Rule(statuses=STATUSES)
 
 class ProxyRoute:
     """
-    A L{Way<lanrelay.listeners.way.Way>}: one entry of C{routes}.
+    A L{Route<lanrelay.http.route.Route>}: one entry of C{routes}.
 
     @ivar path: the prefix, without its trailing slash; empty for all.
     @ivar recovers: MCP sessions are initialised anew where they were forgotten.
@@ -115,7 +115,7 @@ class ProxyRoute:
         self._secure = listener.tls is not None
         self._via = make_field(b"Via", via((1, 1), name))
         self._via_old = make_field(b"Via", via(HTTP_1_0, name))
-        self._sides = {upstream: Side(upstream, config) for upstream in self.group.members}
+        self._sides = {upstream: Addressing(upstream, config) for upstream in self.group.members}
         host = self._sides[self.group.members[0]].host
         self._host_line = b"" if host is None else host[3]
         self._places: dict[tuple[Upstream, bytes], Places | None] = {}
@@ -156,7 +156,7 @@ class ProxyRoute:
     def session_began(self, client_id: bytes, initialize: bytes) -> None:
         """The upstream may have begun an MCP session."""
         if self.sessions is None:
-            from lanrelay.listeners.recovery import McpSessions  # many upstreams have none
+            from lanrelay.http.mcp_sessions import McpSessions  # many upstreams have none
 
             self.sessions = McpSessions(self.reactor)
             self.sessions.share()
@@ -174,7 +174,7 @@ class ProxyRoute:
             self.sessions.close()
         self._closed = True
 
-    # --- Way ---------------------------------------------------------------------------------------------
+    # --- Route -------------------------------------------------------------------------------------------
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
         return exchange.connection.take_kept(self) or self.origins.take()
@@ -389,7 +389,7 @@ class ProxyRoute:
 
     # ---------------------------------------------------------------------------------------------------
 
-    def _target(self, target: bytes, side: Side) -> bytes:
+    def _target(self, target: bytes, side: Addressing) -> bytes:
         if target[:1] != b"/":
             return target  # OPTIONS *
         if target.startswith(b"/.well-known/"):

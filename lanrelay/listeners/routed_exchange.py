@@ -2,112 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from lanrelay.errors import RelayError, TlsOnPlain
-from lanrelay.listeners.exchange import Exchange
-from lanrelay.listeners.http import HttpConnection
+from lanrelay.http.client import HttpConnection
+from lanrelay.http.exchange import Exchange
+from lanrelay.http.held import BODY_MAX, HELD, INITIALIZE_MAX, HeldAnswer, Whole
+from lanrelay.http.origin import OriginConnection
 from lanrelay.observe.session import Session
 from lanrelay.passage.browser import with_cors
 from lanrelay.passage.intermediary import ruled_trailers
-from lanrelay.passage.oauth import DOCUMENT_MAX, FORM_MAX, Rewrite, changed_document, is_form
-from lanrelay.upstream.origin import OriginConnection
-from lanrelay.wire.events import NO_FIELDS, RequestHead, ResponseHead
+from lanrelay.passage.oauth import FORM_MAX, Rewrite, is_form
+from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, logs_in_connection
 
 if TYPE_CHECKING:
-    from lanrelay.listeners.recovery import McpSession
+    from lanrelay.http.mcp_sessions import McpSession
     from lanrelay.listeners.route import ProxyRoute
-    from lanrelay.upstream.origin import OriginConnection
 
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
-
-INITIALIZE_MAX: Final = 16 * 1024
-"""Bytes of an initialize request that is remembered; SDKs send some 300. So a route keeps 4 MiB at most."""
-
-BODY_MAX: Final = 1024 * 1024
-"""Bytes of a request that can be repeated."""
-
-ANSWER_MAX: Final = 256 * 1024
-"""Bytes of what a server says to initialize, or of a 404 that is held while that is tried."""
-
-HELD: Final = 5.0
-"""Seconds that an answer is held back for its end. What needs to be whole is short, and comes at once."""
-
-
-class _Whole:
-    """Content that is collected, up to a limit; in one piece, for it may come byte by byte."""
-
-    __slots__ = ("_collected", "_limit")
-
-    def __init__(self, limit: int) -> None:
-        self._collected = bytearray()
-        self._limit = limit
-
-    def add(self, data: bytes) -> bool:
-        """C{False}: this was too much."""
-        self._collected += data
-        return len(self._collected) <= self._limit
-
-    @property
-    def content(self) -> bytes:
-        return bytes(self._collected)
-
-
-class _HeldAnswer(_Whole):
-    """
-    An answer that is held back; the L{BodyFilter<lanrelay.listeners.way.BodyFilter>} of its exchange.
-
-    @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
-    @param timer: runs out when it has been held long enough.
-    """
-
-    __slots__ = ("_timer", "head", "rewrite", "send_head", "trailers")
-
-    def __init__(
-        self,
-        head: ResponseHead,
-        send_head: Callable[[ResponseHead], None],
-        rewrite: Rewrite | None,
-        timer: Any,
-    ) -> None:
-        super().__init__(ANSWER_MAX if rewrite is None else DOCUMENT_MAX)
-        self.head = head
-        self.send_head = send_head
-        self.rewrite = rewrite
-        self.trailers = NO_FIELDS
-        self._timer = timer
-
-    def feed(self, data: bytes) -> bytes:
-        if self.add(data):
-            return b""
-        self.stop()
-        self.send_head(self.head)
-        return self.content
-
-    def finish(self) -> bytes:
-        self.stop()
-        came = self.content
-        content = came if self.rewrite is None else self.rewrite(came)
-        if content != came:
-            self.head = replace(self.head, headers=changed_document(self.head.headers, len(content)))
-        self.send_head(self.head)
-        return content
-
-    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-
-    def stop(self) -> None:
-        """It is held no longer, or its end has come."""
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
 
 
 class RoutedExchange(Exchange):
@@ -142,9 +59,10 @@ class RoutedExchange(Exchange):
         "mcp",
         "page",
         "respelled",
-        "route",
         "target",
     )
+
+    route: ProxyRoute
 
     def __init__(
         self,
@@ -158,15 +76,14 @@ class RoutedExchange(Exchange):
         page: bytes | None,
     ) -> None:
         super().__init__(connection, head, session, route)
-        self.route = route
         self.target = target
         self.host = host
         self.page = page
-        self._form: _Whole | None = None
-        self._lost: _HeldAnswer | None = None  # what says that the session was forgotten
+        self._form: Whole | None = None
+        self._lost: HeldAnswer | None = None  # what says that the session was forgotten
         self.mcp: McpSession | None = None
         self._mcp_id = b""  # by which the upstream was told of the session
-        self._copy: _Whole | None = None
+        self._copy: Whole | None = None
         self._recovered = False
         self._recovering: Deferred[bool] | None = None
         self.at_root = route.is_root(target)
@@ -177,10 +94,10 @@ class RoutedExchange(Exchange):
         if self.route.recovers:
             self._find_session()
         if self.at_root and not (self._bodyless or self.route.is_settled):
-            self._copy = _Whole(BODY_MAX)
+            self._copy = Whole(BODY_MAX)
         if self._bodyless or not self._is_form():
             return super().start()
-        self._form = _Whole(FORM_MAX)
+        self._form = Whole(FORM_MAX)
         self.session.phase = "request"
         if b"expect" in self.head.headers:
             # Its content is waited for here, so it is asked for here (RFC 9110 section 10.1.1).
@@ -294,15 +211,15 @@ class RoutedExchange(Exchange):
         else:
             self._recover()
 
-    def _hold(self, head: ResponseHead, rewrite: Rewrite | None) -> _HeldAnswer:
+    def _hold(self, head: ResponseHead, rewrite: Rewrite | None) -> HeldAnswer:
         """Send nothing of an answer before it is whole; one that does not end in time passes as it came."""
-        timer = self._way.reactor.callLater(HELD, self._held_too_long)
-        held = self._filter = _HeldAnswer(head, self._send_held, rewrite, timer)
+        timer = self.route.reactor.callLater(HELD, self._held_too_long)
+        held = self._filter = HeldAnswer(head, self._send_held, rewrite, timer)
         return held
 
     def _held_too_long(self) -> None:
         held = self._filter
-        assert isinstance(held, _HeldAnswer)
+        assert isinstance(held, HeldAnswer)
         self._send_held(held.head)
         if held.content:
             self.send_down(held.content)
@@ -346,9 +263,9 @@ class RoutedExchange(Exchange):
         given = b"mcp-session-id" in self.head.headers.index
         if self.head.method == b"POST":
             if self.mcp is not None:
-                self._copy = _Whole(BODY_MAX)
+                self._copy = Whole(BODY_MAX)
             elif not given and b"json" in (self.head.headers.get(b"content-type") or b"").lower():
-                self._copy = _Whole(INITIALIZE_MAX)  # a session may begin with it
+                self._copy = Whole(INITIALIZE_MAX)  # a session may begin with it
 
     def _note_session(self, head: ResponseHead) -> None:
         """What the answer means for the session; the copy is not needed any more."""

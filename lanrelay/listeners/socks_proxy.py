@@ -29,9 +29,10 @@ from lanrelay.errors import (
     RequestDenied,
     Unroutable,
 )
-from lanrelay.listeners.base import Client, explained
 from lanrelay.listeners.forward_proxy import ForwardProxyService
+from lanrelay.listeners.service import explained
 from lanrelay.observe.session import TARGET, Phase, Session, Side, brief
+from lanrelay.transport.client import Client
 from lanrelay.transport.pump import Pump, join
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Target

@@ -11,8 +11,8 @@ from twisted.logger import Logger
 from lanrelay.config import model
 from lanrelay.config.whereabouts import NamedFile
 from lanrelay.errors import StartError
-from lanrelay.listeners.base import Environment, Given, ListenerService
 from lanrelay.listeners.opening import make_ready
+from lanrelay.listeners.service import Environment, Given, ListenerService
 from lanrelay.reload.parts import Blueprint, Part, Past
 from lanrelay.reload.plan import Beginning, Held, Opening, Place, Running, plan
 from lanrelay.transport.port import BoundSocket

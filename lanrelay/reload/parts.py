@@ -11,7 +11,7 @@ from lanrelay.config import model
 if TYPE_CHECKING:
     from twisted.internet.defer import Deferred
 
-    from lanrelay.listeners.base import Environment, ListenerService
+    from lanrelay.listeners.service import Environment, ListenerService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lanrelay.config import stored_trust
-from lanrelay.transport.certificate import Certificate
-from lanrelay.transport.pem import certificates_in
+from lanrelay.trust.certificate import Certificate
+from lanrelay.trust.pem import certificates_in
 
 
 class Entry(NamedTuple):

@@ -14,9 +14,9 @@ from lanrelay.errors import CertificateError
 from lanrelay.setup.trust_folder import Entry, of_host, relative, with_authorities
 from lanrelay.setup.trusting import Fetched, Proposal, Untrustable, shown_fingerprint
 from lanrelay.setup.upstream_trust import Origin, forget, trust_ca, trust_pin, verify
-from lanrelay.transport.certificate import Certificate
-from lanrelay.transport.pem import read_authorities
-from lanrelay.transport.verify import verified_path
+from lanrelay.trust.certificate import Certificate
+from lanrelay.trust.pem import read_authorities
+from lanrelay.trust.verify import verified_path
 
 
 class Server(NamedTuple):

@@ -19,8 +19,8 @@ from lanrelay.examine.authorities import Known, recognise
 from lanrelay.examine.causes import cause_of
 from lanrelay.examine.handshake import Shown
 from lanrelay.examine.way import Means, Way, target_of
-from lanrelay.transport.certificate import Certificate
-from lanrelay.transport.verify import check_name, verified_path
+from lanrelay.trust.certificate import Certificate
+from lanrelay.trust.verify import check_name, verified_path
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.race import SocketAddress, interleaved
 

@@ -2,6 +2,5 @@
 Streams: accepted, secured and joined.
 
 A I{port} listens, and accepts I{streams}; a stream is what Twisted calls a transport, of our own making or
-of Twisted's. A I{trust} says which certificates a peer may show. A I{pump} joins two streams, moves what
-comes, and closes both.
+of Twisted's. A I{pump} joins two streams, moves what comes, and closes both.
 """

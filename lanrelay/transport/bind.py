@@ -26,7 +26,7 @@ from lanrelay.config.model import (
 from lanrelay.errors import StartError
 
 if TYPE_CHECKING:
-    from lanrelay.transport.handed import Handed, LaunchdSockets, SystemdSockets
+    from lanrelay.transport.activation import Handed, LaunchdSockets, SystemdSockets
 
 _BACKLOG = 1024  # the kernel caps it (Linux 4096, macOS 128); nginx asks for 511, HAProxy for its maxconn
 
@@ -330,7 +330,7 @@ def unused_sockets() -> Iterator[str]:
 def _systemd_sockets() -> SystemdSockets:
     global _systemd
     if _systemd is None:
-        from lanrelay.transport.handed import SystemdSockets  # few relays are handed any
+        from lanrelay.transport.activation import SystemdSockets  # few relays are handed any
 
         _systemd = SystemdSockets(_environment(), os.getpid())
     return _systemd
@@ -358,7 +358,7 @@ def _environment() -> MutableMapping[str, str]:
 def _launchd_sockets() -> LaunchdSockets:
     global _launchd
     if _launchd is None:
-        from lanrelay.transport.handed import LaunchdSockets, launch_activate_socket
+        from lanrelay.transport.activation import LaunchdSockets, launch_activate_socket
 
         _launchd = LaunchdSockets(launch_activate_socket)
     return _launchd

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lanrelay.errors import CertificateError, TlsBroken
-from lanrelay.transport.certificate import Certificate
+from lanrelay.errors import TlsBroken
 from lanrelay.transport.stream import Stream
 from lanrelay.transport.tls_stream import TlsStream
 
@@ -20,36 +19,6 @@ if TYPE_CHECKING:
 # Bytes that wait for the end of a renegotiation. Whoever sends in the middle of one is paused, so it is
 # what was read in one turn; Apache itself takes 128 KiB of content by then.
 _HELD_AT_MOST = 1024 * 1024
-
-
-def allow_late_certificates(context: SSL.Context) -> None:
-    """Let servers ask late; only for a client that has a certificate to show."""
-    context.set_info_callback(_watch)
-    try:
-        from OpenSSL._util import lib  # type: ignore[import-untyped, unused-ignore]
-
-        lib.SSL_CTX_set_post_handshake_auth(context._context, 1)  # type: ignore[attr-defined, unused-ignore]
-    except (ImportError, AttributeError):
-        pass  # another pyOpenSSL than those we know: in TLS 1.3 such a server refuses
-
-
-def _watch(connection: SSL.Connection, where: int, _: int) -> None:
-    """
-    OpenSSL's word of what it does: a renegotiation must not change who the server is.
-
-    Its certificate was judged after the first handshake, by its name and the pins, and by nobody later.
-    """
-    from OpenSSL import SSL  # late: 80 ms; by now it was imported for the context
-
-    if not where & SSL.SSL_CB_HANDSHAKE_DONE:
-        return
-    judgement: Any = connection.get_app_data()
-    shown: Any = connection.get_peer_certificate()
-    leaf = None if shown is None else Certificate(shown)
-    if judgement.leaf is None:
-        judgement.leaf = leaf
-    elif judgement.leaf != leaf and judgement.error is None:
-        judgement.error = CertificateError("the server showed another certificate in a TLS renegotiation")
 
 
 class LateTlsStream(TlsStream):

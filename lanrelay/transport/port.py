@@ -116,7 +116,7 @@ class Port:
     log = Logger()
 
     lean = True
-    """L{lanrelay.transport.turn} hands out its events; it finds out itself whether there is anything."""
+    """L{lanrelay.transport.reactor_turn} hands out its events; it finds out itself if there is anything."""
 
     def __init__(
         self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Accepted, *, eager: bool = False

@@ -22,9 +22,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lanrelay.transport.reactor_turn import FORGET
 from lanrelay.transport.splice import SharedPipe, discard, shared_pipe, unable
 from lanrelay.transport.stream import PARKED, Parked
-from lanrelay.transport.turn import FORGET
 
 # All streams read into one buffer. A pump sends from there, and nothing is copied but the rest of a short
 # send. Its reads may be as large as the buffer. The relay's CPU on loopback, in one run, with 64 KiB, 256 KiB
@@ -88,7 +88,7 @@ class TcpStream:
     log = Logger()
 
     lean = True
-    """L{lanrelay.transport.turn} hands out its events: C{doRead} and C{doWrite} look for themselves."""
+    """L{lanrelay.transport.reactor_turn} hands out its events: C{doRead} and C{doWrite} look themselves."""
 
     lent_at_most = _ALL
     """What it makes use of in one go, of a buffer that is lent to its producer."""

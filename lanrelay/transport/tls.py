@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from lanrelay.errors import DialError, NotTls, PeerClosed, TlsError, TlsTimeout
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.transport.tls_stream import TlsStream
-from lanrelay.transport.trust import ClientTls, ServerContext
+from lanrelay.trust.trust import ClientTls, ServerContext
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -153,7 +153,7 @@ class _Handshake(Protocol):
             done.callback(secured)
 
     def _explain(self, error: Exception) -> TlsError:
-        from lanrelay.transport.alerts import handshake_error
+        from lanrelay.trust.alerts import handshake_error
 
         found: TlsError | None = self._ssl.get_app_data().error
         if found is not None:

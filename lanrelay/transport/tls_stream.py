@@ -17,7 +17,7 @@ from lanrelay.transport.stream import Parked, Stream
 if TYPE_CHECKING:
     from OpenSSL import SSL
 
-    from lanrelay.transport.certificate import CertificateInfo
+    from lanrelay.trust.certificate import CertificateInfo
 
 # Bytes for the protocol at most in one go, as from Twisted's sockets; twice as many after a full portion, up
 # to `LARGEST`, and again so few after each pause: for a slow reader less is held. A download of HTTPS by the
@@ -117,7 +117,7 @@ class TlsStream:
     @property
     def certificate(self) -> CertificateInfo | None:
         """What the peer showed; C{None} if nothing."""
-        from lanrelay.transport.certificate import Certificate
+        from lanrelay.trust.certificate import Certificate
 
         certificate = self.shown
         return None if certificate is None else Certificate(certificate).info()
@@ -389,7 +389,7 @@ class TlsStream:
             self.protocol.writeConnectionLost()
 
     def _broken(self, error: Exception) -> None:
-        from lanrelay.transport.alerts import late_error
+        from lanrelay.trust.alerts import late_error
 
         self._give_up(late_error(error, client=self._client))
 

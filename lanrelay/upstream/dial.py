@@ -40,7 +40,7 @@ from lanrelay.upstream.race import (
 from lanrelay.upstream.resolve import LOCALHOST, Resolver, takes_a_look_up
 
 if TYPE_CHECKING:
-    from lanrelay.transport.trust import ClientTls
+    from lanrelay.trust.trust import ClientTls
     from lanrelay.upstream.look_ups import LookUps
     from lanrelay.upstream.parent import Parent
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+from typing import Protocol as Shape
 
 from lanrelay.config import model
 
 if TYPE_CHECKING:
     from lanrelay.upstream.balance import UpstreamGroup
     from lanrelay.upstream.health import HealthCheck
-    from lanrelay.upstream.pool import Pool
     from lanrelay.upstream.upstream import Upstream
+
+
+class KeptConnections(Shape):
+    """A L{Pool<lanrelay.http.pool.Pool>}."""
+
+    config: model.Pool
+    upstream: Any
 
 
 class Inheritance:
@@ -26,10 +33,10 @@ class Inheritance:
     def __init__(
         self,
         groups: Iterable[UpstreamGroup] = (),
-        pools: Iterable[Pool] = (),
+        pools: Iterable[KeptConnections] = (),
         sessions: Iterable[tuple[UpstreamGroup, Any]] = (),
     ) -> None:
-        """@param sessions: of the clients of a group, in the listeners' words."""
+        """@param sessions: of the clients of a group, as their routes know them."""
         self._members = [(member, group.checks.get(member)) for group in groups for member in group.members]
         self._pools = list(pools)
         self._sessions = list(sessions)
@@ -49,8 +56,8 @@ class Inheritance:
                 return member, check
         return None
 
-    def pool(self, upstream: Upstream, config: model.Pool) -> Pool | None:
-        """The idle connections of an upstream that was taken over."""
+    def pool(self, upstream: Upstream, config: model.Pool) -> Any:
+        """The idle connections of an upstream that was taken over; C{None} if there are none."""
         for pool in self._pools:
             if pool.upstream is upstream and pool.config == config:
                 return pool

@@ -12,9 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lanrelay.addresses import IPAddress, is_loopback, is_unspecified, unmapped, unmapped_host
-
-Hop = tuple[str, str]
-"""A listener, and the address of the relay's own that it connected to."""
+from lanrelay.transport.client import Hop
 
 Host = IPAddress | Path
 """An address, or the path of a unix socket."""

@@ -14,8 +14,8 @@ from lanrelay.errors import AddressDenied, CheckFailed, DialError, LocalLimit
 from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 
 if TYPE_CHECKING:
-    from lanrelay.transport.certificate import CertificateInfo
-    from lanrelay.transport.trust import ClientTls
+    from lanrelay.trust.certificate import CertificateInfo
+    from lanrelay.trust.trust import ClientTls
     from lanrelay.upstream.loops import Way
     from lanrelay.upstream.parent import Parent
     from lanrelay.upstream.scheme import Schemes
@@ -97,7 +97,7 @@ class Upstream:
         self.tls: ClientTls | None = None
         if url.tls:
             # Only where there is TLS: it knows of OpenSSL.
-            from lanrelay.transport.trust import ClientTls
+            from lanrelay.trust.trust import ClientTls
 
             self.tls = ClientTls(config.trust, config.server_name)
         self.parent: Parent | None = None
@@ -138,7 +138,7 @@ class Upstream:
             return None
         if shown is known:
             return info
-        from lanrelay.transport.certificate import Certificate  # there was TLS, so it is loaded
+        from lanrelay.trust.certificate import Certificate  # there was TLS, so it is loaded
 
         info = Certificate(shown).info()
         self._certificate = (shown, info)

@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.admin.counters import Counters
 from lanrelay.admin.watched import Watched
 from lanrelay.config import model
-from lanrelay.listeners.base import ListenerService
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
+from lanrelay.listeners.service import ListenerService
 from lanrelay.listeners.tcp_forward import TcpForwardService
 from lanrelay.transport.port import BoundSocket
 from tests.support.listening import Surroundings, tcp_upstreams

@@ -15,7 +15,7 @@ from lanrelay.admin.watched import Reload, WallClock
 from lanrelay.config import model
 from lanrelay.errors import CheckFailed, ConnectionRefused
 from lanrelay.listeners.tcp_forward import TcpForwardService
-from lanrelay.transport.certificate import CertificateInfo
+from lanrelay.trust.certificate import CertificateInfo
 from lanrelay.upstream.dial import Dialed
 from tests.admin.support import ANY_PORT, WatchedTestCase, https
 from tests.support.listening import tcp_upstreams

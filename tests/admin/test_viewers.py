@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.admin.viewers import HEARTBEAT, LIMIT, PATIENCE, Parts, Viewer, Viewers
 from lanrelay.config import model
-from lanrelay.listeners.answers import Answer
-from lanrelay.listeners.http import HttpConnection
+from lanrelay.http.answers import Answer
+from lanrelay.http.client import HttpConnection
 from lanrelay.transport.stream import hand_over
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers

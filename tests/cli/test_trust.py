@@ -13,8 +13,8 @@ from unittest import skipUnless
 from lanrelay.cli.authority import Authority, Issued
 from lanrelay.config import model
 from lanrelay.config.load import load
-from lanrelay.transport.certificate import Certificate
-from lanrelay.transport.pins import public_key_pin
+from lanrelay.trust.certificate import Certificate
+from lanrelay.trust.pins import public_key_pin
 from tests.cli.terminal import CommandTestCase, Done
 from tests.support.peers import Program, free_ports
 from tests.support.relay import Relay

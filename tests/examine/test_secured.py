@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.cli.authority import Authority, Issued
 from lanrelay.examine.authorities import CADDY, MKCERT, PROXMOX, STEP, SYNOLOGY, recognise
 from lanrelay.examine.checks import Check, Examined
-from lanrelay.transport.pins import certificate_pin, public_key_pin
+from lanrelay.trust.pins import certificate_pin, public_key_pin
 from tests.examine.scripted import one_answer
 from tests.examine.support import ExamineTestCase
 from tests.support.peers import free_ports

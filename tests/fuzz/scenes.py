@@ -16,9 +16,9 @@ from zope.interface import implementer
 
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused, DialTimeout
-from lanrelay.listeners.base import ListenerService
 from lanrelay.listeners.connect_proxy import ConnectProxyService
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
+from lanrelay.listeners.service import ListenerService
 from lanrelay.listeners.tcp_forward import TcpForwardService
 from tests.fuzz.targets import must
 from tests.support.listening import Surroundings, accept, tcp_upstreams

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lanrelay.listeners.routed_exchange import HELD
+from lanrelay.http.held import HELD
 from lanrelay.passage.oauth import DOCUMENT_MAX, FORM_MAX
 from tests.listeners.test_reverse_proxy import ReverseProxyTestCase, get
 

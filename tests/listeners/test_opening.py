@@ -5,8 +5,8 @@ from typing import cast
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.errors import AlreadyRunning, StartError
-from lanrelay.listeners.base import ListenerService
 from lanrelay.listeners.opening import make_ready
+from lanrelay.listeners.service import ListenerService
 
 
 class Fake:

@@ -10,10 +10,10 @@ from twisted.internet.protocol import Protocol
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import hosts, model
-from lanrelay.listeners import base
-from lanrelay.listeners.base import Client, ListenerService
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
+from lanrelay.listeners.service import ListenerService
 from lanrelay.listeners.tcp_forward import TcpForwardService
+from lanrelay.transport.client import Client, accepted_from
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.upstream.dial import Dialer
 from tests.support.dialing import FakeConnect, FakeResolver
@@ -280,5 +280,5 @@ class ReverseTests(SendCase):
 
 class ClientTests(SynchronousTestCase):
     def test_addresses_and_ports_of_the_stream(self) -> None:
-        client = base._client((BALANCER.host, BALANCER.port), (HERE.host, HERE.port), secure=False)
+        client = accepted_from((BALANCER.host, BALANCER.port), (HERE.host, HERE.port), secure=False)
         self.assertEqual((client.port, client.local_port), (40000, 8080))

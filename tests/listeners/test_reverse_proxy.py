@@ -9,7 +9,7 @@ from typing import Any
 
 from lanrelay.config import model
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
-from tests.listeners.test_exchange import OK, POST, ExchangeTestCase, http_upstreams
+from tests.http.test_exchange import OK, POST, ExchangeTestCase, http_upstreams
 from tests.support.listening import Surroundings, accept
 from tests.support.memory import MemoryStream
 

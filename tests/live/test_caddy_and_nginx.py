@@ -15,8 +15,8 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 
 from lanrelay.cli.authority import Authority
-from lanrelay.transport.files import EVERY
-from lanrelay.transport.pins import certificate_pin, public_key_pin
+from lanrelay.trust.files import EVERY
+from lanrelay.trust.pins import certificate_pin, public_key_pin
 from tests.live.test_several import Answer
 from tests.support.peers import PeerTestCase, Program, free_ports
 from tests.support.relay import Relay

@@ -22,7 +22,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority, Issued
-from lanrelay.transport.pins import certificate_pin, public_key_pin
+from lanrelay.trust.pins import certificate_pin, public_key_pin
 from tests.live.test_curl import curl
 from tests.support.odd_certificates import (
     ADDRESS,

@@ -35,7 +35,7 @@ from lanrelay.errors import (
 )
 from lanrelay.transport.choice import OWN
 from lanrelay.transport.stream import Parked, hand_over
-from lanrelay.transport.trust import ClientTls
+from lanrelay.trust.trust import ClientTls
 from lanrelay.upstream.dial import Dialed, Dialer, Target
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.resolve import Resolver

@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority, Issued
-from lanrelay.transport.files import EVERY
+from lanrelay.trust.files import EVERY
 from tests.live.test_curl import curl
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin

@@ -17,8 +17,8 @@ from lanrelay.admin.status import status
 from lanrelay.admin.watched import Reload
 from lanrelay.config import model
 from lanrelay.config.load import load
-from lanrelay.listeners.base import ListenerService
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
+from lanrelay.listeners.service import ListenerService
 from lanrelay.service import RelayService
 
 WEB = """

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from lanrelay.config import model
-from lanrelay.listeners.base import Environment
+from lanrelay.listeners.service import Environment
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Session
 from lanrelay.upstream.dial import Dialed, Target

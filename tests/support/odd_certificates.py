@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lanrelay.cli.authority import Issued
-from lanrelay.transport.certificate import Certificate
+from lanrelay.trust.certificate import Certificate
 
 _SIGNED = bytes.fromhex("300a06082a8648ce3d040302")  # ecdsa-with-SHA256
 _COMMON_NAME = bytes.fromhex("0603550403")

@@ -14,9 +14,9 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from lanrelay.transport.reactor_turn import quicken
 from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.tcp import TcpStream
-from lanrelay.transport.turn import quicken
 from lanrelay.transport.twisteds import let_tell
 from tests.support.hearing import HalfCloseable, Listening, Producer
 

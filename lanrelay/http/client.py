@@ -1,0 +1,565 @@
+"""The Twisted side of L{lanrelay.wire.http1} as a server: one client connection, one exchange at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from lanrelay.config.model import Timeouts
+from lanrelay.errors import RelayError, RemoteProtocolError
+from lanrelay.http.answers import failed, reason_phrase
+from lanrelay.http.client_stream import CLOSING, GONE, LINGERING, OPEN, TUNNEL, ClientStream
+from lanrelay.http.sink import Application, RequestSink
+from lanrelay.transport.pump import Pump, PumpLimits, join
+from lanrelay.transport.stream import Stream
+from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
+from lanrelay.wire.headers import Headers
+from lanrelay.wire.http1 import Http1Server
+
+if TYPE_CHECKING:
+    from lanrelay.http.kept import KeptOrigins
+    from lanrelay.http.origin import OriginConnection
+    from lanrelay.observe.session import Session
+    from lanrelay.transport.client import Client
+
+_END: Final = EndOfMessage()
+
+# What a client may pipeline before its reading is paused: one read, as HAProxy and nginx keep one buffer.
+PIPELINED_MAX: Final = 64 * 1024
+# Requests that a client has pipelined and that are answered here in one turn of the reactor; then others have
+# theirs. 64 KiB hold more than a thousand, and each may take a millisecond, or ten.
+TURN_MAX: Final = 2
+# What is read and thrown away of an upload that was answered early; over it the client is paused until it
+# has read the answer or C{timeouts.close} has passed.
+DISCARDED_MAX: Final = 64 * 1024 * 1024
+
+
+@implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
+class HttpConnection(ClientStream):
+    """
+    One client connection: C{hand_over(stream, connection)} starts it.
+
+    It owns its stream until C{take_over} or C{join}, and calls C{gone} once when the stream is gone (after
+    C{take_over} whoever took it calls L{released}). A client that ends its side while its answer is
+    pending has gone, as for nginx; but not one that has sent a CONNECT with all that is to go through.
+
+    @ivar client: who connected; given by the listener.
+    @ivar head: the request that is under way, or the last one.
+    @ivar content_at_hand: some of its content came together with it, and is told in the same call.
+    @ivar aborted: the listener ended it; not the client.
+    @ivar kept: origin connections that serve this client alone; C{None} as long as there was none.
+    """
+
+    __slots__ = (
+        "_application",
+        "_discarded",
+        "_dispatching",
+        "_draining",
+        "_full",
+        "_gone",
+        "_head_sent",
+        "_late",
+        "_next_turn",
+        "_pump",
+        "_receiving",
+        "_retired",
+        "_sending",
+        "_sink",
+        "aborted",
+        "client",
+        "content_at_hand",
+        "head",
+        "kept",
+    )
+
+    def __init__(
+        self,
+        reactor: Any,
+        timeouts: Timeouts,
+        application: Application,
+        gone: Callable[[HttpConnection], None],
+        *,
+        client: Client | None = None,
+        wire: Http1Server | None = None,
+    ) -> None:
+        super().__init__(reactor, timeouts, wire or Http1Server())
+        self.client = client
+        self.head: RequestHead | None = None
+        self.content_at_hand = self.aborted = False
+        self.kept: KeptOrigins | None = None
+        self._application, self._gone = application, gone
+        self._sink: RequestSink | None = None
+        self._receiving = False  # more of the request is to come
+        self._sending = False  # the response is not complete
+        self._head_sent = False
+        self._draining = self._retired = self._dispatching = False
+        self._full = False  # the client does not read
+        self._discarded, self._late = 0, b""
+        self._next_turn: Any = None  # of the reactor, for what was pipelined
+        self._pump: Pump | None = None
+
+    # --- for the application, about the request under way -----------------------------------------
+
+    def send_head(self, head: ResponseHead) -> None:
+        """Send an interim or the final response head; the wire picks the framing."""
+        if self._state != OPEN:
+            return
+        if head.status < 200 and head.status != 101:
+            self._write(self._wire.send(head))
+            self._settle()
+            return
+        self._final_head()
+        self._write(self._wire.send(head))
+
+    def send_body(self, data: bytes) -> None:
+        """Send a part of the content; after C{pause_sending} it should be the last for now."""
+        if self._state == OPEN:
+            self._write(self._wire.send(BodyPart(data=data)))
+
+    @property
+    def chunk_writer(self) -> Callable[[bytes], None] | None:
+        """Sends what is a whole chunk already, until the answer ends; C{None} if that has none."""
+        return self._stream.write if self._state == OPEN and self._wire.sends_chunks else None
+
+    def end(self, trailers: Headers = NO_FIELDS) -> None:
+        """The response is complete. If the request is not, the rest of it is read and thrown away."""
+        if self._state != OPEN:
+            return
+        self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
+        self._ended()
+
+    def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_FIELDS) -> None:
+        """Send a whole final response, in one write: as L{send_head}, L{send_body} and L{end}."""
+        if self._state != OPEN:
+            return
+        self._final_head()
+        self._write(self._wire.send_whole(head, content, trailers))
+        self._ended()
+
+    def _final_head(self) -> None:
+        if self._receiving or self._draining or self._retired:
+            self._wire.close_after_response()
+        self._head_sent = True
+
+    def _ended(self) -> None:
+        self.uncork()  # before a next request is looked at: only a client that reads is given more
+        self._sending = False
+        self._sink = None
+        outermost, self._dispatching = not self._dispatching, True
+        if self._paused:
+            self._paused = False
+            self._resume()  # what comes from within waits in `_late`
+        if outermost:
+            self._dispatch(())
+
+    def say_close(self) -> None:
+        """The answer that is about to begin is the last one on this connection."""
+        self._wire.close_after_response()
+
+    def answer(self, status: int, headers: Headers, body: bytes = b"", reason: bytes = b"") -> None:
+        """
+        Send a whole small response that the relay made; C{Content-Length} is added.
+
+        @param reason: empty for what belongs to C{status}.
+        """
+        if b"content-length" not in headers and status not in (204, 304):
+            headers = headers.added(b"Content-Length", b"%d" % len(body))
+        reason = reason or reason_phrase(status)
+        self.send_whole(ResponseHead(status=status, reason=reason, headers=headers), body)
+
+    def pause_reading(self) -> None:
+        """Hold the request's body back."""
+        if not self._paused:
+            self._paused = True
+            self._stream.pauseProducing()
+            self._settle()
+
+    def resume_reading(self) -> None:
+        """Let the request's body come again."""
+        if self._paused:
+            self._paused = False
+            self._resume()
+            self._settle()
+
+    def hand_on(self, begin: Callable[[], RequestSink], content: Sequence[bytes], *, whole: bool) -> None:
+        """
+        Give the request under way to another sink, which C{begin} makes as L{Application.request_received}
+        does; it hears what had come for the one before.
+
+        @param whole: nothing more comes.
+        """
+        if self._state != OPEN:
+            return
+        self._dispatching = True  # an answer must not look for a next request yet
+        sink = begin()
+        if self._sending and self._state == OPEN:
+            self._sink = sink
+            if self._full:
+                sink.pause_sending()
+            for data in content:
+                if self._sink is sink:
+                    sink.body_received(data)
+            if whole and self._sink is sink:
+                sink.body_ended(NO_FIELDS)
+        self._dispatch(())
+
+    def take_over(self) -> tuple[Stream, bytes]:
+        """
+        End HTTP on this connection: the caller owns the stream, which is paused, and the unread bytes.
+
+        The caller hands the stream to another protocol and calls L{released} when it is gone.
+        """
+        self.uncork()
+        self._state = TUNNEL
+        self._sink = None
+        self._let_go()
+        self._deadline.stop()
+        self._stream.unregisterProducer()
+        self._stream.pauseProducing()
+        return self._stream, self._wire.take_unread() + self._late
+
+    def join(
+        self,
+        upstream: Stream,
+        *,
+        session: Session,
+        limits: PumpLimits,
+        to_downstream: bytes = b"",
+        ended: Callable[[], object] | None = None,
+    ) -> Pump:
+        """
+        Take over and join with C{upstream}; its C{done} fires when both are gone, after L{released}.
+
+        @param ended: called at the same moment.
+
+        From here on L{drain} waits for the tunnel, and L{abort} resets it.
+        """
+        stream, unread = self.take_over()
+        self._pump = join(
+            self._reactor,
+            stream,
+            upstream,
+            session=session,
+            limits=limits,
+            to_upstream=unread,
+            to_downstream=to_downstream,
+            ended=self._tunnelled if ended is None else partial(self._tunnelled, ended),
+        )
+        return self._pump
+
+    def _tunnelled(self, ended: Callable[[], object] | None = None) -> None:
+        self.released()
+        if ended is not None:
+            ended()
+
+    def released(self) -> None:
+        """The stream that was taken over is gone."""
+        if self._state != GONE:
+            self._state = GONE
+            self._gone(self)
+
+    def cut(self) -> None:
+        """
+        End an answer that is not whole.
+
+        What was sent of it still arrives. That there was more to come the framing says; where the end of the
+        connection would be the end of the answer, a reset says it.
+        """
+        if self._state != OPEN:
+            return
+        if not self._wire.shows_its_end:
+            self._cut()
+        elif self._receiving:
+            self._linger()
+        else:
+            self._close()
+
+    def keep(self, place: Hashable, origin: OriginConnection) -> bool:
+        """C{origin} serves this client alone, and waits for its next request to C{place}."""
+        if self._state != OPEN:
+            return False
+        if self.kept is None:
+            from lanrelay.http.kept import KeptOrigins  # few clients log in so
+
+            self.kept = KeptOrigins()
+        self.kept.put(place, origin)
+        return True
+
+    def take_kept(self, place: Hashable) -> OriginConnection | None:
+        """What was kept for a request to C{place}, if it is still good."""
+        return None if self.kept is None else self.kept.take(place)
+
+    def _let_go(self) -> None:
+        if self.kept is not None:
+            self.kept.close()
+
+    # --- for the listener -------------------------------------------------------------------------
+
+    def drain(self) -> None:
+        """Close when what is under way has ended; at once if nothing is."""
+        self._draining = True
+        if self._state == OPEN and not self._sending:
+            self._close()
+
+    def retire(self) -> None:
+        """
+        End with the next answer that begins, and say so in it: the client's next connection has the settings
+        that are in force. Closing an idle connection could lose a request that is on its way.
+        """
+        self._retired = True
+
+    def abort(self) -> None:
+        """Reset the connection: whatever was sent looks cut."""
+        self.aborted = True
+        if self._pump is not None:
+            self._pump.abort()
+        elif self._state not in (GONE, TUNNEL):
+            self._reset()
+
+    def close_within(self, seconds: float) -> None:
+        """End an idle connection: what its client was told still arrives, if it takes it in time."""
+        if self._state not in (GONE, TUNNEL):
+            self._close()
+            if self._state == CLOSING:
+                self._deadline.set(seconds)
+
+    @property
+    def idle(self) -> bool:
+        """No request is being answered: it is between two of them, or about to close."""
+        return not self._sending and self._state != TUNNEL
+
+    @property
+    def reads(self) -> bool:
+        """The client takes what it is sent, as far as is known."""
+        return not self._full
+
+    # --- from the stream --------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        self._stream.registerProducer(self, True)
+        self._waiting = "head"
+        self._stream.resumeProducing()
+        if self._waiting == "head" and self._state == OPEN:  # it has not come from within that call
+            self._deadline.set(self._timeouts.head)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._dispatching:
+            self._late += data  # a stream that resumes may give what it holds from within that call
+        elif self._state == OPEN:
+            try:
+                events = self._wire.receive(data)
+            except RemoteProtocolError as error:
+                self._refuse(error)
+            else:
+                self._dispatch(events)
+        elif self._state == LINGERING:
+            self._discarded += len(data)
+            if self._discarded > DISCARDED_MAX:
+                self._stream.pauseProducing()
+
+    def readConnectionLost(self) -> None:
+        self._read_ended = True
+        if self._state == LINGERING:
+            if self._write_ended:
+                self._close()
+        elif self._state == OPEN:
+            if self._sending:
+                if self._has_said_all():
+                    return  # who takes the stream over hears of the end
+                self._leave(None)
+                if self._head_sent:
+                    self._reset()
+                    return
+            self._close()
+
+    def _has_said_all(self) -> bool:
+        """Whether this is a tunnel's client that has not gone: it said something, and waits for an answer."""
+        head = self.head
+        return head is not None and head.method == b"CONNECT" and bool(self._wire.buffered or self._late)
+
+    def writeConnectionLost(self) -> None:
+        self._write_ended = True
+        if self._state == LINGERING:
+            if self._read_ended:
+                self._close()
+            else:
+                self._wait("close", self._timeouts.close)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        if self._state == GONE:
+            return
+        self._state = GONE
+        self._lost()
+        next_turn, self._next_turn = self._next_turn, None
+        if next_turn is not None:
+            next_turn.cancel()
+        self._leave(None)
+        self._let_go()
+        self._gone(self)
+
+    # IPushProducer: the stream's word on whether the client reads.
+
+    def pauseProducing(self) -> None:
+        if not self._full:
+            self._full = True
+            if self._sink is not None:
+                self._sink.pause_sending()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        if self._sink is not None:
+            self._sink.resume_sending()
+        elif self._state == OPEN and not self._sending and not self._dispatching:
+            self._dispatch(())
+
+    def stopProducing(self) -> None:
+        """The stream is lost; C{connectionLost} says so at once."""
+
+    # --- one exchange after another ---------------------------------------------------------------
+
+    def _dispatch(self, events: Sequence[Event]) -> None:
+        """Tell the sink what came, then go on with the next request if this one is over."""
+        self._dispatching = True
+        turn = 1 if events else 0
+        try:
+            while self._state == OPEN:
+                for event in events:
+                    kind = type(event)
+                    if kind is RequestHead:
+                        self._begin(cast(RequestHead, event), events)
+                    elif kind is BodyPart:
+                        if self._sink is not None:
+                            self._sink.body_received(cast(BodyPart, event).data)
+                    elif kind is EndOfMessage:
+                        self._receiving = False
+                        if self._sink is not None:
+                            self._sink.body_ended(cast(EndOfMessage, event).trailers)
+                    if self._state != OPEN:
+                        return
+                if self._late:
+                    late, self._late = self._late, b""
+                    events = self._wire.receive(late)
+                    continue
+                if self._sending or self.head is None or not self._over():
+                    break
+                if turn >= TURN_MAX and self._wire.buffered:
+                    if self._next_turn is None:
+                        self._next_turn = self._reactor.callLater(0, self._go_on)
+                    break
+                turn += 1
+                self.head = None
+                self._waiting = ""
+                events = self._wire.start_next_cycle()
+                if not events:
+                    break
+        except RemoteProtocolError as error:
+            self._refuse(error)
+            return
+        finally:
+            self._dispatching = False
+        self._settle()
+
+    def _go_on(self) -> None:
+        self._next_turn = None
+        if self._state == OPEN and not self._sending and not self._dispatching:
+            self._dispatch(())
+
+    def _begin(self, head: RequestHead, events: Sequence[Event]) -> None:
+        whole = type(events[-1]) is EndOfMessage
+        self.head = head
+        self._receiving = not whole
+        self._sending = True
+        self._head_sent = False
+        self._waiting = ""
+        self._deadline.clear()
+        self.content_at_hand = len(events) > 1 and type(events[1]) is BodyPart
+        sink = self._application.request_received(self, head)
+        self.content_at_hand = False
+        if self._sending and self._state == OPEN:
+            self._sink = sink
+            if self._full:
+                sink.pause_sending()
+
+    def _over(self) -> bool:
+        """After a complete response: whether the next request may be looked at now."""
+        if self._receiving or self._draining or not self._wire.keep_alive:
+            if self._receiving or self._draining or self._wire.buffered:
+                self._linger()
+            else:
+                self._close()
+            return False
+        # A client that pipelines and does not read must not fill our memory with answers.
+        return not self._full
+
+    def _settle(self) -> None:
+        """Bring reading and the timer in line with what is under way."""
+        if self._state != OPEN or self._dispatching:
+            return
+        stuffed = self._wire.buffered > PIPELINED_MAX and self.head is not None
+        if stuffed != self._stuffed:
+            self._stuffed = stuffed
+            if stuffed:
+                self._stream.pauseProducing()
+            else:
+                self._resume()
+        if self._state != OPEN:
+            return  # by what came from within
+        if self._sending:
+            if self._receiving and not self._paused:  # whether or not it waits for a 100
+                self._wait("body", self._timeouts.body)
+            else:
+                self._waiting = ""
+                self._deadline.clear()
+        elif self._wire.head_begun:
+            if self._waiting != "head":
+                self._wait("head", self._timeouts.head)
+        elif not self._waiting:
+            if self._full:  # the end of the last answer is still on its way
+                self._wait("flush", self._timeouts.half_closed)
+            else:
+                self._wait("keepalive", self._timeouts.keepalive)
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """The client broke the protocol, or was too slow: say so if that is still possible, and close."""
+        if self._sending:
+            self._leave(error)
+            if self._head_sent:
+                self._reset()
+                return
+        elif self._wire.response_begun:
+            self._linger()  # the request was answered before it broke off
+            return
+        answer = failed(error)
+        if not self._sending:
+            self._application.request_refused(self, error, answer)
+        if self._state != OPEN:
+            return
+        self._wire.close_after_response()
+        self._dispatching = True  # `end` must not look for a next request
+        self.answer(answer.status, answer.headers, answer.body, answer.reason)
+        self._dispatching = False
+        self._linger()
+
+    def _leave(self, error: RelayError | None) -> None:
+        """Whoever is making the answer hears that it is not wanted."""
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.client_gone(error)
+
+    def _too_late(self) -> None:
+        if self._waiting == "head" and self._wire.head_begun:
+            self._refuse(RemoteProtocolError("the request head did not come in time", 408))
+        elif self._waiting in ("head", "keepalive"):
+            self._close()
+        elif self._waiting == "body":
+            self._refuse(RemoteProtocolError("the request body stopped coming", 408))
+        else:
+            self._reset()

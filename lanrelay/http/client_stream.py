@@ -1,0 +1,141 @@
+"""What a client's HTTP connection does to its stream: when it reads, what leaves together, how it ends."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from lanrelay.config.model import Duration, Timeouts
+from lanrelay.transport.deadline import Deadline
+from lanrelay.transport.drain import Drain
+from lanrelay.transport.stream import Stream
+from lanrelay.wire.http1 import Http1Server
+
+OPEN, LINGERING, CLOSING, TUNNEL, GONE = range(5)
+
+
+class ClientStream:
+    """
+    The part of an L{HttpConnection<lanrelay.http.client.HttpConnection>} that knows no requests.
+
+    It has slots, and is not one of Twisted's C{Protocol}s, which have a dictionary. That of a connection,
+    with its more than thirty attributes, took 1.6 KB of the 3.4 that an idle client takes.
+    """
+
+    __slots__ = (
+        "_corked",
+        "_deadline",
+        "_drain",
+        "_paused",
+        "_reactor",
+        "_read_ended",
+        "_state",
+        "_stream",
+        "_stuffed",
+        "_timeouts",
+        "_waiting",
+        "_wire",
+        "_write_ended",
+    )
+
+    def __init__(self, reactor: Any, timeouts: Timeouts, wire: Http1Server) -> None:
+        self._reactor, self._timeouts = reactor, timeouts
+        self._wire = wire
+        self._stream: Stream = cast(Stream, None)  # from makeConnection on
+        self._state = OPEN
+        self._paused = False  # reading, by the sink
+        self._stuffed = False  # reading, by too much that was pipelined
+        self._corked: list[bytes] | None = None
+        self._read_ended = self._write_ended = False
+        self._waiting = ""  # which timeout runs
+        self._deadline = Deadline(reactor, self._too_late)
+        self._drain: Drain | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """Called by L{hand_over<lanrelay.transport.stream.hand_over>}."""
+        self._stream = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        """For a subclass: begin."""
+        raise NotImplementedError
+
+    def _too_late(self) -> None:
+        """For a subclass: what L{_wait} was for has not come."""
+        raise NotImplementedError
+
+    # --- reading and writing ----------------------------------------------------------------------
+
+    def cork(self) -> None:
+        """Collect what is sent until C{uncork} or C{end}: what belongs together leaves in one write."""
+        if self._corked is None:
+            self._corked = []
+
+    def uncork(self) -> None:
+        """Send what was collected."""
+        corked, self._corked = self._corked, None
+        if corked and self._state != GONE:
+            self._stream.write(corked[0] if len(corked) == 1 else b"".join(corked))
+
+    def _resume(self) -> None:
+        if not self._paused and not self._stuffed and not self._read_ended:
+            self._stream.resumeProducing()
+
+    def _write(self, data: bytes) -> None:
+        if self._corked is not None:
+            self._corked.append(data)
+        elif data:
+            self._stream.write(data)
+
+    def _wait(self, waiting: str, timeout: Duration) -> None:
+        self._waiting = waiting
+        self._deadline.set(timeout)
+
+    # --- ends -------------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        """
+        End our side, and let the client read the answer before anything is reset (RFC 9112 section 9.6).
+
+        Closing while the client still sends makes its kernel throw away what it has not read.
+        """
+        self._state = LINGERING
+        self._wait("flush", self._timeouts.half_closed)
+        self.uncork()
+        self._stream.unregisterProducer()
+        self._stream.loseWriteConnection()
+        if self._state == LINGERING and not self._read_ended:
+            self._stream.resumeProducing()
+
+    def _close(self) -> None:
+        """
+        Send what is buffered, then close.
+
+        A client may read the end of its answer slowly; one that has ended its own side is not waited for.
+        """
+        self._state = CLOSING
+        self._wait("close", self._timeouts.close if self._read_ended else self._timeouts.half_closed)
+        self.uncork()
+        self._stream.unregisterProducer()
+        self._stream.loseConnection()
+
+    def _cut(self) -> None:
+        """Reset when what was sent has arrived, so that it looks cut behind that."""
+        self._state = CLOSING
+        self._deadline.stop()
+        self.uncork()
+        self._stream.unregisterProducer()
+        self._stream.pauseProducing()
+        self._drain = Drain(self._reactor, self._stream, self._timeouts.close, self._stream.abortConnection)
+
+    def _lost(self) -> None:
+        """Nothing waits for anything any more."""
+        self._deadline.stop()
+        drain, self._drain = self._drain, None
+        if drain is not None:
+            drain.cancel()
+
+    def _reset(self) -> None:
+        self._state = CLOSING
+        self._corked = None
+        self._deadline.stop()
+        self._stream.abortConnection()

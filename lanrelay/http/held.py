@@ -1,0 +1,93 @@
+"""Content that has to be whole before it, or anything made of it, goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from lanrelay.observe.session import Session
+from lanrelay.passage.oauth import DOCUMENT_MAX, Rewrite, changed_document
+from lanrelay.wire.events import NO_FIELDS, ResponseHead
+
+INITIALIZE_MAX: Final = 16 * 1024
+"""Bytes of an initialize request that is remembered; SDKs send some 300. So a route keeps 4 MiB at most."""
+
+BODY_MAX: Final = 1024 * 1024
+"""Bytes of a request that can be repeated."""
+
+ANSWER_MAX: Final = 256 * 1024
+"""Bytes of what a server says to initialize, or of a 404 that is held while that is tried."""
+
+HELD: Final = 5.0
+"""Seconds that an answer is held back for its end. What needs to be whole is short, and comes at once."""
+
+
+class Whole:
+    """Content that is collected, up to a limit; in one piece, for it may come byte by byte."""
+
+    __slots__ = ("_collected", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._collected = bytearray()
+        self._limit = limit
+
+    def add(self, data: bytes) -> bool:
+        """C{False}: this was too much."""
+        self._collected += data
+        return len(self._collected) <= self._limit
+
+    @property
+    def content(self) -> bytes:
+        return bytes(self._collected)
+
+
+class HeldAnswer(Whole):
+    """
+    An answer that is held back; the L{BodyFilter<lanrelay.http.route.BodyFilter>} of its exchange.
+
+    @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
+    @param timer: runs out when it has been held long enough.
+    """
+
+    __slots__ = ("_timer", "head", "rewrite", "send_head", "trailers")
+
+    def __init__(
+        self,
+        head: ResponseHead,
+        send_head: Callable[[ResponseHead], None],
+        rewrite: Rewrite | None,
+        timer: Any,
+    ) -> None:
+        super().__init__(ANSWER_MAX if rewrite is None else DOCUMENT_MAX)
+        self.head = head
+        self.send_head = send_head
+        self.rewrite = rewrite
+        self.trailers = NO_FIELDS
+        self._timer = timer
+
+    def feed(self, data: bytes) -> bytes:
+        if self.add(data):
+            return b""
+        self.stop()
+        self.send_head(self.head)
+        return self.content
+
+    def finish(self) -> bytes:
+        self.stop()
+        came = self.content
+        content = came if self.rewrite is None else self.rewrite(came)
+        if content != came:
+            self.head = replace(self.head, headers=changed_document(self.head.headers, len(content)))
+        self.send_head(self.head)
+        return content
+
+    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+
+    def stop(self) -> None:
+        """It is held no longer, or its end has come."""
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()

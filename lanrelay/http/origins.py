@@ -1,0 +1,135 @@
+"""The origin connections of one group of upstreams: from a pool, or dialed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from lanrelay.config import model
+from lanrelay.http.exchange import Exchange
+from lanrelay.http.origin import OriginConnection
+from lanrelay.http.pool import Pool
+from lanrelay.transport.stream import hand_over
+from lanrelay.upstream.balance import UpstreamGroup
+from lanrelay.upstream.loops import Way
+from lanrelay.upstream.retry import try_each
+from lanrelay.upstream.upstream import Upstream
+from lanrelay.upstream.wakeup import counting_sleep
+
+if TYPE_CHECKING:
+    from lanrelay.upstream.inheritance import Inheritance
+
+
+def _none() -> None:
+    """No idle connection."""
+
+
+class Origins:
+    """
+    One L{Pool} for each upstream of a group.
+
+    Of an upstream that is told of the client in a PROXY header none is kept: each speaks for one client.
+
+    @param inheritance: pools of the upstreams that C{group} has taken over.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        group: UpstreamGroup,
+        pool: model.Pool,
+        timeouts: model.Timeouts,
+        *,
+        inheritance: Inheritance | None = None,
+    ) -> None:
+        self.group = group
+        self._reactor = reactor
+        self._timeouts = timeouts
+        clock = counting_sleep(reactor)
+        none = pool._replace(size=0)
+        self._pools: dict[Upstream, Pool] = {}
+        for upstream in group.members:
+            wanted = none if upstream.announced else pool
+            known = None if inheritance is None else inheritance.pool(upstream, wanted)
+            self._pools[upstream] = Pool(reactor, wanted, upstream, clock=clock) if known is None else known
+            self._pools[upstream].share()
+        self._closed = False
+        self._down: set[Upstream] = set()
+        for upstream in group.members:
+            upstream.observers.append(self._drop_what_went_down)
+        group.sleepers.append(self.drop_idle)
+        # Only where there is no choice to be made: `candidates` of round-robin counts how often it is asked.
+        self._only = self._pools[group.members[0]] if len(group.members) == 1 else None
+        # What `take` of a pool gives, if there is no doubt to which upstream it should lead.
+        self.take: Callable[[], OriginConnection | None] = _none if self._only is None else self._only.take
+
+    async def connect(self, exchange: Exchange) -> OriginConnection:
+        """
+        An idle connection to the upstream whose turn it is, or a new one; a request that is repeated is
+        never given an idle one, for the others may be as stale as the one that failed it.
+
+        @raise DialError: no upstream could be reached.
+        @raise CancelledError: the client has gone.
+        """
+        session, reactor = exchange.session, self._reactor
+        started = reactor.seconds()
+
+        async def attempt(upstream: Upstream) -> OriginConnection:
+            session.target = upstream.name
+            pool = self._pools[upstream]
+            if not exchange.repeats and pool is not self._only:
+                idle = pool.take()
+                if idle is not None:
+                    return idle
+            session.tries += 1
+            client = exchange.connection.client
+            dialed = await upstream.dial(
+                client=client.endpoints if upstream.announced and client is not None else None,
+                way=Way(session.listener, () if client is None else client.hops),
+                brief=upstream.given_up(self.group.config.retry.duration),
+            )
+            session.dialed = reactor.seconds() - started
+            origin = OriginConnection(
+                reactor, self._timeouts, address=dialed.address, upstream=upstream, home=pool
+            )
+            pool.adopt(origin)
+            hand_over(dialed.stream, origin)
+            return origin
+
+        return await try_each(reactor, self.group, attempt, avoid=exchange.avoided, spare=exchange.spared)
+
+    def has_other(self, upstream: Upstream) -> bool:
+        """Whether another one is up."""
+        return any(member.up and member is not upstream for member in self.group.members)
+
+    def idle(self, upstream: Upstream) -> int:
+        """How many connections to it wait for a request."""
+        return len(self._pools[upstream])
+
+    def drop_idle(self) -> None:
+        """Close what is idle, but go on keeping what comes back."""
+        for pool in self._pools.values():
+            pool.drop_idle()
+
+    def _drop_what_went_down(self) -> None:
+        for upstream, pool in self._pools.items():
+            if upstream.up:
+                self._down.discard(upstream)
+            elif upstream not in self._down:
+                self._down.add(upstream)
+                pool.drop_idle()  # they lead to what was there before
+
+    @property
+    def pools(self) -> list[Pool]:
+        """For who takes the upstreams over."""
+        return list(self._pools.values())
+
+    def close(self) -> None:
+        """Close what is idle now, and what is in use when it comes back, unless others use it too."""
+        if self._closed:
+            return
+        self._closed = True
+        for upstream in self._pools:
+            upstream.observers.remove(self._drop_what_went_down)
+        for pool in self._pools.values():
+            pool.close()

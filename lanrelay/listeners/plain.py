@@ -1,0 +1,364 @@
+"""
+The straight way through a reverse proxy, for requests and answers that are just what most are.
+
+A small exchange takes two fifths of the instructions here that it takes by L{lanrelay.http.exchange} (in
+memory, without system calls), because nothing is made that only an unusual exchange needs. Nothing is judged
+otherwise: a request that is not plain, or that any guard would look at, does not begin here, and a request
+that is under way becomes a L{RoutedExchange} as soon as anything happens but a plain answer, as if it had
+been one from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from twisted.python.failure import Failure
+
+from lanrelay.config import model
+from lanrelay.errors import RelayError
+from lanrelay.http.client import HttpConnection
+from lanrelay.http.client_stream import OPEN
+from lanrelay.http.origin import OriginConnection
+from lanrelay.listeners.route import ProxyRoute
+from lanrelay.listeners.routed_exchange import RoutedExchange
+from lanrelay.observe.session import BRIEF, Session, brief
+from lanrelay.passage.rule import Rules
+from lanrelay.wire.events import RequestHead
+from lanrelay.wire.headers import Headers
+from lanrelay.wire.limits import LIMITS
+from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
+from lanrelay.wire.template import Repeats
+
+if TYPE_CHECKING:
+    from lanrelay.http.mcp_sessions import McpSession
+
+# What says something of the connection alone, beside Connection itself.
+_DROPPED: Final = frozenset({b"keep-alive"})
+
+Asked = tuple[str, bytes | None, str, int, bytes]
+"""
+Of a request method, id of its MCP session, target, where its content begins, and what goes to the origin.
+"""
+
+
+class Answers:
+    """How plain answers of one kind are read."""
+
+    __slots__ = ("fields", "rules")
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.fields = PlainFields(noted=rules.weighed | {b"date"}, unusual=rules.looked_at, dropped=_DROPPED)
+
+
+class StraightWay:
+    """
+    What all straight exchanges of a listener have in common.
+
+    It takes what concerns no rule, neither a guard nor one of the route's: there is no other list of what is
+    plain.
+
+    @param known_hosts: values of Host that the guard has let in, with our addresses for which it has.
+    """
+
+    def __init__(
+        self,
+        listener: model.ReverseProxy,
+        kind: str,
+        guards: Rules,
+        route: ProxyRoute,
+        known_hosts: Mapping[bytes, tuple[model.IPAddress | None, ...]],
+    ) -> None:
+        self.route = route
+        self.ledger = route.ledger
+        self.seconds: Callable[[], float] = route.reactor.seconds
+        self.take = route.origins.take
+        self.noticing = route.noticing
+        self.listener, self.kind = listener.name, kind
+        self.known_hosts = known_hosts
+        self.max_body = listener.max_body
+        self.requests = Rules(*guards.all, *route.requests.all)
+        self.answers, self.session_answers = Answers(route.answers), Answers(route.session_answers)
+        self.request_fields = PlainFields(
+            noted=self.requests.weighed | {b"host"}, unusual=self.requests.looked_at, dropped=_DROPPED
+        )
+
+
+class StraightConnection(HttpConnection):
+    """
+    A client connection whose requests go straight where they can.
+
+    While one does, this is the sink of its own requests, and the asker of the origin connection.
+
+    @ivar let_in: the last Host that the guard let in on this connection; it would again.
+    """
+
+    __slots__ = (
+        "_between",
+        "_content",
+        "_given",
+        "_mcp",
+        "_origin",
+        "_repeats",
+        "_request",
+        "_session",
+        "_way",
+        "let_in",
+    )
+
+    def __init__(self, way: StraightWay, *arguments: Any, **keys: Any) -> None:
+        super().__init__(*arguments, **keys)
+        self.let_in = b""
+        self._way = way
+        self._repeats = Repeats(way.request_fields)
+        self._between = False  # the last request went straight, and nothing has come since
+        # Of the request that is under way so: where it went, what is known of it, how it came, where in that
+        # its content begins, the id of an MCP session that it bears, and that session, if it is remembered.
+        self._origin: OriginConnection | None = None
+        self._session: Any = None
+        self._request = b""
+        self._content = 0
+        self._given: bytes | None = None
+        self._mcp: McpSession | None = None
+
+    @property
+    def straight(self) -> bool:
+        """A request is under way so."""
+        return self._origin is not None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._origin is not None:
+            self.general()  # more came before the answer
+        elif (
+            (self._between or self._could_begin())
+            and self._state == OPEN
+            and not self._retired
+            and self._go_straight(data)
+        ):
+            return
+        self._between = False
+        super().dataReceived(data)
+
+    def _could_begin(self) -> bool:
+        return (
+            self.head is None
+            and self.kept is None  # who may be logged in on that
+            and not (self._sending or self._full or self._draining or self._dispatching)
+            and self._wire.untouched
+        )
+
+    def _go_straight(self, data: bytes) -> bool:
+        """Take a request; C{False}: it does not go straight, and nothing was done."""
+        way, client = self._way, self.client
+        asked = self._like_the_last(data) or self._judged(data)
+        if asked is None or client is None:
+            return False
+        method, given, target, content, request = asked
+        mcp = None if given is None else way.route.in_session(given)
+        if mcp is not None and mcp.upstream_id != given:
+            return False
+        if way.max_body is not None and len(data) - content > way.max_body:
+            return False
+        origin = None if way.noticing.found else way.take()
+        if origin is None:
+            return False
+        self._session = session = way.ledger.open(way.listener, way.kind, client.name, phase="response")
+        session.method = method
+        path = target.partition("?")[0]
+        session.path = path if len(path) <= BRIEF else brief(path)
+        session.target, session.address = way.route.target, origin.address
+        session.received = len(data) - content
+        self._origin, self._request, self._content = origin, data, content
+        self._given, self._mcp = given, mcp
+        self._sink = self
+        self._sending, self._between = True, False
+        self._head_sent = False
+        self._waiting = ""
+        self._deadline.clear()
+        try:
+            origin.ask(request, self)
+        except Exception:
+            failure = Failure()
+            exchange = self.general() or cast("RoutedExchange | None", self._sink)
+            if exchange is not None:
+                exchange.failed_by(failure)
+        return True
+
+    def _judged(self, data: bytes) -> Asked | None:
+        """Read a request, and make of it what goes to the origin; C{None}: it does not go straight."""
+        way, client = self._way, self.client
+        request = read_plain_request(data, way.request_fields)
+        if request is None:
+            return None
+        method, target, lines, noted, content = request
+        if client is None or b"host" not in noted:
+            return None
+        host = noted[b"host"][2]
+        if host != self.let_in and client.local not in way.known_hosts.get(host, ()):
+            return None
+        if way.requests.in_target(target) or way.requests.weigh(noted, method.encode("ascii")):
+            return None
+        way.route.plain_request(lines, noted[b"host"])
+        self.let_in = host
+        lines.append(data[content:])
+        passed = b"\r\n".join(lines)
+        session_id = noted.get(b"mcp-session-id")
+        given = None if session_id is None else session_id[2]
+        self._repeats.saw((method, given), data, len(method) + len(target) + 1, content, passed)
+        return method, given, target, content, passed
+
+    def _like_the_last(self, data: bytes) -> Asked | None:
+        """The same, for one that differs from another before it in its target and one value."""
+        template = self._repeats.template
+        if template is None:
+            return None
+        if not data.startswith(template.start):
+            return None
+        method: str
+        method, given = template.what
+        start = len(method) + 1
+        at = data.find(b" ", start)
+        target = data[start:at].decode("latin-1")
+        if (
+            "#" in target
+            or not target.isprintable()
+            or len(target) > LIMITS.target
+            or self._way.requests.in_target(target)
+        ):
+            return None
+        fitting = template.fit(data, at)
+        if fitting is None:
+            return None
+        value, content = fitting
+        passed = b"".join((data[:at], template.before, value, template.after, data[content:]))
+        return method, given, target, content, passed
+
+    # Asker: what the origin says.
+
+    def answered(self, data: bytes) -> bool:
+        answer, mcp = None, self._mcp
+        # Who leaves has to say so in the answer; and meanwhile the session may have got another id.
+        if not (self._draining or self._retired or (mcp is not None and mcp.upstream_id != mcp.client_id)):
+            answers = self._way.answers if self._given is None else self._way.session_answers
+            answer = self._answer_like_the_last(data, answers) or self._answer_judged(data, answers)
+        if answer is None:
+            self.general()
+            return False
+        way, origin, request = self._way, self._origin, self._request
+        session: Session = self._session
+        session.status, content, passed = answer
+        now = session.last_active = way.seconds()
+        session.first_byte = now - session.opened
+        session.sent = len(data) - content
+        session.phase = "done"
+        session.ended_by = "upstream"
+        self._origin = self._session = self._sink = self._mcp = None
+        self._request = b""
+        self._sending = False
+        origin.free()  # type: ignore[union-attr]
+        self._stream.write(passed)
+        way.ledger.close(session)
+        if self._full:
+            # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
+            self._read_again(request)
+            self._wire.answered()
+            self._settle()
+        elif self._state == OPEN:
+            self._between = True  # and nothing came behind the request
+            self._waiting = "keepalive"
+            self._deadline.set(self._timeouts.keepalive)
+        return True
+
+    def _answer_judged(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
+        """Status, where the content begins, and what goes to the client; C{None}: it does not go straight."""
+        origin = self._origin
+        answer = read_plain_answer(data, answers.fields)
+        if answer is None or origin is None:
+            return None
+        status, lines, noted, content = answer
+        if status in answers.rules.statuses or answers.rules.weigh(noted, status):
+            return None
+        self._way.route.plain_answer(lines, noted)
+        lines.append(data[content:])
+        passed = b"\r\n".join(lines)
+        if b"date" in noted:  # else it is ours, and another one next time
+            if origin.repeats is None or origin.repeats.owner is not answers:
+                origin.repeats = Repeats(answers.fields, answers)
+            origin.repeats.saw(status, data, 0, content, passed)
+        return status, content, passed
+
+    def _answer_like_the_last(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
+        """The same, for one that differs from another before it in one value."""
+        repeats: Repeats | None = self._origin.repeats  # type: ignore[union-attr]
+        # The connection may have served a listener that was there before a reload.
+        template = None if repeats is None or repeats.owner is not answers else repeats.template
+        fitting = None if template is None else template.fit(data, 0)
+        if template is None or fitting is None:
+            return None
+        value, content = fitting
+        return template.what, content, b"".join((template.before, value, template.after, data[content:]))
+
+    def general(self) -> RoutedExchange | None:
+        """
+        What is under way is a L{RoutedExchange} from here on, as if it had been one from the start; C{None}
+        if nothing is, or that has been done.
+        """
+        origin, session, request, content = self._origin, self._session, self._request, self._content
+        if origin is None:
+            return None
+        route = self._way.route
+        head = self._read_again(request)
+        given, mcp = self._given, self._mcp
+        self._origin = self._session = self._mcp = None
+        self._request = b""
+        exchange = RoutedExchange(
+            self,
+            head,
+            session,
+            route,
+            target=head.target,
+            host=head.headers.get(b"host") or b"",
+            page=None,
+        )
+        exchange.has_asked(origin, request[content:], mcp)
+        if self._sink is self:  # else the client has gone, and that is being told
+            self._sink = exchange
+        try:
+            asked = route.request_head(exchange, origin)
+            if given is not None:
+                exchange.named_session(given)
+        except Exception:
+            origin.abort()
+            exchange.failed_by(Failure())
+        else:
+            origin.go_on(asked, request[content:], exchange)
+        return exchange
+
+    def _read_again(self, request: bytes) -> RequestHead:
+        """Let the wire read a request that it has not seen yet."""
+        self.head = cast(RequestHead, self._wire.receive(request)[0])
+        return self.head
+
+    # RequestSink: whatever happens to the client is nothing for the straight way.
+
+    def body_received(self, data: bytes) -> None:
+        raise AssertionError("all of the request had come")
+
+    def body_ended(self, trailers: Headers) -> None:
+        raise AssertionError("all of the request had come")
+
+    def client_gone(self, error: RelayError | None) -> None:
+        exchange = self.general()
+        if exchange is not None:
+            exchange.client_gone(error)
+
+    def pause_sending(self) -> None:
+        exchange = self.general()
+        if exchange is not None:
+            exchange.pause_sending()
+
+    def resume_sending(self) -> None:
+        exchange = self.general()
+        if exchange is not None:
+            exchange.resume_sending()

@@ -1,0 +1,488 @@
+"""What every kind of listener shares: its ports, who may connect, its open connections, its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from lanrelay.addresses import is_loopback, parse_ip, unmapped
+from lanrelay.config import model
+from lanrelay.errors import Fault, RelayError, RequestDenied, StartError
+from lanrelay.observe.ledger import Ledger
+from lanrelay.observe.session import Phase, Session, Side
+from lanrelay.policy.rules import ClientRules
+from lanrelay.transport.client import Client, accepted_from, spoken_for
+from lanrelay.transport.port import BoundSocket, FamilyMissing, Gate, Port, bind
+from lanrelay.transport.pump import PumpLimits
+from lanrelay.transport.stream import Parked, Stream
+from lanrelay.upstream.dial import Dialer
+from lanrelay.upstream.explain import explain
+from lanrelay.upstream.loops import Loops, Way
+
+if TYPE_CHECKING:
+    from lanrelay.listeners.logins import Logins
+    from lanrelay.listeners.route import ProxyRoute
+    from lanrelay.transport.tls import ServerContext
+    from lanrelay.upstream.balance import UpstreamGroup
+    from lanrelay.upstream.inheritance import Inheritance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """
+    What a listener finds around it; owned by the service that builds the listeners.
+
+    @ivar forbidden: for an address and a port: why no proxy may dial them (the relay's own admin page and
+        forward proxies), or C{None}.
+    @ivar loops: which connections come from the relay itself.
+    @ivar logins: what checks the passwords of all listeners; C{None}: each has its own.
+    @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
+    @ivar room: how many connections the process has descriptors for; C{None} where nobody has counted.
+    """
+
+    reactor: Any
+    dialer: Dialer
+    ledger: Ledger
+    forbidden: Callable[[model.IPAddress, int], str | None]
+    loops: Loops = field(default_factory=Loops)
+    logins: Callable[[], Logins] | None = None
+    inheritance: Inheritance | None = None
+    room: Gate | None = None
+
+
+class Given(NamedTuple):
+    """
+    What a listener is to listen with, when it stands for others.
+
+    @ivar sockets: theirs, each with the entry of C{listen} that it is for; they stay theirs until
+        L{ListenerService.succeed}.
+    @ivar missing: entries, or one address of an entry, that are still to be opened, with the entry.
+    """
+
+    sockets: Sequence[tuple[BoundSocket, model.ListenAddress]]
+    missing: Sequence[tuple[model.ListenAddress, model.ListenAddress]]
+
+
+class Connection(Protocol):
+    """A client's connection as its listener sees it; it calls L{ListenerService.gone} once at its end."""
+
+    def drain(self) -> None:
+        """Close at once if nothing is under way, else when that has ended."""
+
+    def abort(self) -> None:
+        """End now, resetting whatever is open."""
+
+    # One that serves request after request may have `retire()`, too: do not outlive the answer by much, for
+    # there are newer settings; but lose no request that is on its way.
+
+
+class ListenerService(Service):
+    """
+    One listener. The order of life is C{load}, C{bind}, C{startService}, C{stopService}.
+
+    A subclass says what becomes of a connection in L{connected}. On a reload a new listener stands for one
+    that has changed. It opens what is C{missing}; then in one turn of the reactor come C{give_away} of the
+    old one, C{succeed} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
+
+    @cvar relays: its connections take two descriptors each, and wait when there are none left.
+    @cvar eager: what a client has said already is read as it is accepted. Not where one request may stop the
+        listener itself. A mere forward does better without, by 4 % of its CPU: it accepts all that wait, then
+        reads from all.
+    @ivar pump_limits: how long a tunnel of this listener may be silent, and take to close.
+    @ivar bound: the sockets that listen; empty before C{bind}.
+    @ivar notes: what C{bind} passed over, as sentences for the log.
+    @ivar given: set before C{bind} where this listener replaces others.
+    @ivar draining: another one stands for it now, or it was removed: it only lets its connections end.
+    @ivar routes: of a reverse proxy, one for each of L{groups}.
+    """
+
+    kind: ClassVar[str] = ""
+    relays: ClassVar[bool] = True
+    eager: ClassVar[bool] = False
+    log = Logger()
+    routes: Sequence[ProxyRoute] = ()
+
+    def __init__(self, environment: Environment, config: model.Listener) -> None:
+        self.environment = environment
+        self.config = config
+        timeouts = config.timeouts
+        self.pump_limits = PumpLimits(
+            idle=timeouts.tunnel, half_closed=timeouts.half_closed, close=timeouts.close
+        )
+        self.bound: list[BoundSocket] = []
+        self.notes: list[str] = []
+        self.given: Given | None = None
+        self.draining = False
+        self._clients = ClientRules(config.clients)
+        self._announcers = ClientRules(config.accept_proxy) if config.accept_proxy else None
+        self._tls: ServerContext | None = None
+        if config.tls is not None:
+            from lanrelay.transport.tls import ServerContext  # few listeners have TLS
+
+            self._tls = ServerContext(config.tls)
+        self._gate = Gate(config.max_connections, environment.room if self.relays else None)
+        self._ports: list[Port] = []
+        self._connections: set[Connection] = set()
+        self._gone_early: Connection | None = None
+        self._preparing: set[Deferred[None]] = set()  # PROXY header, TLS
+        self._retired: Deferred[None] | None = None
+        self._drained: Deferred[None] | None = None
+        self._deadline: Any = None
+
+    @property
+    def groups(self) -> Sequence[UpstreamGroup]:
+        """The upstreams to which it leads; a forward proxy leads where its clients ask, so to none."""
+        return ()
+
+    # --- what a subclass adds -------------------------------------------------------------------
+
+    def connected(self, stream: Stream, client: Client) -> Connection:
+        """
+        Take over a stream that is parked and paused, whose client passed the rules and any TLS handshake.
+
+        Whoever takes it owes one call of L{gone}.
+        """
+        raise NotImplementedError
+
+    def leads_to(self) -> str:
+        """Where it leads, for people."""
+        raise NotImplementedError
+
+    # --- life -------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """
+        Read the files that the listener needs.
+
+        @raise StartError: one of them is missing or wrong.
+        """
+        if self._tls is not None:
+            try:
+                self._tls.load()
+            except StartError as error:
+                raise self.start_error(error) from error
+
+    def bind(self) -> None:
+        """
+        Open the listening sockets; clients wait in the kernel's queue from here on.
+
+        @raise StartError: one cannot be opened; then none is.
+        """
+        try:
+            if self.given is None:
+                for address in self.config.listen:
+                    self.bound += bind(address, mode=self.config.listen_mode, notes=self.notes)
+            else:
+                self.bound += [bound for bound, _ in self.given.sockets]
+                for address, listed in self.given.missing:
+                    self.open(address, listed)
+            for bound in self.bound:
+                self._judge(bound)
+        except StartError as error:
+            self.unbind()
+            raise self.start_error(error) from error
+
+    def _judge(self, bound: BoundSocket) -> None:
+        """
+        What a service manager has opened is known only now: who opens a port to the network must say to whom.
+
+        @raise StartError: others than this machine can reach it, and the configuration does not say who may.
+        """
+        if not isinstance(bound.address, (model.SystemdSocket, model.LaunchdSocket)):
+            return
+        where = bound.socket.getsockname()
+        address = parse_ip(where[0].partition("%")[0]) if isinstance(where, tuple) else None
+        if address is None or is_loopback(unmapped(address)):
+            return
+        for key, remedy in self._unstated():
+            raise StartError(
+                f"{bound.address} is {bound.name}, which is not loopback, and `{key}` is not set",
+                remedy=remedy,
+            )
+
+    def _unstated(self) -> Iterator[tuple[str, str]]:
+        """Keys that an address open to others needs and that are not there, with what to do."""
+        if isinstance(self.config.clients, model.UnstatedClients):
+            yield "clients", "say who may connect, such as `clients: private`"
+
+    def open(self, address: model.ListenAddress, listed: model.ListenAddress) -> None:
+        """
+        Open one more socket, for an entry of C{listen}.
+
+        @raise StartError: it cannot be opened.
+        """
+        try:
+            opened = bind(address, mode=self.config.listen_mode, notes=self.notes)
+        except FamilyMissing:
+            if address == listed:
+                raise
+            return  # the other loopback is there
+        for bound in opened:
+            bound.address = listed
+        self.bound += opened
+
+    def unbind(self) -> None:
+        """Close sockets that no port has taken yet; those of another listener stay that one's."""
+        others = [bound for bound, _ in self.given.sockets] if self.given is not None else []
+        for bound in self.bound:
+            if not _is_in(bound, others):
+                bound.close()
+        self.bound.clear()
+
+    def start_error(self, error: StartError) -> StartError:
+        """The same error with this listener's name."""
+        return StartError(error.detail, listener=error.listener or self.config.name, remedy=error.remedy)
+
+    def startService(self) -> None:
+        super().startService()
+        for bound in self.bound:
+            self._listen(bound)
+
+    def _listen(self, bound: BoundSocket) -> None:
+        port = Port(self.environment.reactor, bound, self._gate, self._accepted, eager=self.eager)
+        self._ports.append(port)
+        port.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening at once, let go what is idle, and give the rest C{timeouts.drain}."""
+        super().stopService()
+        self.stop_listening()
+        if self._drained is None:
+            self._drained = Deferred()
+            self._deadline = self.environment.reactor.callLater(self.config.timeouts.drain, self.abort)
+            for preparing in list(self._preparing):
+                preparing.cancel()
+            for connection in list(self._connections):
+                connection.drain()
+            self._check_drained()
+        return self._drained
+
+    def stale(self) -> bool:
+        """Whether files have changed that L{load} read, and that decide who may do what."""
+        return self._tls is not None and self._tls.other_clients()
+
+    def give_away(self, sockets: Collection[BoundSocket]) -> None:
+        """Let go of listening sockets, which stay open for their next owner."""
+        for port in self._ports[:]:
+            if _is_in(port.bound, sockets):
+                port.release()
+                self._ports.remove(port)
+        self.bound = [bound for bound in self.bound if not _is_in(bound, sockets)]
+
+    def surrender(self, bound: BoundSocket) -> None:
+        """Close one listening socket, after what waits in its queue has been accepted."""
+        for port in self._ports[:]:
+            if port.bound is bound:
+                port.empty_queue()
+                port.stop()
+                self._ports.remove(port)
+        self.bound = [one for one in self.bound if one is not bound]
+
+    def reopen(self, address: model.ListenAddress, listed: model.ListenAddress) -> None:
+        """
+        Take L{surrender} back.
+
+        @raise StartError: it cannot be opened any more.
+        """
+        before = list(self.bound)
+        self.open(address, listed)
+        for bound in self.bound:
+            if not _is_in(bound, before):
+                self._listen(bound)
+
+    def succeed(self, predecessor: ListenerService | None) -> None:
+        """
+        Own what was given; to be called after L{give_away} and before C{startService}.
+
+        @param predecessor: whose open connections count for C{max_connections}, as those of this one.
+        """
+        given, self.given = self.given, None
+        if given is not None:
+            for bound, listed in given.sockets:
+                bound.serve(listed, mode=self.config.listen_mode)
+        if predecessor is not None:
+            self._gate = predecessor._gate
+            self._gate.resize(self.config.max_connections)
+
+    def retire(self) -> Deferred[None]:
+        """
+        Accept nothing more, and live on for the open connections, under the settings that they know.
+
+        @return: fires when the last one has ended.
+        """
+        self.stop_listening()
+        self.draining = True
+        if self._retired is None:
+            self._retired = Deferred()
+            for connection in list(self._connections):
+                _retire(connection)
+            self._check_drained()
+        return self._retired
+
+    def stop_listening(self) -> None:
+        """Close the listening sockets; open connections stay."""
+        for port in self._ports:
+            port.stop()
+        self._ports.clear()
+
+    def abort(self) -> None:
+        """End every connection now."""
+        for preparing in list(self._preparing):
+            preparing.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+
+    @property
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections) + len(self._preparing)
+
+    # --- connections ------------------------------------------------------------------------------
+
+    def gone(self, connection: Connection) -> None:
+        """A connection's stream is gone; called by the connection, once."""
+        if connection in self._connections:
+            self._connections.remove(connection)
+        else:
+            self._gone_early = connection
+        self._gate.leave()
+        self._check_drained()
+
+    def open_session(self, client: Client, phase: Phase = "accept") -> Session:
+        """Begin a record; whoever asked closes it at the ledger."""
+        return self.environment.ledger.open(self.config.name, self.kind, client.name, phase=phase)
+
+    def way(self, client: Client | None) -> Way:
+        """For a dial on behalf of C{client}."""
+        return Way(self.config.name, () if client is None else client.hops)
+
+    def bug(self, session: Session) -> None:
+        """Something that is no L{RelayError} was raised before anybody owned C{session}: it is over."""
+        if not session.closed:
+            session.failed(Fault(), by="relay")
+            self.environment.ledger.close(session)
+
+    def _accepted(self, stream: Stream, peer: Any, local: Any) -> None:
+        client = accepted_from(peer, local, secure=self._tls is not None)
+        hops = self.environment.loops.arrived(peer, local, stream)
+        if hops:
+            client.hops = hops
+        announced = self._announcers is not None and self._announcers.permits(client.address)
+        if not announced and not self._permitted(client):
+            stream.abortConnection()
+            self._gate.leave()
+        elif not announced and self._tls is None:
+            self._take(stream, client)
+        else:
+            preparing: Deferred[None] = Deferred.fromCoroutine(self._prepare(stream, client, announced))
+            self._preparing.add(preparing)
+            preparing.addErrback(self._not_prepared, client)
+            preparing.addBoth(self._prepared, preparing)
+
+    def _permitted(self, client: Client) -> bool:
+        if self._clients.permits(client.address):
+            return True
+        denied = RequestDenied(f"the client {client.name} is not in this listener's clients")
+        self._refused(client, "accept", denied, by="relay")
+        return False
+
+    async def _prepare(self, stream: Stream, client: Client, announced: bool) -> None:
+        """
+        What comes before the listener's own protocol: a PROXY header, then TLS.
+
+        A peer in C{accept_proxy} speaks for others, so it is the client it announces whom C{clients} judges
+        and whom the log names; the peer itself need not be in C{clients}, unless it connects on its own
+        behalf (LOCAL). HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
+        """
+        reactor, timeouts = self.environment.reactor, self.config.timeouts
+        if announced:
+            from lanrelay.transport.proxy_greeting import read_proxy_header  # few listeners want one
+
+            stream, endpoints = await read_proxy_header(reactor, stream, timeout=timeouts.head)
+            if endpoints is not None:
+                client = spoken_for(client, endpoints)
+            if not self._permitted(client):
+                stream.abortConnection()
+                self._gate.leave()
+                return
+        if self._tls is not None:
+            from lanrelay.transport.tls import secure_server  # loaded with the context
+
+            try:
+                stream = await secure_server(reactor, stream, self._tls, timeout=timeouts.handshake)
+            except RelayError as error:
+                self._refused(client, "tls", error, by="downstream")
+                self._gate.leave()
+                return
+        try:
+            self._take(stream, client)
+        except Exception:
+            stream.abortConnection()  # as the port does it that has just accepted one
+            raise
+
+    def _not_prepared(self, failure: Failure, client: Client) -> None:
+        self._gate.leave()
+        error = failure.value
+        if isinstance(error, RelayError):
+            self._refused(client, "head", error, by="downstream", detail=explained(error))
+        elif not failure.check(CancelledError):
+            self.log.failure("bug while preparing a connection from {client}", failure, client=client.name)
+
+    def _prepared(self, result: None, preparing: Deferred[None]) -> None:
+        self._preparing.discard(preparing)
+        self._check_drained()
+
+    def _take(self, stream: Stream, client: Client) -> None:
+        try:
+            connection = self.connected(stream, client)
+        except Exception:
+            # Whoever calls closes the stream and gives its place back; who has half taken it must not do so,
+            # too.
+            stream.protocol = Parked()
+            raise
+        if self._gone_early is connection:  # lost while it was handed over
+            self._gone_early = None
+        else:
+            self._connections.add(connection)
+            if self._retired is not None:
+                _retire(connection)
+
+    def _refused(
+        self, client: Client, phase: Phase, error: RelayError, *, by: Side, detail: str = ""
+    ) -> None:
+        session = self.open_session(client, phase)
+        session.failed(error, by=by, detail=detail)
+        self.environment.ledger.close(session)
+
+    def _check_drained(self) -> None:
+        if self._connections or self._preparing:
+            return
+        if self._drained is not None and not self._drained.called:
+            if self._deadline is not None and self._deadline.active():
+                self._deadline.cancel()
+            self._drained.callback(None)
+        if self._retired is not None and not self._retired.called:
+            self._retired.callback(None)
+            self.stopService()
+
+
+def _retire(connection: Connection) -> None:
+    retire = getattr(connection, "retire", None)
+    if retire is not None:
+        retire()
+
+
+def _is_in(bound: BoundSocket, sockets: Collection[BoundSocket]) -> bool:
+    return any(bound is one for one in sockets)  # they compare by value
+
+
+def explained(error: RelayError) -> str:
+    """The sentences of L{explain} in one line, for a session's C{detail}."""
+    explanation = explain(error)
+    return f"{explanation.what} {explanation.remedy}".strip()

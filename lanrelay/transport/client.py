@@ -1,0 +1,79 @@
+"""Who is at the other end of a stream that was accepted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from lanrelay.addresses import IPAddress, parse_ip, unmapped, unmapped_host
+
+if TYPE_CHECKING:
+    from lanrelay.wire.proxy_header import Endpoints
+
+Hop = tuple[str, str]
+"""A listener of the relay, and the address of the relay's own that it connected to."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Client:
+    """
+    Who connected; behind a PROXY header who it says, and where that one connected to.
+
+    Nobody changes it later. It is not frozen, for each connection makes one, and would pay 2 us for that.
+
+    @ivar name: for logs: C{"127.0.0.1:50123"} or C{"unix"}.
+    @ivar address: C{None} for a unix socket.
+    @ivar local: the address on which it came in; C{None} for a unix socket.
+    @ivar secure: it came over TLS.
+    @ivar hops: how it came here, as far as that was through the relay itself.
+    @ivar port: beside C{address}, and C{local_port} beside C{local}; 0 for a unix socket.
+    """
+
+    name: str
+    address: IPAddress | None
+    local: IPAddress | None
+    secure: bool
+    port: int = 0
+    local_port: int = 0
+    hops: tuple[Hop, ...] = ()
+
+    @property
+    def endpoints(self) -> Endpoints | None:
+        """For a PROXY header to an upstream; C{None} for a unix socket."""
+        if self.address is None or self.local is None:
+            return None
+        from lanrelay.wire.proxy_header import Endpoints  # only what sends one asks
+
+        return Endpoints(self.address, self.port, self.local, self.local_port)
+
+
+def accepted_from(peer: Any, local: Any, *, secure: bool) -> Client:
+    """Whoever connected from C{peer} to C{local}, the names of two sockets."""
+    if not isinstance(peer, tuple):
+        return Client(name="unix", address=None, local=None, secure=secure)
+    host, port = unmapped_host(peer[0]), peer[1]
+    return Client(
+        name=_shown(host, port),
+        address=parse_ip(host),
+        local=parse_ip(unmapped_host(local[0])),
+        secure=secure,
+        port=port,
+        local_port=local[1],
+    )
+
+
+def spoken_for(peer: Client, endpoints: Endpoints) -> Client:
+    """For whom C{peer} speaks, by its PROXY header."""
+    source, local = unmapped(endpoints.source), unmapped(endpoints.destination)
+    return replace(
+        peer,
+        name=_shown(str(source), endpoints.source_port),
+        address=source,
+        local=local,
+        port=endpoints.source_port,
+        local_port=endpoints.destination_port,
+    )
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
