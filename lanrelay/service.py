@@ -47,6 +47,7 @@ from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.loops import Loops
 from lanrelay.upstream.resolve import Resolver
 from lanrelay.upstream.wakeup import Wakeup
+from lanrelay.version import __version__
 
 if TYPE_CHECKING:
     from lanrelay.admin.control import Command, Json, Tell
@@ -54,7 +55,6 @@ if TYPE_CHECKING:
     from lanrelay.reload.change import Change
     from lanrelay.reload.watch import FileWatch
 
-VERSION = "0.1.0"
 
 _EVERY_IPV4, _EVERY_IPV6 = IPv4Address(0), IPv6Address(0)
 _FEW_CONNECTIONS = 500
@@ -123,7 +123,7 @@ class RelayService(Service):
         self._access_log = AccessLog(logged(config))
         self.ledger.observers += [counters.note, self._access_log.note]
         self.watched = Watched(
-            version=VERSION,
+            version=__version__,
             config=config,
             started=time.time(),
             reactor=reactor,
@@ -224,7 +224,7 @@ class RelayService(Service):
         """
         super().startService()
         try:
-            self.log.info("lanrelay {version} with {path}", version=VERSION, path=self.config.path)
+            self.log.info("lanrelay {version} with {path}", version=__version__, path=self.config.path)
             self._announce(self.listeners)
             self._provide_descriptors()
             for listener in self._all():
@@ -423,7 +423,7 @@ class RelayService(Service):
     # --- what the control socket is asked for ---
 
     def _hello(self, request: Json, tell: Tell) -> object:
-        return {"pid": os.getpid(), "version": VERSION}
+        return {"pid": os.getpid(), "version": __version__}
 
     def _status(self, request: Json, tell: Tell) -> object:
         from lanrelay.admin.status import status  # rarely asked for

@@ -17,6 +17,7 @@ STEPS: dict[str, float] = {
     "errors": 0,
     "addresses": 0,
     "commands": 0,
+    "version": 0,
     "config": 1,
     "edit": 1,
     "wire": 1,

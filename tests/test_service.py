@@ -16,7 +16,8 @@ from lanrelay import service as service_module
 from lanrelay.config import model
 from lanrelay.config.risks import risks
 from lanrelay.listeners.service import ListenerService
-from lanrelay.service import VERSION, RelayService
+from lanrelay.service import RelayService
+from lanrelay.version import __version__
 from tests.support.listening import tcp_upstreams
 
 ANY_PORT = model.TcpAddress(host=ip_address("127.0.0.1"), port=0)
@@ -123,7 +124,7 @@ class ServiceTests(SynchronousTestCase):
     def test_the_log_says_what_listens_where_and_leads_to_what(self) -> None:
         relay = self.started(forward(), admin=model.Admin(listen=(ANY_PORT,)))
         logged = self.logged()
-        self.assertIn(f"lanrelay {VERSION} with /etc/relay.yaml", logged)
+        self.assertIn(f"lanrelay {__version__} with /etc/relay.yaml", logged)
         self.assertIn(
             f"forward (tcp-forward) listens on 127.0.0.1:{self.port(relay)} and leads to tcp://nas.lan:5432",
             logged,
@@ -312,4 +313,4 @@ class VersionTests(SynchronousTestCase):
     def test_it_is_that_of_the_package(self) -> None:
         setup = ConfigParser()
         setup.read(Path(__file__).parents[1] / "setup.cfg")
-        self.assertEqual(setup["metadata"]["version"], VERSION)
+        self.assertEqual(setup["metadata"]["version"], __version__)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lanrelay.cli.demo_host import NAME, VERSIONS
+from lanrelay.version import __version__
 
 _TIMEOUT = 15.0
 _EVENTS = 3
@@ -49,7 +50,7 @@ def show(places: Places) -> None:
         should be.
     """
     _say(f"""\
-A host with a certificate of a private CA, and a relay in front of it; all on this machine.
+A host with a certificate of a private CA, and lanrelay {__version__} in front of it; all on this machine.
 
    LAN host   https://{NAME} (127.0.0.1:{places.host}), certificate by "{places.ca_name}"
    relay      {places.url} leads to it; forward proxy on http://localhost:{places.forward}""")

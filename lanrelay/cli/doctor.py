@@ -230,9 +230,9 @@ class Doctor:
         from lanrelay import commands
         from lanrelay.cli.around import client_checks, modes_here, service_check
         from lanrelay.cli.check import unreadable
-        from lanrelay.cli.main import version
         from lanrelay.examine import machine
         from lanrelay.examine.network import network_checks
+        from lanrelay.version import __version__
 
         run, found = commands.run, self._machine
         if self._loaded is not None and self._file is not None:
@@ -242,7 +242,7 @@ class Doctor:
             found.append(
                 machine.relay_of_others(self._not_asked, self._file)
                 if self._others
-                else machine.relay_check(self._status, self._not_asked, config, version())
+                else machine.relay_check(self._status, self._not_asked, config, __version__)
             )
             if not self._others:
                 found += machine.port_checks(config, self._status, run)

@@ -81,7 +81,9 @@ def _dispatch(words: list[str]) -> int:
         return 0 if words else 2
     name, *rest = words
     if name in ("--version", "-V"):
-        print(f"lanrelay {version()}")
+        from lanrelay.version import __version__
+
+        print(f"lanrelay {__version__}")
         return 0
     if name not in COMMANDS:
         from lanrelay.config.complaints import printable
@@ -99,16 +101,6 @@ def _dispatch(words: list[str]) -> int:
 
     status: int = import_module(f"lanrelay.cli.{name}").run(rest)
     return status
-
-
-def version() -> str:
-    """As it is installed; in parentheses where it is not."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("lanrelay")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 if __name__ == "__main__":

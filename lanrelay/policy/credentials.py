@@ -237,7 +237,7 @@ def _entry(hashed: bytes, place: str, command: str) -> _Entry:
         except ImportError:
             raise StartError(
                 place + "the entry is bcrypt, and the Python package `bcrypt` is not installed",
-                remedy="install it with `pip install lanrelay[bcrypt]`",
+                remedy="install it with `pip install 'lanrelayd[bcrypt]'`",
             ) from None
         return _Bcrypt(hashed)
     if hashed.startswith((b"$apr1$", b"$1$")):

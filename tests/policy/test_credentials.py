@@ -176,7 +176,7 @@ class FileTests(SynchronousTestCase):
             self.addCleanup(sys.modules.__setitem__, "bcrypt", there)
         error = self.refused("alice:$2y$05" + VECTOR)
         self.assertIn("line 1", error.detail)
-        self.assertIn("pip install lanrelay[bcrypt]", error.remedy)
+        self.assertIn("pip install 'lanrelayd[bcrypt]'", error.remedy)
 
     def test_load_again_forgets_who_is_gone(self) -> None:
         path = Path(self.mktemp())

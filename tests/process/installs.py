@@ -1,4 +1,4 @@
-"""The ways in which a relay gets onto a machine: checkout, editable install, wheel."""
+"""The ways in which a relay gets onto a machine: checkout, editable install, wheel, source, uv."""
 
 from __future__ import annotations
 
@@ -80,11 +80,37 @@ def editable() -> Install:
 def wheel() -> Install:
     """C{pip install WHEEL}"""
     python = _venv("wheel")
-    built = _folder() / "built"
-    _pip(python, "wheel", "--wheel-dir", str(built), str(_source()))
-    (file,) = built.glob("lanrelay-*.whl")
-    _pip(python, "install", str(file))
+    _pip(python, "install", str(built()[0]))
     return Install(python)
+
+
+@cache
+def sdist() -> Install:
+    """C{pip install SOURCE}, the archive that goes to the package index."""
+    python = _venv("sdist")
+    _pip(python, "install", str(built()[1]))
+    return Install(python)
+
+
+@cache
+def by_uv() -> Install:
+    """C{uv pip install WHEEL}, which is what C{uv tool} does; nothing is compiled."""
+    python = _venv("uv")
+    words = ["pip", "install", "--quiet", "--offline", "--no-deps", "--python", str(python), str(built()[0])]
+    _run([_program("uv"), *words], UV_CACHE_DIR=str(_folder() / "uv-cache"))
+    return Install(python)
+
+
+@cache
+def built() -> tuple[Path, Path]:
+    """The wheel and the source distribution of this checkout."""
+    folder = _folder() / "built"
+    isolation = ["--no-isolation"] if _has_setuptools() else []
+    # The wheel is built from the source distribution, so that it has what that has.
+    _run([sys.executable, "-m", "build", *isolation, "--outdir", str(folder), str(_source())])
+    (archive,) = folder.glob("lanrelayd-*.whl")
+    (source,) = folder.glob("lanrelayd-*.tar.gz")
+    return archive, source
 
 
 INSTALLS: dict[str, Callable[[], Install]] = {"checkout": checkout, "editable": editable, "wheel": wheel}
@@ -145,15 +171,28 @@ def _pip(python: Path, command: str, *arguments: str) -> None:
     quietly = ["--quiet", "--no-input", "--disable-pip-version-check", "--no-deps"]
     # Without a recent setuptools here (Python 3.12 and later bring none) pip gets it from the index.
     isolation = ["--no-build-isolation"] if _has_setuptools() else []
+    _run([sys.executable, "-m", "pip", "--python", str(python), command, *quietly, *isolation, *arguments])
+
+
+def _program(name: str) -> str:
+    """One that was installed beside the interpreter, else one on C{PATH}."""
+    found = shutil.which(name, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    if found is None:
+        raise RuntimeError(f"{name} is not here")
+    return found
+
+
+def _run(command: list[str], **variables: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "--python", str(python), command, *quietly, *isolation, *arguments],
+        command,
+        env={**os.environ, **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=300,
     )
     if done.returncode:
-        raise RuntimeError(f"pip {command} failed:\n{done.stdout}{done.stderr}")
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
 def _has_setuptools() -> bool:

@@ -11,6 +11,7 @@ from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from lanrelay.version import __version__
 from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward, free_port
 
 
@@ -164,7 +165,7 @@ class CommandTests(SynchronousTestCase):
             told = self.relay.cli("status", "-c", "relay.yaml", columns=columns)
             self.assertEqual(told.returncode, 0, told.stderr)
             self.assertLessEqual(max(map(len, told.stdout.splitlines())), columns)
-            self.assertIn(f"lanrelay 0.1.0, pid {self.relay.pid}", told.stdout)
+            self.assertIn(f"lanrelay {__version__}, pid {self.relay.pid}", told.stdout)
             self.assertRegex(told.stdout, r"(?m)^good +listens +0 ")
 
     def test_status_for_programs_is_the_document_of_the_page(self) -> None:

@@ -1,0 +1,3 @@
+"""Which release this is; the packaging takes it from here, too."""
+
+__version__ = "0.1.0"
