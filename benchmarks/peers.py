@@ -60,9 +60,9 @@ def relay(configuration: str, folder: Path, transport: str = "own") -> Program:
 
 
 def lanrelay_as_shipped(origins: Origins, origin: str, folder: Path, port: int) -> Program:
-    """C{conf/relay.yaml}, its last listener on C{port} and the others on free ones."""
+    """C{conf/relay.yaml}, its admin page, which is opened last, on C{port} and the others on free ones."""
     text = (CHECKOUT / "conf" / "relay.yaml").read_text()
-    for number, instead in ((28080, free_port()), (28081, free_port()), (28082, port)):
+    for number, instead in ((28080, free_port()), (28081, port), (28082, free_port()), (28083, free_port())):
         if f"listen: localhost:{number}\n" not in text:
             raise Failed(f"conf/relay.yaml does not listen on {number} any more")
         text = text.replace(f"listen: localhost:{number}\n", f"listen: localhost:{instead}\n")

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import socket
-from configparser import ConfigParser
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -307,10 +306,3 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         relay._ready()  # the reactor had it in its queue
         self.assertEqual(self.reactor.getDelayedCalls(), [])
-
-
-class VersionTests(SynchronousTestCase):
-    def test_it_is_that_of_the_package(self) -> None:
-        setup = ConfigParser()
-        setup.read(Path(__file__).parents[1] / "setup.cfg")
-        self.assertEqual(setup["metadata"]["version"], __version__)

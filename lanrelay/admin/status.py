@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanrelay.admin.counters import Count
 from lanrelay.admin.failures import Failed
+from lanrelay.admin.first_steps import first_steps
 from lanrelay.admin.watched import Reload, WallClock, Watched
 from lanrelay.config.model import Exec, ReverseProxy
 from lanrelay.errors import DialError
@@ -138,6 +139,7 @@ def status(watched: Watched, *, sessions: int = SESSIONS) -> Json:
         "uptime": round(max(now - watched.started, 0.0), 3),
         "ready": not reasons,
         "unready": reasons,
+        "first_steps": first_steps(watched.config),
         "warnings": list(watched.config.warnings),
         "listeners": [_listener(listener) for listener in (*watched.listeners, *watched.draining)],
         "upstreams": [_upstream(lead, watched.wall) for lead in found],

@@ -296,7 +296,10 @@ class ReferenceTests(ConfigCase):
 
     def test_the_smallest_configuration_names_no_file(self) -> None:
         config = examine(SMALLEST, environment={}).config
-        self.assertEqual([listener.name for listener in config.listeners], ["lan-proxy", "lan-host"])
+        self.assertEqual(
+            [(listener.name, listener.enabled) for listener in config.listeners],
+            [("lan-proxy", True), ("lan-host", False), ("nas-db", False)],
+        )
         paths = [value for record in _inside(config) for value in _paths(record)]
         self.assertEqual(paths, [SMALLEST])
 
