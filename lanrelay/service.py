@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from lanrelay.addresses import parse_ip, unmapped
 from lanrelay.admin.counters import Counters
+from lanrelay.admin.pulse import Minutely
 from lanrelay.admin.watched import Reload, Watched
 from lanrelay.config import model
 from lanrelay.config.risks import risks_of
@@ -75,6 +76,7 @@ class RelayService(Service):
 
     @param begun: the C{time.monotonic()} from which "ready in" counts.
     @param files: those that the configuration names, and where.
+    @param lines: where it has its listeners and their upstreams.
     @ivar config: the one in force.
     @ivar listeners: the enabled ones in the order of the configuration, then the admin page.
     @ivar draining: those that a reload has replaced or removed, while they have connections.
@@ -95,6 +97,7 @@ class RelayService(Service):
         *,
         begun: float | None = None,
         files: Sequence[NamedFile] = (),
+        lines: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
         self.config = config
         self._files = files
@@ -131,7 +134,9 @@ class RelayService(Service):
             counters=counters,
             listeners=self.listeners,
             draining=self.draining,
+            lines=lines or {},
         )
+        self._minutely = Minutely(reactor, self.watched.pulses.turn)
         self._environment = Environment(
             reactor=reactor,
             dialer=Dialer(reactor, self._resolver, loops=self._loops),
@@ -229,6 +234,8 @@ class RelayService(Service):
             self._provide_descriptors()
             for listener in self._all():
                 listener.startService()
+            self._follow()
+            self.watched.timeline.note("started", f"lanrelay {self.watched.version} was started", time.time())
         except Exception:
             for listener in self._all():
                 listener.stopService()
@@ -261,6 +268,7 @@ class RelayService(Service):
         """Stop listening at once; what is under way has its listener's C{timeouts.drain}."""
         super().stopService()
         self._wakeup.stop()
+        self._minutely.stop()
         if self._watch is not None:
             self._watch.stop()
         if self._stopped is None:
@@ -383,6 +391,7 @@ class RelayService(Service):
         changes = list(change.changes())
         if config.log != self.config.log:
             changes.append("log has changed")
+        self.watched.lines = loaded.lines
         self._put_in_force(config, change)
         if put_log is not None:
             put_log()
@@ -407,13 +416,20 @@ class RelayService(Service):
             | {one.config.name for one in self.draining if one.config.access_log and one.kind != "admin"}
         )
         self._forbid()
+        self._follow()
         self._provide_descriptors()
         self._announce([listener for listener in self.listeners if id(listener) not in before])
+
+    def _follow(self) -> None:
+        """What is remembered of listeners is remembered of these."""
+        shown = (*self.listeners, *self.draining)
+        self.watched.pulses.follow(dict.fromkeys(listener.config.name for listener in shown))
 
     def _drained(self, result: None, past: Past) -> None:
         self._past.remove(past)
         if past.listener in self.draining:
             self.draining.remove(past.listener)
+            self._follow()
         self.log.debug("{name}: its last old connection has ended", name=past.listener.config.name)
 
     def _tell(self, what: str) -> None:
@@ -489,6 +505,9 @@ class RelayService(Service):
 
     def _woken(self, seconds: float) -> None:
         """The machine slept so long; the network may be another one."""
+        self.watched.pulses.turn()
+        said = f"{seconds:.0f} s have passed unseen, as when the machine sleeps"
+        self.watched.timeline.note("woke", said, time.time())
         self._resolver.renew()
         for listener in self._all():
             for group in listener.groups:
@@ -497,6 +516,7 @@ class RelayService(Service):
     def _ready(self) -> None:
         if self._stopped is None:
             self._wakeup.start()
+            self._minutely.start()
             if self._watch is not None:
                 self._watch.start()
         self.log.info("ready in {ms} ms", ms=round((time.monotonic() - self._begun) * 1000))

@@ -84,7 +84,7 @@ def _make_service(options: Options, begun: float) -> IService:
         from lanrelay.transport.reactor_turn import quicken
 
         quicken(reactor)
-    service = RelayService(reactor, config, begun=begun, files=loaded.named_files)
+    service = RelayService(reactor, config, begun=begun, files=loaded.named_files, lines=loaded.lines)
     settings = LogSettings()
     wrong_with_log = ""
 

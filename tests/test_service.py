@@ -130,7 +130,7 @@ class ServiceTests(SynchronousTestCase):
         )
         self.assertIn(
             f"admin (admin) listens on 127.0.0.1:{self.port(relay, 1)} and leads to "
-            "/, /healthz, /readyz, /status.json, /metrics",
+            "/, /healthz, /readyz, /status.json, /requests.json, /metrics",
             logged,
         )
         self.assertFalse(any(line.startswith("ready in ") for line in logged))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from lanrelay.admin.failures import Failures
 from lanrelay.observe.metrics import Histogram
@@ -15,6 +17,33 @@ REQUEST_BOUNDS = (
 )
 # From a neighbour to the limits of `timeouts.connect` (5 s) and `retry`.
 DIAL_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+RECENT: Final = 100
+"""Requests of each listener that are remembered: some 250 bytes each."""
+
+
+class Request(NamedTuple):
+    """
+    What is remembered of a session that has ended; never a path, a field or content.
+
+    @ivar started: wall-clock seconds since the epoch.
+    @ivar method: empty for a connection that was forwarded as a whole.
+    @ivar rpc: the method of the JSON-RPC message in it, where that was in hand.
+    """
+
+    started: float
+    duration: float
+    method: str
+    rpc: str
+    status: int
+    received: int
+    sent: int
+    first_byte: float | None
+    error: str
+
+
+def _recent() -> deque[Request]:
+    return deque(maxlen=RECENT)
 
 
 def _requests() -> Histogram:
@@ -37,10 +66,13 @@ class Count:
     @ivar duration: of HTTP requests to the end of their answer, without tunnels.
     @ivar answered: of the same to the head of their answer.
     @ivar dialed: of the dials that succeeded.
+    @ivar wrong: those of C{sessions} that failed, or were answered with a status of 500 or above.
+    @ivar recent: the latest, the oldest first.
     """
 
     sessions: int = 0
     failed: int = 0
+    wrong: int = 0
     received: int = 0
     sent: int = 0
     errors: dict[str, int] = field(default_factory=dict)
@@ -49,6 +81,7 @@ class Count:
     duration: Histogram = field(default_factory=_requests)
     answered: Histogram = field(default_factory=_requests)
     dialed: Histogram = field(default_factory=_dials)
+    recent: deque[Request] = field(default_factory=_recent)
 
 
 class Counters:
@@ -71,6 +104,19 @@ class Counters:
         count.sessions += 1
         count.received += session.received
         count.sent += session.sent
+        count.recent.append(
+            Request(
+                session.started,
+                duration,
+                session.method,
+                session.rpc,
+                session.status,
+                session.received,
+                session.sent,
+                session.first_byte,
+                session.error,
+            )
+        )
         if session.dialed is not None:
             count.dialed.observe(session.dialed)
         if session.method:
@@ -80,12 +126,21 @@ class Counters:
                 count.duration.observe(duration)
                 if session.first_byte is not None:
                     count.answered.observe(session.first_byte)
+            if status >= 500 and not session.error:
+                count.wrong += 1
         if session.error:
             count.failed += 1
+            count.wrong += 1
             _increment(count.errors, session.error)
             if session.phase == "dial":
                 _increment(count.dial_failures, session.error)
             self.failures.note(session)
+
+    def forget(self, name: str) -> None:
+        """The listener is gone: of it stays what is counted since the start."""
+        count = self.listeners.get(name)
+        if count is not None:
+            count.recent.clear()
 
 
 def _increment(counts: dict[str, int], word: str) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final, NamedTuple
+from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred
 
@@ -114,11 +115,12 @@ class AdminService(ListenerService):
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
         self._viewers = Viewers(environment.reactor, self._look)
-        self._pages: Mapping[str, Callable[[], Answer]] = {
+        self._pages: Mapping[str, Callable[[bytes], Answer]] = {
             "/": self._page,
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/status.json": self._status,
+            "/requests.json": self._requests,
             "/metrics": self._metrics,
         }
 
@@ -191,11 +193,12 @@ class AdminService(ListenerService):
             self._refuse(connection)
             connection.answer(refusal.status, refusal.headers, refusal.body, refusal.reason)
             return UNHEARD
-        path = parse_target(head.method, head.target).path.partition(b"?")[0].decode("latin-1")
+        place, _, query = parse_target(head.method, head.target).path.partition(b"?")
+        path = place.decode("latin-1")
         if path == "/events" and head.method == b"GET" and not self._viewers.full:
             headers = with_date(_COMMON.added(b"Content-Type", b"text/event-stream"), time.time())
             return self._viewers.add(connection, headers)
-        answer = self._answer(head.method, path)
+        answer = self._answer(head.method, path, query)
         if answer.status in (404, 405):
             self._refuse(connection)
         headers = _COMMON.added(b"Content-Type", answer.content_type)
@@ -219,7 +222,7 @@ class AdminService(ListenerService):
         if connection in self._here:
             self._here = {connection: self._here.pop(connection), **self._here}
 
-    def _answer(self, method: bytes, path: str) -> Answer:
+    def _answer(self, method: bytes, path: str, query: bytes) -> Answer:
         if path != "/events" and path not in self._pages:
             return _json(404, {"error": "there is nothing here", "paths": [*self._pages, "/events"]})
         if method not in (b"GET", b"HEAD"):
@@ -228,11 +231,11 @@ class AdminService(ListenerService):
             if method == b"HEAD":
                 return Answer(200, b"text/event-stream", b"")
             return _json(503, {"error": "too many look at this already"}, (b"Retry-After", b"10"))
-        return self._pages[path]()
+        return self._pages[path](query)
 
     # --- pages ---
 
-    def _page(self) -> Answer:
+    def _page(self, query: bytes) -> Answer:
         """For people."""
         from lanrelay.admin.page import SESSIONS, page  # late: nobody may ever look
         from lanrelay.admin.status import status
@@ -248,11 +251,11 @@ class AdminService(ListenerService):
         document = status(self._watched, sessions=SESSIONS)
         return title(document), render(document, moving=False)
 
-    def _health(self) -> Answer:
+    def _health(self, query: bytes) -> Answer:
         """The process is alive: it answers."""
         return _json(200, {"status": "ok", "version": self._watched.version})
 
-    def _readiness(self) -> Answer:
+    def _readiness(self, query: bytes) -> Answer:
         """Every listener listens, and has an upstream that is not known to be down."""
         from lanrelay.admin.status import not_checked, unready
 
@@ -262,12 +265,23 @@ class AdminService(ListenerService):
         unknown = not_checked(self._watched)
         return _json(200, {"status": "ready", **({"not_checked": unknown} if unknown else {})})
 
-    def _status(self) -> Answer:
+    def _status(self, query: bytes) -> Answer:
         from lanrelay.admin.status import status
 
         return _json(200, status(self._watched))
 
-    def _metrics(self) -> Answer:
+    def _requests(self, query: bytes) -> Answer:
+        """The last that each listener was asked for, or those of the one that C{query} names."""
+        from lanrelay.admin.glance import names, requests
+
+        known = names(self._watched)
+        wanted = parse_qs(query.decode("latin-1")).get("listener", known)
+        unknown = [name for name in wanted if name not in known]
+        if unknown:
+            return _json(404, {"error": "there is no such listener", "listeners": known})
+        return _json(200, {"requests": requests(self._watched, dict.fromkeys(wanted))})
+
+    def _metrics(self, query: bytes) -> Answer:
         from lanrelay.admin.exposition import figures  # late: few have a Prometheus
         from lanrelay.observe.metrics import CONTENT_TYPE
 

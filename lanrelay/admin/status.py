@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from lanrelay.admin.counters import Count
 from lanrelay.admin.failures import Failed
 from lanrelay.admin.first_steps import first_steps
+from lanrelay.admin.glance import bars, events, glance, mcp_path, reachable
 from lanrelay.admin.watched import Reload, WallClock, Watched
-from lanrelay.config.model import Exec, ReverseProxy
 from lanrelay.errors import DialError
 from lanrelay.listeners.service import ListenerService
 from lanrelay.observe.logformat import moment
@@ -141,19 +141,23 @@ def status(watched: Watched, *, sessions: int = SESSIONS) -> Json:
         "unready": reasons,
         "first_steps": first_steps(watched.config),
         "warnings": list(watched.config.warnings),
-        "listeners": [_listener(listener) for listener in (*watched.listeners, *watched.draining)],
-        "upstreams": [_upstream(lead, watched.wall) for lead in found],
+        "reachable": reachable(watched),
+        "listeners": [
+            _listener(listener, watched, now) for listener in (*watched.listeners, *watched.draining)
+        ],
+        "upstreams": [_upstream(lead, watched.wall, now) for lead in found],
         "certificates": list(_certificates(watched, found, now)),
         "sessions_open": len(watched.ledger),
         "sessions": [_session(one, watched) for one in islice(watched.ledger, sessions)],
         "failures": [_failed(one) for one in watched.counters.failures],
         "last_reload": reloads[0] if reloads else None,
         "reloads": reloads,
+        "events": events(watched.timeline),
         "counters": {name: _count(one) for name, one in sorted(watched.counters.listeners.items())},
     }
 
 
-def _listener(listener: ListenerService) -> Json:
+def _listener(listener: ListenerService, watched: Watched, now: float) -> Json:
     return {
         "name": listener.config.name,
         "kind": listener.kind,
@@ -161,22 +165,15 @@ def _listener(listener: ListenerService) -> Json:
         "listening": bool(listener.running and listener.bound),
         "draining": listener.draining,
         "tls": listener.config.tls is not None,
-        "mcp": _mcp(listener),
+        "mcp": mcp_path(listener),
         "leads_to": listener.leads_to(),
         "open_connections": listener.open_connections,
         "max_connections": listener.config.max_connections,
+        **glance(listener, watched, now),
     }
 
 
-def _mcp(listener: ListenerService) -> str | None:
-    """The path of its MCP endpoint, as far as the configuration tells."""
-    config = listener.config
-    if isinstance(config, Exec):
-        return "/mcp" if config.protocol == "mcp-http" else None
-    return config.mcp if isinstance(config, ReverseProxy) else None
-
-
-def _upstream(lead: Lead, wall: WallClock) -> Json:
+def _upstream(lead: Lead, wall: WallClock, now: float) -> Json:
     upstream = lead.upstream
     labels = lead.labels
     return {
@@ -192,6 +189,7 @@ def _upstream(lead: Lead, wall: WallClock) -> Json:
         "last_error": None if upstream.last_error is None else _error(upstream.last_error),
         "noticed": None if upstream.noticed is None else _error(upstream.noticed),
         "history": [_transition(one, wall) for one in reversed(upstream.history)],
+        **bars(upstream, now),
     }
 
 

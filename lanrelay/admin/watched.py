@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lanrelay.admin.certificates import OwnCertificates
+from lanrelay.admin.pulse import Pulses
+from lanrelay.observe.timeline import Timeline
 
 if TYPE_CHECKING:
     from lanrelay.admin.counters import Counters
@@ -72,7 +74,11 @@ class Watched:
     @ivar configured: since when it is, in wall-clock seconds.
     @ivar listeners: those that were started; the service keeps the list.
     @ivar draining: those that a reload has replaced or removed, while they have connections.
+    @ivar lines: where the configuration has each listener, by its name and C{""}, and each of its upstreams,
+        by the name and the URL.
     @ivar reloads: the latest last; see L{reloaded}.
+    @ivar timeline: what has happened, the latest last.
+    @ivar pulses: what is remembered of each listener.
     """
 
     version: str
@@ -83,13 +89,17 @@ class Watched:
     counters: Counters
     listeners: Sequence[ListenerService]
     draining: Sequence[ListenerService] = ()
+    lines: Mapping[tuple[str, str], int] = field(default_factory=dict)
     reloads: deque[Reload] = field(default_factory=lambda: deque(maxlen=RELOADS))
     own_certificates: OwnCertificates = field(default_factory=OwnCertificates)
+    timeline: Timeline = field(default_factory=Timeline)
+    pulses: Pulses = field(init=False)
     wall: WallClock = field(init=False)
     configured: float = field(init=False)
 
     def __post_init__(self) -> None:
         self.wall = WallClock(self.reactor.seconds)
+        self.pulses = Pulses(self.counters)
         self.configured = self.started
 
     def reloaded(self, reload: Reload) -> None:
@@ -97,3 +107,8 @@ class Watched:
         self.reloads.append(reload)
         if reload.ok:
             self.configured = reload.at
+            said = "; ".join(reload.changes) or "nothing has changed"
+            self.timeline.note("reloaded", f"reloaded ({reload.by}): {said}", reload.at, word=said)
+        else:
+            said = "; ".join(reload.errors)
+            self.timeline.note("refused", f"not reloaded ({reload.by}): {said}", reload.at, word=said)

@@ -134,6 +134,7 @@ def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.List
             values.listener_name(name)
         except Unfit as error:
             child.complain_of_key(f"found a listener of this name, {error}")
+        place.context.note_line(child)
         try:
             read = child.read(partial(listeners.listener, name=name, access_log=log.access))
             found.append((read, child))

@@ -27,6 +27,8 @@ class Loaded:
     @ivar effective: the configuration with its defaults, secrets masked and references as written.
     @ivar given: names of the keys that the file has, as L{lanrelay.config.place.Key} has them.
     @ivar named_files: every path in it, so that what is wrong with a file can be said where it is named.
+    @ivar lines: where each listener is, by its name and C{""}, and each of its upstreams, by the name and the
+        URL.
     """
 
     def __init__(
@@ -35,11 +37,13 @@ class Loaded:
         effective: Shown,
         given: frozenset[str],
         named_files: tuple[NamedFile, ...] = (),
+        lines: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
         self.config = config
         self.effective = effective
         self.given = given
         self.named_files = named_files
+        self.lines = lines or {}
 
 
 def load(
@@ -76,7 +80,9 @@ def examine(
         pass  # a complaint has been noted, and is raised with the others
     else:
         if not context.complaints:
-            return Loaded(config, effective, frozenset(context.given), tuple(context.named_files))
+            return Loaded(
+                config, effective, frozenset(context.given), tuple(context.named_files), context.lines
+            )
     context.complaints.sort(key=lambda complaint: (complaint.line, complaint.column))
     raise ConfigErrors(tuple(context.complaints))
 

@@ -31,6 +31,8 @@ class Context:
     @ivar file: its name as the user gave it.
     @ivar folder: where it lies, absolute; relative paths start there.
     @ivar given: names of the keys (C{upstream.url}) that the file has, for the test of the reference.
+    @ivar lines: where each listener is, by its name and C{""}, and each of its upstreams, by the name and
+        the URL.
     @ivar listening: the places and values of C{listen}, of what shall be started.
     """
 
@@ -42,6 +44,7 @@ class Context:
         self.warnings: list[str] = []
         self.given: set[str] = set()
         self.named_files: list[NamedFile] = []
+        self.lines: dict[tuple[str, str], int] = {}
         self.listening: list[tuple[Place, tuple[model.ListenAddress, ...]]] = []
         self._suggestions = _SUGGESTIONS
         self._contents: dict[str, str] = {}
@@ -65,6 +68,12 @@ class Context:
         self.named_files.append(
             NamedFile(path=path, file=self.file, line=line, column=column, key_path=place.path)
         )
+
+    def note_line(self, place: Place, url: str = "") -> None:
+        """Where a listener is, or that of its upstreams which has C{url}."""
+        listener = place.path.split(".")[1]  # a name has no dot
+        at = place.node if url or place.key is None else place.key
+        self.lines.setdefault((listener, url), at.line)
 
     def file_content(self, name: str) -> str:
         """What C{${file:NAME}} stands for, the same at each mention."""

@@ -91,6 +91,7 @@ def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
         if place.is_scalar():
             place.mask = expand.mask_url
             url = place.read(url_of)
+            place.context.note_line(place, str(url))
             shown = {"url": place.shown, "via": "none", "send_proxy": "none"}
             place.shown = {**shown, "tls": UPSTREAM_TLS.defaults()} if url.tls else shown
             return model.Upstream(url=url)
@@ -98,6 +99,7 @@ def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
         if "url" not in fields.values:
             raise Broken
         url = fields.given["url"].read(url_of)
+        place.context.note_line(fields.given["url"], str(url))
         if fields.get("tls", _TRUST).alpn and url.scheme == "https":
             fields.complain(
                 "tls",

@@ -82,6 +82,7 @@ class Session:
     @ivar detail: the sentence to it.
     @ivar path: of an exchange, without its query, L{brief}.
     @ivar status: of an exchange, 0 before there is one.
+    @ivar rpc: of an exchange whose content was in hand, the method of the JSON-RPC message in it.
     """
 
     id: int
@@ -105,6 +106,7 @@ class Session:
     path: str = ""
     status: int = 0
     tries: int = 0
+    rpc: str = ""
     closed: bool = field(default=False, repr=False)
 
     def failed(self, error: RelayError, *, by: Side, detail: str = "") -> None:

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, CheckFailed, DialError, LocalLimit
+from lanrelay.observe.rings import Trail
 from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Upstream:
     @ivar answered: it has answered a request; set by who asked.
     @ivar noticed: what its answers tell of how it is asked, where that is wrong.
     @ivar history: the latest changes of state, the oldest first.
+    @ivar trail: what it was in the last minutes and hours.
     @ivar observers: called after each outcome of a dial or a check.
     """
 
@@ -115,6 +117,7 @@ class Upstream:
         self._told: set[str] = set()  # of what was noticed
         self._schemes: Schemes | None = None  # what was found out of it
         self.history: deque[Transition] = deque(maxlen=HISTORY)
+        self.trail = Trail()
         self.observers: list[Callable[[], None]] = []
         self._shown: Any = None  # the certificate of the latest connection, as OpenSSL has it
         self._certificate: tuple[Any, CertificateInfo | None] = (None, None)  # what was made of which

@@ -91,8 +91,9 @@ class AdminTests(WatchedTestCase):
         self.assertEqual(status, 200)
         self.assertEqual(content["version"], "1.2.3")
         self.assertEqual(content["warnings"], ["mind the gap"])
+        first = content["listeners"][0]
         self.assertEqual(
-            content["listeners"][0],
+            {key: first[key] for key in list(first)[:10]},
             {
                 "name": "to-nas.lan",
                 "kind": "tcp-forward",
@@ -106,6 +107,10 @@ class AdminTests(WatchedTestCase):
                 "max_connections": 4096,
             },
         )
+        self.assertEqual((first["url"], first["open"]), ("tcp://127.0.0.1:5432", 0))
+        self.assertEqual((first["hour"]["requests"][-1], sum(first["hour"]["errors"])), (1, 0))
+        self.assertEqual(first["problem"]["cause"], "refused")
+        self.assertEqual(content["reachable"], {"up": 0, "of": 1})
         self.assertEqual(content["listeners"][1]["name"], "admin")
         (upstream,) = content["upstreams"]
         self.assertEqual(
@@ -131,6 +136,42 @@ class AdminTests(WatchedTestCase):
         status, fields, body = self.ask("GET /metrics HTTP/1.1\nHost: localhost")
         self.assertEqual((status, fields["content-type"]), (200, "text/plain; version=0.0.4; charset=utf-8"))
         self.assertIn(b"\nlanrelay_build_info{", body)
+
+    # --- requests ---
+
+    def test_the_last_requests_are_told_without_what_was_asked_for(self) -> None:
+        self.forward("nas.lan")
+        self.forward("nas.vpn")
+        for number in range(150):
+            session = self.around.ledger.open("to-nas.lan", "reverse-proxy", "127.0.0.1:50000")
+            session.method, session.path, session.status = "POST", "/s3cret", 200 + number
+            session.received, session.sent, session.first_byte = 5, 7, 0.01
+            self.around.clock.advance(0.25)
+            self.around.ledger.close(session)
+        self.around.ledger.close(self.around.ledger.open("to-nas.vpn", "tcp-forward", "unix"))
+        status, content = self.get("/requests.json?listener=to-nas.lan")
+        self.assertEqual(status, 200)
+        found = content["requests"]
+        self.assertEqual([one["status"] for one in found], list(range(250, 350)))
+        self.assertIsInstance(found[0].pop("at"), float)
+        self.assertEqual(
+            found[0],
+            {
+                "listener": "to-nas.lan",
+                "method": "POST",
+                "rpc": None,
+                "status": 250,
+                "seconds": 0.25,
+                "first_byte": 0.01,
+                "received": 5,
+                "bytes": 7,
+                "error": None,
+            },
+        )
+        self.assertNotIn("s3cret", json.dumps(content))
+        every = self.get("/requests.json")[1]["requests"]
+        self.assertEqual({one["listener"] for one in every}, {"to-nas.lan", "to-nas.vpn"})
+        self.assertEqual(self.get("/requests.json?listener=printer")[0], 404)
 
     # --- events ---
 
@@ -221,7 +262,8 @@ class AdminTests(WatchedTestCase):
             status, content = self.get(path)
             self.assertEqual(status, 404)
             self.assertEqual(
-                content["paths"], ["/", "/healthz", "/readyz", "/status.json", "/metrics", "/events"]
+                content["paths"],
+                ["/", "/healthz", "/readyz", "/status.json", "/requests.json", "/metrics", "/events"],
             )
 
     def test_a_query_and_an_absolute_target_change_nothing(self) -> None:

@@ -1,0 +1,191 @@
+"""What is to be seen of a listener at a glance: its URL, its state, its last hour, what is wrong with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from lanrelay.admin.counters import Request
+from lanrelay.admin.problems import problem_of
+from lanrelay.admin.watched import Watched
+from lanrelay.config.model import Exec, ReverseProxy
+from lanrelay.listeners.service import ListenerService
+from lanrelay.observe.rings import Cell
+from lanrelay.observe.timeline import Happening
+from lanrelay.upstream.upstream import Upstream
+
+if TYPE_CHECKING:
+    from lanrelay.trust.certificate import CertificateInfo
+
+Json = dict[str, Any]
+
+
+# --- a listener ---------------------------------------------------------------------------------------
+
+
+def mcp_path(listener: ListenerService) -> str | None:
+    """The path of its MCP endpoint, as far as the configuration tells."""
+    config = listener.config
+    if isinstance(config, Exec):
+        return "/mcp" if config.protocol == "mcp-http" else None
+    return config.mcp if isinstance(config, ReverseProxy) else None
+
+
+def url_of(listener: ListenerService) -> str | None:
+    """What a client on this machine is told; C{None} where it does not listen."""
+    if not listener.bound:
+        return None
+    place = listener.bound[0].name
+    secure = listener.config.tls is not None
+    scheme, path = _SCHEMES.get(listener.kind, "http"), ""
+    if listener.kind in ("reverse-proxy", "exec"):
+        path = mcp_path(listener) or ""
+    if listener.kind == "exec" and not path:
+        scheme = "tcp"
+    if place.startswith("unix:"):
+        return place if scheme == "tcp" else f"{scheme}+{place}{path and ':' + path}"
+    if secure:
+        scheme = {"http": "https", "tcp": "tls"}.get(scheme, scheme)
+    host, _, port = place.rpartition(":")
+    host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
+    return f"{scheme}://{host}:{port}{path}"
+
+
+_SCHEMES = {"tcp-forward": "tcp", "socks-proxy": "socks5h"}
+
+
+def glance(listener: ListenerService, watched: Watched, now: float) -> Json:
+    """@param now: wall-clock seconds since the epoch."""
+    name = listener.config.name
+    requests, errors = watched.pulses.hour(name)
+    waited = watched.pulses.first_byte(name)
+    problem = problem_of(listener, watched)
+    return {
+        "url": url_of(listener),
+        "since": round(_since(listener, watched) if problem is None else problem["since"], 3),
+        "open": listener.open_connections,
+        "hour": {"requests": requests, "errors": errors},
+        "first_byte_ms": None if waited is None else round(waited * 1000, 1),
+        "certificate_days": _days_left(listener, watched, now),
+        "mcp_server": None,
+        "problem": problem,
+    }
+
+
+def _since(listener: ListenerService, watched: Watched) -> float:
+    """When the latest of its upstreams became what it is, or else it began itself."""
+    begun = watched.pulses.of(listener.config.name).since
+    changes = [
+        watched.wall.at(member.changed)
+        for group in listener.groups
+        for member in group.members
+        if member.history
+    ]
+    return max([begun, *changes])
+
+
+def _days_left(listener: ListenerService, watched: Watched, now: float) -> int | None:
+    """Whole days until the first of the certificates ends, its own or an upstream's."""
+    ends = [info.not_after.timestamp() for info in certificates_of(listener, watched)]
+    return int((min(ends) - now) // 86400) if ends else None
+
+
+def certificates_of(listener: ListenerService, watched: Watched) -> Iterator[CertificateInfo]:
+    """What it shows, and what its upstreams showed last."""
+    own = watched.own_certificates.of(listener)
+    if own is not None:
+        yield own
+    for group in listener.groups:
+        for member in group.members:
+            if member.certificate is not None:
+                yield member.certificate
+
+
+# --- an upstream --------------------------------------------------------------------------------------
+
+
+def bars(upstream: Upstream, now: float) -> Json:
+    """@param now: wall-clock seconds since the epoch."""
+    return {
+        "minutes": [_cell(one) for one in upstream.trail.minutes(now)],
+        "hours": [_cell(one) for one in upstream.trail.hours(now)],
+    }
+
+
+def _cell(cell: Cell) -> Json:
+    return {"state": cell.state, "why": cell.why, "at": cell.at}
+
+
+# --- the relay ----------------------------------------------------------------------------------------
+
+
+def events(happenings: Iterable[Happening]) -> list[Json]:
+    """The latest last."""
+    return [event(one) for one in happenings]
+
+
+def event(one: Happening) -> Json:
+    return {
+        "at": round(one.at, 3),
+        "kind": one.kind,
+        "listener": one.listener,
+        "upstream": one.upstream,
+        "text": one.text,
+        "count": one.count,
+        "last": round(one.last, 3),
+    }
+
+
+def reachable(watched: Watched) -> Json:
+    """How many of the listeners that lead somewhere can be used, as far as is known."""
+    leading = [listener for listener in watched.listeners if listener.relays]
+    return {"up": sum(1 for listener in leading if is_reachable(listener)), "of": len(leading)}
+
+
+def is_reachable(listener: ListenerService) -> bool:
+    """It listens, and of each of its groups of upstreams one is not known to be down."""
+    return bool(listener.running and listener.bound) and all(
+        any(member.up and not (member.health is None and member.last_error) for member in group.members)
+        for group in listener.groups
+    )
+
+
+# --- requests -----------------------------------------------------------------------------------------
+
+
+def requests(watched: Watched, names: Iterable[str]) -> list[Json]:
+    """The latest of each of these listeners; the latest last."""
+    found = [
+        (one, name)
+        for name in names
+        if name in watched.counters.listeners
+        for one in watched.counters.listeners[name].recent
+    ]
+    found.sort(key=lambda each: each[0].started + each[0].duration)
+    return [request(one, name) for one, name in found]
+
+
+def request(one: Request, listener: str) -> Json:
+    return {
+        "at": round(one.started, 3),
+        "listener": listener,
+        "method": one.method or None,
+        "rpc": one.rpc or None,
+        "status": one.status or None,
+        "seconds": round(one.duration, 4),
+        "first_byte": None if one.first_byte is None else round(one.first_byte, 4),
+        "received": one.received,
+        "bytes": one.sent,
+        "error": one.error or None,
+    }
+
+
+def names(watched: Watched) -> list[str]:
+    """Of the listeners that have requests to show."""
+    return [listener.config.name for listener in watched.listeners]
+
+
+def now() -> float:
+    """Wall-clock seconds since the epoch."""
+    return time.time()

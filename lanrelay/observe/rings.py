@@ -1,0 +1,192 @@
+"""What happened in each of the last minutes and hours, in rings of fixed size."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final, Literal, NamedTuple
+
+MINUTES: Final = 60
+HOURS: Final = 24
+
+State = Literal["up", "slow", "down", "unchecked"]
+
+_WORSE: Final[dict[State, int]] = {"unchecked": 0, "up": 1, "slow": 2, "down": 3}
+
+
+class _Ring:
+    """
+    The present cell and those before it.
+
+    The number of a cell is its moment since the epoch, divided by its length. What time has skipped stays
+    empty: the machine slept, or its clock was set. Where the clock is set back, the cells that it goes
+    through again are emptied, for what they hold is of another time; a single step back, which a clock takes
+    that is being put right, changes nothing.
+    """
+
+    __slots__ = ("_cells", "_last")
+
+    def __init__(self, cells: int) -> None:
+        self._cells = cells
+        self._last: int | None = None
+
+    def turn_to(self, number: int) -> None:
+        """C{number} is the present cell from here on; at most as many are emptied as there are."""
+        last = self._last
+        if last is None:
+            self._last = number
+            return
+        if number == last or number == last - 1:
+            return
+        first = max(last + 1, number - self._cells + 1) if number > last else number
+        for skipped in range(first, min(max(number, last), first + self._cells - 1) + 1):
+            self._empty(skipped % self._cells)
+        self._last = number
+
+    def _empty(self, position: int) -> None:
+        raise NotImplementedError
+
+    def _positions(self, number: int) -> list[int]:
+        """Of the cells up to C{number}, the oldest first; -1 for those that are not there."""
+        last = self._last
+        if last is None:
+            return [-1] * self._cells
+        return [
+            one % self._cells if last - self._cells < one <= last else -1
+            for one in range(number - self._cells + 1, number + 1)
+        ]
+
+
+class Counts(_Ring):
+    """Requests and errors of each of the last 60 minutes: some 1,100 bytes."""
+
+    __slots__ = ("_errors", "_requests")
+
+    def __init__(self) -> None:
+        super().__init__(MINUTES)
+        self._requests = array("L", [0]) * MINUTES
+        self._errors = array("L", [0]) * MINUTES
+
+    def add(self, minute: int, requests: int, errors: int) -> None:
+        """Those of C{minute}, beside what it has."""
+        self.turn_to(minute)
+        position = (minute if self._last is None else self._last) % MINUTES
+        self._requests[position] += requests
+        self._errors[position] += errors
+
+    def _empty(self, position: int) -> None:
+        self._requests[position] = self._errors[position] = 0
+
+    def read(self, minute: int) -> tuple[list[int], list[int]]:
+        """Requests and errors up to C{minute}, the oldest first."""
+        positions = self._positions(minute)
+        requests, errors = self._requests, self._errors
+        return (
+            [0 if at < 0 else requests[at] for at in positions],
+            [0 if at < 0 else errors[at] for at in positions],
+        )
+
+
+class Cell(NamedTuple):
+    """
+    What an upstream was in a minute or an hour: the worst of it.
+
+    @ivar at: its begin, in wall-clock seconds since the epoch.
+    @ivar why: the sentence to C{"down"} and C{"slow"}.
+    """
+
+    state: State
+    why: str | None
+    at: int
+
+
+class _States(_Ring):
+    __slots__ = ("_length", "_states", "_whys")
+
+    def __init__(self, cells: int, length: int) -> None:
+        super().__init__(cells)
+        self._length = length
+        self._states: list[State] = ["unchecked"] * cells
+        self._whys: list[str | None] = [None] * cells
+
+    def _empty(self, position: int) -> None:
+        self._states[position], self._whys[position] = "unchecked", None
+
+    def note(self, now: float, state: State, why: str | None, between: tuple[State, str | None]) -> None:
+        """@param between: what the cells are that were skipped."""
+        number = int(now // self._length)
+        last = self._last
+        if number != last:
+            self.turn_to(number)
+            if last is not None and last < number and between[0] != "unchecked":
+                for skipped in range(max(last + 1, number - self._cells + 1), number):
+                    self._put(skipped % self._cells, *between)
+        assert self._last is not None
+        position = self._last % self._cells
+        if _WORSE[state] > _WORSE[self._states[position]]:
+            self._put(position, state, why)
+
+    def _put(self, position: int, state: State, why: str | None) -> None:
+        self._states[position], self._whys[position] = state, why
+
+    def read(self, now: float, since: tuple[State, str | None]) -> list[Cell]:
+        """@param since: what the cells are of which nothing was noted yet."""
+        number, length = int(now // self._length), self._length
+        first = number - self._cells + 1
+        found = []
+        for index, at in enumerate(self._positions(number)):
+            if at >= 0:
+                state, why = self._states[at], self._whys[at]
+            elif self._last is not None and first + index > self._last:
+                state, why = since
+            else:
+                state, why = "unchecked", None
+            found.append(Cell(state, why, (first + index) * length))
+        return found
+
+
+class Trail:
+    """
+    What an upstream was in the last 60 minutes and in the last 24 hours: some 2,500 bytes, and the sentences.
+
+    What was found holds until something else is, but for no longer than it was to hold: then nobody has
+    looked.
+
+    @param holds: seconds in which somebody looks again.
+    """
+
+    __slots__ = ("_at", "_hours", "_minutes", "_state", "_why", "holds")
+
+    def __init__(self, holds: float = 0.0) -> None:
+        self.holds = holds
+        self._minutes = _States(MINUTES, 60)
+        self._hours = _States(HOURS, 3600)
+        self._at = 0.0
+        self._state: State = "unchecked"
+        self._why: str | None = None
+
+    def note(self, state: State, now: float, why: str | None = None) -> None:
+        """
+        It was found so.
+
+        @param now: wall-clock seconds since the epoch.
+        """
+        if state == self._state == "up" and now >= self._at and now // 60 == self._at // 60:
+            self._at = now
+            return
+        between = self._meanwhile(now)
+        self._minutes.note(now, state, why, between)
+        self._hours.note(now, state, why, between)
+        self._at, self._state, self._why = now, state, why
+
+    def _meanwhile(self, now: float) -> tuple[State, str | None]:
+        if 0.0 <= now - self._at <= self.holds + 60.0:
+            return self._state, self._why
+        return "unchecked", None
+
+    def minutes(self, now: float) -> list[Cell]:
+        """The last 60, the oldest first."""
+        return self._minutes.read(now, self._meanwhile(now))
+
+    def hours(self, now: float) -> list[Cell]:
+        """The last 24, the oldest first."""
+        return self._hours.read(now, self._meanwhile(now))
