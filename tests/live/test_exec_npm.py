@@ -1,17 +1,22 @@
-"""The reference server in a process of its own, used by the TypeScript SDK's clients."""
+"""Node's servers in processes of their own: the reference server, and such with native modules."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.support.npm import installed
+from tests.support.npm import BETTER_SQLITE3, installed
 from tests.support.relay import Relay
+from tests.support.servers import CHECKOUT
+from tests.support.stdio import Stdio
 
 PACKAGE, VERSION = "@modelcontextprotocol/server-everything", "2026.8.31"
 
@@ -85,3 +90,46 @@ class EverythingTests(TestCase):
 
     def test_http_and_sse(self) -> Deferred[Any]:
         return deferToThread(self.use, "/sse", "sse")
+
+
+class NativeTests(SynchronousTestCase):
+    """Such a server does not load inside of a client that has its libraries validated; here it is outside."""
+
+    timeout = 240
+
+    def keeps_notes(self, package: Path) -> None:
+        program = package.parent.parent / "lanrelay-notes.mjs"
+        shutil.copyfile(CHECKOUT / "tests" / "support" / "notes_program.mjs", program)
+        temporary = tempfile.TemporaryDirectory()
+        self.addCleanup(temporary.cleanup)
+        folder = Path(temporary.name)
+        relay = Relay(
+            f"""
+            listeners:
+              notes:
+                type: exec
+                listen: 127.0.0.1:0
+                protocol: mcp-http
+                command: [node, {program}, {package.name}, {folder / "notes.db"}]
+            """
+        ).start()
+        self.addCleanup(relay.stop)
+        url = f"http://127.0.0.1:{relay.port('notes')}/mcp"
+        kept: list[str] = []
+        for text in ("one", "zwei", "три"):
+            client = Stdio(url, folder=folder)
+            self.addCleanup(client.kill)
+            self.assertEqual(client.begin()["result"]["serverInfo"]["name"], "notes")
+            kept.append(text)
+            found = client.call(1, "note", text=text)["content"]
+            self.assertEqual([each["text"] for each in found], kept)
+            self.assertEqual(client.end(), 0)
+
+    def test_libsql_which_has_its_interface(self) -> None:
+        self.keeps_notes(installed("libsql", "0.5.29"))
+
+    def test_better_sqlite3(self) -> None:
+        package = installed(*BETTER_SQLITE3)
+        if not (package / "build" / "Release" / "better_sqlite3.node").exists():
+            self.skipTest("python -m tests.by_hand.better_sqlite3 has not built it")
+        self.keeps_notes(package)

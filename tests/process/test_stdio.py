@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.support import poll
+from tests.support.servers import CountingProcess
 from tests.support.stdio import COMMAND, HELLO, CountingServer, Stdio, environment
 
 
@@ -123,6 +124,55 @@ class SessionTests(StdioCase):
             self.assertEqual(int(one["result"]["content"][0]["text"]) + 1, one["id"])
         self.assertNotEqual([one["id"] for one in answers], list(range(1, 1001)))
         self.assertEqual(client.end(), 0)
+
+
+class KillTests(StdioCase):
+    """The server is killed and started again; it keeps a record of what it has run."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.record = self.folder / "record"
+        self.record.touch()
+        self.server = CountingProcess(self.record).start()
+        self.addCleanup(self.server.stop)
+        self.client = self.start(f"{self.server.url}/mcp")
+        self.client.begin()
+
+    def executions(self) -> list[str]:
+        return self.record.read_text().split()
+
+    def test_in_mid_call(self) -> None:
+        self.client.ask(1, "tools/call", {"name": "count", "arguments": {"key": "a", "hang": True}})
+        poll(lambda: self.executions() == ["a"], "it runs")
+        self.server.kill()
+        failed = self.client.answer(1)["result"]
+        self.assertTrue(failed["isError"])
+        self.assertIn("The tool may have run", failed["content"][0]["text"])
+        self.server.start()
+        self.assertFalse(self.client.call(2, "count", key="b")["isError"])
+        self.assertEqual(self.executions(), ["a", "b"])
+        self.assertEqual(self.client.end(), 0)
+
+    def test_again_and_again_with_calls_in_flight(self) -> None:
+        answers = []
+        for number in range(300):
+            self.client.ask(number + 1, "tools/call", {"name": "count", "arguments": {"key": number}})
+            if number % 75 == 40:
+                self.server.kill()
+                self.server.start()
+            if number >= 20:
+                answers.append(self.client.wait_for(lambda line: "result" in line))
+        answers += [self.client.wait_for(lambda line: "result" in line) for _ in range(20)]
+        self.assertEqual(sorted(one["id"] for one in answers), list(range(1, 301)))
+        found = self.executions()
+        self.assertEqual(len(found), len(set(found)))  # none twice
+        for one in answers:
+            if one["result"]["isError"]:
+                self.assertIn("may have run", one["result"]["content"][0]["text"])
+            else:
+                self.assertIn(str(one["id"] - 1), found)
+        self.assertEqual(self.client.end(), 0)
+        self.assertEqual(self.client.lines, [])
 
 
 class SizeTests(StdioCase):

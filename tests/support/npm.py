@@ -13,6 +13,9 @@ from twisted.trial.unittest import SkipTest
 NODE = 20
 """What the packages need at least."""
 
+BETTER_SQLITE3 = ("better-sqlite3", "12.11.1")
+"""It has no binary in it; L{tests.by_hand.better_sqlite3} builds one."""
+
 
 def installed(package: str, version: str) -> Path:
     """

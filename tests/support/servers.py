@@ -212,6 +212,20 @@ class DjangoServer(Server):
         super().__init__(port=port, allowed_hosts=[LAN_NAME, "localhost"])
 
 
+class CountingProcess(Server):
+    """
+    L{tests.support.stdio.CountingServer} in a process of its own.
+
+    @param record: a file that gets a line for each execution.
+    """
+
+    module = "counting_program"
+    scheme = "http"
+
+    def __init__(self, record: Path) -> None:
+        super().__init__(record=str(record))
+
+
 class LoginServer(Server):
     """An MCP server that wants an OAuth login; see C{login_program}."""
 

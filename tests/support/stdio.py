@@ -163,15 +163,18 @@ class CountingServer:
     """
     MCP of 2025-11-25 over Streamable HTTP with JSON answers, at C{/mcp}.
 
-    Tools: C{count} (says how often it was run), C{together} (answers when C{of} calls are there, the latest
-    first), C{flood} (C{pieces} notifications of C{size} bytes on the stream of the call).
+    Tools: C{count} (says how often it was run; with C{hang} it is never answered), C{together} (answers when
+    C{of} calls are there, the latest first), C{flood} (C{pieces} notifications of C{size} bytes on the stream
+    of the call).
 
+    @param record: a file that gets the key of each execution of C{count}, in a line.
     @ivar runs: executions of C{count}, by the argument C{key}.
     @ivar seen: method of HTTP, and that of MCP.
     @ivar sessions: those that are open.
     """
 
-    def __init__(self, *, port: int = 0, context: Any = None) -> None:
+    def __init__(self, *, port: int = 0, context: Any = None, record: Path | None = None) -> None:
+        self._record = record
         self.runs: dict[str, int] = {}
         self.seen: list[tuple[str, str]] = []
         self.fields: list[dict[str, str]] = []
@@ -306,6 +309,12 @@ class CountingServer:
                 key = str(arguments["key"])
                 self.runs[key] = self.runs.get(key, 0) + 1
                 text = str(self.runs[key])
+                if self._record is not None:
+                    with self._record.open("a") as file:
+                        file.write(f"{key}\n")
+            if arguments.get("hang"):
+                handler.rfile.read()  # until its client goes, or it is killed itself
+                return
         result = {"content": [{"type": "text", "text": text}], "isError": False}
         self._json(handler, {"jsonrpc": "2.0", "id": id, "result": result})
         if tool == "together":
