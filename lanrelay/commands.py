@@ -11,7 +11,7 @@ _PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Output:
     """What a command said; C{status} is -1 where there is no such program."""
 
     status: int
@@ -32,10 +32,10 @@ class Answer:
 class Runner(Protocol):
     """Runs a command to its end."""
 
-    def __call__(self, words: Sequence[str]) -> Answer: ...
+    def __call__(self, words: Sequence[str]) -> Output: ...
 
 
-def run(words: Sequence[str]) -> Answer:
+def run(words: Sequence[str]) -> Output:
     """The real L{Runner}; nothing is asked of the person at the terminal."""
     try:
         done = subprocess.run(
@@ -47,9 +47,9 @@ def run(words: Sequence[str]) -> Answer:
             timeout=_PATIENCE,
         )
     except FileNotFoundError:
-        return Answer(-1, errors=f"{words[0]} is not here")
+        return Output(-1, errors=f"{words[0]} is not here")
     except OSError as error:
-        return Answer(-1, errors=f"{words[0]}: {error.strerror}")
+        return Output(-1, errors=f"{words[0]}: {error.strerror}")
     except subprocess.TimeoutExpired:
-        return Answer(-1, errors=f"{words[0]} did not end within {_PATIENCE:.0f} s")
-    return Answer(done.returncode, done.stdout, done.stderr)
+        return Output(-1, errors=f"{words[0]} did not end within {_PATIENCE:.0f} s")
+    return Output(done.returncode, done.stdout, done.stderr)

@@ -41,7 +41,7 @@ from lanrelay.process import (
     raise_descriptor_limit,
 )
 from lanrelay.reload.parts import Part, Past
-from lanrelay.reload.wanted import CONTROL, blueprints, logged
+from lanrelay.reload.wanted import CONTROL, logged, wanted_parts
 from lanrelay.transport.bind import unused_sockets
 from lanrelay.transport.port import Gate
 from lanrelay.upstream.dial import Dialer
@@ -155,7 +155,7 @@ class RelayService(Service):
         }
         self._parts = [
             Part(wanted=one.wanted, listener=one.build(self._environment))
-            for one in blueprints(config, self.watched, self._commands)
+            for one in wanted_parts(config, self.watched, self._commands)
         ]
         self.listeners += self._shown()
 
@@ -374,7 +374,7 @@ class RelayService(Service):
         change = Change(
             self._environment,
             self._parts,
-            list(blueprints(config, self.watched, self._commands)),
+            list(wanted_parts(config, self.watched, self._commands)),
             files=loaded.named_files,
         )
         errors = [str(error) for error in change.prepare()]

@@ -12,14 +12,14 @@ from lanrelay.listeners.service import ListenerService
 if TYPE_CHECKING:
     from lanrelay.trust.certificate import CertificateInfo
 
-Stamp = tuple[int, int, int]
+FileState = tuple[int, int, int]
 
 
 class OwnCertificates:
     """Reads a file when it has changed; one that cannot be read any more leaves what it held before."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[Stamp, CertificateInfo | None]] = {}
+        self._known: dict[Path, tuple[FileState, CertificateInfo | None]] = {}
 
     def of(self, listener: ListenerService) -> CertificateInfo | None:
         """What C{listener} shows to its clients; C{None} without TLS."""

@@ -14,8 +14,7 @@ from lanrelay.admin.viewers import Parts, Viewers
 from lanrelay.admin.watched import Watched
 from lanrelay.config import model
 from lanrelay.errors import RemoteProtocolError, RequestDenied, StartError
-from lanrelay.http.answers import Answer as Refusal
-from lanrelay.http.answers import failed
+from lanrelay.http.answers import Answer, failed
 from lanrelay.http.client import HttpConnection
 from lanrelay.http.sink import UNHEARD, RequestSink
 from lanrelay.listeners.service import Connection, Environment, ListenerService
@@ -56,7 +55,7 @@ _KEEPALIVE: Final = 5.0
 """Seconds. Who looks at the page has its events; a monitor that asks every 15 s connects anew."""
 
 
-class Answer(NamedTuple):
+class Page(NamedTuple):
     """
     A whole answer.
 
@@ -69,7 +68,7 @@ class Answer(NamedTuple):
     more: tuple[tuple[bytes, bytes], ...] = ()
 
 
-class _Place(NamedTuple):
+class _Seat(NamedTuple):
     """
     What a client has of those that there are.
 
@@ -110,12 +109,12 @@ class AdminService(ListenerService):
             timeouts=model.Timeouts(keepalive=_KEEPALIVE, drain=1.0),
         )
         super().__init__(environment, listener)
-        self._here: dict[HttpConnection, _Place] = {}  # whose last request is longest ago first
+        self._here: dict[HttpConnection, _Seat] = {}  # whose last request is longest ago first
         self._look_again: Any = None
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
         self._viewers = Viewers(environment.reactor, self._look)
-        self._pages: Mapping[str, Callable[[bytes], Answer]] = {
+        self._pages: Mapping[str, Callable[[bytes], Page]] = {
             "/": self._page,
             "/healthz": self._health,
             "/readyz": self._readiness,
@@ -147,7 +146,7 @@ class AdminService(ListenerService):
             self.environment.reactor, self.config.timeouts, self, self.gone, client=client
         )
         until = self.environment.reactor.seconds() + _GRACE
-        self._here[connection] = _Place(unread_of(stream), until)
+        self._here[connection] = _Seat(unread_of(stream), until)
         hand_over(stream, connection)
         if self._look_again is None:
             self._make_room()
@@ -207,9 +206,7 @@ class AdminService(ListenerService):
         connection.answer(answer.status, with_date(headers, time.time()), answer.body)
         return UNHEARD
 
-    def request_refused(
-        self, connection: HttpConnection, error: RemoteProtocolError, answer: Refusal
-    ) -> None:
+    def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         self.log.debug("admin: no request: {reason}", reason=str(error))
         self._first_to_go(connection)
 
@@ -222,26 +219,26 @@ class AdminService(ListenerService):
         if connection in self._here:
             self._here = {connection: self._here.pop(connection), **self._here}
 
-    def _answer(self, method: bytes, path: str, query: bytes) -> Answer:
+    def _answer(self, method: bytes, path: str, query: bytes) -> Page:
         if path != "/events" and path not in self._pages:
             return _json(404, {"error": "there is nothing here", "paths": [*self._pages, "/events"]})
         if method not in (b"GET", b"HEAD"):
             return _json(405, {"error": "only GET and HEAD are answered here"}, (b"Allow", b"GET, HEAD"))
         if path == "/events":
             if method == b"HEAD":
-                return Answer(200, b"text/event-stream", b"")
+                return Page(200, b"text/event-stream", b"")
             return _json(503, {"error": "too many look at this already"}, (b"Retry-After", b"10"))
         return self._pages[path](query)
 
     # --- pages ---
 
-    def _page(self, query: bytes) -> Answer:
+    def _page(self, query: bytes) -> Page:
         """For people."""
         from lanrelay.admin.page import SESSIONS, page  # late: nobody may ever look
         from lanrelay.admin.status import status
 
         body, policy = page(status(self._watched, sessions=SESSIONS))
-        return Answer(200, b"text/html; charset=utf-8", body, ((b"Content-Security-Policy", policy),))
+        return Page(200, b"text/html; charset=utf-8", body, ((b"Content-Security-Policy", policy),))
 
     def _look(self) -> tuple[str, Parts]:
         """What those who have the page open should see."""
@@ -251,11 +248,11 @@ class AdminService(ListenerService):
         document = status(self._watched, sessions=SESSIONS)
         return title(document), render(document, moving=False)
 
-    def _health(self, query: bytes) -> Answer:
+    def _health(self, query: bytes) -> Page:
         """The process is alive: it answers."""
         return _json(200, {"status": "ok", "version": self._watched.version})
 
-    def _readiness(self, query: bytes) -> Answer:
+    def _readiness(self, query: bytes) -> Page:
         """Every listener listens, and has an upstream that is not known to be down."""
         from lanrelay.admin.status import not_checked, unready
 
@@ -265,12 +262,12 @@ class AdminService(ListenerService):
         unknown = not_checked(self._watched)
         return _json(200, {"status": "ready", **({"not_checked": unknown} if unknown else {})})
 
-    def _status(self, query: bytes) -> Answer:
+    def _status(self, query: bytes) -> Page:
         from lanrelay.admin.status import status
 
         return _json(200, status(self._watched))
 
-    def _requests(self, query: bytes) -> Answer:
+    def _requests(self, query: bytes) -> Page:
         """The last that each listener was asked for, or those of the one that C{query} names."""
         from lanrelay.admin.glance import names, requests
 
@@ -281,12 +278,12 @@ class AdminService(ListenerService):
             return _json(404, {"error": "there is no such listener", "listeners": known})
         return _json(200, {"requests": requests(self._watched, dict.fromkeys(wanted))})
 
-    def _metrics(self, query: bytes) -> Answer:
+    def _metrics(self, query: bytes) -> Page:
         from lanrelay.admin.exposition import figures  # late: few have a Prometheus
         from lanrelay.observe.metrics import CONTENT_TYPE
 
-        return Answer(200, CONTENT_TYPE, figures(self._watched))
+        return Page(200, CONTENT_TYPE, figures(self._watched))
 
 
-def _json(status: int, content: dict[str, object], *more: tuple[bytes, bytes]) -> Answer:
-    return Answer(status, b"application/json", json.dumps(content, indent=2).encode() + b"\n", more)
+def _json(status: int, content: dict[str, object], *more: tuple[bytes, bytes]) -> Page:
+    return Page(status, b"application/json", json.dumps(content, indent=2).encode() + b"\n", more)

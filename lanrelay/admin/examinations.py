@@ -9,9 +9,9 @@ from typing import Any
 from lanrelay.admin.control import Json, Refused
 from lanrelay.config import model
 from lanrelay.examine.checks import as_json
+from lanrelay.examine.opener import Means
 from lanrelay.examine.subject import Unknown, every_subject, subjects
 from lanrelay.examine.target import examine_all
-from lanrelay.examine.way import Means
 from lanrelay.upstream.resolve import Resolver
 
 _LONGEST = 60.0  # seconds of one check

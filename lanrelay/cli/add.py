@@ -199,8 +199,8 @@ class _Adding:
         subject = replace(found, target=url(self._options.url), listener=None)
 
         async def look(reactor: Any) -> Examined:
+            from lanrelay.examine.opener import Means
             from lanrelay.examine.target import examine
-            from lanrelay.examine.way import Means
             from lanrelay.upstream.resolve import Resolver
 
             means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)

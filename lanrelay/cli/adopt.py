@@ -335,8 +335,8 @@ class _Command:
             asked[id(finding)] = replace(subject, upstream=upstream, fields=(*subject.fields, *fields))
 
         async def look(reactor: Any) -> list[Examined]:
+            from lanrelay.examine.opener import Means
             from lanrelay.examine.target import examine_all
-            from lanrelay.examine.way import Means
             from lanrelay.upstream.resolve import Resolver
 
             means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)

@@ -179,8 +179,8 @@ class Doctor:
             self._from_service(asked)
 
     async def _from_here(self, reactor: Any, subjects: list[Subject]) -> list[Examined]:
+        from lanrelay.examine.opener import Means
         from lanrelay.examine.target import examine_all
-        from lanrelay.examine.way import Means
         from lanrelay.upstream.resolve import Resolver
 
         means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)

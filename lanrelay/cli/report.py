@@ -18,7 +18,7 @@ _LABEL = len("descriptors")
 _LEAST = 24
 """Columns that a text needs beside its head; where there are fewer, it stands below."""
 
-Side = tuple[str, Sequence[Check]]
+SeenFrom = tuple[str, Sequence[Check]]
 """From where, and what was found from there."""
 
 
@@ -68,7 +68,7 @@ class Report:
 
     # --- checks ---
 
-    def _side_by_side(self, sides: Sequence[Side]) -> Iterator[str]:
+    def _side_by_side(self, sides: Sequence[SeenFrom]) -> Iterator[str]:
         layers = list(dict.fromkeys(check.layer for _, checks in sides for check in checks))
         unseen = [
             layer

@@ -14,7 +14,7 @@ from lanrelay.commands import Runner
 from lanrelay.config import model
 from lanrelay.config.complaints import printable
 from lanrelay.errors import StartError
-from lanrelay.setup.installer import Failed, Installer, Probed, Running, leading, shown
+from lanrelay.setup.installer import Failed, Installer, Running, Tried, leading, shown
 from lanrelay.setup.mode import Machine, Mode
 from lanrelay.setup.modes import MODES, default_mode
 
@@ -327,7 +327,7 @@ class Asked:
         except NotAsked:
             return None
 
-    def probe(self, listener: str) -> list[Probed]:
+    def probe(self, listener: str) -> list[Tried]:
         from lanrelay.cli.asking import NotAsked, result
 
         try:
@@ -335,7 +335,7 @@ class Asked:
         except NotAsked as error:
             raise Failed(str(error)) from None
         return [
-            Probed(
+            Tried(
                 upstream=one["upstream"],
                 error=one.get("error", ""),
                 address=one.get("address", ""),

@@ -44,8 +44,8 @@ def check(chosen: Options, fields: tuple[tuple[str, str], ...]) -> int:
     found = [_as_chosen(one, chosen, fields) for one in found]
 
     async def look(reactor: Any) -> list[Examined]:
+        from lanrelay.examine.opener import Means
         from lanrelay.examine.target import examine_all
-        from lanrelay.examine.way import Means
         from lanrelay.upstream.resolve import Resolver
 
         means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)

@@ -146,7 +146,7 @@ class _Trust:
             return 1
 
         async def fetch(reactor: Any) -> list[list[Fetched | RelayError]]:
-            from lanrelay.examine.way import Means
+            from lanrelay.examine.opener import Means
             from lanrelay.upstream.resolve import Resolver
 
             means = Means(reactor=reactor, resolver=Resolver(reactor), platform=sys.platform)

@@ -34,7 +34,7 @@ Reason = Literal[
 REASONS: tuple[str, ...] = get_args(Reason)
 
 
-class Target(NamedTuple):
+class FoundUrl(NamedTuple):
     """
     A URL of an entry.
 
@@ -67,7 +67,7 @@ class Finding(NamedTuple):
     reason: Reason | None = None
     listener: str | None = None
     works: bool | None = None
-    targets: tuple[Target, ...] = ()
+    targets: tuple[FoundUrl, ...] = ()
     spelling: Spelling | None = None
     lan: tuple[str, ...] = ()
     bridged: bool = False
@@ -83,7 +83,7 @@ class _Seen(NamedTuple):
 
     server: Server
     spelling: Spelling | None
-    targets: tuple[Target, ...]
+    targets: tuple[FoundUrl, ...]
     refused: str  # why a text is no URL, or the name of a listener behind a colon
     hosts: tuple[str, ...]  # of a program
 
@@ -117,12 +117,12 @@ def _look(server: Server) -> _Seen:
         if server.urls[0].text.startswith(("unix:", "pipe:")):
             return _Seen(server, None, (), "here", ())
         refused = next((url for _, _, url in found if isinstance(url, str)), "")
-        targets = tuple(Target(path, at, url) for path, at, url in found if not isinstance(url, str))
+        targets = tuple(FoundUrl(path, at, url) for path, at, url in found if not isinstance(url, str))
         return _Seen(server, None, targets, refused, ())
     if server.unread is not None:
         unread = judge.parse(server.unread.text)
         if not isinstance(unread, str):
-            return _Seen(server, None, (Target(server.unread.path, 0, unread),), "", ())
+            return _Seen(server, None, (FoundUrl(server.unread.path, 0, unread),), "", ())
     words = [word.text for word in server.words]
     spelled = spelling(words, server.environment)
     if spelled.kind == "program":
@@ -145,7 +145,7 @@ def _look(server: Server) -> _Seen:
     if isinstance(url, str):
         return _Seen(server, spelled, (), url, ())
     assert path is not None
-    return _Seen(server, spelled, (Target(path, at, url),), "", ())
+    return _Seen(server, spelled, (FoundUrl(path, at, url),), "", ())
 
 
 _TELLS_A_HOST = re.compile(r"(?:HOST|URL|URI|ADDR|ADDRESS|SERVER|ENDPOINT|BASE|API)$", re.IGNORECASE)

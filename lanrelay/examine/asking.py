@@ -19,7 +19,7 @@ from lanrelay.errors import (
     ResponseMalformed,
     ResponseTimeout,
 )
-from lanrelay.examine.way import Means, Way
+from lanrelay.examine.opener import Means, Opener
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.transport.tls_stream import TlsStream
 from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
@@ -44,7 +44,7 @@ class NotHttp(ResponseMalformed):
         self.begins = begins
 
 
-class Answer:
+class HttpAnswer:
     """
     What came back.
 
@@ -244,40 +244,40 @@ def _late(timeout: float) -> Any:
     return late
 
 
-async def begin(means: Means, way: Way, head: RequestHead, content: bytes = b"") -> Asked:
+async def begin(means: Means, opener: Opener, head: RequestHead, content: bytes = b"") -> Asked:
     """
     Send a request on a new connection; its owner closes it.
 
     @raise DialError: there is no connection, or its certificate is not good: then nothing was sent.
     """
     asked = Asked(means, head, content)
-    stream = await way.open()
+    stream = await opener.open()
     asked.begin(stream)
     return asked
 
 
 async def ask(
     means: Means,
-    way: Way,
+    opener: Opener,
     head: RequestHead,
     content: bytes = b"",
     *,
     timeout: float,
     limit: int = _FEW,
-) -> Answer:
+) -> HttpAnswer:
     """
     A request, and its answer up to C{limit} bytes of content.
 
     @raise DialError: as L{begin}.
     @raise RelayError: no answer.
     """
-    asked = await begin(means, way, head, content)
+    asked = await begin(means, opener, head, content)
     try:
-        answer = Answer(await asked.head(timeout))
+        answer = HttpAnswer(await asked.head(timeout))
         if answer.media_type != "text/event-stream":
             answer.content = await asked.content(limit, timeout)
     except DialError as error:
-        error.target, error.address = way.label, str(way.address)
+        error.target, error.address = opener.label, str(opener.address)
         raise
     finally:
         asked.close()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from lanrelay import errors
 from lanrelay.errors import DialError, RelayError
 from lanrelay.examine.authorities import names_in, recognise
-from lanrelay.examine.checks import Cause, Check, Layer, Place
+from lanrelay.examine.checks import Cause, Check, Layer, Viewpoint
 from lanrelay.examine.subject import Subject
 from lanrelay.upstream import sentences
 from lanrelay.upstream.explain import explain, printable
@@ -106,7 +106,7 @@ def told(check: Check, cause: Cause, words: Sentences) -> Check:
     return replace(check, cause=cause, said=printable(what), remedy=printable(remedy))
 
 
-def unroutable(check: Check, error: DialError, cause: Cause, *, platform: str, place: Place) -> Check:
+def unroutable(check: Check, error: DialError, cause: Cause, *, platform: str, place: Viewpoint) -> Check:
     """What "no route to host" means, now that the route is known."""
     if cause == "host_down":
         return told(check, cause, sentences.host_down(error))

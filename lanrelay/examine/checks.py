@@ -26,7 +26,7 @@ TargetLayer = Literal["name", "route", "connect", "proxy", "tls", "http", "mcp"]
 MachineLayer = Literal["config", "relay", "ports", "service", "clients", "descriptors", "clock", "network"]
 Layer = TargetLayer | MachineLayer
 State = Literal["ok", "warn", "failed", "skipped"]
-Place = Literal["here", "service"]
+Viewpoint = Literal["here", "service"]
 
 Cause = Literal[
     "name_unknown",
@@ -118,7 +118,7 @@ class Examined:
     target: str
     url: str
     listener: str | None
-    place: Place
+    place: Viewpoint
     checks: tuple[Check, ...]
     paths: tuple[str, ...] = ()
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from shlex import quote
 
 from lanrelay.examine.look import Look
-from lanrelay.examine.way import Way
+from lanrelay.examine.opener import Opener
 from lanrelay.upstream.tls_sentences import is_host
 
 MISDIRECTED = 421
@@ -14,21 +14,21 @@ REFUSING = (400, 403, MISDIRECTED)
 """How servers that look at the Host (against DNS rebinding, or to choose a site) refuse one."""
 
 
-def candidates(look: Look, way: Way) -> list[str]:
+def candidates(look: Look, opener: Opener) -> list[str]:
     """
     The upstream's name, the names of its certificate, localhost and the address; with port, and without.
 
     The Host that was sent already is not among them.
     """
     url = look.upstream.url
-    names = [url.host, look.upstream.server_name, *_certified(way), "localhost", str(way.address.host)]
-    port = url.port or way.address.port
+    names = [url.host, look.upstream.server_name, *_certified(opener), "localhost", str(opener.address.host)]
+    port = url.port or opener.address.port
     found = [host for name in dict.fromkeys(names) if name for host in _written(name, port, tls=url.tls)]
     return [host for host in dict.fromkeys(found) if host != look.subject.host]
 
 
-def _certified(way: Way) -> Iterator[str]:
-    for certificate in way.tls.chain[:1] if way.tls is not None else ():
+def _certified(opener: Opener) -> Iterator[str]:
+    for certificate in opener.tls.chain[:1] if opener.tls is not None else ():
         yield from [name for name in certificate.names if is_host(name)][:5]
 
 
@@ -39,9 +39,11 @@ def _written(name: str, port: int, *, tls: bool) -> list[str]:
     return [host] if port == (443 if tls else 80) else [f"{host}:{port}", host]
 
 
-async def host_that_works(look: Look, way: Way, accepts: Callable[[str], Awaitable[bool]]) -> str | None:
+async def host_that_works(
+    look: Look, opener: Opener, accepts: Callable[[str], Awaitable[bool]]
+) -> str | None:
     """The first of them that C{accepts} says yes to."""
-    for host in candidates(look, way):
+    for host in candidates(look, opener):
         if await accepts(host):
             return host
     return None

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gath
 
 from lanrelay.errors import RelayError
 from lanrelay.examine import causes
-from lanrelay.examine.checks import Cause, Check, Place, State, TargetLayer
+from lanrelay.examine.checks import Cause, Check, State, TargetLayer, Viewpoint
+from lanrelay.examine.opener import Means
 from lanrelay.examine.subject import Subject
-from lanrelay.examine.way import Means
 from lanrelay.upstream.explain import printable
 
 T = TypeVar("T")
@@ -27,12 +27,12 @@ class Look:
     @ivar page_at: the path at which there is a web page, if one was found.
     """
 
-    def __init__(self, means: Means, subject: Subject, timeout: float, place: Place) -> None:
+    def __init__(self, means: Means, subject: Subject, timeout: float, place: Viewpoint) -> None:
         self.means = means
         self.subject = subject
         self.upstream = subject.upstream
         self.timeout = timeout
-        self.place: Place = place
+        self.place: Viewpoint = place
         self.checks: list[Check] = []
         self.page_at = ""
 

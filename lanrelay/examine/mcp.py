@@ -6,28 +6,28 @@ from dataclasses import replace
 from typing import Any
 
 from lanrelay.errors import ClientCertificateWanted, RelayError
-from lanrelay.examine.asking import Answer
+from lanrelay.examine.asking import HttpAnswer
 from lanrelay.examine.causes import is_pasteable_place
 from lanrelay.examine.checks import Cause, shown_place
 from lanrelay.examine.hosts_tried import REFUSING, host_that_works, refused
 from lanrelay.examine.look import Look
 from lanrelay.examine.mcp_talk import Found, McpError, NoMcp, Talk
-from lanrelay.examine.way import Way
+from lanrelay.examine.opener import Opener
 from lanrelay.examine.web import client_certificate_wanted, login_wanted, origin_refused, server_error
 
 _NOTHING_THERE = (400, 404, 405, 406, 415)
 
 
-async def look_at_mcp(look: Look, way: Way) -> None:
+async def look_at_mcp(look: Look, opener: Opener) -> None:
     """One check, whatever comes of it."""
     since = look.now()
     subject = look.subject
-    told: list[tuple[str, Answer]] = []
+    told: list[tuple[str, HttpAnswer]] = []
     for path in subject.mcp:
         try:
-            found = await Talk(look, way, path).find()
+            found = await Talk(look, opener, path).find()
         except ClientCertificateWanted as error:
-            client_certificate_wanted(look, way, error)
+            client_certificate_wanted(look, opener, error)
             return
         except RelayError as error:
             look.checks.append(look.failed("mcp", error, since))
@@ -42,7 +42,7 @@ async def look_at_mcp(look: Look, way: Way) -> None:
         else:
             _tell(look, found, since)
             return
-    await _not_there(look, way, told, since)
+    await _not_there(look, opener, told, since)
 
 
 def _tell(look: Look, found: Found, since: float) -> None:
@@ -93,16 +93,16 @@ def _failed_itself(look: Look, error: McpError, path: str, since: float) -> None
 # --- where there is none --------------------------------------------------------------------------------
 
 
-async def _not_there(look: Look, way: Way, told: list[tuple[str, Answer]], since: float) -> None:
+async def _not_there(look: Look, opener: Opener, told: list[tuple[str, HttpAnswer]], since: float) -> None:
     subject = look.subject
     for path, answer in told:
-        if answer.status in (*REFUSING, 404, 200) and await _look_at_host(look, way, path, answer, since):
+        if answer.status in (*REFUSING, 404, 200) and await _look_at_host(look, opener, path, answer, since):
             return
         if answer.status == 401:
             if any(check.cause == "login_wanted" for check in look.checks):
                 look.skip("a login comes first")
             else:
-                await login_wanted(look, way, answer, since, "mcp", path)
+                await login_wanted(look, opener, answer, since, "mcp", path)
             return
         if answer.status >= 500:
             got = f"POST {path} is answered {answer.status}"
@@ -146,7 +146,7 @@ def _path_unknown(look: Look) -> None:
     look.skip("there is nothing at that path")
 
 
-def _what_it_is(path: str, answer: Answer, look: Look) -> tuple[str, Cause, str]:
+def _what_it_is(path: str, answer: HttpAnswer, look: Look) -> tuple[str, Cause, str]:
     status = answer.status
     if status == 403:
         said = f"POST {path} is answered 403: this request, or this user, may not."
@@ -169,16 +169,16 @@ def _what_it_is(path: str, answer: Answer, look: Look) -> tuple[str, Cause, str]
     return said, "not_mcp", "Correct the path; mostly it is /mcp, or /sse of older servers."
 
 
-async def _look_at_host(look: Look, way: Way, path: str, answer: Answer, since: float) -> bool:
+async def _look_at_host(look: Look, opener: Opener, path: str, answer: HttpAnswer, since: float) -> bool:
     """C{True}: another Host, or no Origin, finds the server; the check says so."""
 
     async def accepts(host: str) -> bool:
-        return await Talk(look, way, path, host=host).is_there()
+        return await Talk(look, opener, path, host=host).is_there()
 
-    if look.subject.origin is not None and await Talk(look, way, path, origin=False).is_there():
+    if look.subject.origin is not None and await Talk(look, opener, path, origin=False).is_there():
         origin_refused(look, answer.status, since, "mcp")
         return True
-    host = await host_that_works(look, way, accepts)
+    host = await host_that_works(look, opener, accepts)
     if host is None and answer.status != 421:
         return False
     said, remedy = refused(look, answer.status, host)

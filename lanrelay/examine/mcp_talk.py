@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lanrelay.errors import RelayError, ResponseIncomplete, ResponseTimeout
-from lanrelay.examine.asking import LONGEST, Answer, Asked, begin, request_head
+from lanrelay.examine.asking import LONGEST, Asked, HttpAnswer, begin, request_head
 from lanrelay.examine.look import Look
-from lanrelay.examine.way import Way
+from lanrelay.examine.opener import Opener
 from lanrelay.examine.web import request_fields
 
 MODERN = "2026-07-28"
@@ -64,7 +64,7 @@ class NoMcp(Exception):
     @ivar answer: what it said to C{initialize}.
     """
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: HttpAnswer) -> None:
         super().__init__(str(answer.status))
         self.answer = answer
 
@@ -84,10 +84,10 @@ class Talk:
     """
 
     def __init__(
-        self, look: Look, way: Way, path: str, *, host: str | None = None, origin: bool = True
+        self, look: Look, opener: Opener, path: str, *, host: str | None = None, origin: bool = True
     ) -> None:
         self._look = look
-        self._way = way
+        self._opener = opener
         self.path = path
         self._host = look.subject.host if host is None else host
         self._fields = request_fields(look, origin=origin)
@@ -204,7 +204,7 @@ class Talk:
         except RelayError:
             return None
         try:
-            answer = Answer(await asked.head(self._look.timeout))
+            answer = HttpAnswer(await asked.head(self._look.timeout))
         except RelayError:
             return None  # some servers send no head before the first event
         finally:
@@ -234,7 +234,7 @@ class Talk:
             return None
         stream = _Events(asked, self._look)
         try:
-            answer = Answer(await asked.head(self._look.timeout))
+            answer = HttpAnswer(await asked.head(self._look.timeout))
             if answer.status != 200 or answer.media_type != "text/event-stream":
                 return None
             kind, data = await stream.next()
@@ -283,7 +283,7 @@ class Talk:
 
     # --- requests ---
 
-    async def _call(self, method: str, params: Json, *, version: str = "") -> tuple[Answer, Json | None]:
+    async def _call(self, method: str, params: Json, *, version: str = "") -> tuple[HttpAnswer, Json | None]:
         """The answer, and the message in it that answers; C{None} for what is no JSON-RPC."""
         self._id += 1
         if version == MODERN:
@@ -293,7 +293,7 @@ class Talk:
 
     async def _post(
         self, message: Json, *, version: str | None = None, method: str = "", path: str = ""
-    ) -> tuple[Answer, Json | None]:
+    ) -> tuple[HttpAnswer, Json | None]:
         content = json.dumps(message).encode()
         version = self._version if version is None else version
         fields = [("Content-Type", "application/json"), ("Accept", _BOTH)]
@@ -303,7 +303,7 @@ class Talk:
             fields.append(("Mcp-Method", method))
         asked = await self._begin("POST", fields, content, path=path)
         try:
-            answer = Answer(await asked.head(self._look.timeout))
+            answer = HttpAnswer(await asked.head(self._look.timeout))
             self._session = answer.field(b"mcp-session-id") or self._session
             number = message.get("id")
             if answer.media_type == "text/event-stream":
@@ -336,7 +336,7 @@ class Talk:
         head = request_head(
             method, path or self.path, self._host, [*self._fields, *fields, *more], length=length
         )
-        return await begin(self._look.means, self._way, head, content)
+        return await begin(self._look.means, self._opener, head, content)
 
     def _same_origin(self, reference: str) -> str | None:
         """The path with its query that a reference means, on this server; C{None}: it leads elsewhere."""

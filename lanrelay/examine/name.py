@@ -11,7 +11,7 @@ from lanrelay.addresses import IPAddress, parse_ip
 from lanrelay.errors import DialError, NameTimeout
 from lanrelay.examine.checks import Check
 from lanrelay.examine.look import Look
-from lanrelay.examine.way import target_of
+from lanrelay.examine.opener import target_of
 from lanrelay.upstream.race import SocketAddress, interleaved
 
 _MOST = 16

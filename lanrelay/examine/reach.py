@@ -15,8 +15,8 @@ from lanrelay.errors import ConnectionRefused, DialError, DialForbidden, Unrouta
 from lanrelay.examine import causes
 from lanrelay.examine.checks import Cause, Check
 from lanrelay.examine.look import Look, side_by_side
+from lanrelay.examine.opener import Opener, connect_to, target_of
 from lanrelay.examine.routes import Route, call, is_neighbour
-from lanrelay.examine.way import Way, connect_to, target_of
 from lanrelay.policy.rules import DestinationRules
 from lanrelay.upstream import sentences
 from lanrelay.upstream.race import SocketAddress, from_errno
@@ -33,7 +33,7 @@ _NOBODYS = IPv4Address("198.51.100.1")  # documentation (RFC 5737): asked for it
 _GATEWAY_PORTS = (53, 80, 443)
 
 
-async def reach(look: Look, addresses: Sequence[SocketAddress], tls: Shown | None) -> Way | None:
+async def reach(look: Look, addresses: Sequence[SocketAddress], tls: Shown | None) -> Opener | None:
     """
     Every address by itself; the way by the first that connects.
 
@@ -51,8 +51,8 @@ async def reach(look: Look, addresses: Sequence[SocketAddress], tls: Shown | Non
     return reached[0] if reached else None
 
 
-async def _try(look: Look, address: SocketAddress, tls: Shown | None) -> tuple[Way | None, list[Check]]:
-    way = Way(look.means, look.upstream, address, look.timeout, tls)
+async def _try(look: Look, address: SocketAddress, tls: Shown | None) -> tuple[Opener | None, list[Check]]:
+    way = Opener(look.means, look.upstream, address, look.timeout, tls)
     route: Route | None = None
     checks: list[Check] = []
     if not isinstance(address.host, Path):

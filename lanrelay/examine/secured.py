@@ -13,25 +13,25 @@ from lanrelay.examine import causes
 from lanrelay.examine.checks import Check
 from lanrelay.examine.handshake import Shown, facts
 from lanrelay.examine.look import Look
-from lanrelay.examine.way import Way
+from lanrelay.examine.opener import Opener
 from lanrelay.transport.stream import Parked, Stream, hand_over
 
 _MOMENT = 0.3  # seconds; a round trip on a LAN takes a few milliseconds
 
 
-async def look_at_tls(look: Look, way: Way, shown: Shown) -> bool:
+async def look_at_tls(look: Look, opener: Opener, shown: Shown) -> bool:
     """C{True}: it is verified, so that a request may be sent."""
     since = look.now()
     try:
         shown.load()
-        stream = await _secured(look, way)
+        stream = await _secured(look, opener)
     except StartError as error:
         look.checks.append(look.failed("tls", error, since))
         look.skip("the certificates that the configuration names cannot be used")
         return False
     except DialError as error:
         check = look.failed("tls", error, since, **(facts(shown) if shown.chain else {}))
-        look.checks.append(await _older(look, way, check) if isinstance(error, NoCommonVersion) else check)
+        look.checks.append(await _older(look, opener, check) if isinstance(error, NoCommonVersion) else check)
         look.skip("nothing is sent to a server that is not verified")
         return False
     stream.abortConnection()
@@ -52,21 +52,21 @@ async def look_at_tls(look: Look, way: Way, shown: Shown) -> bool:
     return True
 
 
-async def _secured(look: Look, way: Way) -> Stream:
-    stream = await way.connect()
-    if way.parent is not None:
-        stream = await way.pass_parent(stream)
-    stream = await way.secure(stream)
+async def _secured(look: Look, opener: Opener) -> Stream:
+    stream = await opener.connect()
+    if opener.parent is not None:
+        stream = await opener.pass_parent(stream)
+    stream = await opener.secure(stream)
     if look.upstream.url.scheme == "tls":  # a request over HTTP finds out by itself
         error = await _late_word(look, stream)
         if error is not None:
             stream.abortConnection()
-            error.target, error.address = way.label, str(way.address)
+            error.target, error.address = opener.label, str(opener.address)
             raise error
     return stream
 
 
-async def _older(look: Look, way: Way, check: Check) -> Check:
+async def _older(look: Look, opener: Opener, check: Check) -> Check:
     """Which version it speaks, tried with all that this machine's OpenSSL can."""
     shown = Shown(
         look.upstream.trust._replace(min_version="1.0"),
@@ -74,7 +74,9 @@ async def _older(look: Look, way: Way, check: Check) -> Check:
         platform=look.means.platform,
     )
     try:
-        (await Way(look.means, look.upstream, way.address, look.timeout, shown).open()).abortConnection()
+        (
+            await Opener(look.means, look.upstream, opener.address, look.timeout, shown).open()
+        ).abortConnection()
     except DialError:
         pass  # the version is agreed on before the certificate is judged
     version = {"TLSv1": "1.0", "TLSv1.1": "1.1", "TLSv1.2": "1.2"}.get(shown.version)

@@ -7,15 +7,17 @@ from dataclasses import replace
 from functools import partial
 
 from lanrelay.errors import DialError
-from lanrelay.examine.checks import Examined, Place
+from lanrelay.examine.checks import Examined, Viewpoint
 from lanrelay.examine.look import Look, side_by_side
 from lanrelay.examine.name import look_up
+from lanrelay.examine.opener import Means, Opener
 from lanrelay.examine.reach import reach
 from lanrelay.examine.subject import Subject
-from lanrelay.examine.way import Means, Way
 
 
-async def examine(means: Means, subject: Subject, *, timeout: float = 5.0, place: Place = "here") -> Examined:
+async def examine(
+    means: Means, subject: Subject, *, timeout: float = 5.0, place: Viewpoint = "here"
+) -> Examined:
     """
     Look at every layer of a target as a client of the relay would meet it. Nothing of it is counted.
 
@@ -39,7 +41,7 @@ async def examine(means: Means, subject: Subject, *, timeout: float = 5.0, place
 
 
 async def examine_all(
-    means: Means, subjects: Sequence[Subject], *, timeout: float = 5.0, place: Place = "here"
+    means: Means, subjects: Sequence[Subject], *, timeout: float = 5.0, place: Viewpoint = "here"
 ) -> list[Examined]:
     """L{examine} for several, side by side."""
     return await side_by_side(
@@ -78,14 +80,14 @@ async def _look(look: Look) -> None:
             await look_at_mcp(look, way)
 
 
-async def _pass_proxy(look: Look, way: Way) -> bool:
+async def _pass_proxy(look: Look, opener: Opener) -> bool:
     since = look.now()
-    assert way.parent is not None
+    assert opener.parent is not None
     try:
-        stream = await way.pass_parent(await way.connect())
+        stream = await opener.pass_parent(await opener.connect())
     except DialError as error:
         look.checks.append(replace(look.failed("proxy", error, since), cause="proxy_refused"))
         return False
     stream.abortConnection()
-    look.note("proxy", "ok", f"{way.parent.name} opened the way to {way.target}.", since)
+    look.note("proxy", "ok", f"{opener.parent.name} opened the way to {opener.target}.", since)
     return True

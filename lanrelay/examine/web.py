@@ -22,43 +22,49 @@ from lanrelay.errors import (
     TlsAlert,
 )
 from lanrelay.examine import causes
-from lanrelay.examine.asking import Answer, ask, request_head
+from lanrelay.examine.asking import HttpAnswer, ask, request_head
 from lanrelay.examine.checks import shown_place
 from lanrelay.examine.handshake import Shown
 from lanrelay.examine.hosts_tried import MISDIRECTED, REFUSING, host_that_works, refused
 from lanrelay.examine.look import Look
-from lanrelay.examine.way import Way
+from lanrelay.examine.opener import Opener
 
 _TOKEN = 'headers: {request: {set: {Authorization: "Bearer ${file:token}"}}}'
 
 
-async def look_at_http(look: Look, way: Way) -> bool:
+async def look_at_http(look: Look, opener: Opener) -> bool:
     """C{True}: what stands on HTTP may be looked at."""
     since = look.now()
     subject = look.subject
     try:
-        answer = await get(look, way, subject.path)
+        answer = await get(look, opener, subject.path)
     except ClientCertificateWanted as error:
-        client_certificate_wanted(look, way, error)
+        client_certificate_wanted(look, opener, error)
         return False
     except RelayError as error:
         odd = isinstance(error, (ResponseMalformed, ResponseIncomplete, PeerClosed))
-        if odd and not look.upstream.url.tls and await speaks_tls(look, way):
+        if odd and not look.upstream.url.tls and await speaks_tls(look, opener):
             _tls_on_plain(look, since)
         else:
             look.checks.append(look.failed("http", error, since))
         look.skip("there was no answer over HTTP")
         return False
-    if answer.status == 400 and not look.upstream.url.tls and await speaks_tls(look, way):
+    if answer.status == 400 and not look.upstream.url.tls and await speaks_tls(look, opener):
         _tls_on_plain(look, since, status=400)
         look.skip("there was no answer over HTTP")
         return False
-    return await _judge(look, way, answer, since)
+    return await _judge(look, opener, answer, since)
 
 
 async def get(
-    look: Look, way: Way, path: str, *, host: str | None = None, origin: bool = True, accept: str = "*/*"
-) -> Answer:
+    look: Look,
+    opener: Opener,
+    path: str,
+    *,
+    host: str | None = None,
+    origin: bool = True,
+    accept: str = "*/*",
+) -> HttpAnswer:
     """
     A GET as the relay would send it.
 
@@ -67,7 +73,7 @@ async def get(
     """
     fields = [("Accept", accept), *request_fields(look, origin=origin)]
     head = request_head("GET", path, look.subject.host if host is None else host, fields)
-    return await ask(look.means, way, head, timeout=look.timeout)
+    return await ask(look.means, opener, head, timeout=look.timeout)
 
 
 def request_fields(look: Look, *, origin: bool = True) -> list[tuple[str, str]]:
@@ -76,9 +82,9 @@ def request_fields(look: Look, *, origin: bool = True) -> list[tuple[str, str]]:
     return [*([("Origin", sent)] if origin and sent is not None else []), *look.subject.fields]
 
 
-def client_certificate_wanted(look: Look, way: Way, error: ClientCertificateWanted) -> None:
+def client_certificate_wanted(look: Look, opener: Opener, error: ClientCertificateWanted) -> None:
     """In TLS 1.3 the server judges our certificate after the handshake: so the layer of TLS has failed."""
-    error.target, error.address = way.label, str(way.address)
+    error.target, error.address = opener.label, str(opener.address)
     for index, check in enumerate(look.checks):
         if check.layer == "tls":
             failed = look.failed("tls", error, look.now(), **check.facts)
@@ -89,10 +95,10 @@ def client_certificate_wanted(look: Look, way: Way, error: ClientCertificateWant
 # --- TLS on a port that should be plain -----------------------------------------------------------------
 
 
-async def speaks_tls(look: Look, way: Way) -> bool:
+async def speaks_tls(look: Look, opener: Opener) -> bool:
     """Whether a TLS handshake gets anywhere on this port."""
     shown = Shown(Trust(min_version="1.0"), look.upstream.url.host, platform=look.means.platform)
-    trying = Way(look.means, look.upstream, way.address, look.timeout, shown)
+    trying = Opener(look.means, look.upstream, opener.address, look.timeout, shown)
     try:
         (await trying.open()).abortConnection()
     except (TlsAlert, NoCommonVersion):
@@ -118,14 +124,14 @@ def _tls_on_plain(look: Look, since: float, **facts: object) -> None:
 # --- statuses -------------------------------------------------------------------------------------------
 
 
-async def _judge(look: Look, way: Way, answer: Answer, since: float) -> bool:
+async def _judge(look: Look, opener: Opener, answer: HttpAnswer, since: float) -> bool:
     """C{True}: an MCP server may yet be behind it."""
     status, path = answer.status, look.subject.path
     got = f"GET {path} is answered {status} {_phrase(status)}".rstrip()
-    if status in REFUSING and await look_at_host(look, way, answer, since, path):
+    if status in REFUSING and await look_at_host(look, opener, answer, since, path):
         return False
     if status == 401:
-        await login_wanted(look, way, answer, since, "http")
+        await login_wanted(look, opener, answer, since, "http")
         return True
     if status == 403:
         look.note(
@@ -168,7 +174,7 @@ async def _judge(look: Look, way: Way, answer: Answer, since: float) -> bool:
     return True
 
 
-def _clock_offset(answer: Answer) -> dict[str, Any]:
+def _clock_offset(answer: HttpAnswer) -> dict[str, Any]:
     """How far the server's clock is ahead of ours, in seconds, as far as it says."""
     try:
         there = parsedate_to_datetime(answer.field(b"date"))
@@ -179,7 +185,7 @@ def _clock_offset(answer: Answer) -> dict[str, Any]:
     return {"clock_offset": round(there.timestamp() - time.time())}
 
 
-async def look_at_host(look: Look, way: Way, answer: Answer, since: float, path: str) -> bool:
+async def look_at_host(look: Look, opener: Opener, answer: HttpAnswer, since: float, path: str) -> bool:
     """
     C{True}: another Host, or no Origin, mends it; the check says so.
 
@@ -191,7 +197,7 @@ async def look_at_host(look: Look, way: Way, answer: Answer, since: float, path:
 
     async def accepts(host: str | None, *, origin: bool = True) -> bool:
         try:
-            tried = await get(look, way, path, host=host, origin=origin)
+            tried = await get(look, opener, path, host=host, origin=origin)
         except RelayError:
             return False
         return tried.status not in no_better
@@ -199,7 +205,7 @@ async def look_at_host(look: Look, way: Way, answer: Answer, since: float, path:
     if look.subject.origin is not None and await accepts(None, origin=False):
         origin_refused(look, answer.status, since, "http")
         return True
-    host = await host_that_works(look, way, accepts)
+    host = await host_that_works(look, opener, accepts)
     if host is None and answer.status != MISDIRECTED:
         return False
     said, remedy = refused(look, answer.status, host)
@@ -230,7 +236,7 @@ def origin_refused(look: Look, status: int, since: float, layer: causes.WebLayer
     look.skip("the Origin is refused")
 
 
-def redirected(look: Look, answer: Answer, since: float, got: str) -> None:
+def redirected(look: Look, answer: HttpAnswer, since: float, got: str) -> None:
     location = shown_place(answer.field(b"location"))[:200]
     url = look.upstream.url
     remedy = "Put the place that it names into the URL, if a client should get there at once."
@@ -270,13 +276,18 @@ _METADATA = re.compile(r'resource_metadata="?([^",\s]+)', re.IGNORECASE)
 
 
 async def login_wanted(
-    look: Look, way: Way, answer: Answer, since: float, layer: causes.WebLayer, path: str | None = None
+    look: Look,
+    opener: Opener,
+    answer: HttpAnswer,
+    since: float,
+    layer: causes.WebLayer,
+    path: str | None = None,
 ) -> None:
     """A 401: is there a login for clients that can (OAuth), or is a header wanted?"""
     path = look.subject.path if path is None else path
     given = any(name.lower() == "authorization" for name, _ in look.subject.fields)
     asked = answer.field(b"www-authenticate")
-    page = await _login_page(look, way, asked, path)
+    page = await _login_page(look, opener, asked, path)
     if given:
         said = f"The server does not accept the Authorization that the listener sets (401 at {path})."
         remedy = "Put a token that it accepts into the listener's `headers`."
@@ -291,7 +302,7 @@ async def login_wanted(
     look.note(layer, "warn", said, since, cause="login_wanted", remedy=remedy, status=401)
 
 
-async def _login_page(look: Look, way: Way, asked: str, path: str) -> str:
+async def _login_page(look: Look, opener: Opener, asked: str, path: str) -> str:
     """Where the login is described (RFC 9728, RFC 8414); empty for nowhere."""
     named = _METADATA.search(asked)
     if named is not None:
@@ -304,7 +315,7 @@ async def _login_page(look: Look, way: Way, asked: str, path: str) -> str:
     ]
     for place in dict.fromkeys(places):
         try:
-            answer = await get(look, way, place, accept="application/json")
+            answer = await get(look, opener, place, accept="application/json")
         except RelayError:
             return ""
         if answer.status == 200 and _is_metadata(answer):
@@ -312,7 +323,7 @@ async def _login_page(look: Look, way: Way, asked: str, path: str) -> str:
     return ""
 
 
-def _is_metadata(answer: Answer) -> bool:
+def _is_metadata(answer: HttpAnswer) -> bool:
     try:
         found = json.loads(answer.content)
     except (ValueError, RecursionError):

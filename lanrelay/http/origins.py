@@ -11,7 +11,7 @@ from lanrelay.http.origin import OriginConnection
 from lanrelay.http.pool import Pool
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.balance import UpstreamGroup
-from lanrelay.upstream.loops import Way
+from lanrelay.upstream.loops import Journey
 from lanrelay.upstream.retry import try_each
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.upstream.wakeup import counting_sleep
@@ -49,7 +49,7 @@ class Origins:
         none = pool._replace(size=0)
         self._pools: dict[Upstream, Pool] = {}
         for upstream in group.members:
-            wanted = none if upstream.announced else pool
+            wanted = none if upstream.greets else pool
             known = None if inheritance is None else inheritance.pool(upstream, wanted)
             self._pools[upstream] = Pool(reactor, wanted, upstream, clock=clock) if known is None else known
             self._pools[upstream].share()
@@ -84,8 +84,8 @@ class Origins:
             session.tries += 1
             client = exchange.connection.client
             dialed = await upstream.dial(
-                client=client.endpoints if upstream.announced and client is not None else None,
-                way=Way(session.listener, () if client is None else client.hops),
+                client=client.endpoints if upstream.greets and client is not None else None,
+                journey=Journey(session.listener, () if client is None else client.hops),
                 brief=upstream.given_up(self.group.config.retry.duration),
             )
             session.dialed = reactor.seconds() - started

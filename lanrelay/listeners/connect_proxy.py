@@ -18,7 +18,7 @@ from lanrelay.http.sink import UNHEARD, RequestSink
 from lanrelay.listeners import proxy_pac
 from lanrelay.listeners.forward_proxy import ForwardProxyService
 from lanrelay.listeners.own_exchange import OwnExchange, TargetRoute, dial_target
-from lanrelay.listeners.plain_tunnel import StraightTunnels
+from lanrelay.listeners.plain_tunnel import PlainTunnels
 from lanrelay.listeners.service import Connection, Environment
 from lanrelay.observe.session import TARGET, Session, Side, brief
 from lanrelay.passage.browser import check_browser
@@ -33,8 +33,7 @@ from lanrelay.upstream.dial import Dialed, Target
 from lanrelay.wire.authority import format_authority, parse_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
-from lanrelay.wire.target import Target as RequestTarget
-from lanrelay.wire.target import parse_target
+from lanrelay.wire.target import RequestTarget, parse_target
 
 CHALLENGE: Final = b'Basic realm="lanrelay"'
 _GUARD: Final = model.BrowserGuard()
@@ -51,11 +50,11 @@ class ConnectProxyService(ForwardProxyService):
         self._via = pseudonym(config.name)
         self._route = TargetRoute(self, self._via)
         # Where somebody has to be asked for credentials no head is plain.
-        self._straight = StraightTunnels(self, _ESTABLISHED) if self.credentials is None else None
+        self._plain = PlainTunnels(self, _ESTABLISHED) if self.credentials is None else None
 
     def connected(self, stream: Stream, client: Client) -> Connection:
-        if self._straight is not None:
-            return self._straight.begin(stream, client)
+        if self._plain is not None:
+            return self._plain.begin(stream, client)
         return self.general(stream, client)
 
     def general(self, stream: Stream, client: Client) -> HttpConnection:

@@ -84,8 +84,8 @@ class McpService(Programs):
 
     # --- life ---------------------------------------------------------------------------------------------
 
-    def succeed(self, predecessor: ListenerService | None) -> None:
-        super().succeed(predecessor)
+    def follow(self, predecessor: ListenerService | None) -> None:
+        super().follow(predecessor)
         if isinstance(predecessor, McpService):
             self._elders = [each for each in (predecessor, *predecessor._elders) if each._live]
 

@@ -15,7 +15,7 @@ from lanrelay.listeners.service import Environment, ListenerService, explained
 from lanrelay.observe.session import Session
 from lanrelay.policy.rules import DestinationRules, Destinations, Permit
 from lanrelay.transport.client import Client
-from lanrelay.upstream.dial import Dialed, Place, Target, known_addresses
+from lanrelay.upstream.dial import Dialed, Nearby, Target, known_addresses
 from lanrelay.upstream.look_ups import LookUps
 from lanrelay.upstream.parent import Parent
 from lanrelay.upstream.resolve import LOCALHOST
@@ -107,7 +107,7 @@ class ForwardProxyService(ListenerService):
             self._note(session, dialed)
         return dialed
 
-    def place_at_once(self, target: Target) -> Place | None:
+    def find_at_once(self, target: Target) -> Nearby | None:
         """
         The part of L{dial_at_once} that is the same each time: where C{target} is, if all rules permit it.
 
@@ -117,7 +117,7 @@ class ForwardProxyService(ListenerService):
         host, port = target.host, target.port
         if self.parent is not None or self._rules.judge_name(host, port) is not None:
             return None
-        place = self.environment.dialer.place_at_once(target, self._proxy.resolve)
+        place = self.environment.dialer.find_at_once(target, self._proxy.resolve)
         if place is None or self._rules.judge_address(host, port, place[0]) is not None:
             return None
         return place
@@ -158,7 +158,7 @@ class ForwardProxyService(ListenerService):
                 parent=parent,
                 tunnel=tunnel,
                 look_ups=self._look_ups,
-                way=self.way(client),
+                journey=self.journey(client),
             )
         except AddressDenied as error:
             session.phase = "policy"
@@ -180,7 +180,7 @@ class ForwardProxyService(ListenerService):
             connect_timeout=timeout,
             handshake_timeout=timeout,
             permit=self._permit(target),
-            way=self.way(client),
+            journey=self.journey(client),
         )
 
     def _note(self, session: Session, dialed: Dialed) -> None:

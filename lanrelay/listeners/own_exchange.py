@@ -19,8 +19,7 @@ from lanrelay.upstream.parent import Parent, refused_by_status
 from lanrelay.wire.authority import format_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, logs_in_connection, make_field
-from lanrelay.wire.target import Target as RequestTarget
-from lanrelay.wire.target import parse_target
+from lanrelay.wire.target import RequestTarget, parse_target
 
 if TYPE_CHECKING:
     from lanrelay.listeners.connect_proxy import ConnectProxyService

@@ -1,5 +1,5 @@
 """
-The straight way through a reverse proxy, for requests and answers that are just what most are.
+The plain way through a reverse proxy, for requests and answers that are just what most are.
 
 A small exchange takes two fifths of the instructions here that it takes by L{lanrelay.http.exchange} (in
 memory, without system calls), because nothing is made that only an unusual exchange needs. Nothing is judged
@@ -52,9 +52,9 @@ class Answers:
         self.fields = PlainFields(noted=rules.weighed | {b"date"}, unusual=rules.looked_at, dropped=_DROPPED)
 
 
-class StraightWay:
+class PlainExchanges:
     """
-    What all straight exchanges of a listener have in common.
+    What all plain exchanges of a listener have in common.
 
     It takes what concerns no rule, neither a guard nor one of the route's: there is no other list of what is
     plain.
@@ -85,9 +85,9 @@ class StraightWay:
         )
 
 
-class StraightConnection(HttpConnection):
+class PlainConnection(HttpConnection):
     """
-    A client connection whose requests go straight where they can.
+    A client connection whose requests go the plain way where they can.
 
     While one does, this is the sink of its own requests, and the asker of the origin connection.
 
@@ -107,12 +107,12 @@ class StraightConnection(HttpConnection):
         "let_in",
     )
 
-    def __init__(self, way: StraightWay, *arguments: Any, **keys: Any) -> None:
+    def __init__(self, way: PlainExchanges, *arguments: Any, **keys: Any) -> None:
         super().__init__(*arguments, **keys)
         self.let_in = b""
         self._way = way
         self._repeats = Repeats(way.request_fields)
-        self._between = False  # the last request went straight, and nothing has come since
+        self._between = False  # the last request went the plain way, and nothing has come since
         # Of the request that is under way so: where it went, what is known of it, how it came, where in that
         # its content begins, the id of an MCP session that it bears, and that session, if it is remembered.
         self._origin: OriginConnection | None = None
@@ -123,7 +123,7 @@ class StraightConnection(HttpConnection):
         self._mcp: McpSession | None = None
 
     @property
-    def straight(self) -> bool:
+    def plain(self) -> bool:
         """A request is under way so."""
         return self._origin is not None
 
@@ -134,7 +134,7 @@ class StraightConnection(HttpConnection):
             (self._between or self._could_begin())
             and self._state == OPEN
             and not self._retired
-            and self._go_straight(data)
+            and self._take_plain(data)
         ):
             return
         self._between = False
@@ -148,8 +148,8 @@ class StraightConnection(HttpConnection):
             and self._wire.untouched
         )
 
-    def _go_straight(self, data: bytes) -> bool:
-        """Take a request; C{False}: it does not go straight, and nothing was done."""
+    def _take_plain(self, data: bytes) -> bool:
+        """Take a request; C{False}: it does not go the plain way, and nothing was done."""
         way, client = self._way, self.client
         asked = self._like_the_last(data) or self._judged(data)
         if asked is None or client is None:
@@ -186,7 +186,7 @@ class StraightConnection(HttpConnection):
         return True
 
     def _judged(self, data: bytes) -> Asked | None:
-        """Read a request, and make of it what goes to the origin; C{None}: it does not go straight."""
+        """Read a request, and make of it what goes to the origin; C{None}: it does not go the plain way."""
         way, client = self._way, self.client
         request = read_plain_request(data, way.request_fields)
         if request is None:
@@ -271,7 +271,7 @@ class StraightConnection(HttpConnection):
         return True
 
     def _answer_judged(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
-        """Status, where the content begins, and what goes to the client; C{None}: it does not go straight."""
+        """Status, where the content begins, and what goes to the client; C{None}: it is not plain."""
         origin = self._origin
         answer = read_plain_answer(data, answers.fields)
         if answer is None or origin is None:
@@ -340,7 +340,7 @@ class StraightConnection(HttpConnection):
         self.head = cast(RequestHead, self._wire.receive(request)[0])
         return self.head
 
-    # RequestSink: whatever happens to the client is nothing for the straight way.
+    # RequestSink: whatever happens to the client is nothing for the plain way.
 
     def body_received(self, data: bytes) -> None:
         raise AssertionError("all of the request had come")

@@ -1,5 +1,5 @@
 """
-The straight way of a C{CONNECT} that is just what most are: plain, whole, the first that its client says, and
+The plain way of a C{CONNECT} that is just what most are: plain, whole, the first that its client says, and
 to what is on the loopback.
 
 Such a tunnel has no use for what an L{HttpConnection} is made of: a wire, timers, a record of each field. It
@@ -17,7 +17,7 @@ from lanrelay.listeners.service import Connection
 from lanrelay.transport.client import Client
 from lanrelay.transport.pump import join
 from lanrelay.transport.stream import Stream
-from lanrelay.upstream.dial import Place, Target
+from lanrelay.upstream.dial import Nearby, Target
 from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.framing import UNTIL_CLOSE
 from lanrelay.wire.plain_connect import read_plain_connect
@@ -26,15 +26,15 @@ from lanrelay.wire.writer import encode_response_head
 if TYPE_CHECKING:
     from lanrelay.listeners.connect_proxy import ConnectProxyService
 
-Way = tuple[Place, IPAddress, int, str, str]
+Lead = tuple[Nearby, IPAddress, int, str, str]
 """Where a head leads, with its address and port; as it was said, and what is reached."""
 
 _HEADS: Final = 512  # of half a kilobyte at most
 
 
-class StraightTunnels:
+class PlainTunnels:
     """
-    What the straight tunnels of a listener have in common.
+    What the plain tunnels of a listener have in common.
 
     It remembers plain heads with where they lead, since clients say the same ones again and again, and
     neither the wire nor the rules would ever say otherwise.
@@ -54,7 +54,7 @@ class StraightTunnels:
         self.ledger = environment.ledger
         self.forbidden = environment.forbidden
         self.dialer = environment.dialer
-        self._ways: dict[bytes, Way | None] = {}
+        self._leads: dict[bytes, Lead | None] = {}
 
     def begin(self, stream: Stream, client: Client) -> Connection:
         """Take over a stream that is parked and paused; whoever has it now."""
@@ -67,53 +67,53 @@ class StraightTunnels:
             except Exception:
                 dialed = None  # the general way meets the same fault, and tells it
             if dialed is not None:
-                return StraightTunnel(self, stream, client, *dialed, began)
+                return PlainTunnel(self, stream, client, *dialed, began)
             stream.put_back(come)  # type: ignore[attr-defined]  # as it has `early`
         return self.service.general(stream, client)
 
-    def dial(self, head: bytes) -> tuple[Stream, Way] | None:
+    def dial(self, head: bytes) -> tuple[Stream, Lead] | None:
         """What a plain head leads to; C{None}: nothing is there at once, and nothing is left of it."""
         try:
-            way = self._ways[head]
+            lead = self._leads[head]
         except KeyError:
-            way = self._judge(head)
-        if way is None or self.forbidden(way[1], way[2]) is not None:
+            lead = self._judge(head)
+        if lead is None or self.forbidden(lead[1], lead[2]) is not None:
             return None
-        upstream = self.dialer.reach_at_once(way[0])
-        return None if upstream is None else (upstream, way)
+        upstream = self.dialer.reach_at_once(lead[0])
+        return None if upstream is None else (upstream, lead)
 
-    def _judge(self, head: bytes) -> Way | None:
+    def _judge(self, head: bytes) -> Lead | None:
         asked = read_plain_connect(head)
         if asked is None or asked.authority is None:
             return None  # who knows what is in it: it is not kept
         target = Target(asked.authority.host, asked.port)
-        place = self.service.place_at_once(target)
-        way = None if place is None else (place, place[0], target.port, str(target), place[3])
-        if len(self._ways) >= _HEADS:
-            self._ways.clear()
-        self._ways[head] = way
-        return way
+        place = self.service.find_at_once(target)
+        lead = None if place is None else (place, place[0], target.port, str(target), place[3])
+        if len(self._leads) >= _HEADS:
+            self._leads.clear()
+        self._leads[head] = lead
+        return lead
 
 
-class StraightTunnel:
+class PlainTunnel:
     """Stands for the pump before the listener."""
 
     __slots__ = ("_pump", "_session", "_tunnels")
 
     def __init__(
         self,
-        tunnels: StraightTunnels,
+        tunnels: PlainTunnels,
         downstream: Stream,
         client: Client,
         upstream: Stream,
-        way: Way,
+        lead: Lead,
         began: float,
     ) -> None:
         """@param began: the reactor's seconds before the dial."""
         self._tunnels = tunnels
         session = self._session = tunnels.ledger.open(tunnels.name, tunnels.kind, client.name, phase="dial")
         session.method, session.status, session.tries = "CONNECT", 200, 1
-        _, _, _, session.target, session.address = way
+        _, _, _, session.target, session.address = lead
         # It began before it was clear that there is anything to tell.
         session.dialed = session.opened - began
         session.started -= session.dialed

@@ -320,10 +320,10 @@ class ProxyRoute:
         """The MCP session that a client means, if it is remembered."""
         return None if self.sessions is None else self.sessions.find(given)
 
-    # --- the straight way --------------------------------------------------------------------------------
+    # --- the plain way --------------------------------------------------------------------------------
 
     @property
-    def is_straight(self) -> bool:
+    def is_plain(self) -> bool:
         """
         Of a message that concerns none of the rules nothing is changed but what L{plain_request} and
         L{plain_answer} change.

@@ -23,7 +23,7 @@ from lanrelay.transport.pump import PumpLimits
 from lanrelay.transport.stream import Parked, Stream
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.explain import explain
-from lanrelay.upstream.loops import Loops, Way
+from lanrelay.upstream.loops import Journey, Loops
 
 if TYPE_CHECKING:
     from lanrelay.listeners.logins import Logins
@@ -61,7 +61,7 @@ class Given(NamedTuple):
     What a listener is to listen with, when it stands for others.
 
     @ivar sockets: theirs, each with the entry of C{listen} that it is for; they stay theirs until
-        L{ListenerService.succeed}.
+        L{ListenerService.follow}.
     @ivar missing: entries, or one address of an entry, that are still to be opened, with the entry.
     """
 
@@ -88,7 +88,7 @@ class ListenerService(Service):
 
     A subclass says what becomes of a connection in L{connected}. On a reload a new listener stands for one
     that has changed. It opens what is C{missing}; then in one turn of the reactor come C{give_away} of the
-    old one, C{succeed} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
+    old one, C{follow} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
 
     @cvar relays: its connections take two descriptors each, and wait when there are none left.
     @cvar eager: what a client has said already is read as it is accepted. Not where one request may stop the
@@ -120,7 +120,7 @@ class ListenerService(Service):
         self.given: Given | None = None
         self.draining = False
         self._clients = ClientRules(config.clients)
-        self._announcers = ClientRules(config.accept_proxy) if config.accept_proxy else None
+        self._speakers = ClientRules(config.accept_proxy) if config.accept_proxy else None
         self._tls: ServerContext | None = None
         if config.tls is not None:
             from lanrelay.transport.tls import ServerContext  # few listeners have TLS
@@ -296,7 +296,7 @@ class ListenerService(Service):
             if not _is_in(bound, before):
                 self._listen(bound)
 
-    def succeed(self, predecessor: ListenerService | None) -> None:
+    def follow(self, predecessor: ListenerService | None) -> None:
         """
         Own what was given; to be called after L{give_away} and before C{startService}.
 
@@ -358,9 +358,9 @@ class ListenerService(Service):
         """Begin a record; whoever asked closes it at the ledger."""
         return self.environment.ledger.open(self.config.name, self.kind, client.name, phase=phase)
 
-    def way(self, client: Client | None) -> Way:
+    def journey(self, client: Client | None) -> Journey:
         """For a dial on behalf of C{client}."""
-        return Way(self.config.name, () if client is None else client.hops)
+        return Journey(self.config.name, () if client is None else client.hops)
 
     def bug(self, session: Session) -> None:
         """Something that is no L{RelayError} was raised before anybody owned C{session}: it is over."""
@@ -373,14 +373,16 @@ class ListenerService(Service):
         hops = self.environment.loops.arrived(peer, local, stream)
         if hops:
             client.hops = hops
-        announced = self._announcers is not None and self._announcers.permits(client.address)
-        if not announced and not self._permitted(client):
+        speaks_for_others = self._speakers is not None and self._speakers.permits(client.address)
+        if not speaks_for_others and not self._permitted(client):
             stream.abortConnection()
             self._gate.leave()
-        elif not announced and self._tls is None:
+        elif not speaks_for_others and self._tls is None:
             self._take(stream, client)
         else:
-            preparing: Deferred[None] = Deferred.fromCoroutine(self._prepare(stream, client, announced))
+            preparing: Deferred[None] = Deferred.fromCoroutine(
+                self._prepare(stream, client, speaks_for_others)
+            )
             self._preparing.add(preparing)
             preparing.addErrback(self._not_prepared, client)
             preparing.addBoth(self._prepared, preparing)
@@ -392,7 +394,7 @@ class ListenerService(Service):
         self._refused(client, "accept", denied, by="relay")
         return False
 
-    async def _prepare(self, stream: Stream, client: Client, announced: bool) -> None:
+    async def _prepare(self, stream: Stream, client: Client, speaks_for_others: bool) -> None:
         """
         What comes before the listener's own protocol: a PROXY header, then TLS.
 
@@ -401,7 +403,7 @@ class ListenerService(Service):
         behalf (LOCAL). HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
         """
         reactor, timeouts = self.environment.reactor, self.config.timeouts
-        if announced:
+        if speaks_for_others:
             from lanrelay.transport.proxy_greeting import read_proxy_header  # few listeners want one
 
             stream, endpoints = await read_proxy_header(reactor, stream, timeout=timeouts.head)

@@ -134,8 +134,8 @@ class ForwardedConnection(Protocol):
         self._upstream = upstream
         agreed: str = getattr(self._stream, "application_protocol", "")  # of TLS with the client
         return await upstream.dial(
-            client=self._client.endpoints if upstream.announced else None,
-            way=self._service.way(self._client),
+            client=self._client.endpoints if upstream.greets else None,
+            journey=self._service.journey(self._client),
             alpn=(agreed,) if agreed in upstream.config.trust.alpn else (),
             brief=upstream.given_up(self._service.group.config.retry.duration),
         )

@@ -14,7 +14,7 @@ from lanrelay.errors import StartError
 from lanrelay.listeners.opening import make_ready
 from lanrelay.listeners.service import Environment, Given, ListenerService
 from lanrelay.reload.parts import Blueprint, Part, Past
-from lanrelay.reload.plan import Beginning, Held, Opening, Place, Running, plan
+from lanrelay.reload.plan import Beginning, BoundAt, Held, Opening, Running, plan
 from lanrelay.transport.port import BoundSocket
 from lanrelay.upstream.inheritance import Inheritance
 
@@ -143,7 +143,7 @@ class Change:
             listener = self._new[index]
             heirs = [position for position in beginning.predecessors if position not in counted][:1]
             counted.update(heirs)
-            listener.succeed(self._old[heirs[0]].listener if heirs else None)
+            listener.follow(self._old[heirs[0]].listener if heirs else None)
             self.parts.append(Part(wanted=blueprint.wanted, listener=listener))
             try:
                 listener.startService()
@@ -228,7 +228,7 @@ def _running(part: Part) -> Running:
     )
 
 
-def _place(bound: BoundSocket) -> Place:
+def _place(bound: BoundSocket) -> BoundAt:
     if isinstance(bound.address, (model.TcpAddress, model.LocalhostAddress)):
         host, port = bound.socket.getsockname()[:2]
         return ip_address(host), port

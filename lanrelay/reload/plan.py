@@ -14,7 +14,7 @@ from ipaddress import IPv4Address, IPv6Address
 from lanrelay.config import model
 from lanrelay.reload.parts import Wanted
 
-Place = tuple[model.IPAddress, int] | str
+BoundAt = tuple[model.IPAddress, int] | str
 """Where a socket listens: address and real port, or the whole text of what has none (a path, a name)."""
 
 LOOPBACKS: tuple[model.IPAddress, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
@@ -28,7 +28,7 @@ class Held:
     @ivar address: the entry of C{listen} it was opened for.
     """
 
-    place: Place
+    place: BoundAt
     address: model.ListenAddress
 
 
@@ -227,7 +227,7 @@ def _any_port(
     return [socket for socket, place in sockets if place[1] == sockets[0][1][1]]
 
 
-def _places(address: model.ListenAddress) -> Collection[Place]:
+def _places(address: model.ListenAddress) -> Collection[BoundAt]:
     """Where an entry listens; empty for port 0, which may be anywhere."""
     if isinstance(address, model.TcpAddress):
         return [(address.host, address.port)] if address.port else []
@@ -236,7 +236,7 @@ def _places(address: model.ListenAddress) -> Collection[Place]:
     return [str(address)]
 
 
-def _openings(address: model.ListenAddress, there: Collection[Place]) -> Iterator[Opening]:
+def _openings(address: model.ListenAddress, there: Collection[BoundAt]) -> Iterator[Opening]:
     if not there:
         yield Opening(listed=address, address=address)
     elif isinstance(address, model.LocalhostAddress) and address.port:
@@ -245,7 +245,7 @@ def _openings(address: model.ListenAddress, there: Collection[Place]) -> Iterato
                 yield Opening(listed=address, address=model.TcpAddress(host=host, port=address.port))
 
 
-def _clash(address: model.ListenAddress, place: Place) -> bool:
+def _clash(address: model.ListenAddress, place: BoundAt) -> bool:
     """Whether C{address} cannot be opened while something listens at C{place}; both are not the same."""
     if isinstance(place, str):
         return False

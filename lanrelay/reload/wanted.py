@@ -18,7 +18,7 @@ CONTROL = "control"
 """The kind of the control socket, which is no listener for those who look at the relay."""
 
 
-def blueprints(
+def wanted_parts(
     config: model.Config, watched: Watched, commands: Mapping[str, Command]
 ) -> Iterator[Blueprint]:
     """In the order in which the log and the status page have them; the control socket is last."""

@@ -10,7 +10,7 @@ from typing import Any
 EVERY = 1.0
 """Seconds between two looks. A change counts when the next one finds nothing newer: files should be whole."""
 
-Stamp = tuple[int, int, int, int]
+FileSeen = tuple[int, int, int, int]
 
 
 class FileWatch:
@@ -30,8 +30,8 @@ class FileWatch:
         self._reactor = reactor
         self._files = files
         self._changed = changed
-        self._known: dict[Path, Stamp | None] = {}
-        self._before: dict[Path, Stamp | None] = {}
+        self._known: dict[Path, FileSeen | None] = {}
+        self._before: dict[Path, FileSeen | None] = {}
         self._timer: Any = None
 
     def start(self) -> None:
@@ -59,11 +59,11 @@ class FileWatch:
             self.seen()
             self._changed()
 
-    def _stamps(self) -> dict[Path, Stamp | None]:
+    def _stamps(self) -> dict[Path, FileSeen | None]:
         return {path: _stamp(path) for path in self._files()}
 
 
-def _stamp(path: Path) -> Stamp | None:
+def _stamp(path: Path) -> FileSeen | None:
     try:
         state = os.stat(path)
     except OSError:

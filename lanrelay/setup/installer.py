@@ -23,7 +23,7 @@ _WAIT = 20.0  # seconds for a start: Python on a cold disk, and launchd's own pa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probed:
+class Tried:
     """
     What came of a try to reach an upstream.
 
@@ -48,7 +48,7 @@ class Running(Protocol):
     def pid(self) -> int | None:
         """Its process; C{None} where there is none."""
 
-    def probe(self, listener: str) -> list[Probed]:
+    def probe(self, listener: str) -> list[Tried]:
         """
         Have it reach each upstream of a listener.
 
@@ -232,7 +232,7 @@ def _host_of(upstream: str) -> str:
         return ""
 
 
-def is_blocked(probed: Probed) -> bool:
+def is_blocked(probed: Tried) -> bool:
     """
     Whether a failure looks as macOS' local network privacy: no route to a private address, at once.
 

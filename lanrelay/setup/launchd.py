@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from lanrelay.commands import Answer, Runner
+from lanrelay.commands import Output, Runner
 from lanrelay.errors import StartError
 from lanrelay.setup import plists
 from lanrelay.setup.files import File
@@ -85,7 +85,7 @@ class _Launchd(Mode):
         """The files into which launchd has it write."""
         return [self.log_file]
 
-    def why(self, answer: Answer) -> str:
+    def why(self, answer: Output) -> str:
         number = _number(answer)
         if number is None:
             return answer.reason
@@ -117,7 +117,7 @@ _NUMBERS = {
 }
 
 
-def _number(answer: Answer) -> tuple[str, int] | None:
+def _number(answer: Output) -> tuple[str, int] | None:
     """The line with the number, and that; another line may come after it and say nothing about the reason."""
     for line in (answer.errors or answer.output).splitlines():
         found = re.search(r" failed: (\d+): ", line)
@@ -126,7 +126,7 @@ def _number(answer: Answer) -> tuple[str, int] | None:
     return None
 
 
-def _launchd_state(shown: Answer) -> str:
+def _launchd_state(shown: Output) -> str:
     """From the first level of what C{launchctl print} says; Apple calls its format no interface."""
     fields = {}
     for line in shown.output.splitlines():

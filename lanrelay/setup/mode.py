@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from lanrelay.commands import Answer, Runner
+from lanrelay.commands import Output, Runner
 from lanrelay.setup.files import File
 
 
@@ -98,7 +98,7 @@ class Mode:
         """What remains to be done once the file is gone."""
         return []
 
-    def why(self, answer: Answer) -> str:
+    def why(self, answer: Output) -> str:
         """Why a command of L{start} has failed, and what to do, in lines."""
         return answer.reason
 

@@ -18,7 +18,7 @@ from lanrelay.errors import CertificateError, DialError, NameTimeout, RelayError
 from lanrelay.examine.authorities import Known, recognise
 from lanrelay.examine.causes import cause_of
 from lanrelay.examine.handshake import Shown
-from lanrelay.examine.way import Means, Way, target_of
+from lanrelay.examine.opener import Means, Opener, target_of
 from lanrelay.trust.certificate import Certificate
 from lanrelay.trust.verify import check_name, verified_path
 from lanrelay.upstream.explain import explain
@@ -90,7 +90,7 @@ async def fetch(means: Means, upstream: model.Upstream, *, timeout: float = 5.0)
     failure: DialError | None = None
     for address in await _addresses(means, upstream, timeout):
         try:
-            (await Way(means, upstream, address, timeout, shown).open()).abortConnection()
+            (await Opener(means, upstream, address, timeout, shown).open()).abortConnection()
         except DialError as error:
             if shown.chain:
                 return Fetched(upstream=upstream, chain=shown.chain, error=error)

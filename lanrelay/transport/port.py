@@ -215,7 +215,7 @@ class Port:
         try:
             if not self._tuned:
                 tune(sock)
-            stream = adopt(self._reactor, sock, address, fresh=self._eager)
+            stream = adopt(self._reactor, sock, address, may_have_data=self._eager)
             self._accepted(stream, address, sock.getsockname() if self._name is None else self._name)
         except Exception:  # else the reactor would take the port away, not the one connection
             self.log.failure("bug while accepting on {name}", name=self.bound.name)
@@ -268,10 +268,10 @@ _WILDCARDS = ("0.0.0.0", "::")
 _HARMLESS = frozenset({errno.ECONNABORTED, errno.EPERM, errno.EINTR, errno.EPROTO})
 
 
-def adopt(reactor: Any, sock: socket.SocketType, address: Any, *, fresh: bool = False) -> Stream:
+def adopt(reactor: Any, sock: socket.SocketType, address: Any, *, may_have_data: bool = False) -> Stream:
     """Make a stream, parked and paused, of a socket that was accepted from C{address}."""
     if OWN:
-        return TcpStream(reactor, sock, address, fresh=fresh)
+        return TcpStream(reactor, sock, address, may_have_data=may_have_data)
     protocol = Parked()
     # The transports' own classes: adoptStreamConnection would duplicate the descriptor for each connection.
     transport: Any

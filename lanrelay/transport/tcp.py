@@ -66,9 +66,9 @@ class TcpStream:
         "_broken",
         "_closing",
         "_early",
-        "_fresh",
         "_half_closing",
         "_lent_at_most",
+        "_may_have_data",
         "_most",
         "_peer",
         "_producer",
@@ -96,11 +96,13 @@ class TcpStream:
     takes_views = True
     """C{write} takes a C{memoryview} too, and keeps no part of it."""
 
-    def __init__(self, reactor: Any, sock: socket.SocketType, peer: Any, *, fresh: bool = False) -> None:
+    def __init__(
+        self, reactor: Any, sock: socket.SocketType, peer: Any, *, may_have_data: bool = False
+    ) -> None:
         """
         @param sock: connected; this stream closes it.
         @param peer: its C{getpeername()}.
-        @param fresh: something may have come already, so the first C{resumeProducing} looks for it.
+        @param may_have_data: something may have come already, so the first C{resumeProducing} looks for it.
         """
         if sock.gettimeout() != 0.0:
             sock.setblocking(False)
@@ -113,7 +115,7 @@ class TcpStream:
         self._pulls = False  # the producer is a pull producer
         self._reading = False  # not paused
         self._watched = self._writing = False  # registered with the reactor
-        self._fresh = fresh
+        self._may_have_data = may_have_data
         self._early = b""  # was read when nobody heard it
         self._most = _PORTION  # bytes of one read; twice as many after a full one, where they are lent
         self._closing = self._half_closing = self._write_ended = False
@@ -373,12 +375,12 @@ class TcpStream:
 
     def early(self) -> bytes:
         """
-        What has come before anybody hears this stream, if it is fresh. Whoever does not take it owes it to
-        L{put_back}. An end, or an error, is left for the next read to tell.
+        What has come before anybody hears this stream, where there may be any. Whoever does not take it owes
+        it to L{put_back}. An end, or an error, is left for the next read to tell.
         """
-        if not self._fresh or self.disconnected:
+        if not self._may_have_data or self.disconnected:
             return b""
-        self._fresh = False
+        self._may_have_data = False
         try:
             count = self._socket.recv_into(_SHARED, _PORTION)
         except OSError as error:
@@ -388,7 +390,7 @@ class TcpStream:
 
     def put_back(self, early: bytes) -> None:
         """Have the next C{resumeProducing} tell it, as if it had just been read."""
-        self._fresh, self._early = True, early
+        self._may_have_data, self._early = True, early
 
     def doRead(self) -> Exception | None:  # type: ignore[override]
         if not self._reading:
@@ -476,10 +478,10 @@ class TcpStream:
         if self._reading or self._closing or self._aborting or self.disconnected:
             return
         self._reading = True
-        if self._fresh:
+        if self._may_have_data:
             # Clients that speak first have spoken by now. For a CONNECT this leaves out a turn of the
             # reactor, two changes of what it waits for, and the timer for the head: 6 % of its CPU.
-            self._fresh = False
+            self._may_have_data = False
             self._tell(self._look)
             if self._watched or not self._reading:
                 return

@@ -27,7 +27,7 @@ from lanrelay.errors import (
 from lanrelay.transport.choice import OWN
 from lanrelay.transport.connect import connect_at_once
 from lanrelay.transport.stream import Stream
-from lanrelay.upstream.loops import Host, Loops, Way
+from lanrelay.upstream.loops import Host, Journey, Loops
 from lanrelay.upstream.race import (
     STAGGER,
     Connect,
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 Permit = Callable[[IPAddress], str | None]
 """C{None}: the address may be dialed; else the reason why not, as a phrase."""
 
-Place = tuple[IPAddress, int, Any, str]
+Nearby = tuple[IPAddress, int, Any, str]
 """What is on the loopback: its address, the family, C{connect()}'s argument, and the text of all."""
 
 T = TypeVar("T")
@@ -118,7 +118,7 @@ class Dialer:
         @return: C{None}: it is none of these, it may not be dialed, or it does not answer at once. Nothing is
             left of it, and L{dial} does it all, and says what was wrong.
         """
-        here = self.place_at_once(target, fixed)
+        here = self.find_at_once(target, fixed)
         if here is None:
             return None
         address, family, name, text = here
@@ -129,9 +129,9 @@ class Dialer:
         stream = connect_at_once(self._reactor, family, name)
         return None if stream is None else Dialed(stream, text)
 
-    def place_at_once(
+    def find_at_once(
         self, target: Target, fixed: Mapping[str, tuple[IPAddress, ...]] = _NONE
-    ) -> Place | None:
+    ) -> Nearby | None:
         """
         The first half of L{dial_at_once}: where a target on the loopback is. It is so for ever.
 
@@ -144,15 +144,15 @@ class Dialer:
             return None
         return _on_loopback(host, target.port)
 
-    def reach_at_once(self, place: Place) -> Stream | None:
+    def reach_at_once(self, there: Nearby) -> Stream | None:
         """
         The second half of it, for what may be dialed.
 
         @return: C{None}: it does not answer at once.
         """
-        if place[2][1] in self._loops.ports:
+        if there[2][1] in self._loops.ports:
             return None
-        return connect_at_once(self._reactor, place[1], place[2])
+        return connect_at_once(self._reactor, there[1], there[2])
 
     async def dial(
         self,
@@ -167,7 +167,7 @@ class Dialer:
         tunnel: bool = True,
         preface: bytes = b"",
         look_ups: LookUps | None = None,
-        way: Way | None = None,
+        journey: Journey | None = None,
         alpn: tuple[str, ...] = (),
     ) -> Dialed:
         """
@@ -189,7 +189,7 @@ class Dialer:
         @param alpn: protocols to offer in TLS instead of those that C{tls} has.
         @param preface: bytes to send before TLS and all else (a PROXY header).
         @param look_ups: on whose account the name is looked up, when a client chose it.
-        @param way: for whom, so that no connection leads back to it.
+        @param journey: for whom, so that no connection leads back to it.
         @raise DialError: the subclass says why; target, address and elapsed are filled in. C{elapsed} of a
             failed connect is counted from the start of that address's own try, so that a slow name server
             does not make an immediate refusal look like a slow one.
@@ -201,17 +201,17 @@ class Dialer:
         try:
             if parent is not None:
                 stream, address = await self._through(
-                    parent, target, connect_timeout, permit, fixed, tunnel, way
+                    parent, target, connect_timeout, permit, fixed, tunnel, journey
                 )
             else:
                 if target.unix_path is not None:
-                    addresses = self._permitted(0, [target.unix_path], None, way)
+                    addresses = self._permitted(0, [target.unix_path], None, journey)
                 else:
                     found = await self._addresses(target, connect_timeout, fixed, look_ups)
-                    addresses = self._permitted(target.port, found, permit, way)
+                    addresses = self._permitted(target.port, found, permit, journey)
                 left = started + connect_timeout - self._reactor.seconds()
                 racing = True
-                stream, address = await self._connected(addresses, left, connect_timeout, way)
+                stream, address = await self._connected(addresses, left, connect_timeout, journey)
                 racing = False
             if preface:
                 stream.write(preface)
@@ -238,7 +238,7 @@ class Dialer:
         permit: Permit | None,
         fixed: Mapping[str, tuple[IPAddress, ...]],
         tunnel: bool,
-        way: Way | None,
+        journey: Journey | None,
     ) -> tuple[Stream, str]:
         """A stream that the parent has joined with the target, and the parent's address."""
         known = known_addresses(target.host, fixed)
@@ -257,7 +257,7 @@ class Dialer:
                 connect_timeout=timeout,
                 handshake_timeout=timeout,
                 fixed=fixed,
-                way=way,
+                journey=journey,
             )
         except DialError as error:
             error.parent = parent.name
@@ -307,7 +307,7 @@ class Dialer:
             look_ups.leave()
 
     def _permitted(
-        self, port: int, found: Iterable[Host], permit: Permit | None, way: Way | None
+        self, port: int, found: Iterable[Host], permit: Permit | None, journey: Journey | None
     ) -> list[SocketAddress]:
         """
         Those that may be dialed.
@@ -317,7 +317,7 @@ class Dialer:
         good, refused = [], []
         for each in found:
             address = SocketAddress(each, port)
-            error = self._refusal(each, port, permit, way)
+            error = self._refusal(each, port, permit, journey)
             if error is None:
                 good.append(address)
             else:
@@ -329,7 +329,9 @@ class Dialer:
             raise first
         return good
 
-    def _refusal(self, address: Host, port: int, permit: Permit | None, way: Way | None) -> DialError | None:
+    def _refusal(
+        self, address: Host, port: int, permit: Permit | None, journey: Journey | None
+    ) -> DialError | None:
         reason = None
         if not isinstance(address, Path):
             reason = None if permit is None else permit(address)
@@ -337,11 +339,11 @@ class Dialer:
                 return AddressDenied(reason)
             if is_unspecified(address):
                 return NoDestination("it is unspecified")
-        if way is not None and self._loops.is_near(address, port):
-            reason = self._loops.refusal(way, address, port)
+        if journey is not None and self._loops.is_near(address, port):
+            reason = self._loops.refusal(journey, address, port)
         return None if reason is None else LeadsBack(reason)
 
-    def _connect_on(self, way: Way) -> Connect:
+    def _connect_on(self, journey: Journey) -> Connect:
         """How a connection is made that may lead to a listener of ours, which is to know whence it came."""
         loops = self._loops
 
@@ -351,20 +353,20 @@ class Dialer:
                 return self._connect(reactor, address)
             if isinstance(host, Path):
                 return self._connect(reactor, address).addCallback(noted, host)
-            return connect_once(reactor, address, partial(loops.left, way, host, port))
+            return connect_once(reactor, address, partial(loops.left, journey, host, port))
 
         def noted(stream: Stream, path: Path) -> Stream:
-            loops.left_for(way, path)
+            loops.left_for(journey, path)
             return stream
 
         return begin
 
     async def _connected(
-        self, addresses: list[SocketAddress], left: float, timeout: float, way: Way | None
+        self, addresses: list[SocketAddress], left: float, timeout: float, journey: Journey | None
     ) -> tuple[Stream, str]:
         connect = self._connect
-        if way is not None and self._loops.is_near(*addresses[0]):
-            connect = self._connect_on(way)
+        if journey is not None and self._loops.is_near(*addresses[0]):
+            connect = self._connect_on(journey)
         race = Race(self._reactor, addresses, delay=STAGGER, connect=connect)
 
         def expired() -> DialError:
@@ -395,7 +397,7 @@ _LONG_HOST = 64  # what is longer is no address; clients choose it, so it is not
 
 
 @lru_cache(maxsize=1024)
-def _on_loopback(host: str, port: int) -> Place | None:
+def _on_loopback(host: str, port: int) -> Nearby | None:
     """What is on the loopback without a look-up."""
     address = LOCALHOST[0] if host == "localhost" else parse_ip(host)
     if address is None or not is_loopback(address):

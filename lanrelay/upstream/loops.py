@@ -23,7 +23,7 @@ HOPS_MAX = 16
 _AT_ONCE = 1024  # connections to oneself that nobody has accepted yet; more are forgotten, the oldest first
 
 
-class Way(NamedTuple):
+class Journey(NamedTuple):
     """
     How it came to a dial.
 
@@ -83,22 +83,22 @@ class Loops:
                 return listener
         return None
 
-    def refusal(self, way: Way, address: Host, port: int) -> str | None:
+    def refusal(self, journey: Journey, address: Host, port: int) -> str | None:
         """Why C{address} may not be dialed on this way, as a phrase."""
         owner = self.owner(address, port)
         if owner is None:
             return None
-        if owner == way.listener:
+        if owner == journey.listener:
             return f"{_text(address, port)} is where {owner} itself listens"
-        hop = (way.listener, _text(address, port))
-        if hop not in way.hops:
-            if len(way.hops) < HOPS_MAX:
+        hop = (journey.listener, _text(address, port))
+        if hop not in journey.hops:
+            if len(journey.hops) < HOPS_MAX:
                 return None
-            return f"it leads on without end: {' -> '.join(each for each, _ in way.hops)}"
-        turn = [listener for listener, _ in way.hops[way.hops.index(hop) :]]
-        return f"it leads round in a circle: {' -> '.join([*turn, way.listener])}"
+            return f"it leads on without end: {' -> '.join(each for each, _ in journey.hops)}"
+        turn = [listener for listener, _ in journey.hops[journey.hops.index(hop) :]]
+        return f"it leads round in a circle: {' -> '.join([*turn, journey.listener])}"
 
-    def left(self, way: Way, address: IPAddress, port: int, name: Any) -> None:
+    def left(self, journey: Journey, address: IPAddress, port: int, name: Any) -> None:
         """
         A connection to a listener of ours is being made.
 
@@ -106,12 +106,15 @@ class Loops:
         """
         while len(self._under_way) >= _AT_ONCE:
             del self._under_way[next(iter(self._under_way))]
-        self._under_way[unmapped_host(name[0]), name[1]] = (*way.hops, (way.listener, _text(address, port)))
+        self._under_way[unmapped_host(name[0]), name[1]] = (
+            *journey.hops,
+            (journey.listener, _text(address, port)),
+        )
 
-    def left_for(self, way: Way, path: Path) -> None:
+    def left_for(self, journey: Journey, path: Path) -> None:
         """A connection to a unix socket of ours was made, which nobody can have accepted yet."""
         waiting = self._by_path.setdefault(os.path.realpath(path), deque(maxlen=_AT_ONCE))
-        waiting.append((*way.hops, (way.listener, _text(path, 0))))
+        waiting.append((*journey.hops, (journey.listener, _text(path, 0))))
 
     def arrived(self, peer: Any, local: Any, stream: Any) -> tuple[Hop, ...]:
         """

@@ -14,7 +14,7 @@ from lanrelay.upstream.dial import Dialer, Target, known_addresses
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.health import HealthCheck
 from lanrelay.upstream.look_ups import LookUps
-from lanrelay.upstream.loops import Way
+from lanrelay.upstream.loops import Journey
 from lanrelay.upstream.race import SocketAddress
 from lanrelay.upstream.upstream import Upstream
 
@@ -150,10 +150,10 @@ class _NotingDialer(Dialer):
         return found
 
     async def _connected(
-        self, addresses: list[SocketAddress], left: float, timeout: float, way: Way | None
+        self, addresses: list[SocketAddress], left: float, timeout: float, journey: Journey | None
     ) -> tuple[Stream, str]:
         self._notes.begin("connect")
-        stream, address = await super()._connected(addresses, left, timeout, way)
+        stream, address = await super()._connected(addresses, left, timeout, journey)
         self._notes.end(f"connected to {address}")
         self._notes.begin(self._next)
         return stream, address

@@ -26,7 +26,7 @@ PER_NAME = 2
 LOCALHOST = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
 GetAddrInfo = Callable[..., Any]
-Answer = tuple[IPAddress, ...] | DialError
+Resolved = tuple[IPAddress, ...] | DialError
 
 
 class Resolver:
@@ -100,7 +100,7 @@ class Resolver:
                 _tell(waiters, error)
 
     def stop(self) -> None:
-        """Answer nobody any more; threads that hang are left to the end of the process."""
+        """Resolved nobody any more; threads that hang are left to the end of the process."""
         self._stopped = True
         lookups, self._lookups = self._lookups, {}
         for running in lookups.values():
@@ -155,7 +155,7 @@ class Resolver:
         self._lookups.setdefault(key, []).append(lookup)
         return lookup
 
-    def _answered(self, key: _Key, lookup: _Lookup, answer: Answer | Exception) -> None:
+    def _answered(self, key: _Key, lookup: _Lookup, answer: Resolved | Exception) -> None:
         self._running -= 1
         running = self._lookups.get(key, [])
         if lookup in running:
@@ -187,7 +187,7 @@ class _Lookup:
         self.waiters: list[Deferred[tuple[IPAddress, ...]]] = []
 
 
-def _tell(waiters: list[Deferred[tuple[IPAddress, ...]]], answer: Answer | Exception) -> None:
+def _tell(waiters: list[Deferred[tuple[IPAddress, ...]]], answer: Resolved | Exception) -> None:
     for waiter in waiters:
         if isinstance(answer, tuple):
             waiter.callback(answer)
@@ -223,7 +223,7 @@ _NO_NAME = {
 }
 
 
-def _ask(getaddrinfo: GetAddrInfo, name: str) -> Answer | Exception:
+def _ask(getaddrinfo: GetAddrInfo, name: str) -> Resolved | Exception:
     try:
         rows = getaddrinfo(name, None, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
     except socket.gaierror as error:

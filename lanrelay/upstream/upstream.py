@@ -17,7 +17,7 @@ from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 if TYPE_CHECKING:
     from lanrelay.trust.certificate import CertificateInfo
     from lanrelay.trust.trust import ClientTls
-    from lanrelay.upstream.loops import Way
+    from lanrelay.upstream.loops import Journey
     from lanrelay.upstream.parent import Parent
     from lanrelay.upstream.scheme import Schemes
     from lanrelay.wire.proxy_header import Endpoints
@@ -157,7 +157,7 @@ class Upstream:
             self.tls.load()
 
     @property
-    def announced(self) -> bool:
+    def greets(self) -> bool:
         """It is told of the client in a PROXY header, so a connection is for one client alone."""
         return self.config.send_proxy is not None
 
@@ -179,7 +179,7 @@ class Upstream:
         permit: Permit | None = None,
         *,
         client: Endpoints | None = None,
-        way: Way | None = None,
+        journey: Journey | None = None,
         alpn: tuple[str, ...] = (),
         brief: bool = False,
     ) -> Dialed:
@@ -187,7 +187,7 @@ class Upstream:
         Connect to it; the outcome counts as that of a health check.
 
         @param client: for whom, where C{send_proxy} says so; C{None} for nobody with an IP address.
-        @param way: see L{Dialer.dial}.
+        @param journey: see L{Dialer.dial}.
         @param alpn: protocols to offer in TLS instead of all that are configured.
         @param brief: within L{LAST_TRY}, if it answers at all.
         @raise DialError: as L{Dialer.dial}; C{target} is the URL's host and port, also when C{address} is
@@ -195,7 +195,7 @@ class Upstream:
         @raise CancelledError: the caller cancelled; nothing is counted.
         """
         try:
-            dialed = await self.connect(permit, client=client, way=way, alpn=alpn, brief=brief)
+            dialed = await self.connect(permit, client=client, journey=journey, alpn=alpn, brief=brief)
         except DialError as error:
             self.failed(error)
             raise
@@ -209,7 +209,7 @@ class Upstream:
         *,
         timeout: float | None = None,
         client: Endpoints | None = None,
-        way: Way | None = None,
+        journey: Journey | None = None,
         alpn: tuple[str, ...] = (),
         brief: bool = False,
     ) -> Dialed:
@@ -233,7 +233,7 @@ class Upstream:
                 permit=permit,
                 parent=self.parent,
                 preface=preface,
-                way=way,
+                journey=journey,
                 alpn=alpn,
             )
         except DialError as error:

@@ -6,7 +6,7 @@ from typing import Final
 
 from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.http1 import Http1Server
-from lanrelay.wire.target import Target, parse_target
+from lanrelay.wire.target import RequestTarget, parse_target
 
 # No other decides anything about a tunnel; and none of these is secret, so that a head may be kept.
 _PLAIN: Final = frozenset(
@@ -25,7 +25,7 @@ _PLAIN: Final = frozenset(
 _LONGEST: Final = 512  # Firefox's and Chromium's have 200 to 260 bytes, curl's 100
 
 
-def read_plain_connect(data: bytes) -> Target | None:
+def read_plain_connect(data: bytes) -> RequestTarget | None:
     """
     Where a C{CONNECT} leads whose head is whole, with nothing behind it, and plain.
 

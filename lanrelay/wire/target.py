@@ -13,7 +13,7 @@ _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+\-.]*)://([^/?]*)(.*)", re.DOTALL)
 _PORTS = {"http": 80, "https": 443}
 
 
-class Target(NamedTuple):
+class RequestTarget(NamedTuple):
     """
     What a request target says.
 
@@ -37,7 +37,7 @@ class Target(NamedTuple):
         return _PORTS.get(self.scheme, 0)
 
 
-def parse_target(method: bytes, target: bytes) -> Target:
+def parse_target(method: bytes, target: bytes) -> RequestTarget:
     """
     Tell the forms apart.
 
@@ -46,11 +46,11 @@ def parse_target(method: bytes, target: bytes) -> Target:
     if method == b"CONNECT":
         return _connect_target(target)
     if target[:1] == b"/":
-        return Target(form="origin", path=target)
+        return RequestTarget(form="origin", path=target)
     if target == b"*":
         if method != b"OPTIONS":
             raise RemoteProtocolError("a target of * for another method than OPTIONS")
-        return Target(form="asterisk", path=b"*")
+        return RequestTarget(form="asterisk", path=b"*")
     match = _ABSOLUTE.fullmatch(target)
     if match is None:
         raise RemoteProtocolError("no valid target")
@@ -66,18 +66,18 @@ def parse_target(method: bytes, target: bytes) -> Target:
         path = b"*" if method == b"OPTIONS" else b"/"
     elif path[:1] == b"?":
         path = b"/" + path
-    return Target(form="absolute", scheme=scheme, authority=authority, path=path)
+    return RequestTarget(form="absolute", scheme=scheme, authority=authority, path=path)
 
 
 @lru_cache(maxsize=1024)  # read twice for each tunnel, at 5 us; only what is valid is kept, and that is short
-def _connect_target(target: bytes) -> Target:
+def _connect_target(target: bytes) -> RequestTarget:
     try:
         authority = parse_authority(target)
     except ValueError as error:
         raise RemoteProtocolError(f"a CONNECT target that is no host and port: {error}") from None
     if authority.port is None:
         raise RemoteProtocolError("a CONNECT target without a port")  # RFC 9110 section 9.3.6
-    return Target(form="authority", authority=authority)
+    return RequestTarget(form="authority", authority=authority)
 
 
 # Slashes and dots in all spellings that some server takes for them.

@@ -11,7 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.around import client_checks, service_check
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 from lanrelay.config import load
 from lanrelay.examine.checks import Check
 from lanrelay.setup.launchd import Agent
@@ -36,7 +36,7 @@ class AroundTestCase(SynchronousTestCase):
 class ServiceTests(AroundTestCase):
     def check(self, mode: Mode, *, running: bool = True) -> Check:
         commands = Commands()
-        commands.answers["systemctl"] = [Answer(0, "ActiveState=active\nSubState=running\n")]
+        commands.answers["systemctl"] = [Output(0, "ActiveState=active\nSubState=running\n")]
         return service_check([mode], self.file, commands, running=running)
 
     def installed(self, text: str) -> Mode:

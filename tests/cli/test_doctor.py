@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.report import Report
-from lanrelay.examine.checks import Check, Examined, Place, check_as_json
+from lanrelay.examine.checks import Check, Examined, Viewpoint, check_as_json
 from tests.support.peers import free_ports
 from tests.support.servers import CHECKOUT
 
@@ -26,7 +26,7 @@ def failed(said: str, remedy: str) -> Check:
     return Check(layer="connect", state="failed", cause="refused", said=said, remedy=remedy, seconds=1.25)
 
 
-def examined(*checks: Check, place: Place = "here", target: str = "nas") -> Examined:
+def examined(*checks: Check, place: Viewpoint = "here", target: str = "nas") -> Examined:
     return Examined(target=target, url="https://nas.lan", listener="nas", place=place, checks=checks)
 
 

@@ -17,8 +17,8 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.service import Asked, Service, run, this_machine
-from lanrelay.commands import Answer
-from lanrelay.setup.installer import Failed, Probed
+from lanrelay.commands import Output
+from lanrelay.setup.installer import Failed, Tried
 from lanrelay.setup.mode import Machine
 from tests.setup.support import Commands, machine
 from tests.support.macos import recorded
@@ -31,7 +31,7 @@ listeners:
   proxy: {type: connect-proxy, listen: localhost:0}
 """
 
-BLOCKED = Probed(
+BLOCKED = Tried(
     upstream="tcp://192.168.1.20:5432",
     error="destination_ip_unroutable",
     address="192.168.1.20:5432",
@@ -49,15 +49,15 @@ class FakeRunning:
 
     def __init__(self) -> None:
         self.pids: list[int | None] = [None, None, 4711]
-        self.outcomes: dict[str, list[Probed]] = {}
+        self.outcomes: dict[str, list[Tried]] = {}
         self.probed: list[str] = []
 
     def pid(self) -> int | None:
         return self.pids.pop(0) if len(self.pids) > 1 else self.pids[0]
 
-    def probe(self, listener: str) -> list[Probed]:
+    def probe(self, listener: str) -> list[Tried]:
         self.probed.append(listener)
-        return self.outcomes.get(listener, [Probed(upstream=f"tcp://{listener}:1")])
+        return self.outcomes.get(listener, [Tried(upstream=f"tcp://{listener}:1")])
 
 
 class ServiceCase(SynchronousTestCase):
@@ -111,7 +111,7 @@ class LinuxTests(ServiceCase):
         super().setUp()
         self.unit = self.home / ".config/systemd/user/lanrelay.service"
         self.commands.answers["systemctl --user show"] = [
-            Answer(0, "ActiveState=active\nSubState=running\nStatusText=listeners: 3\n")
+            Output(0, "ActiveState=active\nSubState=running\nStatusText=listeners: 3\n")
         ]
 
     def test_it_is_written_started_and_tried(self) -> None:
@@ -219,7 +219,7 @@ class LinuxTests(ServiceCase):
 
     def test_a_checkout_that_is_not_installed(self) -> None:
         self.commands.answers["env -u PYTHONPATH"] = [
-            Answer(1, "", "Traceback\nModuleNotFoundError: No module named 'lanrelay'\n")
+            Output(1, "", "Traceback\nModuleNotFoundError: No module named 'lanrelay'\n")
         ]
         self.fails("finds lanrelay only from here", "pip install .")
         self.assertFalse(self.unit.exists())
@@ -229,7 +229,7 @@ class LinuxTests(ServiceCase):
         self.fails("no twistd")
 
     def test_a_command_that_fails(self) -> None:
-        self.commands.answers["systemctl --user daemon-reload"] = [Answer(1, "", "no bus\n")]
+        self.commands.answers["systemctl --user daemon-reload"] = [Output(1, "", "no bus\n")]
         self.fails("`systemctl --user daemon-reload` failed: no bus", "journalctl --user -u lanrelay")
 
     def test_a_relay_that_does_not_come_up(self) -> None:
@@ -243,9 +243,9 @@ class LinuxTests(ServiceCase):
         self.assertIn("destination_ip_unroutable: No route to host.", self.output())
 
     def test_what_the_relay_says_does_not_speak_to_the_terminal(self) -> None:
-        self.running.outcomes["nas"] = [Probed(upstream="tcp://nas:1", error="x", said="\x1b[2Jgone")]
+        self.running.outcomes["nas"] = [Tried(upstream="tcp://nas:1", error="x", said="\x1b[2Jgone")]
         self.commands.answers["systemctl --user show"] = [
-            Answer(0, "ActiveState=active\nSubState=running\nStatusText=\x1b]0;title\x07\n")
+            Output(0, "ActiveState=active\nSubState=running\nStatusText=\x1b]0;title\x07\n")
         ]
         self.assertEqual(self.install(), 0)
         self.assertNotRegex(self.output(), r"[\x00-\x09\x0b-\x1f\x7f]")
@@ -306,16 +306,16 @@ class MacTests(ServiceCase):
             {"address": "169.254.7.1:5432"},
         ):
             fields: dict[str, Any] = {name: getattr(BLOCKED, name) for name in BLOCKED.__slots__}
-            self.running.outcomes["nas"] = [Probed(**{**fields, **changes})]
+            self.running.outcomes["nas"] = [Tried(**{**fields, **changes})]
             self.running.pids = [None, 4711]
             self.assertEqual(self.install(force=True), 0, changes)
             self.service().uninstall(None)
 
     def test_the_router_is_no_proof(self) -> None:
         """macOS lets every program reach the default gateway."""
-        self.commands.answers["netstat -rn -f inet"] = [Answer(0, recorded("netstat_rn_inet"))]
-        self.running.outcomes["nas"] = [Probed(upstream="tcp://192.168.1.1:443")]
-        self.running.outcomes["web"] = [Probed(upstream="https://192.168.1.20")]
+        self.commands.answers["netstat -rn -f inet"] = [Output(0, recorded("netstat_rn_inet"))]
+        self.running.outcomes["nas"] = [Tried(upstream="tcp://192.168.1.1:443")]
+        self.running.outcomes["web"] = [Tried(upstream="https://192.168.1.20")]
         self.assertEqual(self.install(), 0)
         lines = self.output().splitlines()
         (router,) = [line for line in lines if "192.168.1.1:443" in line]
@@ -335,8 +335,8 @@ class MacTests(ServiceCase):
 
     def test_a_job_that_is_still_ending_is_waited_for(self) -> None:
         self.commands.answers["launchctl bootstrap"] = [
-            Answer(5, "", "Bootstrap failed: 5: Input/output error\n"),
-            Answer(0),
+            Output(5, "", "Bootstrap failed: 5: Input/output error\n"),
+            Output(0),
         ]
         self.assertEqual(self.install("agent"), 0)
         self.assertEqual(len([line for line in self.commands.ran if "bootstrap" in line]), 2)
@@ -350,13 +350,13 @@ class MacTests(ServiceCase):
         self.assertEqual(content["ExitTimeOut"], 65)
 
     def test_a_log_that_is_another_s_is_said_before_anything_is_stopped(self) -> None:
-        self.commands.answers["touch "] = [Answer(1, "", "touch: lanrelay.log: Permission denied\n")]
+        self.commands.answers["touch "] = [Output(1, "", "touch: lanrelay.log: Permission denied\n")]
         self.fails("Permission denied", "sudo chown ann ", mode="agent")
         self.assertEqual([line for line in self.commands.ran if line.startswith("launchctl")], [])
 
     def test_a_login_item_that_terminal_may_not_add(self) -> None:
         self.commands.answers['osascript -e tell application "System Events" to make'] = [
-            Answer(1, "", "Not authorized to send Apple events to System Events. (-1743)\n")
+            Output(1, "", "Not authorized to send Apple events to System Events. (-1743)\n")
         ]
         self.assertEqual(self.install("login-item"), 0)
         self.assertIn("By hand: add ", self.output())
@@ -407,7 +407,7 @@ class MachineTests(SynchronousTestCase):
 
     def test_the_version_that_macos_tells_an_old_program_is_not_believed(self) -> None:
         runner = Commands()
-        runner.answers["env SYSTEM_VERSION_COMPAT=0 sw_vers -productVersion"] = [Answer(0, "26.3\n")]
+        runner.answers["env SYSTEM_VERSION_COMPAT=0 sw_vers -productVersion"] = [Output(0, "26.3\n")]
         for told, found in (("10.16", (26, 3)), ("15.7.4", (15, 7, 4))):
             self.patch(platform, "mac_ver", lambda told=told: (told, ("", "", ""), ""))
             self.assertEqual(this_machine(None, environment={}, runner=runner).macos, found)

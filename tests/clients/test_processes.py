@@ -13,7 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.clients.processes import running
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 
 PS = f"""\
   101 {os.geteuid()} /Applications/Claude.app/Contents/MacOS/Claude
@@ -66,9 +66,9 @@ class RunningTests(SynchronousTestCase):
     def test_on_macos_ps_is_asked(self) -> None:
         asked: list[Sequence[str]] = []
 
-        def runner(words: Sequence[str]) -> Answer:
+        def runner(words: Sequence[str]) -> Output:
             asked.append(words)
-            return Answer(0, PS)
+            return Output(0, PS)
 
         self.assertEqual(running(["Claude"], platform="darwin", runner=runner), [101, 102])
         self.assertEqual(running(["claude"], platform="darwin", runner=runner), [103, 105])

@@ -12,12 +12,12 @@ from typing import Any
 
 from twisted.internet import reactor as _reactor
 
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 from lanrelay.config import load, model
 from lanrelay.examine.checks import CAUSES, STATES, Check, Examined, as_json, from_json
+from lanrelay.examine.opener import Means
 from lanrelay.examine.subject import subjects
 from lanrelay.examine.target import examine_all
-from lanrelay.examine.way import Means
 from lanrelay.upstream.resolve import Resolver
 from tests.support.peers import PeerTestCase
 
@@ -109,10 +109,10 @@ class ExamineTestCase(PeerTestCase):
 class Said:
     """A runner that answers with what a real system has said; what it was not told is not there."""
 
-    def __init__(self, answers: Mapping[tuple[str, ...], Answer]) -> None:
+    def __init__(self, answers: Mapping[tuple[str, ...], Output]) -> None:
         self.answers = answers
         self.asked: list[tuple[str, ...]] = []
 
-    def __call__(self, words: Sequence[str]) -> Answer:
+    def __call__(self, words: Sequence[str]) -> Output:
         self.asked.append(tuple(words))
-        return self.answers.get(tuple(words), Answer(-1, errors=f"{words[0]} is not here"))
+        return self.answers.get(tuple(words), Output(-1, errors=f"{words[0]} is not here"))

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from lanrelay.commands import Answer, run
+from lanrelay.commands import Output, run
 from lanrelay.config import model
 from lanrelay.examine import machine
 from lanrelay.examine.checks import Check
@@ -98,7 +98,7 @@ class PortTests(MachineTestCase):
 
     def test_a_mac_says_who_has_it(self) -> None:
         said = recorded("lsof_listen")
-        ask = Said({("lsof", "-nP", "-iTCP:7000", "-sTCP:LISTEN"): Answer(0, said)})
+        ask = Said({("lsof", "-nP", "-iTCP:7000", "-sTCP:LISTEN"): Output(0, said)})
         self.assertEqual(machine.who_listens(7000, ask), "ControlCe, process 678")
         self.assertEqual(machine.who_listens(7001, ask), "")
 
@@ -155,8 +155,8 @@ class NetworkTests(MachineTestCase):
     def test_a_mac(self) -> None:
         ask = Said(
             {
-                ("systemextensionsctl", "list"): Answer(0, recorded("systemextensionsctl_list")),
-                ("netstat", "-rn", "-f", "inet"): Answer(0, recorded("netstat_rn_inet")),
+                ("systemextensionsctl", "list"): Output(0, recorded("systemextensionsctl_list")),
+                ("netstat", "-rn", "-f", "inet"): Output(0, recorded("netstat_rn_inet")),
             }
         )
         extensions, defaults = network_checks(ask, platform="darwin")

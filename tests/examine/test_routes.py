@@ -11,7 +11,7 @@ from unittest import skipUnless
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 from lanrelay.examine.checks import Examined
 from lanrelay.examine.routes import darwin_route, linux_route
 from lanrelay.transport.connect import connect
@@ -68,7 +68,7 @@ class PrivacyTests(ExamineTestCase):
         return failed
 
     async def look(self, host: str, said: str, *, place: str = "here") -> Examined:
-        run = Said({("route", "-n", "get", "-inet", host): Answer(0, said)})
+        run = Said({("route", "-n", "get", "-inet", host): Output(0, said)})
         means = self.means(platform="darwin", run=run, connect=self.refuse)
         return await self.examine(f"https://{host}/mcp", means=means, place=place)
 
@@ -104,8 +104,8 @@ class PrivacyTests(ExamineTestCase):
         for host, proof in (("192.168.1.1", False), ("192.168.1.20", True)):
             run = Said(
                 {
-                    ("route", "-n", "get", "-inet", host): Answer(0, ON_LINK),
-                    ("route", "-n", "get", "-inet", "198.51.100.1"): Answer(0, BY_GATEWAY),
+                    ("route", "-n", "get", "-inet", host): Output(0, ON_LINK),
+                    ("route", "-n", "get", "-inet", "198.51.100.1"): Output(0, BY_GATEWAY),
                 }
             )
             examined = await self.examine(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lanrelay.config import model
 from lanrelay.http.event_stream import EventStream
 from tests.http.test_exchange import DATE
-from tests.listeners.test_plain import GET, StraightTestCase, with_field
+from tests.listeners.test_plain import GET, PlainTestCase, with_field
 
 Step = tuple[str, Any]
 
@@ -50,19 +50,19 @@ PIECES = [
 ]
 
 
-class EventChunkTests(StraightTestCase):
-    def told(self, steps: list[Step], *, straight: bool, **keys: Any) -> list[Any]:
+class EventChunkTests(PlainTestCase):
+    def told(self, steps: list[Step], *, plain: bool, **keys: Any) -> list[Any]:
         self.passed = 0
         chunk_came = EventStream.chunk_came
 
         def counted(stream: EventStream, data: bytes) -> bool:
-            passed = straight and chunk_came(stream, data)
+            passed = plain and chunk_came(stream, data)
             self.passed += passed
             return passed
 
         patched = self.patch(EventStream, "chunk_came", counted)
         try:
-            return super().told(steps, straight=True, **keys)
+            return super().told(steps, plain=True, **keys)
         finally:
             patched.restore()
 

@@ -105,7 +105,7 @@ class RecoveryTests(RecoveryTestCase):
         self.client.receive_eof()
         self.assertAllOver()
 
-    def test_one_that_began_on_the_straight_way(self) -> None:
+    def test_one_that_began_on_the_plain_way(self) -> None:
         """As most do, for the connection was kept: only its answer shows what the request was."""
         self.origin = self.asked(b"GET /x HTTP/1.1\r\nHost: localhost:8080\r\n\r\n")
         self.origin.receive(answer(b"{}"))
@@ -116,7 +116,7 @@ class RecoveryTests(RecoveryTestCase):
         self.origin.take()
         self.client.receive(post(INITIALIZE))
         connection: Any = self.client.protocol
-        self.assertTrue(connection.straight)
+        self.assertTrue(connection.plain)
         self.origin.receive(answer(RESULT, "Mcp-Session-Id: old"))
         self.assertIn(b"Mcp-Session-Id: old\r\n", self.client.take())
         self.origin.take()
@@ -125,14 +125,14 @@ class RecoveryTests(RecoveryTestCase):
         self.initialised()
         self.assertIn(b"Mcp-Session-Id: new\r\n", self.repeated())
 
-    def test_what_is_no_mcp_goes_straight(self) -> None:
+    def test_what_is_no_mcp_goes_the_plain_way(self) -> None:
         self.begin()
         for request in (post(CALL), post(b"{}"), b"GET /x HTTP/1.1\r\nHost: localhost:8080\r\n\r\n"):
             self.client.receive(request)
             connection: Any = self.client.protocol
-            self.assertTrue(connection.straight)
+            self.assertTrue(connection.plain)
             self.origin.receive(answer(b"{}"))
-            self.assertFalse(connection.straight)
+            self.assertFalse(connection.plain)
         self.assertEqual(len(self.sessions), 1)
 
     def test_later_requests_are_sent_in_the_new_session(self) -> None:

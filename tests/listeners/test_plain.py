@@ -1,4 +1,4 @@
-"""The straight way does what the general way does: each story is told twice, and must be the same story."""
+"""The plain way does what the general way does: each story is told twice, and must be the same story."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lanrelay.config import model
 from lanrelay.errors import RequestDenied
 from lanrelay.http.client import HttpConnection
-from lanrelay.listeners.plain import StraightConnection, StraightWay
+from lanrelay.listeners.plain import PlainConnection, PlainExchanges
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.passage.rule import EVERYBODYS, Asked, Rule, Rules, Undeclared, View
 from lanrelay.upstream.inheritance import Inheritance
@@ -107,12 +107,12 @@ def stalled_by(request: bytes) -> list[Step]:
     return [("ask", request), ("full", True), ("answer", OK)]
 
 
-class StraightTestCase(ExchangeTestCase):
-    def told(self, steps: list[Step], *, straight: bool, **keys: Any) -> list[Any]:
+class PlainTestCase(ExchangeTestCase):
+    def told(self, steps: list[Step], *, plain: bool, **keys: Any) -> list[Any]:
         """What happens after each step, and what becomes of the sessions."""
         self.serve(**keys)
-        if not straight:
-            self.service._straight = None
+        if not plain:
+            self.service._plain = None
         self.client = accept(self.service)
         self.origin = self.asked(GET)
         self.origin.receive(OK)
@@ -120,9 +120,7 @@ class StraightTestCase(ExchangeTestCase):
         story = [self.seen()]
         for step, how in steps:
             getattr(self, f"do_{step}")(how)
-            self.took += (
-                isinstance(self.client.protocol, StraightConnection) and self.client.protocol.straight
-            )
+            self.took += isinstance(self.client.protocol, PlainConnection) and self.client.protocol.plain
             story.append((step, self.seen()))
         self.client.lose()
         while self.around.dialer.pending:
@@ -175,21 +173,21 @@ class StraightTestCase(ExchangeTestCase):
             getattr(self.client.protocol, name)()
 
     def same(self, *steps: Step, took: bool = True, **keys: Any) -> list[Any]:
-        general = self.told(list(steps), straight=False, **keys)
-        straight = self.told(list(steps), straight=True, **keys)
+        general = self.told(list(steps), plain=False, **keys)
+        plain = self.told(list(steps), plain=True, **keys)
         if took:
             self.assertGreater(self.took, 0)
-        self.assertEqual(straight, general)
-        return straight
+        self.assertEqual(plain, general)
+        return plain
 
 
-class StraightTests(StraightTestCase):
+class PlainTests(PlainTestCase):
     def test_ordinary_exchanges(self) -> None:
         for request in (GET, POST, with_field(GET, b"Connection: keep-alive")):
             for answer in ANSWERS:
                 self.same(("ask", request), ("answer", answer), ("ask", GET), ("dial", None), ("answer", OK))
 
-    def test_a_request_for_an_event_stream_that_may_be_encoded_does_not_go_straight(self) -> None:
+    def test_a_request_for_an_event_stream_that_may_be_encoded_does_not_take_plain(self) -> None:
         for answer in ANSWERS:
             self.same(("ask", EVENTS), ("answer", answer), took=False)
             self.assertEqual(self.took, 0)
@@ -256,7 +254,7 @@ class StraightTests(StraightTestCase):
         self.same(("ask", GET), ("answer", OK), ("wait", 21), took=False, timeouts=timeouts)
         self.same(("ask", GET), ("wait", 100_000), ("answer", OK), ("wait", 60), ("ask", GET))
 
-    def test_what_goes_straight_only_where_the_listener_does_nothing_to_it(self) -> None:
+    def test_what_goes_the_plain_way_only_where_the_listener_does_nothing_to_it(self) -> None:
         route = self.service.routes[0].config
         rules = model.HeaderRules(remove=("x",))
         steps: list[Step] = [("ask", POST), ("answer", OK), ("ask", GET), ("dial", None), ("answer", OK)]
@@ -271,7 +269,7 @@ class StraightTests(StraightTestCase):
             self.same(*steps, took=False, **keys)
 
     def test_every_field_that_a_rule_looks_at(self) -> None:
-        way = self.service._straight
+        way = self.service._plain
         assert way is not None
         self.assertGreater(len(way.requests.looked_at), 15)
         self.assertGreater(len(way.answers.rules.looked_at), 5)
@@ -288,7 +286,7 @@ class StraightTests(StraightTestCase):
                 self.same(*known(GET), ("ask", numbered(GET, 9)), ("answer", numbered(answer, 9)))
 
     def test_every_field_whose_value_a_rule_weighs(self) -> None:
-        way = self.service._straight
+        way = self.service._plain
         assert way is not None
         values = (b"NTLM x", b"Bearer x", FORM, FORM.upper() + b" ; a=b", FORM + b"x", b"text/event-stream")
         for name in sorted(way.requests.weighed):
@@ -302,7 +300,7 @@ class StraightTests(StraightTestCase):
                 self.same(*known(GET), ("ask", GET), ("answer", answer), ("ask", GET), ("answer", OK))
 
     def test_every_piece_of_a_target_that_concerns_a_rule(self) -> None:
-        way = self.service._straight
+        way = self.service._plain
         assert way is not None
         pieces = {piece for rule in way.requests.all for piece in rule.in_target}
         self.assertEqual(pieces, {b"/.well-known/", b"resource="})
@@ -353,7 +351,7 @@ class StraightTests(StraightTestCase):
     def test_what_comes_nearly_the_same_again_and_again(self) -> None:
         for request in (GET, POST):
             self.same(*known(request), ("ask", numbered(request, 9)), ("answer", numbered(OK, 9)))
-            assert isinstance(self.client.protocol, StraightConnection)
+            assert isinstance(self.client.protocol, PlainConnection)
             self.assertIsNotNone(self.client.protocol._repeats.template)
             origin: Any = self.origin.protocol
             self.assertIsNotNone(origin.repeats.template)
@@ -440,16 +438,16 @@ class Heard(dict[bytes, Any]):
 FRAMING = HOP_BY_HOP | {b"content-length", b"expect"}
 
 
-class GeneralTests(StraightTestCase):
-    """What is no rule asks only for what a rule names; a request with another field would go straight by."""
+class GeneralTests(PlainTestCase):
+    """What is no rule asks only for what a rule names; a request with another would pass it by."""
 
     def test_a_request_is_asked_for_nothing_else(self) -> None:
         asked: set[bytes] = set()
         for request in [*REQUESTS, *SESSION_REQUESTS]:
             self.serve()
-            service, way = self.service, self.service._straight
+            service, way = self.service, self.service._plain
             assert way is not None
-            service._straight = None
+            service._plain = None
             received = service.request_received
 
             def listening(connection: HttpConnection, head: RequestHead, received: Any = received) -> Any:
@@ -529,24 +527,24 @@ SESSION_STORIES = st.lists(
 )
 
 
-class SessionTests(StraightTestCase):
+class SessionTests(PlainTestCase):
     """The requests of an MCP session that are answered with JSON, until the session is lost."""
 
-    def told(self, steps: list[Step], *, straight: bool, **keys: Any) -> list[Any]:
+    def told(self, steps: list[Step], *, plain: bool, **keys: Any) -> list[Any]:
         self.went: list[bool] = []
-        return super().told(steps, straight=straight, **keys)
+        return super().told(steps, plain=plain, **keys)
 
     def do_ask(self, data: bytes) -> None:
         super().do_ask(data)
         protocol = self.client.protocol
-        self.went.append(isinstance(protocol, StraightConnection) and protocol.straight)
+        self.went.append(isinstance(protocol, PlainConnection) and protocol.plain)
 
     def took_each(self, *steps: Step) -> list[bool]:
-        """Which of the requests went straight, in a story that is the same told either way."""
+        """Which of the requests went the plain way, in a story that is the same told either way."""
         self.same(*steps, took=False)
         return self.went
 
-    def test_they_go_straight(self) -> None:
+    def test_they_take_plain(self) -> None:
         self.assertEqual(self.took_each(*BEGUN, *CALLED * 6), [True] * 7)
         echoed = ("answer", answer(CALL, b"old"))
         self.assertEqual(self.took_each(*BEGUN, *[CALLED[0], echoed] * 6), [True] * 7)
@@ -570,10 +568,10 @@ class SessionTests(StraightTestCase):
 
     def test_one_that_was_forgotten_while_another_client_asks_in_it(self) -> None:
         """Whose request, which bore the id of before, is no reason to begin the session once more."""
-        for straight, late in product((False, True), (LOST, answer(CALL, b"new"), answer(CALL, b"old"))):
+        for plain, late in product((False, True), (LOST, answer(CALL, b"new"), answer(CALL, b"old"))):
             self.serve()
-            if not straight:
-                self.service._straight = None
+            if not plain:
+                self.service._plain = None
             clients = [accept(self.service) for _ in range(2)]
             origins = []
             for client in clients:
@@ -583,8 +581,8 @@ class SessionTests(StraightTestCase):
                 each.receive(answer(STARTED, b"old"))
             for client in clients:
                 client.receive(post(CALL, b"old"))
-                if straight:
-                    self.assertTrue(client.protocol.straight)
+                if plain:
+                    self.assertTrue(client.protocol.plain)
             for each in (*clients, *origins):
                 each.take()
             origins[0].receive(LOST)
@@ -629,7 +627,7 @@ def says_no(view: View, method: bytes) -> bool:
     return view.get(b"x-made-up") == b"no"
 
 
-class OneMoreRuleTests(StraightTestCase):
+class OneMoreRuleTests(PlainTestCase):
     """Whoever adds a rule says which heads concern it in the rule alone, and in no list beside it."""
 
     def serve(self, *names: str, **keys: Any) -> None:
@@ -638,16 +636,16 @@ class OneMoreRuleTests(StraightTestCase):
             return
         service = self.service
         service.guards = Rules(*service.guards.all, self.guard)
-        way = service._straight
+        way = service._plain
         assert way is not None
-        service._straight = StraightWay(
+        service._plain = PlainExchanges(
             service._proxy, service.kind, service.guards, way.route, service._known_hosts
         )
         self.client.lose()
         self.client = accept(service)
 
     def refuses(self, asked: bytes) -> None:
-        """Whatever went straight before on the same connection."""
+        """Whatever went the plain way before on the same connection."""
         for earlier in ([], [("ask", GET), ("answer", OK)], known(GET)):
             story, sessions = self.same(*earlier, ("ask", asked), ("ask", GET), took=bool(earlier))
             self.assertIn(b"HTTP/1.1 403 ", story[-2][1][0][0])

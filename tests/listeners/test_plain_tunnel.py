@@ -1,4 +1,4 @@
-"""A straight tunnel is what it is by the general way: each story is told twice, and must be the same."""
+"""A plain tunnel is what it is by the general way: each story is told twice, and must be the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused
 from lanrelay.http.client import HttpConnection
 from lanrelay.listeners import plain_tunnel
-from lanrelay.listeners.plain_tunnel import StraightTunnel
+from lanrelay.listeners.plain_tunnel import PlainTunnel
 from lanrelay.upstream import dial
 from tests.support.listening import accept
 from tests.support.memory import MemoryStream
@@ -39,7 +39,7 @@ REQUESTS = [
 Step = tuple[str, Any]
 
 
-class StraightTunnelTestCase(ProxyTestCase):
+class PlainTunnelTestCase(ProxyTestCase):
     maxDiff = None
 
     def setUp(self) -> None:
@@ -59,12 +59,12 @@ class StraightTunnelTestCase(ProxyTestCase):
         self.upstreams.append(stream)
         return stream
 
-    def begin(self, come: bytes | None, *, straight: bool = True, **keys: Any) -> None:
+    def begin(self, come: bytes | None, *, plain: bool = True, **keys: Any) -> None:
         """A client connects; what has C{come} by then is read as it is accepted."""
         self.clock.rightNow = 0.0
         self.service = self.proxy(**keys)
-        if not straight:
-            self.service._straight = None
+        if not plain:
+            self.service._plain = None
         self.upstreams.clear()
         self.network.asked.clear()
         self.network.pending.clear()
@@ -78,7 +78,7 @@ class StraightTunnelTestCase(ProxyTestCase):
         """What happens after each step, and what becomes of the sessions."""
         self.begin(come, **keys)
         [connection] = self.service._connections or [None]
-        self.took = isinstance(connection, StraightTunnel)
+        self.took = isinstance(connection, PlainTunnel)
         story = [self.seen()]
         for step, how in steps:
             getattr(self, f"do_{step}")(how)
@@ -133,15 +133,15 @@ class StraightTunnelTestCase(ProxyTestCase):
             getattr(connection, what)()
 
     def same(self, come: bytes, *steps: Step, took: bool | None = True, **keys: Any) -> list[Any]:
-        general = self.told(come, list(steps), straight=False, **keys)
-        straight = self.told(come, list(steps), **keys)
+        general = self.told(come, list(steps), plain=False, **keys)
+        plain = self.told(come, list(steps), **keys)
         if took is not None:
             self.assertEqual(self.took, took, come)
-        self.assertEqual(straight, general)
-        return straight
+        self.assertEqual(plain, general)
+        return plain
 
 
-class StoryTests(StraightTunnelTestCase):
+class StoryTests(PlainTunnelTestCase):
     def test_a_tunnel(self) -> None:
         for first, second in (("client", "upstream"), ("upstream", "client")):
             for one in ("in order", "lost"):
@@ -194,8 +194,8 @@ class StoryTests(StraightTunnelTestCase):
     def test_a_client_that_has_left_before_it_is_accepted(self) -> None:
         for come in (b"", CONNECT, CONNECT[:9], CONNECT + b"early"):
             stories = []
-            for straight in (False, True):
-                self.begin(None, straight=straight)
+            for plain in (False, True):
+                self.begin(None, plain=plain)
                 for parked in (False, True):
                     client = self.client = MemoryStream()
                     client.receive(come)
@@ -246,7 +246,7 @@ class StoryTests(StraightTunnelTestCase):
         self.same(CONNECT, took=False, auth=model.Auth(users={"x": model.Secret("y")}))
 
 
-class OneTests(StraightTunnelTestCase):
+class OneTests(PlainTunnelTestCase):
     def test_what_does_not_answer_at_once_is_dialed_as_ever(self) -> None:
         self.listens = False
         self.begin(CONNECT)
@@ -264,8 +264,8 @@ class OneTests(StraightTunnelTestCase):
 
     def test_a_fault_on_the_way_is_told_by_the_general_way(self) -> None:
         self.service = self.proxy()
-        assert self.service._straight is not None
-        self.patch(self.service._straight, "forbidden", None)
+        assert self.service._plain is not None
+        self.patch(self.service._plain, "forbidden", None)
         client = MemoryStream()
         client.receive(CONNECT)
         accept(self.service, client)
@@ -287,13 +287,13 @@ class OneTests(StraightTunnelTestCase):
     def test_heads_are_remembered_by_the_number_and_none_that_may_be_secret(self) -> None:
         secret = CONNECT.replace(b"\r\n\r\n", b"\r\nX-Token: secret\r\n\r\n")
         self.begin(secret)
-        straight = self.service._straight
-        assert straight is not None
-        self.assertEqual(straight._ways, {})
+        plain = self.service._plain
+        assert plain is not None
+        self.assertEqual(plain._leads, {})
         for port in range(1, 2000):
-            straight._judge(CONNECT.replace(b":22", b":%d" % port))
-        self.assertLessEqual(len(straight._ways), 512)
-        self.assertIn(CONNECT.replace(b":22", b":1999"), straight._ways)
+            plain._judge(CONNECT.replace(b":22", b":%d" % port))
+        self.assertLessEqual(len(plain._leads), 512)
+        self.assertIn(CONNECT.replace(b":22", b":1999"), plain._leads)
 
     def test_all_permitted_is_no_wish_for_anything_else(self) -> None:
         self.begin(CONNECT, allow=ANY)

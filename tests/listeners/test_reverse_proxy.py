@@ -526,7 +526,7 @@ class FieldTests(ReverseProxyTestCase):
         for style, count in (("none", 0), ("x-forwarded", 3), ("rfc7239", 0)):
             self.serve(forwarded=style)
             self.answered()
-            for _ in range(3):  # these may go straight
+            for _ in range(3):  # these may go the plain way
                 self.client.receive(get("/", *[f"{name}: 6.6.6.6" for name in names], passing.strip()))
                 sent = self.origin.take()
                 self.origin.receive(OK)

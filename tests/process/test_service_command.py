@@ -15,7 +15,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.service import Service
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 from tests.process.installs import checkout
 from tests.process.support import PATIENCE
 from tests.setup.support import machine
@@ -36,7 +36,7 @@ class Systemctl:
         self._unit = unit
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, words: Sequence[str]) -> Answer:
+    def __call__(self, words: Sequence[str]) -> Output:
         if list(words[:3]) == ["systemctl", "--user", "restart"]:
             (line,) = [line for line in self._unit.read_text().splitlines() if line.startswith("ExecStart=")]
             self.process = subprocess.Popen(
@@ -51,7 +51,7 @@ class Systemctl:
         elif "disable" in words and self.process is not None:
             self.process.terminate()
             self.process.wait(PATIENCE)
-        return Answer(0)
+        return Output(0)
 
     def _end(self) -> None:
         assert self.process is not None

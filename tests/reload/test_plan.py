@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
 from lanrelay.reload.parts import Wanted
-from lanrelay.reload.plan import Beginning, Ending, Held, Place, Plan, Running, plan
+from lanrelay.reload.plan import Beginning, BoundAt, Ending, Held, Plan, Running, plan
 
 
 def tcp(text: str) -> model.ListenAddress:
@@ -24,7 +24,7 @@ def tcp(text: str) -> model.ListenAddress:
     return model.TcpAddress(host=ip_address(host.strip("[]")), port=int(port))
 
 
-def place(text: str) -> Place:
+def place(text: str) -> BoundAt:
     address = tcp(text)
     return (address.host, address.port) if isinstance(address, model.TcpAddress) else text
 

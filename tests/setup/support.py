@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 from lanrelay.setup.mode import Machine
 
 
@@ -32,12 +32,12 @@ class Commands:
 
     def __init__(self) -> None:
         self.ran: list[str] = []
-        self.answers: dict[str, list[Answer]] = {}
+        self.answers: dict[str, list[Output]] = {}
 
-    def __call__(self, words: Sequence[str]) -> Answer:
+    def __call__(self, words: Sequence[str]) -> Output:
         line = " ".join(words)
         self.ran.append(line)
         for beginning, answers in self.answers.items():
             if line.startswith(beginning):
                 return answers.pop(0) if len(answers) > 1 else answers[0]
-        return Answer(0)
+        return Output(0)

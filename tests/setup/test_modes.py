@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 from lanrelay.errors import StartError
 from lanrelay.setup.launchd import Agent, Daemon, LoginItem, OsascriptAgent
 from lanrelay.setup.mode import Mode, Step
@@ -125,12 +125,12 @@ class LaunchdTests(SynchronousTestCase):
     def test_the_reason_is_the_line_with_the_number(self) -> None:
         mode = self.mac(Agent)
         failures = recorded("launchctl_bootstrap_failures").strip().split("\n\n")
-        told = {failure: mode.why(Answer(5, "", failure + "\n")) for failure in failures}
+        told = {failure: mode.why(Output(5, "", failure + "\n")) for failure in failures}
         for failure, why in told.items():
             self.assertEqual(why.splitlines()[0], failure.splitlines()[0])
             self.assertNotIn("Try r", why)
         self.assertIn("logged in at the screen", told[next(one for one in failures if " 125: " in one)])
-        self.assertEqual(mode.why(Answer(-1, "", "launchctl is not here")), "launchctl is not here")
+        self.assertEqual(mode.why(Output(-1, "", "launchctl is not here")), "launchctl is not here")
 
     def test_folders_that_macos_guards(self) -> None:
         for kind in (Agent, OsascriptAgent, Daemon):
@@ -147,13 +147,13 @@ class LaunchdTests(SynchronousTestCase):
         run = Commands()
         mode = self.mac(Agent)
         run.answers["launchctl print"] = [
-            Answer(
+            Output(
                 0, "gui/501/lanrelay.agent = {\n\tactive count = 1\n\tstate = running\n\n\tpid = 4711\n}\n"
             ),
-            Answer(
+            Output(
                 0, "x = {\n\tstate = spawn scheduled\n\tlast exit code = 1\n\tsub = {\n\t\tstate = x\n}}\n"
             ),
-            Answer(113, "", 'Could not find service "lanrelay.agent" in domain for user gui: 501\n'),
+            Output(113, "", 'Could not find service "lanrelay.agent" in domain for user gui: 501\n'),
         ]
         self.assertEqual(
             [mode.state(run) for _ in range(3)],
@@ -168,14 +168,14 @@ class LaunchdTests(SynchronousTestCase):
         killed = "x = {\n\tstate = not running\n\tlast exit reason = JETSAM_REASON_MEMORY\n}\n"
         waiting = recorded("launchctl_print_daemon").replace("state = running", "state = not running", 1)
         run.answers["launchctl print"] = [
-            Answer(0, recorded("launchctl_print_running")),
-            Answer(0, recorded("launchctl_print_daemon")),
-            Answer(0, recorded("launchctl_print_not_running")),
-            Answer(0, waiting),
-            Answer(0, failed),
-            Answer(0, killed),
-            Answer(113, "", "".join(absent[:2])),
-            Answer(113, "", absent[2]),
+            Output(0, recorded("launchctl_print_running")),
+            Output(0, recorded("launchctl_print_daemon")),
+            Output(0, recorded("launchctl_print_not_running")),
+            Output(0, waiting),
+            Output(0, failed),
+            Output(0, killed),
+            Output(113, "", "".join(absent[:2])),
+            Output(113, "", absent[2]),
         ]
         mode = self.mac(Agent)
         self.assertEqual(
@@ -238,7 +238,7 @@ class SystemdTests(SynchronousTestCase):
 
     def test_lingering(self) -> None:
         mode = SystemdUser(machine(Path("/home/ann")))
-        self.run_.answers["loginctl show-user ann"] = [Answer(0, "Linger=no\n"), Answer(0, "Linger=yes\n")]
+        self.run_.answers["loginctl show-user ann"] = [Output(0, "Linger=no\n"), Output(0, "Linger=yes\n")]
         (hint,) = mode.hints(self.run_)
         self.assertIn("loginctl enable-linger", hint)
         self.assertEqual(mode.hints(self.run_), [])
@@ -262,9 +262,9 @@ class SystemdTests(SynchronousTestCase):
     def test_whether_it_runs(self) -> None:
         mode = SystemdUser(machine(Path("/home/ann")))
         self.run_.answers["systemctl --user show lanrelay.service"] = [
-            Answer(0, "ActiveState=active\nSubState=running\nStatusText=listeners: 2; open connections: 0\n"),
-            Answer(0, "StatusText=\nActiveState=failed\nSubState=failed\n"),
-            Answer(1, "", "Failed to connect to bus: No medium found\n"),
+            Output(0, "ActiveState=active\nSubState=running\nStatusText=listeners: 2; open connections: 0\n"),
+            Output(0, "StatusText=\nActiveState=failed\nSubState=failed\n"),
+            Output(1, "", "Failed to connect to bus: No medium found\n"),
         ]
         self.assertEqual(
             [mode.state(self.run_) for _ in range(3)],

@@ -8,8 +8,8 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 
 from lanrelay.errors import NameTimeout
+from lanrelay.examine.opener import Means
 from lanrelay.examine.subject import subjects
-from lanrelay.examine.way import Means
 from lanrelay.setup.trusting import fetch
 from lanrelay.upstream.explain import explain
 from tests.examine.support import ExamineTestCase

@@ -20,7 +20,7 @@ class FreshTests(SynchronousTestCase):
         ours, self.peer = socket.socketpair()
         self.addCleanup(self.peer.close)
         self.addCleanup(ours.close)
-        self.stream = TcpStream(self.reactor, ours, "", fresh=True)
+        self.stream = TcpStream(self.reactor, ours, "", may_have_data=True)
 
     def take(self) -> HalfCloseable:
         protocol = HalfCloseable()

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.authority import Authority, format_authority, parse_authority
-from lanrelay.wire.target import Target, parse_target
+from lanrelay.wire.target import RequestTarget, parse_target
 
 
 class AuthorityTests(SynchronousTestCase):
@@ -94,15 +94,35 @@ class TargetTests(SynchronousTestCase):
         """RFC 9112 section 3.2."""
         a81 = Authority("a", 81)
         for method, target, expected in (
-            (b"GET", b"/", Target(form="origin", path=b"/")),
-            (b"GET", b"//a/b?c", Target(form="origin", path=b"//a/b?c")),
-            (b"OPTIONS", b"*", Target(form="asterisk", path=b"*")),
-            (b"CONNECT", b"A:81", Target(form="authority", authority=a81)),
-            (b"GET", b"http://a:81/x?y", Target(form="absolute", scheme="http", authority=a81, path=b"/x?y")),
-            (b"GET", b"HTTPS://a:81", Target(form="absolute", scheme="https", authority=a81, path=b"/")),
-            (b"GET", b"http://a:81?q", Target(form="absolute", scheme="http", authority=a81, path=b"/?q")),
-            (b"OPTIONS", b"http://a:81", Target(form="absolute", scheme="http", authority=a81, path=b"*")),
-            (b"OPTIONS", b"http://a:81/", Target(form="absolute", scheme="http", authority=a81, path=b"/")),
+            (b"GET", b"/", RequestTarget(form="origin", path=b"/")),
+            (b"GET", b"//a/b?c", RequestTarget(form="origin", path=b"//a/b?c")),
+            (b"OPTIONS", b"*", RequestTarget(form="asterisk", path=b"*")),
+            (b"CONNECT", b"A:81", RequestTarget(form="authority", authority=a81)),
+            (
+                b"GET",
+                b"http://a:81/x?y",
+                RequestTarget(form="absolute", scheme="http", authority=a81, path=b"/x?y"),
+            ),
+            (
+                b"GET",
+                b"HTTPS://a:81",
+                RequestTarget(form="absolute", scheme="https", authority=a81, path=b"/"),
+            ),
+            (
+                b"GET",
+                b"http://a:81?q",
+                RequestTarget(form="absolute", scheme="http", authority=a81, path=b"/?q"),
+            ),
+            (
+                b"OPTIONS",
+                b"http://a:81",
+                RequestTarget(form="absolute", scheme="http", authority=a81, path=b"*"),
+            ),
+            (
+                b"OPTIONS",
+                b"http://a:81/",
+                RequestTarget(form="absolute", scheme="http", authority=a81, path=b"/"),
+            ),
         ):
             self.assertEqual(parse_target(method, target), expected)
 

@@ -90,7 +90,9 @@ class PlainTests(SynchronousTestCase):
         method, target, lines, noted, content = plain
         try:
             parse_authority(noted[b"host"][2])
-        except ValueError:  # not judged there; whoever goes straight takes the Hosts that were let in before
+        except (
+            ValueError
+        ):  # not judged there; whoever goes the plain way takes the Hosts that were let in before
             self.assertRaises(RemoteProtocolError, Http1Server().receive, data)
             return
         events = Http1Server().receive(data)

@@ -64,7 +64,7 @@ class Means:
                 call.cancel()
 
 
-class Way:
+class Opener:
     """
     Opens connections to one address of an upstream, as the relay would.
 
@@ -94,7 +94,7 @@ class Way:
         stream = await self.connect()
         if self.parent is not None:
             stream = await self.pass_parent(stream)
-        return await self.secure(stream) if self.tls is not None else self.announced(stream)
+        return await self.secure(stream) if self.tls is not None else self.greeted(stream)
 
     async def connect(self) -> Stream:
         """TCP alone; raises as L{open}."""
@@ -135,14 +135,14 @@ class Way:
         began = self._means.reactor.seconds()
         try:
             return await secure_client(
-                self._means.reactor, self.announced(stream), self.tls, timeout=self._timeout
+                self._means.reactor, self.greeted(stream), self.tls, timeout=self._timeout
             )
         except DialError as error:
             error.target, error.address = self.label, str(self.address)
             error.elapsed = self._means.reactor.seconds() - began
             raise
 
-    def announced(self, stream: Stream) -> Stream:
+    def greeted(self, stream: Stream) -> Stream:
         """The same, with the PROXY header sent that the upstream is configured to get."""
         if self.upstream.send_proxy is not None:
             from lanrelay.wire.proxy_header import build
