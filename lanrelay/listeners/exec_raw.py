@@ -10,9 +10,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.errors import ProgramEnded, RelayError, RequestDenied
+from lanrelay.listeners.admission import explained
 from lanrelay.listeners.exec_programs import Programs
 from lanrelay.listeners.first_line import is_request
-from lanrelay.listeners.service import explained
 from lanrelay.transport.client import Client
 from lanrelay.transport.drain import Drain
 from lanrelay.transport.program import Program, outcome

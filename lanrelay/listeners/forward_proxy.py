@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 from lanrelay.addresses import host_name, is_loopback, parse_ip
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, NameDenied, StartError
-from lanrelay.listeners.service import Environment, ListenerService, explained
+from lanrelay.listeners.admission import explained
+from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.observe.session import Session
 from lanrelay.policy.rules import DestinationRules, Destinations, Permit
 from lanrelay.transport.client import Client

@@ -1,4 +1,4 @@
-"""What every kind of listener shares: its ports, who may connect, its open connections, its end."""
+"""What every kind of listener shares: its life, its ports, its open connections, and what a reload does."""
 
 from __future__ import annotations
 
@@ -7,28 +7,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from lanrelay.addresses import is_loopback, parse_ip, unmapped
 from lanrelay.config import model
-from lanrelay.errors import Fault, RelayError, RequestDenied, StartError
+from lanrelay.errors import Fault, StartError
+from lanrelay.listeners.admission import Admission
 from lanrelay.observe.ledger import Ledger
-from lanrelay.observe.session import Phase, Session, Side
-from lanrelay.policy.rules import ClientRules
-from lanrelay.transport.client import Client, accepted_from, spoken_for
+from lanrelay.observe.session import Phase, Session
+from lanrelay.transport.client import Client
 from lanrelay.transport.port import BoundSocket, FamilyMissing, Gate, Port, bind
 from lanrelay.transport.pump import PumpLimits
 from lanrelay.transport.stream import Parked, Stream
 from lanrelay.upstream.dial import Dialer
-from lanrelay.upstream.explain import explain
 from lanrelay.upstream.loops import Journey, Loops
 
 if TYPE_CHECKING:
     from lanrelay.listeners.logins import Logins
     from lanrelay.listeners.route import ProxyRoute
-    from lanrelay.transport.tls import ServerContext
     from lanrelay.upstream.balance import UpstreamGroup
     from lanrelay.upstream.inheritance import Inheritance
 
@@ -99,6 +96,7 @@ class ListenerService(Service):
     @ivar notes: what C{bind} passed over, as sentences for the log.
     @ivar given: set before C{bind} where this listener replaces others.
     @ivar draining: another one stands for it now, or it was removed: it only lets its connections end.
+    @ivar admission: lets clients in.
     @ivar routes: of a reverse proxy, one for each of L{groups}.
     """
 
@@ -119,18 +117,18 @@ class ListenerService(Service):
         self.notes: list[str] = []
         self.given: Given | None = None
         self.draining = False
-        self._clients = ClientRules(config.clients)
-        self._speakers = ClientRules(config.accept_proxy) if config.accept_proxy else None
-        self._tls: ServerContext | None = None
-        if config.tls is not None:
-            from lanrelay.transport.tls import ServerContext  # few listeners have TLS
-
-            self._tls = ServerContext(config.tls)
+        self.admission = Admission(
+            environment,
+            config,
+            self.kind,
+            admit=self._admitted,
+            turned_away=self._turned_away,
+            settled=self._check_drained,
+        )
         self._gate = Gate(config.max_connections, environment.room if self.relays else None)
         self._ports: list[Port] = []
         self._connections: set[Connection] = set()
         self._gone_early: Connection | None = None
-        self._preparing: set[Deferred[None]] = set()  # PROXY header, TLS
         self._retired: Deferred[None] | None = None
         self._drained: Deferred[None] | None = None
         self._deadline: Any = None
@@ -162,11 +160,10 @@ class ListenerService(Service):
 
         @raise StartError: one of them is missing or wrong.
         """
-        if self._tls is not None:
-            try:
-                self._tls.load()
-            except StartError as error:
-                raise self.start_error(error) from error
+        try:
+            self.admission.load()
+        except StartError as error:
+            raise self.start_error(error) from error
 
     def bind(self) -> None:
         """
@@ -245,7 +242,7 @@ class ListenerService(Service):
             self._listen(bound)
 
     def _listen(self, bound: BoundSocket) -> None:
-        port = Port(self.environment.reactor, bound, self._gate, self._accepted, eager=self.eager)
+        port = Port(self.environment.reactor, bound, self._gate, self.admission.accepted, eager=self.eager)
         self._ports.append(port)
         port.start()
 
@@ -256,8 +253,7 @@ class ListenerService(Service):
         if self._drained is None:
             self._drained = Deferred()
             self._deadline = self.environment.reactor.callLater(self.config.timeouts.drain, self.abort)
-            for preparing in list(self._preparing):
-                preparing.cancel()
+            self.admission.cancel()
             for connection in list(self._connections):
                 connection.drain()
             self._check_drained()
@@ -265,7 +261,7 @@ class ListenerService(Service):
 
     def stale(self) -> bool:
         """Whether files have changed that L{load} read, and that decide who may do what."""
-        return self._tls is not None and self._tls.other_clients()
+        return self.admission.stale()
 
     def give_away(self, sockets: Collection[BoundSocket]) -> None:
         """Let go of listening sockets, which stay open for their next owner."""
@@ -333,15 +329,14 @@ class ListenerService(Service):
 
     def abort(self) -> None:
         """End every connection now."""
-        for preparing in list(self._preparing):
-            preparing.cancel()
+        self.admission.cancel()
         for connection in list(self._connections):
             connection.abort()
 
     @property
     def open_connections(self) -> int:
         """How many clients are connected."""
-        return len(self._connections) + len(self._preparing)
+        return len(self._connections) + len(self.admission)
 
     # --- connections ------------------------------------------------------------------------------
 
@@ -368,79 +363,7 @@ class ListenerService(Service):
             session.failed(Fault(), by="relay")
             self.environment.ledger.close(session)
 
-    def _accepted(self, stream: Stream, peer: Any, local: Any) -> None:
-        client = accepted_from(peer, local, secure=self._tls is not None)
-        hops = self.environment.loops.arrived(peer, local, stream)
-        if hops:
-            client.hops = hops
-        speaks_for_others = self._speakers is not None and self._speakers.permits(client.address)
-        if not speaks_for_others and not self._permitted(client):
-            stream.abortConnection()
-            self._gate.leave()
-        elif not speaks_for_others and self._tls is None:
-            self._take(stream, client)
-        else:
-            preparing: Deferred[None] = Deferred.fromCoroutine(
-                self._prepare(stream, client, speaks_for_others)
-            )
-            self._preparing.add(preparing)
-            preparing.addErrback(self._not_prepared, client)
-            preparing.addBoth(self._prepared, preparing)
-
-    def _permitted(self, client: Client) -> bool:
-        if self._clients.permits(client.address):
-            return True
-        denied = RequestDenied(f"the client {client.name} is not in this listener's clients")
-        self._refused(client, "accept", denied, by="relay")
-        return False
-
-    async def _prepare(self, stream: Stream, client: Client, speaks_for_others: bool) -> None:
-        """
-        What comes before the listener's own protocol: a PROXY header, then TLS.
-
-        A peer in C{accept_proxy} speaks for others, so it is the client it announces whom C{clients} judges
-        and whom the log names; the peer itself need not be in C{clients}, unless it connects on its own
-        behalf (LOCAL). HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
-        """
-        reactor, timeouts = self.environment.reactor, self.config.timeouts
-        if speaks_for_others:
-            from lanrelay.transport.proxy_greeting import read_proxy_header  # few listeners want one
-
-            stream, endpoints = await read_proxy_header(reactor, stream, timeout=timeouts.head)
-            if endpoints is not None:
-                client = spoken_for(client, endpoints)
-            if not self._permitted(client):
-                stream.abortConnection()
-                self._gate.leave()
-                return
-        if self._tls is not None:
-            from lanrelay.transport.tls import secure_server  # loaded with the context
-
-            try:
-                stream = await secure_server(reactor, stream, self._tls, timeout=timeouts.handshake)
-            except RelayError as error:
-                self._refused(client, "tls", error, by="downstream")
-                self._gate.leave()
-                return
-        try:
-            self._take(stream, client)
-        except Exception:
-            stream.abortConnection()  # as the port does it that has just accepted one
-            raise
-
-    def _not_prepared(self, failure: Failure, client: Client) -> None:
-        self._gate.leave()
-        error = failure.value
-        if isinstance(error, RelayError):
-            self._refused(client, "head", error, by="downstream", detail=explained(error))
-        elif not failure.check(CancelledError):
-            self.log.failure("bug while preparing a connection from {client}", failure, client=client.name)
-
-    def _prepared(self, result: None, preparing: Deferred[None]) -> None:
-        self._preparing.discard(preparing)
-        self._check_drained()
-
-    def _take(self, stream: Stream, client: Client) -> None:
+    def _admitted(self, stream: Stream, client: Client) -> None:
         try:
             connection = self.connected(stream, client)
         except Exception:
@@ -455,15 +378,11 @@ class ListenerService(Service):
             if self._retired is not None:
                 _retire(connection)
 
-    def _refused(
-        self, client: Client, phase: Phase, error: RelayError, *, by: Side, detail: str = ""
-    ) -> None:
-        session = self.open_session(client, phase)
-        session.failed(error, by=by, detail=detail)
-        self.environment.ledger.close(session)
+    def _turned_away(self) -> None:
+        self._gate.leave()
 
     def _check_drained(self) -> None:
-        if self._connections or self._preparing:
+        if self._connections or len(self.admission):
             return
         if self._drained is not None and not self._drained.called:
             if self._deadline is not None and self._deadline.active():
@@ -482,9 +401,3 @@ def _retire(connection: Connection) -> None:
 
 def _is_in(bound: BoundSocket, sockets: Collection[BoundSocket]) -> bool:
     return any(bound is one for one in sockets)  # they compare by value
-
-
-def explained(error: RelayError) -> str:
-    """The sentences of L{explain} in one line, for a session's C{detail}."""
-    explanation = explain(error)
-    return f"{explanation.what} {explanation.remedy}".strip()

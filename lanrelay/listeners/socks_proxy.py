@@ -29,8 +29,8 @@ from lanrelay.errors import (
     RequestDenied,
     Unroutable,
 )
+from lanrelay.listeners.admission import explained
 from lanrelay.listeners.forward_proxy import ForwardProxyService
-from lanrelay.listeners.service import explained
 from lanrelay.observe.session import TARGET, Phase, Session, Side, brief
 from lanrelay.transport.client import Client
 from lanrelay.transport.pump import Pump, join

@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 
 from lanrelay.config import model
 from lanrelay.errors import DialError, StartError
-from lanrelay.listeners.service import Environment, ListenerService, explained
+from lanrelay.listeners.admission import explained
+from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.transport.client import Client
 from lanrelay.transport.pump import Pump, join
 from lanrelay.transport.stream import Stream, hand_over

@@ -91,7 +91,7 @@ def accept(service: Any, stream: MemoryStream | None = None) -> MemoryStream:
     stream = stream or MemoryStream()
     stream.pauseProducing()
     service._gate.enter()
-    service._accepted(stream, _name(stream.getPeer()), _name(stream.getHost()))
+    service.admission.accepted(stream, _name(stream.getPeer()), _name(stream.getHost()))
     return stream
 
 
