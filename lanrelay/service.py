@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from lanrelay.addresses import parse_ip, unmapped
 from lanrelay.admin.counters import Counters
+from lanrelay.admin.lookout import Lookout
 from lanrelay.admin.pulse import Minutely
 from lanrelay.admin.watched import Reload, Watched
 from lanrelay.config import model
@@ -136,7 +137,8 @@ class RelayService(Service):
             draining=self.draining,
             lines=lines or {},
         )
-        self._minutely = Minutely(reactor, self.watched.pulses.turn)
+        self._lookout = Lookout(self.watched)
+        self._minutely = Minutely(reactor, self._lookout.turn)
         self._environment = Environment(
             reactor=reactor,
             dialer=Dialer(reactor, self._resolver, loops=self._loops),
@@ -234,7 +236,7 @@ class RelayService(Service):
             self._provide_descriptors()
             for listener in self._all():
                 listener.startService()
-            self._follow()
+            self._lookout.follow()
             self.watched.timeline.note("started", f"lanrelay {self.watched.version} was started", time.time())
         except Exception:
             for listener in self._all():
@@ -416,20 +418,15 @@ class RelayService(Service):
             | {one.config.name for one in self.draining if one.config.access_log and one.kind != "admin"}
         )
         self._forbid()
-        self._follow()
+        self._lookout.follow()
         self._provide_descriptors()
         self._announce([listener for listener in self.listeners if id(listener) not in before])
-
-    def _follow(self) -> None:
-        """What is remembered of listeners is remembered of these."""
-        shown = (*self.listeners, *self.draining)
-        self.watched.pulses.follow(dict.fromkeys(listener.config.name for listener in shown))
 
     def _drained(self, result: None, past: Past) -> None:
         self._past.remove(past)
         if past.listener in self.draining:
             self.draining.remove(past.listener)
-            self._follow()
+            self._lookout.follow()
         self.log.debug("{name}: its last old connection has ended", name=past.listener.config.name)
 
     def _tell(self, what: str) -> None:
@@ -505,9 +502,7 @@ class RelayService(Service):
 
     def _woken(self, seconds: float) -> None:
         """The machine slept so long; the network may be another one."""
-        self.watched.pulses.turn()
-        said = f"{seconds:.0f} s have passed unseen, as when the machine sleeps"
-        self.watched.timeline.note("woke", said, time.time())
+        self._lookout.woken(seconds)
         self._resolver.renew()
         for listener in self._all():
             for group in listener.groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -90,11 +91,13 @@ class Counters:
 
     @ivar listeners: by listener name; only those that have closed a session.
     @ivar failures: the latest that failed.
+    @ivar failed: told of each that failed.
     """
 
     def __init__(self) -> None:
         self.listeners: dict[str, Count] = {}
         self.failures = Failures()
+        self.failed: list[Callable[[Session], None]] = [self.failures.note]
 
     def note(self, session: Session, duration: float) -> None:
         """Count C{session}, which has closed after so many seconds."""
@@ -134,7 +137,8 @@ class Counters:
             _increment(count.errors, session.error)
             if session.phase == "dial":
                 _increment(count.dial_failures, session.error)
-            self.failures.note(session)
+            for observer in self.failed:
+                observer(session)
 
     def forget(self, name: str) -> None:
         """The listener is gone: of it stays what is counted since the start."""

@@ -6,8 +6,9 @@ import platform
 from collections.abc import Callable, Iterator
 
 from lanrelay.admin.counters import Count
+from lanrelay.admin.leads import Lead, leads
 from lanrelay.admin.process_figures import process_figures
-from lanrelay.admin.status import Lead, certificates, leads
+from lanrelay.admin.status import certificates
 from lanrelay.admin.watched import Watched
 from lanrelay.observe.metrics import Family, Histogram, Kind, expose
 

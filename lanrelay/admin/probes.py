@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from lanrelay.admin.control import Json, Refused
-from lanrelay.admin.status import Lead, leads
+from lanrelay.admin.leads import Lead, leads
 from lanrelay.errors import DialError
 from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.upstream.explain import explain

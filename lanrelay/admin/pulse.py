@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from statistics import median_low
 from typing import Any
 
 from lanrelay.admin.counters import Count, Counters
@@ -20,10 +19,11 @@ class Pulse:
 
     __slots__ = ("_counted", "_counts", "since")
 
-    def __init__(self, since: float) -> None:
+    def __init__(self, since: float, count: Count | None = None) -> None:
+        """@param count: of one of the same name that was there before."""
         self.since = since
         self._counts = Counts()
-        self._counted = (0, 0)
+        self._counted = (0, 0) if count is None else (count.sessions, count.wrong)
 
     def sample(self, minute: int, count: Count | None) -> None:
         """What C{count} has more than at the last call came in C{minute}."""
@@ -55,8 +55,8 @@ class Pulses:
 
     def follow(self, names: Iterable[str]) -> None:
         """There are these listeners, and no others: what was known of those is forgotten."""
-        now, before = self._now(), self._found
-        self._found = {name: before.get(name) or Pulse(now) for name in names}
+        now, before, counted = self._now(), self._found, self._counters.listeners
+        self._found = {name: before.get(name) or Pulse(now, counted.get(name)) for name in names}
         for name in before.keys() - self._found.keys():
             self._counters.forget(name)
 
@@ -82,10 +82,9 @@ class Pulses:
     def first_byte(self, name: str) -> float | None:
         """The median of the seconds that the listener's last requests waited for their answer."""
         count = self._counters.listeners.get(name)
-        waited = (
-            [] if count is None else [one.first_byte for one in count.recent if one.first_byte is not None]
-        )
-        return median_low(waited) if waited else None
+        recent = () if count is None else count.recent
+        waited = sorted(one.first_byte for one in recent if one.first_byte is not None)
+        return waited[(len(waited) - 1) // 2] if waited else None
 
 
 class Minutely:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from lanrelay.admin.counters import Count
 from lanrelay.admin.failures import Failed
 from lanrelay.admin.first_steps import first_steps
 from lanrelay.admin.glance import bars, events, glance, mcp_path, reachable
+from lanrelay.admin.leads import Lead, leads
 from lanrelay.admin.watched import Reload, WallClock, Watched
 from lanrelay.errors import DialError
 from lanrelay.listeners.service import ListenerService
@@ -35,50 +35,6 @@ SOON = timedelta(days=14)
 Before its end a certificate is a problem: ACME clients should have renewed it by then. Of one that lives for
 less, it is the last quarter of its life (Caddy's own live 12 hours).
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Lead:
-    """
-    An upstream of a listener.
-
-    @ivar route: the path prefix of its route; empty for a listener without routes.
-    @ivar checked: it is looked at in the background.
-    @ivar idle: how many connections to it wait for a request.
-    """
-
-    listener: str
-    route: str
-    upstream: Upstream
-    checked: bool
-    idle: int
-
-    @property
-    def labels(self) -> dict[str, str]:
-        """What tells it from others; C{address} only where the URL does not say what is dialed."""
-        upstream = self.upstream
-        address = "" if upstream.config.address is None else str(upstream.target)
-        return {
-            "listener": self.listener,
-            "route": self.route,
-            "upstream": upstream.name,
-            "address": address,
-        }
-
-
-def leads(listeners: Iterable[ListenerService]) -> Iterator[Lead]:
-    """All upstreams, in the order of the configuration."""
-    for listener in listeners:
-        for index, group in enumerate(listener.groups):
-            route = listener.routes[index] if listener.routes else None
-            for upstream in group.members:
-                yield Lead(
-                    listener=listener.config.name,
-                    route="" if route is None else route.path.decode("utf-8", "replace"),
-                    upstream=upstream,
-                    checked=group.config.health is not None,
-                    idle=0 if route is None else route.origins.idle(upstream),
-                )
 
 
 # --- readiness ---

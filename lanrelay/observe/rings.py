@@ -148,38 +148,43 @@ class Trail:
     """
     What an upstream was in the last 60 minutes and in the last 24 hours: some 2,500 bytes, and the sentences.
 
-    What was found holds until something else is, but for no longer than it was to hold: then nobody has
-    looked.
-
-    @param holds: seconds in which somebody looks again.
+    What was found holds until something else is, but for no longer than until somebody should have looked
+    again: then nobody has.
     """
 
-    __slots__ = ("_at", "_hours", "_minutes", "_state", "_why", "holds")
+    __slots__ = ("_at", "_holds", "_hours", "_minutes", "_state", "_why")
 
-    def __init__(self, holds: float = 0.0) -> None:
-        self.holds = holds
+    def __init__(self) -> None:
         self._minutes = _States(MINUTES, 60)
         self._hours = _States(HOURS, 3600)
-        self._at = 0.0
+        self._at = self._holds = 0.0
         self._state: State = "unchecked"
         self._why: str | None = None
 
-    def note(self, state: State, now: float, why: str | None = None) -> None:
+    def note(self, state: State, now: float, why: str | None = None, *, holds: float = 0.0) -> None:
         """
         It was found so.
 
         @param now: wall-clock seconds since the epoch.
+        @param why: a sentence; C{None} for the same as before.
+        @param holds: seconds in which somebody looks again.
         """
         if state == self._state == "up" and now >= self._at and now // 60 == self._at // 60:
             self._at = now
             return
         between = self._meanwhile(now)
+        if why is None and state == self._state:
+            why = self._why
         self._minutes.note(now, state, why, between)
         self._hours.note(now, state, why, between)
-        self._at, self._state, self._why = now, state, why
+        self._at, self._state, self._why, self._holds = now, state, why, holds
+
+    def is_down(self, now: float) -> bool:
+        """It was found to be down in this minute already."""
+        return self._state == "down" and now // 60 == self._at // 60
 
     def _meanwhile(self, now: float) -> tuple[State, str | None]:
-        if 0.0 <= now - self._at <= self.holds + 60.0:
+        if 0.0 <= now - self._at <= self._holds + 60.0:
             return self._state, self._why
         return "unchecked", None
 

@@ -39,6 +39,8 @@ class UpstreamGroup:
         for one in config.members:
             known = None if inheritance is None else inheritance.upstream(one, timeouts, config.health)
             member, check = known or (Upstream(reactor, dialer, one, timeouts, config.health), None)
+            if known is None and inheritance is not None:
+                member.trail = inheritance.trail(one) or member.trail
             self.members.append(member)
             if config.health is not None:
                 from lanrelay.upstream.health import HealthCheck  # few upstreams are checked

@@ -123,6 +123,7 @@ class HealthCheck:
 
     async def _check(self) -> None:
         upstream, timeout = self._upstream, self._config.timeout
+        begun = self._reactor.seconds()
         try:
             dialed = await upstream.connect(timeout=timeout)
             if self._config.path is None:
@@ -136,7 +137,7 @@ class HealthCheck:
         except DialError as error:
             upstream.judge(error)
         else:
-            upstream.judge(None)
+            upstream.judge(None, seconds=self._reactor.seconds() - begun)
 
     async def _get(self, stream: Stream, path: str, timeout: float) -> None:
         asking = _StatusLine()

@@ -9,6 +9,7 @@ from typing import Protocol as Shape
 from lanrelay.config import model
 
 if TYPE_CHECKING:
+    from lanrelay.observe.rings import Trail
     from lanrelay.upstream.balance import UpstreamGroup
     from lanrelay.upstream.health import HealthCheck
     from lanrelay.upstream.upstream import Upstream
@@ -55,6 +56,12 @@ class Inheritance:
             if member.is_made_of(config, timeouts, health):
                 return member, check
         return None
+
+    def trail(self, config: model.Upstream) -> Trail | None:
+        """What one with the same URL, and the same address if there is one, was in the last day."""
+        same = [member for member, _ in self._members if member.config.url == config.url]
+        same.sort(key=lambda member: member.config.address != config.address)
+        return same[0].trail if same else None
 
     def pool(self, upstream: Upstream, config: model.Pool) -> Any:
         """The idle connections of an upstream that was taken over; C{None} if there are none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -27,6 +28,9 @@ LAST_TRY = 1.0
 Seconds for name and TCP of an upstream that is known to be down. Health finds out when it is back; until then
 no client should wait for what does not answer at all.
 """
+
+SLOW = 1.0
+"""Seconds of a dial or a check above which it was slow: on a LAN they take milliseconds."""
 
 HISTORY = 20
 """Changes of state that are kept for the status page."""
@@ -71,6 +75,7 @@ class Upstream:
     @ivar history: the latest changes of state, the oldest first.
     @ivar trail: what it was in the last minutes and hours.
     @ivar observers: called after each outcome of a dial or a check.
+    @ivar told: called after each change of state, with what it went down by.
     """
 
     log = Logger()
@@ -118,6 +123,8 @@ class Upstream:
         self._schemes: Schemes | None = None  # what was found out of it
         self.history: deque[Transition] = deque(maxlen=HISTORY)
         self.trail = Trail()
+        self._holds = 0.0 if health is None else health.interval + health.timeout
+        self.told: Callable[[Upstream, DialError | None], None] | None = None
         self.observers: list[Callable[[], None]] = []
         self._shown: Any = None  # the certificate of the latest connection, as OpenSSL has it
         self._certificate: tuple[Any, CertificateInfo | None] = (None, None)  # what was made of which
@@ -132,6 +139,11 @@ class Upstream:
     def insecure(self) -> bool:
         """C{verify: false}: whoever answers is believed."""
         return self.tls is not None and not self.config.trust.verify
+
+    @property
+    def shown(self) -> Any:
+        """The certificate that it showed last, as OpenSSL has it; C{None} for none."""
+        return self._shown
 
     @property
     def certificate(self) -> CertificateInfo | None:
@@ -194,13 +206,14 @@ class Upstream:
             dialed.
         @raise CancelledError: the caller cancelled; nothing is counted.
         """
+        begun = self._reactor.seconds()
         try:
             dialed = await self.connect(permit, client=client, journey=journey, alpn=alpn, brief=brief)
         except DialError as error:
             self.failed(error)
             raise
         if not isinstance(self.last_error, CheckFailed):  # a connection alone does not disprove that
-            self.succeeded()
+            self.succeeded(seconds=self._reactor.seconds() - begun)
         return dialed
 
     async def connect(
@@ -279,27 +292,34 @@ class Upstream:
             return "not checked"
         return "up" if self.judged else "not known yet"
 
-    def judge(self, error: DialError | None) -> None:
+    def judge(self, error: DialError | None, *, seconds: float = 0.0) -> None:
         """
         The word of a health check. The first one counts at once: there is nothing that it could contradict.
 
         @param error: C{None} if it was good.
+        @param seconds: that it took.
         """
         first = not self.judged
         # Our own limits say nothing about the upstream.
         self.judged = self.judged or not isinstance(error, (AddressDenied, LocalLimit))
         if error is None:
-            self.succeeded(at_once=first)
+            self.succeeded(at_once=first, seconds=seconds)
         else:
             self.failed(error, at_once=first)
 
-    def succeeded(self, *, at_once: bool = False) -> None:
+    def succeeded(self, *, at_once: bool = False, seconds: float = 0.0) -> None:
         """
         A dial or a check was good.
 
         @param at_once: it is up by this one success.
+        @param seconds: that it took.
         """
         self.last_error = None
+        if seconds <= SLOW:
+            self.trail.note("up", time.time(), holds=self._holds)
+        else:
+            why = f"It took {seconds:.1f} s to answer."
+            self.trail.note("slow", time.time(), why, holds=self._holds)
         self._streak = 0 if self.up else self._streak + 1
         if not self.up and (at_once or self.health is None or self._streak >= self.health.rise):
             self._change(True, None)
@@ -314,10 +334,20 @@ class Upstream:
         if isinstance(error, (AddressDenied, LocalLimit)):
             return
         self.last_error = error
+        self._note_failure(error)
         self._streak = self._streak + 1 if self.up else 0
         if self.up and self.health is not None and (at_once or self._streak >= self.health.fall):
             self._change(False, error)
         self._tell()
+
+    def _note_failure(self, error: DialError) -> None:
+        now = time.time()
+        why = None
+        if not self.trail.is_down(now):  # the first sentence of a cell stays
+            from lanrelay.upstream.explain import explain
+
+            why = explain(error).what
+        self.trail.note("down", now, why, holds=self._holds)
 
     @property
     def doubtful(self) -> bool:
@@ -344,3 +374,5 @@ class Upstream:
             )
         else:
             self.log.info("{upstream} is up again", upstream=self.name)
+        if self.told is not None:
+            self.told(self, error)

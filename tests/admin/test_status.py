@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.status import leads, status, unready
+from lanrelay.admin.leads import leads
+from lanrelay.admin.status import status, unready
 from lanrelay.admin.watched import Reload, WallClock
 from lanrelay.config import model
 from lanrelay.errors import CheckFailed, ConnectionRefused

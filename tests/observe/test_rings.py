@@ -4,7 +4,7 @@ from sys import getsizeof
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.observe.rings import Cell, Counts, Trail
+from lanrelay.observe.rings import Cell, Counts, State, Trail
 
 MINUTE = 28_000_020
 """The number of a minute that begins an hour, too."""
@@ -65,7 +65,10 @@ class CountsTests(SynchronousTestCase):
 
 class TrailTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.trail = Trail(holds=15.0)
+        self.trail = Trail()
+
+    def note(self, state: State, now: float, why: str | None = None) -> None:
+        self.trail.note(state, now, why, holds=15.0)
 
     def states(self, now: float) -> list[str]:
         return [cell.state for cell in self.trail.minutes(now)]
@@ -76,14 +79,14 @@ class TrailTests(SynchronousTestCase):
         self.assertEqual(self.trail.minutes(NOW + 5)[-1], Cell("unchecked", None, MINUTE * 60))
 
     def test_a_cell_is_the_worst_of_its_time_and_says_why(self) -> None:
-        self.trail.note("up", NOW + 1)
-        self.trail.note("slow", NOW + 2, "It took 2 s.")
-        self.trail.note("up", NOW + 3)
+        self.note("up", NOW + 1)
+        self.note("slow", NOW + 2, "It took 2 s.")
+        self.note("up", NOW + 3)
         self.assertEqual(self.trail.minutes(NOW + 4)[-1], Cell("slow", "It took 2 s.", MINUTE * 60))
-        self.trail.note("down", NOW + 5, "Nobody is there.")
-        self.trail.note("down", NOW + 6, "Nobody was there.")
-        self.trail.note("up", NOW + 59)
-        self.trail.note("up", NOW + 61)
+        self.note("down", NOW + 5, "Nobody is there.")
+        self.note("down", NOW + 6, "Nobody was there.")
+        self.note("up", NOW + 59)
+        self.note("up", NOW + 61)
         cells = self.trail.minutes(NOW + 62)
         self.assertEqual(
             cells[-2:], [Cell("down", "Nobody is there.", MINUTE * 60), Cell("up", None, MINUTE * 60 + 60)]
@@ -91,32 +94,32 @@ class TrailTests(SynchronousTestCase):
         self.assertEqual(self.trail.hours(NOW + 62)[-1], Cell("down", "Nobody is there.", MINUTE * 60))
 
     def test_what_was_found_holds_until_somebody_looks_again_and_no_longer(self) -> None:
-        self.trail.note("up", NOW + 50)
+        self.note("up", NOW + 50)
         self.assertEqual(self.states(NOW + 60 + 64)[-3:], ["up", "up", "up"])
         self.assertEqual(self.states(NOW + 60 + 66)[-3:], ["up", "unchecked", "unchecked"])
-        self.trail.note("down", NOW + 121, "Gone.")
+        self.note("down", NOW + 121, "Gone.")
         self.assertEqual(self.states(NOW + 122)[-4:], ["unchecked", "up", "up", "down"])
 
     def test_a_machine_that_slept_leaves_what_nobody_looked_at(self) -> None:
-        self.trail.note("down", NOW, "Gone.")
-        self.trail.note("up", NOW + 20 * 60)
+        self.note("down", NOW, "Gone.")
+        self.note("up", NOW + 20 * 60)
         self.assertEqual(self.states(NOW + 20 * 60)[-21:], ["down", *["unchecked"] * 19, "up"])
-        self.trail.note("up", NOW + 5 * 3600)
+        self.note("up", NOW + 5 * 3600)
         hours = [cell.state for cell in self.trail.hours(NOW + 5 * 3600)]
         self.assertEqual(hours[-6:], ["down", *["unchecked"] * 4, "up"])
         self.assertEqual(self.states(NOW + 5 * 3600), [*["unchecked"] * 59, "up"])
 
     def test_a_clock_that_is_set_back_leaves_what_nobody_looked_at(self) -> None:
         for minute in range(60):
-            self.trail.note("up", NOW + 60 * minute)
-        self.trail.note("slow", NOW + 30 * 60, "It took 2 s.")
+            self.note("up", NOW + 60 * minute)
+        self.note("slow", NOW + 30 * 60, "It took 2 s.")
         self.assertEqual(self.states(NOW + 30 * 60), [*["unchecked"] * 29, *["up"] * 30, "slow"])
 
     def test_a_day_is_remembered(self) -> None:
         for hour in range(40):
-            state = "down" if hour % 2 else "up"
+            state: State = "down" if hour % 2 else "up"
             for minute in range(0, 60, 1):
-                self.trail.note(state, NOW + 3600 * hour + 60 * minute, "Gone." if hour % 2 else None)  # type: ignore[arg-type]
+                self.note(state, NOW + 3600 * hour + 60 * minute, "Gone." if hour % 2 else None)
         cells = self.trail.hours(NOW + 3600 * 39 + 3599)
         self.assertEqual([cell.state for cell in cells], ["up", "down"] * 12)
         self.assertEqual([cell.at for cell in cells][:2], [MINUTE * 60 + 3600 * 16, MINUTE * 60 + 3600 * 17])

@@ -17,6 +17,7 @@ from lanrelay.admin.status import status
 from lanrelay.admin.watched import Reload
 from lanrelay.config import model
 from lanrelay.config.load import load
+from lanrelay.errors import ConnectionRefused
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.listeners.service import ListenerService
 from lanrelay.service import RelayService
@@ -105,6 +106,51 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(len(self.reactor.getDelayedCalls()), timers, "the check goes on, once")
         self.assertFalse(pool._closed)
         self.assertEqual(len(upstream.observers), 2, "the check, and the pools of the new listener alone")
+
+    def test_what_is_remembered_outlives_another_record_and_goes_with_the_listener(self) -> None:
+        relay = self.start(WEB)
+        upstream = self.web(relay).groups[0].members[0]
+        upstream.judge(ConnectionRefused(target="192.0.2.1:8000"))
+        session = relay.ledger.open("web", "reverse-proxy", "unix")
+        session.method, session.status, session.first_byte = "GET", 502, 0.25
+        relay.ledger.close(session)
+        began = round(relay.watched.pulses.of("web").since, 3)
+        self.reload(relay, WEB + "    max_body: 1MB\n    timeouts: {connect: 1s}\n")
+        self.assertIsNot(self.web(relay).groups[0].members[0], upstream)
+        document = status(relay.watched)
+        (after,), (bars,) = document["listeners"], document["upstreams"]
+        self.assertEqual(sum(after["hour"]["errors"]), 1)
+        self.assertEqual((after["first_byte_ms"], after["since"]), (250.0, began))
+        self.assertIn("down", [cell["state"] for cell in bars["minutes"]])
+        self.assertIn("down", [cell["state"] for cell in bars["hours"]])
+        self.assertEqual(
+            [one["kind"] for one in document["events"]], ["started", "down", "reloaded"], document["events"]
+        )
+        other = WEB.replace("web:", "other:").replace("192.0.2.1", "192.0.2.2")
+        self.reload(relay, other)
+        self.reload(relay, WEB)
+        document = status(relay.watched)
+        self.assertEqual(sum(document["listeners"][0]["hour"]["requests"]), 0)
+        self.assertIsNone(document["listeners"][0]["first_byte_ms"])
+        self.assertEqual({cell["state"] for cell in document["upstreams"][0]["minutes"]}, {"unchecked"})
+        self.assertEqual(document["counters"]["web"]["requests"], {"502": 1})
+
+    def test_a_reload_that_is_refused_leaves_what_is_remembered(self) -> None:
+        relay = self.start(WEB)
+        upstream = self.web(relay).groups[0].members[0]
+        upstream.judge(ConnectionRefused(target="192.0.2.1:8000"))
+        taken = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(taken.close)
+        port = taken.getsockname()[1]
+        self.write(WEB.replace("127.0.0.1:0", f"127.0.0.1:{port}") + "    timeouts: {connect: 1s}\n")
+        self.assertFalse(relay.reload("test").ok)
+        self.write("  web: {type: nonsense}\n")
+        self.assertFalse(relay.reload("test").ok)
+        document = status(relay.watched)
+        self.assertEqual(
+            [one["kind"] for one in document["events"]], ["started", "down", "refused", "refused"]
+        )
+        self.assertIn("down", [cell["state"] for cell in document["upstreams"][0]["minutes"]])
 
     def test_mcp_sessions_are_handed_on_where_the_urls_are_the_same(self) -> None:
         for change, kept in (
