@@ -92,6 +92,8 @@ class Doctor:
                 self._look(self._subjects() if place != "service" else [], place)
                 if not self._words:
                     self._look_around()
+                if sys.platform == "darwin":
+                    self._look_who_answers()
         except NotDone as error:
             return self._refused(str(error))
         except Unknown as error:
@@ -257,6 +259,15 @@ class Doctor:
             found += client_checks(None)
         found.append(machine.clock_check(self._examined))
         found += network_checks(run, platform=sys.platform)
+
+    def _look_who_answers(self) -> None:
+        """Whom macOS asks about what it keeps from the LAN."""
+        from lanrelay import commands
+        from lanrelay.examine.responsible import responsible_checks
+
+        self._machine += responsible_checks(
+            self._examined, self._status, commands.run, shell=os.getppid(), root=os.geteuid() == 0
+        )
 
     # --- telling ---
 

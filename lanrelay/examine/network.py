@@ -13,6 +13,11 @@ from lanrelay.examine.checks import Check
 _TUNNELS = re.compile(r"(?:utun|tun|tap|wg|ppp|ipsec|tailscale|zt|nordlynx|proton)")
 
 
+def is_tunnel(interface: str) -> bool:
+    """Whether an interface has the name of a VPN's."""
+    return _TUNNELS.match(interface) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Default:
     """A default route."""
@@ -21,15 +26,34 @@ class Default:
     gateway: str
 
 
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """
+    An interface that leads somewhere.
+
+    @ivar vpn: the server of a VPN that the system itself knows as one; empty for none.
+    """
+
+    name: str
+    address: str
+    vpn: str = ""
+
+    @property
+    def is_vpn(self) -> bool:
+        return bool(self.vpn) or is_tunnel(self.name)
+
+
 def network_checks(run: Runner, *, platform: str) -> list[Check]:
     """
     What is to be known of it; blocks.
 
-    @param run: for C{systemextensionsctl} and C{netstat} on macOS.
+    @param run: for C{systemextensionsctl}, C{netstat} and C{scutil} on macOS.
     """
+    interfaces: list[Interface] = []
     if platform == "darwin":
         extensions = active_extensions(run(["systemextensionsctl", "list"]).output)
         defaults = darwin_defaults(run(["netstat", "-rn", "-f", "inet"]).output)
+        interfaces = darwin_interfaces(run(["scutil", "--nwi"]).output)
     else:
         extensions = []
         try:
@@ -37,7 +61,7 @@ def network_checks(run: Runner, *, platform: str) -> list[Check]:
         except OSError:
             defaults = []
     found = [_extensions(extensions)] if extensions else []
-    return [*found, _defaults(defaults)]
+    return [*found, _defaults(defaults, interfaces)]
 
 
 def _extensions(names: Sequence[str]) -> Check:
@@ -51,8 +75,10 @@ def _extensions(names: Sequence[str]) -> Check:
     )
 
 
-def _defaults(defaults: Sequence[Default]) -> Check:
+def _defaults(defaults: Sequence[Default], interfaces: Sequence[Interface]) -> Check:
     facts = {"defaults": [f"{one.gateway} by {one.interface}" for one in defaults]}
+    if interfaces:
+        facts["interfaces"] = [f"{one.name} {one.address}".rstrip() for one in interfaces]
     if not defaults:
         said = "There is no default route: this machine reaches its own networks, and nothing beyond."
         return Check(layer="network", state="ok", said=said, facts=facts)
@@ -61,9 +87,16 @@ def _defaults(defaults: Sequence[Default]) -> Check:
     if len(defaults) > 1:
         others = ", ".join(dict.fromkeys(one.interface for one in defaults[1:]))
         said += f"; there are others, by {others}"
-    if any(_TUNNELS.match(one.interface) for one in defaults):
+    vpns = [one.name for one in interfaces if one.is_vpn]
+    if vpns or any(is_tunnel(one.interface) for one in defaults):
         said += "; a VPN is among them"
-    return Check(layer="network", state="ok", said=f"{said}.", facts=facts)
+    said += "."
+    if vpns and interfaces[0].is_vpn:
+        said += f" The VPN ({vpns[0]}) comes first: what is on no network of this machine's own goes by it."
+    own = [one.name for one in interfaces if not one.is_vpn]
+    if len(own) > 1:
+        said += f" Several interfaces are up ({', '.join(own)}), and macOS asks {own[0]} first."
+    return Check(layer="network", state="ok", said=said, facts=facts)
 
 
 def active_extensions(output: str) -> list[str]:
@@ -82,6 +115,23 @@ def darwin_defaults(output: str) -> list[Default]:
     """The default routes in C{netstat -rn -f inet}."""
     rows = [line.split() for line in output.splitlines() if line.startswith("default")]
     return [Default(interface=row[3], gateway=row[1]) for row in rows if len(row) > 3]
+
+
+def darwin_interfaces(output: str) -> list[Interface]:
+    """What C{scutil --nwi} lists, the first one first; an address is the one of IPv4 if there is one."""
+    listed = re.search(r"^Network interfaces: (.*)$", output, re.MULTILINE)
+    found: dict[str, dict[str, str]] = {name: {} for name in (listed[1].split() if listed else ())}
+    current: dict[str, str] = {}
+    for line in output.splitlines():
+        name, colon, value = (part.strip() for part in line.partition(" : "))
+        if colon and value.startswith("flags "):
+            current = found.get(name, {})
+        elif colon:
+            current.setdefault(name, value)
+    return [
+        Interface(name=name, address=fields.get("address", ""), vpn=fields.get("VPN server", ""))
+        for name, fields in found.items()
+    ]
 
 
 def linux_defaults(table: str) -> list[Default]:

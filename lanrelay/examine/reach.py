@@ -15,6 +15,7 @@ from lanrelay.errors import ConnectionRefused, DialError, DialForbidden, Unrouta
 from lanrelay.examine import causes
 from lanrelay.examine.checks import Cause, Check
 from lanrelay.examine.look import Look, side_by_side
+from lanrelay.examine.network import is_tunnel
 from lanrelay.examine.opener import Opener, connect_to, target_of
 from lanrelay.examine.routes import Route, call, is_neighbour
 from lanrelay.policy.rules import DestinationRules
@@ -110,6 +111,9 @@ async def _route(look: Look, address: SocketAddress, host: IPAddress) -> tuple[R
     source = f" from {route.source}" if route.source else ""
     if sort == "loopback":
         said = f"{host} is this machine itself."
+    elif is_tunnel(route.interface):
+        over = f" over {route.gateway}" if route.gateway else ""
+        said = f"{host} ({sort}) is reached through a VPN, by {route.interface}{over}{source}."
     elif route.on_link:
         said = f"{host} ({sort}) is on this machine's own network, by {route.interface}{source}."
     else:
@@ -140,8 +144,8 @@ async def _no_route(
     if error.errno != errno.EHOSTUNREACH:
         return "no_route"
     near = kind(host) == "private" and host not in CARRIER_GRADE
-    if not (near if route is None else route.on_link):
-        return "no_route"
+    if not (near if route is None else route.on_link) or (route and is_tunnel(route.interface)):
+        return "no_route"  # what a VPN leads to is no local network
     kept = near and error.elapsed <= AT_ONCE and await _again(look, address)
     if kept and look.means.platform != "darwin":
         kept = await _gateway_answers(look)

@@ -12,10 +12,18 @@ from lanrelay.commands import Output, run
 from lanrelay.config import model
 from lanrelay.examine import machine
 from lanrelay.examine.checks import Check
-from lanrelay.examine.network import active_extensions, darwin_defaults, linux_defaults, network_checks
+from lanrelay.examine.network import (
+    active_extensions,
+    darwin_defaults,
+    darwin_interfaces,
+    linux_defaults,
+    network_checks,
+)
 from tests.examine.scripted import Scripted, always
 from tests.examine.support import ExamineTestCase, Said
 from tests.support.macos import recorded
+
+NWI = ["Network information" + one for one in recorded("scutil_nwi").split("Network information")[1:]]
 
 PORTS = """
     listeners:
@@ -151,6 +159,39 @@ class NetworkTests(MachineTestCase):
         )
         self.assertEqual([one.interface for one in darwin_defaults(first)][:2], ["utun4", "en0"])
         self.assertEqual(len(darwin_defaults(second)), 4)
+
+    def test_interfaces_of_a_mac(self) -> None:
+        one, two = NWI
+        (wifi,) = darwin_interfaces(one)
+        self.assertEqual((wifi.name, wifi.address, wifi.is_vpn), ("en0", "192.168.8.105", False))
+        vpn, wifi = darwin_interfaces(two)
+        self.assertEqual((vpn.name, vpn.address, vpn.vpn), ("utun6", "10.100.0.2", "127.0.0.1"))
+        self.assertEqual((wifi.name, wifi.address, wifi.vpn), ("en0", "10.0.1.7", ""))
+        self.assertEqual(darwin_interfaces(""), [])
+        unlisted = two.replace("Network interfaces: utun6 en0", "Network interfaces: en0")
+        self.assertEqual([(one.name, one.vpn) for one in darwin_interfaces(unlisted)], [("en0", "")])
+
+    def mac(self, nwi: str) -> Check:
+        """What is said of the ways out, with C{scutil}'s answer."""
+        ask = Said(
+            {
+                ("netstat", "-rn", "-f", "inet"): Answer(0, recorded("netstat_rn_inet").split("\n\nDest")[0]),
+                ("scutil", "--nwi"): Answer(0, nwi),
+            }
+        )
+        (check,) = network_checks(ask, platform="darwin")
+        return self.one(check, "ok")
+
+    def test_a_vpn_that_comes_first(self) -> None:
+        check = self.mac(NWI[1])
+        self.assertIn("a VPN is among them. The VPN (utun6) comes first:", check.said)
+        self.assertEqual(check.facts["interfaces"], ["utun6 10.100.0.2", "en0 10.0.1.7"])
+
+    def test_several_interfaces(self) -> None:
+        check = self.mac(NWI[1].replace("utun6", "  en5").replace("           VPN server : 127.0.0.1\n", ""))
+        self.assertIn("Several interfaces are up (en5, en0), and macOS asks en5 first.", check.said)
+        self.assertNotIn("The VPN", check.said)
+        self.assertNotIn("Several", self.mac(NWI[0]).said)
 
     def test_a_mac(self) -> None:
         ask = Said(

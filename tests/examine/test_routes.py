@@ -79,6 +79,15 @@ class PrivacyTests(ExamineTestCase):
         self.assertEqual(self.tries, 2)
         self.assertIn("System Settings > Privacy & Security > Local Network", check.remedy or "")
 
+    async def test_a_vpn_that_leads_to_a_private_address(self) -> None:
+        for said, vpn in ((BY_TUNNEL, True), (ON_LINK, False), (BY_GATEWAY, False)):
+            self.tries = 0
+            examined = await self.look("192.168.10.7", said)
+            self.assertEqual("through a VPN" in self.only(examined, "route").said, vpn)
+            if vpn:  # which is no local network, so nobody is asked about it
+                self.assert_cause(examined, "connect", "no_route")
+                self.assertEqual(self.tries, 1)
+
     async def test_the_service_needs_another_way_to_be_started(self) -> None:
         examined = await self.look("192.168.10.7", ON_LINK, place="service")
         check = self.assert_cause(examined, "connect", "local_network_privacy")
