@@ -135,6 +135,7 @@ class Service:
         config = self._checked(path)
         mode = self._mode(name or default_mode(self._machine), of_any_system=dry_run)
         mode.drain = max((listener.timeouts.drain for listener in config.listeners), default=0.0)
+        mode.look_at(self._python, self._run)
         installer = self._installer(mode)
         command = [str(self._python.with_name("twistd")), "-n", "--pidfile=", "lanrelay", "-c", str(path)]
         running = self._running(path) if config.control is not None else None
@@ -203,6 +204,8 @@ class Service:
         if installer.reach(running, listeners):
             return 0
         mode = installer.mode
+        if mode.kept_from_lan():
+            print(mode.kept_from_lan())
         print(
             "No route, at once, to an address of this network: so macOS keeps a program from the LAN, and "
             f"the mode {mode.name} seems to be kept from it. The one to try next, which takes its place:\n"

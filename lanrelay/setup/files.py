@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,11 +14,18 @@ from lanrelay.errors import StartError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file to be."""
+    """
+    A file to be.
+
+    @ivar made: nobody writes it by hand, so that what is there before need not be kept.
+    @ivar copy_of: whose content it has, where that is no text.
+    """
 
     path: Path
     content: bytes
     mode: int = 0o644
+    made: bool = False
+    copy_of: Path | None = None
 
 
 def write(file: File, *, force: bool = False) -> str:
@@ -42,7 +50,7 @@ def write(file: File, *, force: bool = False) -> str:
             os.chmod(path, file.mode)
             return f"{path} is as it should be."
         path.parent.mkdir(parents=True, exist_ok=True)
-        if before is not None and not force:
+        if before is not None and not (force or file.made):
             kept = _free_name(path)
             _replace(kept, before, path.stat().st_mode & 0o7777)
         _replace(path, file.content, file.mode)
@@ -62,6 +70,20 @@ def remove(path: Path) -> str:
         path.unlink()
     except FileNotFoundError:
         return f"{path} was not there."
+    except OSError as error:
+        raise StartError(f"{path} cannot be removed: {error.strerror}", remedy=_remedy(error)) from error
+    return f"{path} is removed."
+
+
+def remove_folder(path: Path) -> str:
+    """
+    A folder that is no link, with all that is in it.
+
+    @return: what was done, as a sentence.
+    @raise StartError: it cannot be removed.
+    """
+    try:
+        shutil.rmtree(path)
     except OSError as error:
         raise StartError(f"{path} cannot be removed: {error.strerror}", remedy=_remedy(error)) from error
     return f"{path} is removed."

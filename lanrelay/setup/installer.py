@@ -90,7 +90,10 @@ class Installer:
         """What L{install} would write and run, line by line."""
         for file in self.mode.files(command):
             yield f"# {file.path} (mode {file.mode:04o})"
-            yield from file.content.decode().splitlines()
+            if file.copy_of is not None:
+                yield f"# a copy of {file.copy_of}"
+            else:
+                yield from file.content.decode().splitlines()
             yield ""
         yield "# and then"
         for step in self.mode.start():
@@ -199,6 +202,8 @@ class Installer:
         for step in mode.stop():
             self._do(step)
         self._tell(remove(mode.path))
+        for sentence in mode.remove_more():
+            self._tell(sentence)
         for step in mode.after_removal():
             self._do(step)
 

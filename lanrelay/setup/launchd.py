@@ -6,13 +6,15 @@ import plistlib
 import re
 import shlex
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lanrelay.commands import Output, Runner
 from lanrelay.errors import StartError
 from lanrelay.setup import plists
-from lanrelay.setup.files import File
+from lanrelay.setup.bundle import IDENTIFIER, Python, ask_python, bundle_files, command_of, is_ours
+from lanrelay.setup.files import File, remove, remove_folder
 from lanrelay.setup.mode import Mode, Step
 
 # Before a program may look into these macOS asks the user; a job of launchd's is refused without a word. So
@@ -161,7 +163,7 @@ class OsascriptAgent(_Launchd):
     """An agent that goes through osascript, which is reported to have access to the LAN."""
 
     name = "agent-osascript"
-    next = "login-item"
+    next = "app"
     label = plists.OSASCRIPT_AGENT
 
     def plist(self, command: Sequence[str]) -> dict[str, Any]:
@@ -170,6 +172,87 @@ class OsascriptAgent(_Launchd):
     @property
     def logs(self) -> list[Path]:
         return [self.log_file, plists.osascript_log(self.log_file)]
+
+
+class AppAgent(_Launchd):
+    """An agent that starts the relay in an app bundle of its own, about which macOS can ask."""
+
+    name = "app"
+    next = "login-item"
+    label = plists.APP_AGENT
+
+    _python: Python | None = None
+
+    @property
+    def bundle(self) -> Path:
+        return self.machine.home / "Applications/lanrelay.app"
+
+    @property
+    def marker(self) -> Path:
+        """Says that the LAN was touched."""
+        return self.machine.home / "Library/Application Support/lanrelay/lan-touched"
+
+    def look_at(self, python: Path, run: Runner) -> None:
+        self._python = ask_python(python, run)
+
+    def plist(self, command: Sequence[str]) -> dict[str, Any]:
+        return plists.app_agent(
+            command_of(self.bundle, command[1:]),
+            self.log_file,
+            bundle=IDENTIFIER,
+            prefix=self.python.prefix,
+            drain=self.drain,
+        )
+
+    @property
+    def python(self) -> Python:
+        assert self._python is not None, "look_at comes first"
+        return self._python
+
+    def files(self, command: Sequence[str]) -> list[File]:
+        return [*bundle_files(self.bundle, self.python, self.marker, _version()), *super().files(command)]
+
+    def obstacles(self, config: Path, command: Sequence[str]) -> list[str]:
+        found = super().obstacles(config, command)
+        if self.bundle.exists() and not is_ours(self.bundle):
+            found.append(f"{self.bundle} is there, and another app: move it away.")
+        return found
+
+    def start(self) -> list[Step]:
+        check = ("env", f"PYTHONHOME={self.python.prefix}", *command_of(self.bundle, ["--check"]))
+        return [
+            Step(
+                ("codesign", "--force", "--sign", "-", str(self.bundle)),
+                needed=False,
+                otherwise=f"codesign --force --sign - {shlex.quote(str(self.bundle))}",
+            ),
+            Step(check, otherwise="This Python does not run from a copy: take another mode."),
+            Step(("rm", "-f", str(self.marker)), needed=False),
+            *super().start(),
+        ]
+
+    def remove_more(self) -> list[str]:
+        said = [remove_folder(self.bundle)] if is_ours(self.bundle) else []
+        return [*said, *([remove(self.marker)] if self.marker.exists() else [])]
+
+    def hints(self, run: Runner) -> list[str]:
+        return [
+            "macOS may ask now whether lanrelay may find devices on your network: allow it. The answer can be"
+            " changed in System Settings > Privacy & Security > Local Network."
+        ]
+
+    def kept_from_lan(self) -> str:
+        return (
+            "If macOS asks whether lanrelay may find devices on your network, allow it (or switch lanrelay on"
+            " in System Settings > Privacy & Security > Local Network), and run the same command again."
+        )
+
+
+def _version() -> str:
+    try:
+        return version("lanrelay")
+    except PackageNotFoundError:
+        return "0"
 
 
 class Daemon(_Launchd):

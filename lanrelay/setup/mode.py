@@ -74,6 +74,13 @@ class Mode:
         """Where to read what the relay says, as a command."""
         raise NotImplementedError
 
+    def look_at(self, python: Path, run: Runner) -> None:
+        """
+        Find out what must be known of the Python that the relay is installed in, before L{files}.
+
+        @raise StartError: it does not say.
+        """
+
     def files(self, command: Sequence[str]) -> list[File]:
         """
         What has to be there.
@@ -94,6 +101,14 @@ class Mode:
         """End it, now and for good."""
         raise NotImplementedError
 
+    def remove_more(self) -> list[str]:
+        """
+        Remove what L{path} is not; what was done, as sentences.
+
+        @raise StartError: something cannot be removed.
+        """
+        return []
+
     def after_removal(self) -> list[Step]:
         """What remains to be done once the file is gone."""
         return []
@@ -101,6 +116,10 @@ class Mode:
     def why(self, answer: Output) -> str:
         """Why a command of L{start} has failed, and what to do, in lines."""
         return answer.reason
+
+    def kept_from_lan(self) -> str:
+        """What to do first where macOS keeps it from the LAN, before another mode is tried; a sentence."""
+        return ""
 
     def state(self, run: Runner) -> str:
         """Whether it runs, as a phrase."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from lanrelay.setup.launchd import Agent, Daemon, LoginItem, OsascriptAgent
+from lanrelay.setup.launchd import Agent, AppAgent, Daemon, LoginItem, OsascriptAgent
 from lanrelay.setup.mode import Machine, Mode
 from lanrelay.setup.systemd import SystemdSystem, SystemdUser
 
 MODES: dict[str, type[Mode]] = {
-    mode.name: mode for mode in (Daemon, Agent, OsascriptAgent, LoginItem, SystemdUser, SystemdSystem)
+    mode.name: mode
+    for mode in (Daemon, Agent, OsascriptAgent, AppAgent, LoginItem, SystemdUser, SystemdSystem)
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 AGENT = "lanrelay.agent"
 OSASCRIPT_AGENT = "lanrelay.agent-osascript"
+APP_AGENT = "lanrelay.agent-app"
 DAEMON = "lanrelay.daemon"
 
 
@@ -25,6 +26,26 @@ def agent(command: Sequence[str], log: Path, *, drain: float = 0.0) -> dict[str,
     return {
         "Label": AGENT,
         "ProgramArguments": list(command),
+        "StandardOutPath": str(log),
+        "StandardErrorPath": str(log),
+        **_always(drain),
+    }
+
+
+def app_agent(
+    command: Sequence[str], log: Path, *, bundle: str, prefix: str, drain: float = 0.0
+) -> dict[str, Any]:
+    """
+    An agent that starts the relay in an app bundle of its own.
+
+    @param bundle: its identifier; TN3179 wants it named by an agent that no app has registered.
+    @param prefix: of the Python whose interpreter is in the bundle.
+    """
+    return {
+        "Label": APP_AGENT,
+        "ProgramArguments": list(command),
+        "AssociatedBundleIdentifiers": [bundle],
+        "EnvironmentVariables": {"PYTHONHOME": prefix},
         "StandardOutPath": str(log),
         "StandardErrorPath": str(log),
         **_always(drain),

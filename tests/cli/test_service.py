@@ -293,7 +293,7 @@ class MacTests(ServiceCase):
         self.assertEqual(self.install(), 1)
         self.assertTrue((self.agents / "lanrelay.agent-osascript.plist").exists())
         last = self.output().splitlines()[-1]
-        self.assertIn("service install --mode login-item -c", last)
+        self.assertIn("service install --mode app -c", last)
         self.assertIn(str(self.config), last)
 
     def test_what_is_no_block(self) -> None:

@@ -293,4 +293,4 @@ class ChoiceTests(SynchronousTestCase):
         while name and name not in seen:
             seen.append(name)
             name = MODES[name].next
-        self.assertEqual(seen, ["agent", "agent-osascript", "login-item", "daemon"])
+        self.assertEqual(seen, ["agent", "agent-osascript", "app", "login-item", "daemon"])
