@@ -6,7 +6,6 @@ import plistlib
 import re
 import shlex
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from lanrelay.setup import plists
 from lanrelay.setup.bundle import IDENTIFIER, Python, ask_python, bundle_files, command_of, is_ours
 from lanrelay.setup.files import File, remove, remove_folder
 from lanrelay.setup.mode import Mode, Step
+from lanrelay.version import __version__
 
 # Before a program may look into these macOS asks the user; a job of launchd's is refused without a word. So
 # it is with disks and shares below /Volumes.
@@ -210,7 +210,7 @@ class AppAgent(_Launchd):
         return self._python
 
     def files(self, command: Sequence[str]) -> list[File]:
-        return [*bundle_files(self.bundle, self.python, self.marker, _version()), *super().files(command)]
+        return [*bundle_files(self.bundle, self.python, self.marker, __version__), *super().files(command)]
 
     def obstacles(self, config: Path, command: Sequence[str]) -> list[str]:
         found = super().obstacles(config, command)
@@ -246,13 +246,6 @@ class AppAgent(_Launchd):
             "If macOS asks whether lanrelay may find devices on your network, allow it (or switch lanrelay on"
             " in System Settings > Privacy & Security > Local Network), and run the same command again."
         )
-
-
-def _version() -> str:
-    try:
-        return version("lanrelay")
-    except PackageNotFoundError:
-        return "0"
 
 
 class Daemon(_Launchd):

@@ -175,8 +175,8 @@ class NetworkTests(MachineTestCase):
         """What is said of the ways out, with C{scutil}'s answer."""
         ask = Said(
             {
-                ("netstat", "-rn", "-f", "inet"): Answer(0, recorded("netstat_rn_inet").split("\n\nDest")[0]),
-                ("scutil", "--nwi"): Answer(0, nwi),
+                ("netstat", "-rn", "-f", "inet"): Output(0, recorded("netstat_rn_inet").split("\n\nDest")[0]),
+                ("scutil", "--nwi"): Output(0, nwi),
             }
         )
         (check,) = network_checks(ask, platform="darwin")

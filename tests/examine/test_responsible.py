@@ -6,8 +6,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.commands import Answer
-from lanrelay.examine.checks import Cause, Check, Examined, Place
+from lanrelay.commands import Output
+from lanrelay.examine.checks import Cause, Check, Examined, Viewpoint
 from lanrelay.examine.responsible import app_of, responsible_checks, responsible_path
 from tests.examine.support import Said
 from tests.support.macos import recorded
@@ -16,14 +16,14 @@ OF_AN_APP, OF_A_JOB = recorded("launchctl_procinfo").strip().split("\n\n")
 STATUS = {"pid": 4711}
 
 
-def met(place: Place, cause: Cause = "local_network_privacy") -> Examined:
+def met(place: Viewpoint, cause: Cause = "local_network_privacy") -> Examined:
     check = Check(layer="connect", state="failed", cause=cause, said="No.", remedy="None.")
     return Examined(target="nas", url="tcp://192.168.1.20:1", listener="nas", place=place, checks=(check,))
 
 
 class ResponsibleTests(SynchronousTestCase):
     def checks(self, *examined: Examined, said: str = "", root: bool = False, **more: Any) -> list[Check]:
-        self.run_ = Said({("launchctl", "procinfo", str(pid)): Answer(0, said) for pid in (7, 4711)})
+        self.run_ = Said({("launchctl", "procinfo", str(pid)): Output(0, said) for pid in (7, 4711)})
         return responsible_checks(examined, more.get("status", STATUS), self.run_, shell=7, root=root)
 
     def test_nobody_is_asked_about_where_nothing_is_kept(self) -> None:

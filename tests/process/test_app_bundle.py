@@ -21,7 +21,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.service import Service
-from lanrelay.commands import Answer
+from lanrelay.commands import Output
 from tests.process.installs import editable
 from tests.process.support import PATIENCE
 from tests.setup.support import machine
@@ -45,11 +45,11 @@ class Mac:
         self.ran: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
 
-    def __call__(self, words: Sequence[str]) -> Answer:
+    def __call__(self, words: Sequence[str]) -> Output:
         self.ran.append(" ".join(words))
         if words[0] == "env":
             done = subprocess.run(words, capture_output=True, text=True, timeout=60, env=self._environment())
-            return Answer(done.returncode, done.stdout, done.stderr)
+            return Output(done.returncode, done.stdout, done.stderr)
         if words[:2] == ("launchctl", "bootstrap"):
             job = plistlib.loads(Path(words[3]).read_bytes())
             self.process = subprocess.Popen(
@@ -66,7 +66,7 @@ class Mac:
             self.process.wait(PATIENCE)
         if words[0] == "rm":
             Path(words[-1]).unlink(missing_ok=True)
-        return Answer(0)
+        return Output(0)
 
     @staticmethod
     def _environment() -> dict[str, str]:

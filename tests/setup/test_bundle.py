@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.commands import Answer, run
+from lanrelay.commands import Output, run
 from lanrelay.errors import StartError
 from lanrelay.setup.bundle import Python, ask_python, bundle_files, command_of, is_ours
 from lanrelay.setup.files import write
@@ -131,7 +131,7 @@ class TouchTests(SynchronousTestCase):
 
     def test_it_is_done_once(self) -> None:
         marker = self.folder / "lanrelay/lan-touched"
-        ask = Said({("ifconfig",): Answer(0, recorded("ifconfig_en0"))})
+        ask = Said({("ifconfig",): Output(0, recorded("ifconfig_en0"))})
         sent: list[IPv4Address] = []
         for _ in range(2):
             touch_once(str(marker), run=ask, send=sent.append)
