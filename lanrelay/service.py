@@ -25,6 +25,7 @@ from lanrelay.admin.lookout import Lookout
 from lanrelay.admin.pulse import Minutely
 from lanrelay.admin.watched import Reload, Watched
 from lanrelay.config import model
+from lanrelay.config.kinds import kind_named
 from lanrelay.config.risks import risks_of
 from lanrelay.config.whereabouts import NamedFile, place_of
 from lanrelay.errors import StartError
@@ -203,7 +204,8 @@ class RelayService(Service):
             paths.update((name, listener.config.name) for name in names if isinstance(name, str) and name)
             for host, port in _bound_to(listener):
                 places[port] = (*places.get(port, ()), (host, listener.config.name))
-            if isinstance(listener.config, model.ForwardProxy):
+            kind = kind_named(listener.kind)
+            if kind is not None and kind.proxy:
                 what = f"the relay's own forward proxy {listener.config.name}"
             elif listener.kind == "admin":
                 what = "the relay's own admin page"
@@ -481,7 +483,8 @@ class RelayService(Service):
         for part in self._parts:
             listener = part.listener
             yield from (f"{listener.config.name}: {note}" for note in listener.notes)
-            yield from risks_of(listener.config)
+            if kind_named(listener.kind) is not None:  # an entry of the file
+                yield from risks_of(listener.config)
 
     def _provide_descriptors(self) -> None:
         wanted = [listener.config.max_connections for listener in self.listeners if listener.relays]

@@ -64,7 +64,7 @@ class ControlService(ListenerService):
     @param commands: by the name of the method.
     """
 
-    kind: ClassVar[str] = "control"
+    kind = "control"
     relays: ClassVar[bool] = False
 
     def __init__(

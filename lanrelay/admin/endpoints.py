@@ -95,7 +95,7 @@ class AdminService(ListenerService):
     The guard against DNS rebinding and web pages is that of a reverse proxy.
     """
 
-    kind: ClassVar[str] = "admin"
+    kind = "admin"
     relays: ClassVar[bool] = False
     eager: ClassVar[bool] = True  # so that nobody who has asked makes room for those accepted after it
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shlex import quote
 
 from lanrelay.config import model
+from lanrelay.config.kinds import kind_of
 
 Step = dict[str, str]
 
@@ -15,8 +16,8 @@ def first_steps(config: model.Config) -> list[Step]:
 
     None of them where a listener leads to a server or a program: somebody has begun already.
     """
-    enabled = [listener for listener in config.listeners if listener.enabled]
-    if not all(isinstance(listener, model.ForwardProxy) for listener in enabled):
+    proxies = [kind_of(listener).proxy for listener in config.listeners if listener.enabled]
+    if not all(proxies):
         return []
     file = f"-c {quote(str(config.path))}"
     found = [
@@ -27,7 +28,7 @@ def first_steps(config: model.Config) -> list[Step]:
             "command": f"lanrelay setup {file}",
         }
     ]
-    if any(isinstance(listener, model.ConnectProxy) for listener in enabled):
+    if "http" in proxies:
         found.append(
             {
                 "title": "Let a program through",

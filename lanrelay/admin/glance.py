@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lanrelay.admin.counters import Request
 from lanrelay.admin.problems import problem_of
 from lanrelay.admin.watched import Watched
-from lanrelay.config.model import Exec, ReverseProxy
+from lanrelay.config.kinds import kind_named, scheme_of
 from lanrelay.listeners.service import ListenerService
 from lanrelay.observe.rings import Cell
 from lanrelay.observe.timeline import Happening
@@ -26,10 +26,8 @@ Json = dict[str, Any]
 
 def mcp_path(listener: ListenerService) -> str | None:
     """The path of its MCP endpoint, as far as the configuration tells."""
-    config = listener.config
-    if isinstance(config, Exec):
-        return "/mcp" if config.protocol == "mcp-http" else None
-    return config.mcp if isinstance(config, ReverseProxy) else None
+    kind = kind_named(listener.kind)  # C{None}: the admin page itself
+    return None if kind is None else kind.mcp(listener.config)
 
 
 def url_of(listener: ListenerService) -> str | None:
@@ -38,11 +36,8 @@ def url_of(listener: ListenerService) -> str | None:
         return None
     place = listener.bound[0].name
     secure = listener.config.tls is not None
-    scheme, path = _SCHEMES.get(listener.kind, "http"), ""
-    if listener.kind in ("reverse-proxy", "exec"):
-        path = mcp_path(listener) or ""
-    if listener.kind == "exec" and not path:
-        scheme = "tcp"
+    scheme = "http" if kind_named(listener.kind) is None else scheme_of(listener.config)
+    path = mcp_path(listener) or ""
     if place.startswith("unix:"):
         return place if scheme == "tcp" else f"{scheme}+{place}{path and ':' + path}"
     if secure:
@@ -50,9 +45,6 @@ def url_of(listener: ListenerService) -> str | None:
     host, _, port = place.rpartition(":")
     host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
     return f"{scheme}://{host}:{port}{path}"
-
-
-_SCHEMES = {"tcp-forward": "tcp", "socks-proxy": "socks5h"}
 
 
 def glance(listener: ListenerService, watched: Watched, now: float) -> Json:

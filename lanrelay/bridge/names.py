@@ -13,7 +13,8 @@ from lanrelay.bridge.target import DEFAULT_PATH, HttpTarget, Url
 Listener = dict[str, Any]
 """One of C{listeners} in the relay's status."""
 
-PIPES = ("tcp-forward", "unix-forward")
+PIPES = ("tcp-forward",)
+"""Kinds whose clients never speak HTTP; `tests.config.test_kinds` compares them with the table of kinds."""
 
 
 class NotThere(Exception):

@@ -108,8 +108,7 @@ def _count(number: int, what: str) -> str:
 
 def unreadable(loaded: Loaded) -> Iterator[StartError]:
     """What is wrong with the files that the enabled listeners name: certificates, keys, passwords."""
-    from lanrelay.config import model
-    from lanrelay.config.risks import upstreams
+    from lanrelay.config.kinds import kind_of, named, upstreams_of
     from lanrelay.config.whereabouts import located
     from lanrelay.errors import StartError
 
@@ -122,19 +121,12 @@ def unreadable(loaded: Loaded) -> Iterator[StartError]:
             from lanrelay.trust.trust import ServerContext
 
             files.append(ServerContext(listener.tls))
-        if isinstance(listener, model.ForwardProxy) and listener.auth is not None:
-            from lanrelay.policy.credentials import Credentials
+        if any(upstream.url.tls for upstream in upstreams_of(listener)):
+            from lanrelay.trust.trust import ClientTls
 
-            files.append(Credentials(listener.auth))
-        for upstream in upstreams(listener):
-            if upstream.url.tls:
-                from lanrelay.trust.trust import ClientTls
-
-                files.append(ClientTls(upstream.trust, upstream.server_name))
-        if isinstance(listener, model.Exec):
-            from lanrelay.transport.program import Folder
-
-            files.append(Folder(listener.cwd))
+            secured = (upstream for upstream in upstreams_of(listener) if upstream.url.tls)
+            files += (ClientTls(upstream.trust, upstream.server_name) for upstream in secured)
+        files += (named(name)(what) for name, what in kind_of(listener).files(listener))
         for file in files:
             try:
                 file.load()

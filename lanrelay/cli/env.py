@@ -103,11 +103,12 @@ def _proxy(given: Path | None) -> tuple[Path, str] | str:
 
 
 def proxy_of(config: model.Config) -> str | None:
-    """The URL of the first C{connect-proxy} that listens on loopback."""
+    """The URL of the first HTTP proxy (C{connect-proxy}) that listens on loopback."""
     from lanrelay.config import model
+    from lanrelay.config.kinds import kind_of
 
     for listener in config.listeners:
-        if not isinstance(listener, model.ConnectProxy) or not listener.enabled:
+        if kind_of(listener).proxy != "http" or not listener.enabled:
             continue
         scheme = "http" if listener.tls is None else "https"
         for address in listener.listen:

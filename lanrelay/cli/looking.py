@@ -139,13 +139,14 @@ def listeners(chosen: Path | None, talk: Conversation) -> Listeners:
 def of_config(config: Config) -> Listeners:
     """The ports of a configuration."""
     from lanrelay.config import model
+    from lanrelay.config.kinds import kind_of
 
     relays: dict[int, str] = {}
     proxies: dict[int, str] = {}
     for listener in config.listeners:
         if not listener.enabled:
             continue
-        ports = proxies if isinstance(listener, model.ForwardProxy) else relays
+        ports = proxies if kind_of(listener).proxy else relays
         for address in listener.listen:
             if isinstance(address, model.LocalhostAddress) or (
                 isinstance(address, model.TcpAddress)

@@ -328,7 +328,7 @@ class Setup:
             if server.findings:
                 continue
             made = self._served_by(server)
-            if server.wanted.kind != "reverse-proxy":
+            if not server.wanted.is_http:
                 self._talk.say(f"{server.origin} is at localhost:{made.port} now.")
                 continue
             path = None if isinstance(server.examined, str) else server.examined.mcp_path

@@ -147,7 +147,7 @@ class Servers:
         asked: list[tuple[Server, Subject]] = []
         for server in servers:
             try:
-                http = server.wanted.kind == "reverse-proxy"
+                http = server.wanted.is_http
                 [subject, *_] = subjects(
                     server.url, config, file=relay.file, expect_mcp=bool(server.findings) and http
                 )

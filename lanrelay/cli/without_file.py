@@ -17,15 +17,6 @@ if TYPE_CHECKING:
 NAME = "(no file)"
 """What stands for the file's path in the log and on the status page."""
 
-_TYPES = {
-    "http": "reverse-proxy",
-    "https": "reverse-proxy",
-    "http+unix": "reverse-proxy",
-    "tcp": "tcp-forward",
-    "tls": "tcp-forward",
-    "unix": "tcp-forward",
-}
-
 
 class Unusable(Exception):
     """The command line makes no configuration; the text is for the person at the terminal."""
@@ -44,21 +35,22 @@ def configuration(
     @raise Unusable: an option is wrong; all that are, are named.
     """
     from lanrelay.config.expand import escape
+    from lanrelay.config.kinds import kind_for
     from lanrelay.config.load import ConfigErrors, examine
     from lanrelay.edit.masking import mask
 
-    kind = _TYPES.get(url.partition(":")[0].lower())
+    kind = kind_for(url.partition(":")[0].lower())
     if kind is None:
         raise Unusable(
             f"--to: found {json.dumps(mask(url))}, expected http://, https://, tcp:// or tls:// and a host"
         )
-    origin, path = _split(url) if kind == "reverse-proxy" else (url, "")
+    origin, path = _split(url)
     upstream: dict[str, Any] = {"url": escape(origin)}
     if ca is not None:
         upstream["tls"] = {"ca": escape(ca if ca == "system" else os.path.abspath(ca))}
     elif pin is not None:
         upstream["tls"] = {"pin": escape(pin)}
-    listener: dict[str, Any] = {"type": kind, "listen": escape(listen or "0"), "upstream": upstream}
+    listener: dict[str, Any] = {"type": kind.word, "listen": escape(listen or "0"), "upstream": upstream}
     if path:
         listener["mcp"] = escape(path)
     document = {"control": "off", "listeners": {"relay": listener}}
@@ -78,6 +70,7 @@ def configuration(
 
 def _given_out(listener: model.Listener, path: str) -> str:
     from lanrelay.config import model
+    from lanrelay.config.kinds import kind_of
 
     address = listener.listen[0]
     if isinstance(address, model.TcpAddress):
@@ -90,15 +83,9 @@ def _given_out(listener: model.Listener, path: str) -> str:
         return ""
     return (
         f"http://{host}:{address.port}{path or '/'}"
-        if path or _is_http(listener)
+        if kind_of(listener).routes(listener)
         else f"{host}:{address.port}"
     )
-
-
-def _is_http(listener: model.Listener) -> bool:
-    from lanrelay.config import model
-
-    return isinstance(listener, model.ReverseProxy)
 
 
 def _split(url: str) -> tuple[str, str]:
@@ -108,11 +95,9 @@ def _split(url: str) -> tuple[str, str]:
 
 
 def _origin(config: model.Config) -> str:
-    from lanrelay.config import model
+    from lanrelay.config.kinds import upstreams_of
 
-    listener = config.listeners[0]
-    group = listener.upstreams if isinstance(listener, model.TcpForward) else listener.routes[0].upstreams  # type: ignore[attr-defined]
-    return str(group.members[0].url._replace(path="", slash=False))
+    return str(upstreams_of(config.listeners[0])[0].url._replace(path="", slash=False))
 
 
 def _free_port(origin: str) -> int:

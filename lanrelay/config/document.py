@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Literal
 
-from lanrelay.config import expand, hosts, listeners, model, reverse_proxy, values
+from lanrelay.config import expand, guard, hosts, listeners, model, values
 from lanrelay.config.complaints import excerpt
 from lanrelay.config.control import default_paths
 from lanrelay.config.loops import complain_of_loops
@@ -36,7 +36,7 @@ ADMIN = Table(
     {
         "listen": Key(listeners.listen, required=True),
         "clients": Key(listeners.CLIENTS, "loopback"),
-        "hosts": Key(reverse_proxy.GUARD_HOSTS, "none"),
+        "hosts": Key(guard.HOSTS, "none"),
     },
 )
 
@@ -123,7 +123,7 @@ def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.List
     for name, child in place.entries():
         if child.is_nothing():
             empty = name
-        elif empty and name in listeners.EVERY_KEY:
+        elif empty and name in listeners.every_key():
             child.complain_of_key(
                 f"found a key beside the listener {excerpt(empty)}, which has none: this is indentation; "
                 "expected it further to the right, if it belongs to that listener"

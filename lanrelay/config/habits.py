@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lanrelay.config.kinds import KINDS
+
 _TLS = {
     "ca": (
         *("ca", "cacert", "cacerts", "cafile", "capath", "cabundle", "cacertificate", "certificateauthority"),
@@ -56,26 +58,9 @@ _UPSTREAM = {
 _LISTEN = ("bind", "listenon", "listenaddress", "listenport", "bindaddress", "localport", "local")
 _CLIENTS = ("allowfrom", "allowclients", "allowedclients", "whitelist", "allowlist", "sources")
 
-_TYPES = {
-    "reverse-proxy": ("http", "https", "reverse", "reverseproxy", "web", "webproxy", "mcp", "sse", "api"),
-    "tcp-forward": (
-        "tcp",
-        "tls",
-        "ssl",
-        "stream",
-        "forward",
-        "portforward",
-        "tcpproxy",
-        "tunnel",
-        "tcpforward",
-    ),
-    "socks-proxy": ("socks", "socks5", "socks5h", "socks5proxy", "socksproxy"),
-    "connect-proxy": ("proxy", "httpproxy", "httpsproxy", "forwardproxy", "connect", "connectproxy"),
-    "exec": ("stdio", "command", "program", "process", "cmd", "shell"),
-}
-
-_LEADING = ("tcp-forward", "reverse-proxy", "route")
-_PROXIES = ("connect-proxy", "socks-proxy")
+_LISTENERS = [kind.word for kind in KINDS]
+_LEADING = ("route", *(kind.word for kind in KINDS if kind.schemes))
+_PROXIES = [kind.word for kind in KINDS if kind.proxy]
 
 _WHAT_VERIFY_IS = "; verify: false believes whoever answers, and a `ca` or a `pin` makes it unnecessary"
 
@@ -93,10 +78,10 @@ def meant_key(table: str, word: str) -> str:
             return '"url"; the port is part of it, as in http://nas.lan:8080'
         if table != "upstream-tls":
             return '"listen"; the port is part of it, as in listen: localhost:8080'
-    listener = table in (*_LEADING, *_PROXIES, "exec", "listener", "admin")
-    if listener and table != "route" and plain in _LISTEN:
+    listener = table in (*_LISTENERS, "listener", "admin")
+    if listener and plain in _LISTEN:
         return '"listen"'
-    if listener and table != "route" and plain in _CLIENTS:
+    if listener and plain in _CLIENTS:
         return '"clients"'
     if table in _PROXIES:
         return '"parent"' if plain in _UPSTREAM["via"] else ""
@@ -119,7 +104,7 @@ def meant_key(table: str, word: str) -> str:
 
 def meant_type(word: str) -> str:
     """The type of a listener that is meant; empty for no habit."""
-    return next((kind for kind, words in _TYPES.items() if _plain(word) in words), "")
+    return next((kind.word for kind in KINDS if _plain(word) in kind.habits), "")
 
 
 def _among(plain: str, habits: dict[str, tuple[str, ...]], before: str) -> str:

@@ -1,15 +1,14 @@
-"""Reads what every listener has, and the kinds that are not of HTTP."""
+"""Reads a listener: what every kind has, and then what its own has."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
+from typing import NamedTuple
 
 from lanrelay.addresses import is_loopback, unmapped
-from lanrelay.config import expand, hosts, model, nodes, reverse_proxy, upstreams, values
-from lanrelay.config.place import Broken, Fields, Key, Place, Table, as_it_is
-from lanrelay.config.readers import many, named, off_as, one, optional, path
+from lanrelay.config import expand, hosts, kinds, model, nodes, upstreams, values
+from lanrelay.config.place import Broken, Fields, Key, Place, Table
+from lanrelay.config.readers import many, off_as, one, optional, path
 from lanrelay.config.values import Unfit
 
 # --- what every listener has ----------------------------------------------------------------------------
@@ -39,7 +38,7 @@ SERVER_TLS = Table(
     },
 )
 
-_FROM_ZERO = one(values.duration_from_zero)
+FROM_ZERO = one(values.duration_from_zero)
 _DURATION = one(values.duration)
 _OR_NEVER = optional(_DURATION)
 
@@ -55,7 +54,7 @@ TIMEOUTS = Table(
         "tunnel": Key(_OR_NEVER, "never"),
         "keepalive": Key(_OR_NEVER, "75s"),
         "close": Key(_DURATION, "5s"),
-        "drain": Key(_FROM_ZERO, "3s"),
+        "drain": Key(FROM_ZERO, "3s"),
     },
 )
 
@@ -66,16 +65,14 @@ def _timeouts(place: Place) -> model.Timeouts:
     return fields.build(model.Timeouts, **({} if tunnel is None else {"half_closed": tunnel}))
 
 
-TYPES = ("tcp-forward", "reverse-proxy", "connect-proxy", "socks-proxy", "exec")
-
-
 def _type(text: str) -> str:
-    if text in TYPES:
+    if kinds.kind_named(text) is not None:
         return text
     from lanrelay.config.habits import meant_type  # for what is wrong only
 
     meant = meant_type(text)
-    expected = f"expected {', '.join(TYPES[:-1])} or {TYPES[-1]}"
+    *words, last = (kind.word for kind in kinds.KINDS)
+    expected = f"expected {', '.join(words)} or {last}"
     raise Unfit(f'{expected}; did you mean "{meant}"?' if meant else expected)
 
 
@@ -95,205 +92,36 @@ LISTENER = Table(
     },
 )
 
-# --- tcp-forward ------------------------------------------------------------------------------------------
-
-TCP_FORWARD = Table(
-    "tcp-forward",
-    {
-        "upstream": Key(upstreams.FORWARD_UPSTREAMS, required=True),
-        **upstreams.GROUP.keys,
-    },
-    extends=LISTENER,
-)
+# --- any listener -----------------------------------------------------------------------------------------
 
 
-def _tcp_forward(fields: Fields, more: dict[str, object]) -> model.Listener:
-    members = fields.get("upstream", ())
-    group = upstreams.group(fields, members, always_checked=False)
-    return fields.build(
-        model.TcpForward, without=("type", "upstream", *upstreams.GROUP.keys), upstreams=group, **more
-    )
+class Reader(NamedTuple):
+    """
+    How a kind of listener is read.
+
+    @ivar build: from the fields, and what else the record is made of.
+    """
+
+    table: Table
+    build: Callable[[Fields, dict[str, object]], model.Listener]
 
 
-# --- forward proxies --------------------------------------------------------------------------------------
-
-AUTH = Table(
-    "auth",
-    {
-        "users": Key(named(values.user_name, one(values.password)), mask=expand.mask),
-        "file": Key(path),
-    },
-)
-
-
-def _auth(place: Place) -> model.Auth:
-    fields = place.fields(AUTH)
-    if len(fields.given) != 1 and not fields.broken:
-        raise Unfit('expected either "users" or "file"')
-    if fields.values.get("users") == {}:
-        fields.complain("users", "expected at least one NAME: PASSWORD")
-    return fields.build(model.Auth)
-
-
-def _name(text: str) -> str:
-    found = hosts.host(text)
-    if ":" in found or found.replace(".", "").isdigit():
-        raise Unfit("expected a host name")
+def reader(kind: kinds.Kind) -> Reader:
+    """That of a kind, imported when a file has such a listener."""
+    found: Reader = kinds.named(kind.reader)
     return found
 
 
-_RULES = one(hosts.destination_rule)
-
-FORWARD_PROXY = Table(
-    "forward-proxy",
-    {
-        "allow": Key(many(_RULES)),
-        "deny": Key(many(_RULES, can_be_off=True), "none"),
-        "auth": Key(optional(_auth), "none", mask=expand.mask),
-        "parent": Key(upstreams.PARENT, "none", mask=expand.mask_url),
-        "parent_bypass": Key(many(_RULES, can_be_off=True), "none"),
-        "resolve": Key(off_as({}, named(_name, many(one(hosts.ip)))), "none"),
-    },
-    extends=LISTENER,
-)
+def every_key() -> dict[str, Key]:
+    """What any listener may have; for what is wrong only."""
+    return {word: key for kind in kinds.KINDS for word, key in reader(kind).table.keys.items()}
 
 
-def _forward_proxy(
-    make: Callable[..., model.Listener],
-) -> Callable[[Fields, dict[str, object]], model.Listener]:
-    def build(fields: Fields, more: dict[str, object]) -> model.Listener:
-        addresses: tuple[model.ListenAddress, ...] = fields.get("listen", ())
-        if fields.absent("auth") and not all(map(is_loopback_address, addresses)):
-            expected = f'expected "auth" to be set as well, for {_exposed(addresses)} is not loopback'
-            fields.complain("listen", expected)
-        if "allow" not in fields.given:
-            allow: tuple[model.DestinationRule, ...] = _PRIVATE_AND_PUBLIC
-            if _only_loopback_may_connect(fields, addresses):
-                allow += (_LOOPBACK,)  # which nobody can write: written, the word is for all names
-            else:
-                fields.shown["allow"] = [str(rule.word) for rule in allow]
-            more = {**more, "allow": allow}
-        return fields.build(make, without=("type",), **more)
-
-    return build
+def _siblings() -> list[Table]:
+    return [reader(kind).table for kind in kinds.KINDS]
 
 
-_PRIVATE_AND_PUBLIC = (model.DestinationRule(word="private"), model.DestinationRule(word="public"))
-# A web page can have a name of its own turn to 127.0.0.1 while it is looked at.
-_LOOPBACK = model.DestinationRule(word="loopback", implied=True)
-
-
-def _only_loopback_may_connect(fields: Fields, addresses: tuple[model.ListenAddress, ...]) -> bool:
-    """
-    Because of C{clients}, or because nobody else can reach the address.
-
-    Behind a PROXY header the client is another than the peer, so then C{clients} alone decides.
-    """
-    clients: tuple[model.ClientRule, ...] = fields.get("clients", model.LOOPBACK_CLIENTS)
-    if all(
-        rule.word == "loopback" or (rule.network and _is_loopback_network(rule.network)) for rule in clients
-    ):
-        return True
-    return all(map(is_loopback_address, addresses)) and not fields.get("accept_proxy", ())
-
-
-def _is_loopback_network(network: model.IPNetwork) -> bool:
-    return is_loopback(network.network_address) and is_loopback(network.broadcast_address)
-
-
-# --- exec -------------------------------------------------------------------------------------------------
-
-
-def _command(place: Place) -> tuple[str, ...]:
-    command = many(one(values.argument))(place)
-    if not command[0]:
-        raise Unfit("expected a program")
-    if place.is_scalar() and any(letter.isspace() for letter in command[0]):
-        raise Unfit(
-            "expected a list, program and arguments one by one, as in [npx, server]; there is no shell"
-        )
-    return command
-
-
-def _variables(place: Place) -> dict[str, str]:
-    """Variables by name; what looks like a credential is not shown."""
-    for word, child in place.entries():
-        child.mask = expand.mask if expand.is_secret_name(word) else as_it_is
-    return named(values.variable_name, one(values.argument))(place)
-
-
-_PROTOCOLS: tuple[Literal["raw", "mcp-http"], ...] = ("raw", "mcp-http")
-
-EXEC = Table(
-    "exec",
-    {
-        "command": Key(_command, required=True),
-        "cwd": Key(path, "."),
-        "env": Key(off_as({}, _variables), {}, mask=expand.mask),
-        "protocol": Key(one(values.choice(_PROTOCOLS)), "raw"),
-        "shared": Key(one(values.boolean), "false"),
-        "hosts": Key(reverse_proxy.GUARD_HOSTS, "none"),
-        "origins": Key(reverse_proxy.GUARD_ORIGINS, "none"),
-        "max_processes": Key(one(values.number(1, 10_000)), "8"),
-        "stop_timeout": Key(_FROM_ZERO, "2s"),
-    },
-    extends=LISTENER,
-)
-
-
-def _exec(fields: Fields, more: dict[str, object]) -> model.Listener:
-    folder: Path = fields.place.context.folder
-    if "cwd" not in fields.given:
-        fields.shown["cwd"] = expand.escape(str(folder))
-    if fields.get("protocol", "raw") == "mcp-http":
-        more = {**more, "timeouts": _idle_sessions(fields)}
-    else:
-        for word in ("hosts", "origins"):
-            if fields.get(word, ()) != ():
-                fields.complain(word, 'expected "protocol: mcp-http" beside it: raw has no such thing')
-    guard = model.BrowserGuard(hosts=fields.get("hosts", ()), origins=fields.get("origins", ()))
-    more = {**more, "guard": guard}
-    if fields.get("shared", False) and fields.get("protocol", "raw") != "mcp-http":
-        fields.complain("shared", 'expected "protocol: mcp-http" beside it: a connection cannot be shared')
-    return fields.build(
-        model.Exec, without=("type", "hosts", "origins"), **{"cwd": fields.get("cwd", folder), **more}
-    )
-
-
-IDLE_SESSION = 1800.0
-"""Seconds: the default of C{timeouts.tunnel} for MCP's sessions."""
-
-
-def _idle_sessions(fields: Fields) -> model.Timeouts:
-    timeouts: model.Timeouts = fields.get("timeouts", model.TIMEOUTS)
-    node = fields.given["timeouts"].node if "timeouts" in fields.given else None
-    if isinstance(node, nodes.Mapping) and any(key.text == "tunnel" for key, _ in node.entries):
-        return timeouts
-    shown = fields.given["timeouts"].shown if node is not None else {}
-    if isinstance(shown, dict):
-        defaults = {word: str(key.default) for word, key in TIMEOUTS.keys.items()}
-        fields.shown["timeouts"] = {**defaults, **shown, "tunnel": "30m"}
-    return timeouts._replace(tunnel=IDLE_SESSION)
-
-
-# --- any listener -----------------------------------------------------------------------------------------
-
-KINDS: dict[str, tuple[Table, Callable[[Fields, dict[str, object]], model.Listener]]] = {
-    "tcp-forward": (TCP_FORWARD, _tcp_forward),
-    "reverse-proxy": (reverse_proxy.make_table(LISTENER), reverse_proxy.build),
-    "connect-proxy": (Table("connect-proxy", {}, extends=FORWARD_PROXY), _forward_proxy(model.ConnectProxy)),
-    "socks-proxy": (Table("socks-proxy", {}, extends=FORWARD_PROXY), _forward_proxy(model.SocksProxy)),
-    "exec": (EXEC, _exec),
-}
-
-
-EVERY_KEY = frozenset(word for _table, _ in KINDS.values() for word in _table.keys)
-
-for _table, _ in KINDS.values():
-    _table.siblings = tuple(other for other, _ in KINDS.values() if other is not _table)
-
-
-_HTTP = ("reverse-proxy", "connect-proxy")
+LISTENER.siblings = _siblings  # and of all tables that extend it
 
 
 def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
@@ -303,23 +131,22 @@ def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
     """
     if not isinstance(place.node, nodes.Mapping):
         raise Unfit('expected a map with the keys "type", "listen" and those of the type')
-    kind = _peek(place, "type")
+    kind = kinds.kind_named(_peek(place, "type"))
     place.excused = values.is_off(_peek(place, "enabled"))
-    if kind not in KINDS:
+    if kind is None:
         # Which keys belong here is not known; what every listener has is judged nevertheless.
-        every = {word: key for table, _ in KINDS.values() for word, key in table.keys.items()}
         unsure = Table("listener", {})
         unsure.keys = {
-            word: Key(_unread) if word not in LISTENER.keys else key for word, key in every.items()
+            word: Key(_unread) if word not in LISTENER.keys else key for word, key in every_key().items()
         }
         clients_are_stated(place.fields(unsure))
         raise Broken
-    table, build = KINDS[kind]
+    table, build = reader(kind)
     fields = place.fields(table)
     stated = clients_are_stated(fields)
     tls: model.ServerTls | None = fields.get("tls", None)
-    if tls is not None and kind in _HTTP and not set(tls.alpn) <= {"http/1.0", "http/1.1"}:
-        fields.complain("tls", f'expected no other "alpn" than http/1.1, which is what a {kind} speaks')
+    if tls is not None and kind.http(fields.get) and not set(tls.alpn) <= {"http/1.0", "http/1.1"}:
+        fields.complain("tls", f'expected no other "alpn" than http/1.1, which is what a {kind.word} speaks')
     more: dict[str, object] = {"name": name, **stated}
     if "access_log" not in fields.given:
         fields.shown["access_log"] = "true" if access_log else "false"
@@ -348,8 +175,8 @@ def is_loopback_address(address: model.ListenAddress) -> bool:
     return not isinstance(address, model.TcpAddress) or is_loopback(unmapped(address.host))
 
 
-def _exposed(addresses: tuple[model.ListenAddress, ...]) -> str:
-    """The first address that is not loopback."""
+def exposed(addresses: tuple[model.ListenAddress, ...]) -> str:
+    """What a complaint calls the address that is not loopback."""
     return "this" if len(addresses) == 1 else "one of them"
 
 
@@ -367,7 +194,7 @@ def clients_are_stated(fields: Fields) -> dict[str, object]:
     if "clients" not in fields.given and not all(map(is_loopback_address, addresses)):
         fields.complain(
             "listen",
-            f'expected "clients" to be set as well, for {_exposed(addresses)} is not loopback: '
+            f'expected "clients" to be set as well, for {exposed(addresses)} is not loopback: '
             "who may connect, such as private",
         )
     handed = any(isinstance(one, (model.SystemdSocket, model.LaunchdSocket)) for one in addresses)

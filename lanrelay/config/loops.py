@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lanrelay.addresses import is_loopback, is_unspecified, parse_ip, unmapped
 from lanrelay.config import model
+from lanrelay.config.kinds import kind_of, upstreams_of
 from lanrelay.config.place import Place
 
 Dialed = tuple[model.IPAddress, int] | Path
@@ -92,22 +93,15 @@ def _leads(place: Place) -> Place:
 
 def _dialed(listener: model.Listener) -> Iterator[Dialed]:
     """What it connects to, as far as no name has to be looked up."""
-    if isinstance(listener, model.ForwardProxy):
-        if listener.parent is not None:
-            yield from _at(listener.parent.host, listener.parent.port)
-        return
-    groups: list[model.Upstreams] = []
-    if isinstance(listener, model.TcpForward):
-        groups = [listener.upstreams]
-    elif isinstance(listener, model.ReverseProxy):
-        groups = [route.upstreams for route in listener.routes]
-    for group in groups:
-        for upstream in group.members:
-            to = upstream.via or upstream.address or upstream.url
-            if isinstance(to, model.UpstreamUrl) and to.unix_path is not None:
-                yield to.unix_path
-            else:
-                yield from _at(to.host, to.port)
+    parent = kind_of(listener).parent(listener)
+    if parent is not None:
+        yield from _at(parent.host, parent.port)
+    for upstream in upstreams_of(listener):
+        to = upstream.via or upstream.address or upstream.url
+        if isinstance(to, model.UpstreamUrl) and to.unix_path is not None:
+            yield to.unix_path
+        else:
+            yield from _at(to.host, to.port)
 
 
 def _at(host: str, port: int) -> Iterator[Dialed]:

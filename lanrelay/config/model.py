@@ -12,7 +12,7 @@ Text that came from C{${...}} is already expanded here; C{repr} of a record neve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -132,6 +132,11 @@ class ServerTls(NamedTuple):
     client_ca: tuple[Path, ...] = ()
     alpn: tuple[str, ...] = ()
     min_version: TlsVersion = "1.2"
+
+    @property
+    def policy(self) -> object:
+        """What of it decides who may connect; see L{Listener.policy}."""
+        return self.client_ca
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -328,6 +333,10 @@ class UnstatedClients(tuple[ClientRule, ...]):
 TIMEOUTS = Timeouts()
 
 
+DECIDES = {"decides": True}
+"""The metadata of a field that decides who may come, or where to; see L{Listener.policy}."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
     """What every kind of listener has."""
@@ -335,13 +344,23 @@ class Listener:
     name: str
     listen: tuple[ListenAddress, ...]
     listen_mode: int = 0o600
-    tls: ServerTls | None = None
-    clients: tuple[ClientRule, ...] = LOOPBACK_CLIENTS
+    tls: ServerTls | None = field(default=None, metadata=DECIDES)
+    clients: tuple[ClientRule, ...] = field(default=LOOPBACK_CLIENTS, metadata=DECIDES)
     max_connections: int = 4096
-    accept_proxy: tuple[ClientRule, ...] = ()
+    accept_proxy: tuple[ClientRule, ...] = field(default=(), metadata=DECIDES)  # they say who the client is
     timeouts: Timeouts = TIMEOUTS
     access_log: bool = True
     enabled: bool = True
+
+    @property
+    def policy(self) -> tuple[object, ...]:
+        """
+        What decides whether a connection may go on. Where a reload changes it, connections have to end.
+
+        It is the value of each field that is marked so, or that value's own C{policy}.
+        """
+        values = [getattr(self, each.name) for each in fields(self) if "decides" in each.metadata]
+        return tuple(getattr(value, "policy", value) for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,9 +444,9 @@ class Auth:
 class ForwardProxy(Listener):
     """What C{connect-proxy} and C{socks-proxy} share."""
 
-    allow: tuple[DestinationRule, ...]
-    deny: tuple[DestinationRule, ...] = ()
-    auth: Auth | None = None
+    allow: tuple[DestinationRule, ...] = field(metadata=DECIDES)
+    deny: tuple[DestinationRule, ...] = field(default=(), metadata=DECIDES)
+    auth: Auth | None = field(default=None, metadata=DECIDES)
     parent: ParentProxy | None = None
     parent_bypass: tuple[DestinationRule, ...] = ()
     resolve: Mapping[str, tuple[IPAddress, ...]] = field(default_factory=dict)
@@ -479,6 +498,11 @@ class Admin(NamedTuple):
     listen: tuple[ListenAddress, ...]
     clients: tuple[ClientRule, ...] = LOOPBACK_CLIENTS
     hosts: tuple[str, ...] | None = ()
+
+    @property
+    def policy(self) -> object:
+        """What decides whether a connection may go on; see L{Listener.policy}."""
+        return self.clients
 
 
 class Control(NamedTuple):

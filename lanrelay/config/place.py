@@ -134,12 +134,12 @@ class Table:
     """
     The keys of one kind of map, in the order in which C{check} prints them.
 
-    @ivar siblings: tables of the kinds that this one is easily mistaken for.
+    @ivar siblings: tables of the kinds that this one is easily mistaken for, itself among them.
     """
 
     def __init__(self, name: str, keys: dict[str, Key], *, extends: Table | None = None) -> None:
         self.name = name
-        self.siblings: tuple[Table, ...] = ()
+        self.siblings: Callable[[], Sequence[Table]] = tuple if extends is None else extends.siblings
         self.keys: dict[str, Key] = {**(extends.keys if extends is not None else {}), **keys}
         for word, key in keys.items():
             key.name = key.name or f"{name}.{word}"  # a key that came with another table keeps its name
@@ -361,7 +361,7 @@ class Fields:
             return
         from lanrelay.config.habits import meant_key  # for what is wrong only
 
-        others = [table.name for table in self.table.siblings if word in table.keys]
+        others = [table.name for table in self.table.siblings() if word in table.keys]
         key, _, more = meant_key(self.table.name, word).partition("; ")
         meant = f"did you mean {key}?{f' ({more})' if more else ''}" if key else ""
         if meant and not others:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, TypeVar
 
-from lanrelay.config import expand, hosts, model, upstreams, values
+from lanrelay.config import expand, guard, hosts, model, upstreams, values
+from lanrelay.config.listeners import LISTENER, Reader
 from lanrelay.config.place import Broken, Fields, Key, Place, Table, as_it_is
 from lanrelay.config.readers import many, named, off_as, one, optional
 
@@ -142,22 +143,6 @@ def _routes(place: Place) -> tuple[_Route, ...]:
 # --- the listener -------------------------------------------------------------------------------------
 
 
-def _any_or(convert: Callable[[str], str]) -> Callable[[Place], tuple[str, ...] | None]:
-    """A list that adds to what is always accepted; C{any}, alone or in it, accepts everything."""
-
-    def word(text: str) -> str:
-        return "" if text.lower() == "any" else convert(text)
-
-    def read(place: Place) -> tuple[str, ...] | None:
-        found = many(one(word), can_be_off=True)(place)
-        return None if "" in found else found
-
-    return read
-
-
-GUARD_HOSTS = _any_or(hosts.guard_host)
-GUARD_ORIGINS = _any_or(hosts.guard_origin)
-
 _ORIGIN: tuple[Literal["auto", "strip", "keep", "upstream"], ...] = ("auto", "strip", "keep", "upstream")
 _FORWARDED: tuple[Literal["none", "x-forwarded", "rfc7239"], ...] = ("none", "x-forwarded", "rfc7239")
 _REWRITE: tuple[model.Rewrite, ...] = ("location", "cookies", "endpoint", "oauth")
@@ -182,37 +167,33 @@ def _pool(place: Place) -> model.Pool:
     return place.fields(POOL).build(model.Pool)
 
 
-def make_table(listener: Table) -> Table:
-    """
-    @param listener: the keys that every listener has.
-    """
-    return Table(
-        "reverse-proxy",
-        {
-            "upstream": Key(upstreams.HTTP_UPSTREAMS),
-            "routes": Key(_routes),
-            **upstreams.GROUP.keys,
-            "host": Key(_HOST, "upstream"),
-            "hosts": Key(GUARD_HOSTS, "none"),
-            "origins": Key(GUARD_ORIGINS, "none"),
-            "origin": Key(one(values.choice(_ORIGIN)), "auto"),
-            "headers": Key(_headers, HEADERS),
-            "forwarded": Key(off_as("none", one(values.choice(_FORWARDED))), "none"),
-            "rewrite": Key(_rewrite, list(_REWRITE)),
-            "sse_keepalive": Key(optional(one(values.duration)), "15s"),
-            "session_recovery": Key(off_as(False, one(values.boolean)), "true"),
-            "mcp": Key(optional(one(hosts.request_path)), "none"),
-            "max_body": Key(optional(one(values.size)), "none"),
-            "pool": Key(_pool, POOL),
-        },
-        extends=listener,
-    )
+TABLE = Table(
+    "reverse-proxy",
+    {
+        "upstream": Key(upstreams.HTTP_UPSTREAMS),
+        "routes": Key(_routes),
+        **upstreams.GROUP.keys,
+        "host": Key(_HOST, "upstream"),
+        "hosts": Key(guard.HOSTS, "none"),
+        "origins": Key(guard.ORIGINS, "none"),
+        "origin": Key(one(values.choice(_ORIGIN)), "auto"),
+        "headers": Key(_headers, HEADERS),
+        "forwarded": Key(off_as("none", one(values.choice(_FORWARDED))), "none"),
+        "rewrite": Key(_rewrite, list(_REWRITE)),
+        "sse_keepalive": Key(optional(one(values.duration)), "15s"),
+        "session_recovery": Key(off_as(False, one(values.boolean)), "true"),
+        "mcp": Key(optional(one(hosts.request_path)), "none"),
+        "max_body": Key(optional(one(values.size)), "none"),
+        "pool": Key(_pool, POOL),
+    },
+    extends=LISTENER,
+)
 
 
 _NOT_FIELDS = ("type", "upstream", "routes", *upstreams.GROUP.keys, "host", "hosts", "origins", "headers")
 
 
-def build(fields: Fields, more: dict[str, object]) -> model.Listener:
+def _build(fields: Fields, more: dict[str, object]) -> model.Listener:
     """
     @raise Broken: complaints have been made.
     """
@@ -226,8 +207,8 @@ def build(fields: Fields, more: dict[str, object]) -> model.Listener:
     own = _own_host(fields.get("listen", ()))
     routes = [_completed(route, fields, own) for route in written]
     routes.sort(key=lambda route: len(route.path), reverse=True)
-    guard = model.BrowserGuard(hosts=fields.get("hosts", ()), origins=fields.get("origins", ()))
-    return fields.build(model.ReverseProxy, without=_NOT_FIELDS, routes=tuple(routes), guard=guard, **more)
+    guarded = model.BrowserGuard(hosts=fields.get("hosts", ()), origins=fields.get("origins", ()))
+    return fields.build(model.ReverseProxy, without=_NOT_FIELDS, routes=tuple(routes), guard=guarded, **more)
 
 
 def _own_host(listen: Iterable[model.ListenAddress]) -> str:
@@ -255,3 +236,6 @@ def _completed(route: _Route, fields: Fields, own: str) -> model.Route:
         request_headers=merged(listener[0], route.headers[0]),
         response_headers=merged(listener[1], route.headers[1]),
     )
+
+
+READER = Reader(TABLE, _build)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lanrelay.config import model
+from lanrelay.config.kinds import upstreams_of
 
 _BROKEN = ("1.0", "1.1")
 
@@ -19,7 +20,7 @@ def risks(config: model.Config) -> Iterator[str]:
 
 def risks_of(listener: model.Listener) -> Iterator[str]:
     """Of one listener: whom it believes, and by which TLS."""
-    for upstream in upstreams(listener):
+    for upstream in upstreams_of(listener):
         if not upstream.url.tls:
             continue
         if not upstream.trust.verify:
@@ -39,12 +40,3 @@ def risks_of(listener: model.Listener) -> Iterator[str]:
             f"{listener.name}: clients may use TLS {server.min_version} (tls.min_version), "
             "which is broken (RFC 8996)"
         )
-
-
-def upstreams(listener: model.Listener) -> Iterator[model.Upstream]:
-    """Those that a listener names, in the file's order."""
-    if isinstance(listener, model.TcpForward):
-        yield from listener.upstreams.members
-    elif isinstance(listener, model.ReverseProxy):
-        for route in listener.routes:
-            yield from route.upstreams.members

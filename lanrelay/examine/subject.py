@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lanrelay.config import hosts, model, stored_trust
+from lanrelay.config.kinds import kind_of, upstreams_of
 from lanrelay.config.values import Unfit
 from lanrelay.edit.masking import url as masked_url
 
@@ -91,7 +92,7 @@ def subjects(
 
 
 def _leads_nowhere(listener: model.Listener) -> str:
-    if isinstance(listener, model.ForwardProxy):
+    if kind_of(listener).proxy:
         return f"{listener.name} leads wherever its clients ask: name a URL, or HOST:PORT, that they want."
     return f"{listener.name} leads to no upstream that could be examined."
 
@@ -106,23 +107,20 @@ def _of_listeners(listeners: Sequence[model.Listener]) -> Iterator[Subject]:
 
 
 def _of_listener(listener: model.Listener, target: str = "") -> Iterator[Subject]:
-    name = listener.name
-    if isinstance(listener, model.TcpForward):
-        for member in listener.upstreams.members:
+    name, kind = listener.name, kind_of(listener)
+    routes, parent = kind.routes(listener), kind.parent(listener)
+    for route in routes:
+        for member in route.upstreams.members:
+            yield _of_route(listener, route, member, target or name)
+    if not routes:
+        for member in upstreams_of(listener):
             yield Subject(target=target or name, upstream=member, listener=name)
-    elif isinstance(listener, model.ReverseProxy):
-        for route in listener.routes:
-            for member in route.upstreams.members:
-                yield _of_route(listener, route, member, target or name)
-    elif isinstance(listener, model.ForwardProxy) and listener.parent is not None:
-        parent = listener.parent
+    if parent is not None:
         url = model.UpstreamUrl(scheme="tcp", host=parent.host, port=parent.port)
         yield Subject(target=target or name, upstream=model.Upstream(url=url), listener=name)
 
 
-def _of_route(
-    listener: model.ReverseProxy, route: model.Route, upstream: model.Upstream, target: str
-) -> Subject:
+def _of_route(listener: model.Listener, route: model.Route, upstream: model.Upstream, target: str) -> Subject:
     url = upstream.url
     health = route.upstreams.health
     named = health.path if health is not None else None
@@ -148,9 +146,9 @@ def _of_route(
     )
 
 
-def _mcp_path(listener: model.ReverseProxy, route: model.Route) -> str | None:
+def _mcp_path(listener: model.Listener, route: model.Route) -> str | None:
     """Where the listener's MCP server is behind a route, before the path of the upstream's URL."""
-    named = listener.mcp
+    named = kind_of(listener).mcp(listener)
     if named is None:
         return None
     prefix = route.path.removesuffix("/")
@@ -165,7 +163,9 @@ def _sent_host(listener: model.Listener, route: model.Route, url: model.Upstream
     return _own_authority(listener) if route.host == "preserve" else route.host
 
 
-def _sent_origin(listener: model.ReverseProxy, url: model.UpstreamUrl) -> str | None:
+def _sent_origin(listener: model.Listener, url: model.UpstreamUrl) -> str | None:
+    if not isinstance(listener, model.ReverseProxy):
+        return None
     if listener.origin == "upstream":
         return f"{url.scheme}://{url.authority}"
     return f"http://{_own_authority(listener)}" if listener.origin == "keep" else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -42,8 +42,6 @@ _ESTABLISHED: Final = ResponseHead(status=200, reason=b"Connection established")
 
 class ConnectProxyService(ForwardProxyService):
     """C{type: connect-proxy}; the application of its HTTP connections."""
-
-    kind: ClassVar[str] = "connect-proxy"
 
     def __init__(self, environment: Environment, config: model.ConnectProxy) -> None:
         super().__init__(environment, config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from lanrelay.config import model
 from lanrelay.edit.masking import HIDDEN, mask
@@ -20,8 +20,6 @@ class Programs(ListenerService):
 
     @ivar programs: those of which something lives.
     """
-
-    kind: ClassVar[str] = "exec"
 
     def __init__(self, environment: Environment, config: model.Exec) -> None:
         super().__init__(environment, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Final
 
 from twisted.internet.defer import Deferred
 
@@ -45,8 +45,6 @@ class ReverseProxyService(ListenerService):
 
     @ivar guards: who gets in; a request that none of them refuses goes to its route.
     """
-
-    kind: ClassVar[str] = "reverse-proxy"
 
     def __init__(self, environment: Environment, config: model.ReverseProxy) -> None:
         super().__init__(environment, config)

@@ -12,6 +12,7 @@ from twisted.logger import Logger
 
 from lanrelay.addresses import is_loopback, parse_ip, unmapped
 from lanrelay.config import model
+from lanrelay.config.kinds import kind_of
 from lanrelay.errors import Fault, StartError
 from lanrelay.listeners.admission import Admission
 from lanrelay.observe.ledger import Ledger
@@ -87,6 +88,8 @@ class ListenerService(Service):
     that has changed. It opens what is C{missing}; then in one turn of the reactor come C{give_away} of the
     old one, C{follow} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
 
+    @ivar kind: the word for it in the log, on the status page and in metrics: that of the table of kinds, but
+        for a service that no entry of C{listeners} makes.
     @cvar relays: its connections take two descriptors each, and wait when there are none left.
     @cvar eager: what a client has said already is read as it is accepted. Not where one request may stop the
         listener itself. A mere forward does better without, by 4 % of its CPU: it accepts all that wait, then
@@ -100,7 +103,7 @@ class ListenerService(Service):
     @ivar routes: of a reverse proxy, one for each of L{groups}.
     """
 
-    kind: ClassVar[str] = ""
+    kind: str = ""
     relays: ClassVar[bool] = True
     eager: ClassVar[bool] = False
     log = Logger()
@@ -109,6 +112,7 @@ class ListenerService(Service):
     def __init__(self, environment: Environment, config: model.Listener) -> None:
         self.environment = environment
         self.config = config
+        self.kind = self.kind or kind_of(config).word
         timeouts = config.timeouts
         self.pump_limits = PumpLimits(
             idle=timeouts.tunnel, half_closed=timeouts.half_closed, close=timeouts.close

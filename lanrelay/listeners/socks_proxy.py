@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -47,8 +47,6 @@ _GREETING, _CHECKING, _DIALING, _TUNNEL, _CLOSING, _GONE = range(6)
 
 class SocksProxyService(ForwardProxyService):
     """C{type: socks-proxy}."""
-
-    kind: ClassVar[str] = "socks-proxy"
 
     def connected(self, stream: Stream, client: Client) -> SocksConnection:
         connection = SocksConnection(self, client)

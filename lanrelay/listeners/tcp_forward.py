@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Protocol, connectionDone
@@ -24,8 +23,6 @@ from lanrelay.upstream.upstream import Upstream
 
 class TcpForwardService(ListenerService):
     """C{type: tcp-forward}."""
-
-    kind: ClassVar[str] = "tcp-forward"
 
     def __init__(self, environment: Environment, config: model.TcpForward) -> None:
         super().__init__(environment, config)

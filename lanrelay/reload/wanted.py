@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lanrelay.admin.watched import Watched
 from lanrelay.config import model
+from lanrelay.config.kinds import kind_of
 from lanrelay.listeners import kinds
 from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.reload.parts import Blueprint, Wanted
@@ -40,20 +41,14 @@ def logged(config: model.Config) -> set[str]:
 def _listener(config: model.Listener) -> Blueprint:
     return Blueprint(
         wanted=Wanted(
-            kind=type(config).__name__,
+            kind=kind_of(config).word,
             name=config.name,
             record=config,
             listen=config.listen,
-            policy=_policy(config),
+            policy=config.policy,
         ),
         build=lambda environment: kinds.build(environment, config),
     )
-
-
-def _policy(config: model.Listener) -> tuple[object, ...]:
-    """Who may come, and where to. Who may speak for others says who comes, too."""
-    said = [getattr(config, word, None) for word in ("clients", "accept_proxy", "allow", "deny", "auth")]
-    return (*said, () if config.tls is None else config.tls.client_ca)
 
 
 def _admin(config: model.Admin, watched: Watched) -> Blueprint:
@@ -62,7 +57,7 @@ def _admin(config: model.Admin, watched: Watched) -> Blueprint:
 
         return AdminService(environment, config, watched)
 
-    wanted = Wanted(kind="admin", name="admin", record=config, listen=config.listen, policy=config.clients)
+    wanted = Wanted(kind="admin", name="admin", record=config, listen=config.listen, policy=config.policy)
     return Blueprint(wanted=wanted, build=build)
 
 

@@ -8,9 +8,10 @@ import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from lanrelay.config import hosts, model, stored_trust
+from lanrelay.config.kinds import KINDS, Kind, kind_for, kind_of, upstreams_of
 from lanrelay.config.values import Unfit
 from lanrelay.edit.masking import mask
 from lanrelay.edit.masking import url as masked_url
@@ -32,12 +33,13 @@ class Wanted:
     """
     What a person wants to reach.
 
+    @ivar kind: of the listener that leads there.
     @ivar url: of the origin, as the configuration has it; C{None} for a forward proxy.
     @ivar path: the path, without the final slash of a bare one; empty for none.
     @ivar query: with its mark; for the client alone.
     """
 
-    kind: Literal["reverse-proxy", "tcp-forward", "connect-proxy"]
+    kind: Kind
     url: model.UpstreamUrl | None = None
     path: str = ""
     query: str = ""
@@ -46,6 +48,11 @@ class Wanted:
     def origin(self) -> str:
         """What the port is derived from."""
         return PROXY if self.url is None else str(self.url)
+
+    @property
+    def is_http(self) -> bool:
+        """Whether it is an HTTP server."""
+        return self.url is not None and self.url.scheme in ("http", "https")
 
     @property
     def looks_like_mcp(self) -> bool:
@@ -62,17 +69,18 @@ def wanted(text: str) -> Wanted:
     @raise Unusable: it is none of these.
     """
     if text == PROXY:
-        return Wanted(kind="connect-proxy")
+        return Wanted(kind=next(kind for kind in KINDS if kind.proxy == "http"))
     scheme, separator, rest = text.partition("://")
     scheme = scheme.lower()
-    if not separator or scheme not in ("http", "https", "tcp", "tls"):
+    kind = kind_for(scheme)
+    if not separator or kind is None or scheme not in ("http", "https", "tcp", "tls"):
         raise Unusable(
             f"Found {json.dumps(masked_url(text))}, "
             f"expected a URL (http://, https://, tcp:// or tls://) or `{PROXY}`."
         )
     try:
         if scheme in ("tcp", "tls"):
-            return Wanted(kind="tcp-forward", url=hosts.upstream_url(text, hosts.FORWARD_SCHEMES, Path))
+            return Wanted(kind=kind, url=hosts.upstream_url(text, hosts.FORWARD_SCHEMES, Path))
         cut = min((rest.find(mark) for mark in "/?#" if mark in rest), default=len(rest))
         path, mark, query = rest[cut:].partition("#")[0].partition("?")
         origin = f"{scheme}://{rest[:cut]}"
@@ -80,20 +88,17 @@ def wanted(text: str) -> Wanted:
         url = hosts.upstream_url(origin, hosts.HTTP_SCHEMES, Path)
     except Unfit as unfit:
         raise Unusable(f"Found {json.dumps(masked_url(text))}, {unfit}.") from None
-    return Wanted(kind="reverse-proxy", url=url, path="" if path == "/" else path, query=mark + query)
+    return Wanted(kind=kind, url=url, path="" if path == "/" else path, query=mark + query)
 
 
 def serving(config: model.Config, target: Wanted, *, prefix: str = "") -> configuration.Serving | None:
     """The listener that leads there already."""
-    if target.kind == "reverse-proxy":
+    if target.is_http:
         return configuration.serving(config, f"{target.url}{prefix}")
     for listener in config.listeners:
-        if not listener.enabled or listener.tls is not None:
+        if not listener.enabled or listener.tls is not None or kind_of(listener) is not target.kind:
             continue
-        if isinstance(listener, model.TcpForward) and target.kind == "tcp-forward":
-            same = [one.url for one in listener.upstreams.members] == [target.url]
-        else:
-            same = isinstance(listener, model.ConnectProxy) and target.kind == "connect-proxy"
+        same = target.url is None or [one.url for one in upstreams_of(listener)] == [target.url]
         port = _loopback_port(listener)
         if same and port is not None:
             return configuration.Serving(listener.name, port)
@@ -123,7 +128,7 @@ def body(
     @param folder: where relative paths in them begin; the working folder.
     @raise Unusable: one of them is nothing of that form.
     """
-    made: dict[str, Any] = {"type": target.kind, "listen": listen}
+    made: dict[str, Any] = {"type": target.kind.word, "listen": listen}
     upstream: dict[str, Any] = {}
     if target.url is not None:
         upstream["url"] = f"{target.url}{prefix}"
@@ -167,7 +172,7 @@ def given_out(listener: model.Listener, target: Wanted, *, path: str) -> str:
     if isinstance(address, model.TcpAddress) and not address.host.is_unspecified:
         host = f"[{address.host}]" if address.host.version == 6 else str(address.host)
     place = f"{host}:{address.port}"
-    if target.kind == "tcp-forward":
+    if target.url is not None and not target.is_http:
         return place
     scheme = "http" if listener.tls is None else "https"
     return f"{scheme}://{place}{path}{target.query}"

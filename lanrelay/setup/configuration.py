@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lanrelay.config import model
+from lanrelay.config.kinds import kind_of
 from lanrelay.edit.formats import commas
 from lanrelay.edit.formats.edit import FORMATS, Remove, apply, decode
 from lanrelay.edit.formats.tree import (
@@ -87,9 +88,10 @@ def ports_of(config: model.Config) -> set[int]:
 def serving(config: model.Config, origin: str) -> Serving | None:
     """The listener on loopback that leads to an origin, whatever the path."""
     for listener in config.listeners:
-        if not isinstance(listener, model.ReverseProxy) or not listener.enabled or listener.tls is not None:
+        routes = kind_of(listener).routes(listener)
+        if not routes or not listener.enabled or listener.tls is not None:
             continue
-        [route, *others] = listener.routes
+        [route, *others] = routes
         urls = {str(member.url) for member in route.upstreams.members}
         if others or route.path != "/" or route.strip_prefix or urls != {origin}:
             continue

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from lanrelay.addresses import is_private
 from lanrelay.commands import Runner
 from lanrelay.config import model
+from lanrelay.config.kinds import upstreams_of
 from lanrelay.errors import StartError, Unroutable
 from lanrelay.examine.network import darwin_defaults
 from lanrelay.setup.files import remove, write
@@ -258,8 +259,4 @@ def is_blocked(probed: Tried) -> bool:
 
 def leading(config: model.Config) -> list[str]:
     """The names of the enabled listeners that have upstreams of their own."""
-    return [
-        listener.name
-        for listener in config.listeners
-        if listener.enabled and isinstance(listener, (model.TcpForward, model.ReverseProxy))
-    ]
+    return [listener.name for listener in config.listeners if listener.enabled and upstreams_of(listener)]

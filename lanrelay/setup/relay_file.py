@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
+from lanrelay.config.kinds import kind_for
 from lanrelay.edit import replace
 from lanrelay.edit.formats.tree import Broken, NotEdited
 from lanrelay.edit.masking import url as masked_url
@@ -137,7 +138,9 @@ class RelayFile:
         return content
 
     def _body(self, url: Url, port: int, authorities: Collection[Path]) -> dict[str, Any]:
-        body: dict[str, Any] = {"type": "reverse-proxy", "listen": f"localhost:{port}"}
+        kind = kind_for(url.scheme)
+        assert kind is not None, url.scheme
+        body: dict[str, Any] = {"type": kind.word, "listen": f"localhost:{port}"}
         tls = stored_tls(self.file, url.host, url.port, authorities) if url.scheme == "https" else {}
         body["upstream"] = {"url": url.origin, "tls": tls} if tls else url.origin
         if url.path not in ("", "/") and masked_url(url.origin + url.path) == url.origin + url.path:

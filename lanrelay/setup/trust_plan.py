@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from lanrelay.config import model, stored_trust
+from lanrelay.config import kinds, model, stored_trust
 from lanrelay.edit.replace import read
 from lanrelay.edit.several import Planned
 from lanrelay.errors import CertificateError
@@ -146,13 +146,7 @@ def forgetting(file: Path, host: str, entries: Sequence[Entry]) -> list[Planned]
 
 def upstreams_of(config: model.Config) -> list[model.Upstream]:
     """All that a configuration leads to."""
-    found: list[model.Upstream] = []
-    for listener in config.listeners:
-        if isinstance(listener, model.TcpForward):
-            found += listener.upstreams.members
-        elif isinstance(listener, model.ReverseProxy):
-            found += [one for route in listener.routes for one in route.upstreams.members]
-    return found
+    return [one for listener in config.listeners for one in kinds.upstreams_of(listener)]
 
 
 _FEW = 3

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lanrelay.config import hosts, model
 from lanrelay.config.expand import expand
+from lanrelay.config.kinds import kind_of
 from lanrelay.config.load import examine
 from lanrelay.config.values import Unfit, pin
 from lanrelay.edit.formats.edit import FORMATS, Append, Insert, Remove, apply
@@ -214,12 +214,7 @@ def _with_trust(
             )
         )
 
-    if isinstance(listener, model.TcpForward):
-        return replace(listener, upstreams=group(listener.upstreams))
-    if isinstance(listener, model.ReverseProxy):
-        routes = tuple(route._replace(upstreams=group(route.upstreams)) for route in listener.routes)
-        return replace(listener, routes=routes)
-    return listener
+    return kind_of(listener).regrouped(listener, group)
 
 
 def _upstreams(root: Node, origin: Origin, environment: Mapping[str, str]) -> Iterator[Place]:

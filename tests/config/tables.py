@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from lanrelay.config import document, listeners, reverse_proxy, upstreams
+from importlib import import_module
+from pkgutil import iter_modules
+
+import lanrelay.config
+from lanrelay.config.kinds import KINDS
+from lanrelay.config.listeners import reader
 from lanrelay.config.place import Table
+
+BY_KIND = {kind.word: reader(kind).table for kind in KINDS}
 
 
 def _tables() -> list[Table]:
-    found = [table for table, _ in listeners.KINDS.values()]
-    for module in (document, listeners, reverse_proxy, upstreams):
-        found += [value for value in vars(module).values() if isinstance(value, Table)]
+    found = list(BY_KIND.values())
+    for module in iter_modules(lanrelay.config.__path__, "lanrelay.config."):
+        found += [value for value in vars(import_module(module.name)).values() if isinstance(value, Table)]
     return list({id(table): table for table in found}.values())
 
 

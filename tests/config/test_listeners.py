@@ -103,10 +103,13 @@ class EveryListenerTests(ConfigCase):
         more = self.one(model.TcpForward, "tls: {cert: a, key: b, passphrase: c, alpn: [h2, http/1.1]}").tls
         assert more is not None
         self.assertEqual((more.passphrase, more.alpn), (model.Secret("c"), ("h2", "http/1.1")))
-        for kind in ("reverse-proxy", "connect-proxy"):
-            body = "tls: {cert: a, key: b, alpn: [h2]}"
-            upstream = "\nupstream: http://h" if kind == "reverse-proxy" else ""
-            self.assertIn("is what a " + kind, self.complaint(listener_text(body + upstream, kind=kind)))
+        for kind, keys in (
+            ("reverse-proxy", "upstream: http://h"),
+            ("connect-proxy", ""),
+            ("exec", "protocol: mcp-http"),
+        ):
+            body = f"tls: {{cert: a, key: b, alpn: [h2]}}\n{keys}"
+            self.assertIn("is what a " + kind, self.complaint(listener_text(body, kind=kind)))
         for body, path in (("tls: {cert: a}", "tls.key"), ("tls: {key: a}", "tls.cert")):
             self.assertIn(
                 f"4:5: listeners.one.{path}: found nothing, expected", self.complaint(listener_text(body))

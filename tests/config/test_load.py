@@ -10,11 +10,10 @@ from lanrelay.cli.check import render
 from lanrelay.config import load as load_module
 from lanrelay.config import model
 from lanrelay.config.control import default_paths
-from lanrelay.config.listeners import KINDS
 from lanrelay.config.load import Complaint, ConfigErrors, load
 from lanrelay.errors import RelayError
 from tests.config.support import ConfigCase, listener_text
-from tests.config.tables import TABLES
+from tests.config.tables import BY_KIND, TABLES
 
 # "A whole example" of the configuration's contract.
 EXAMPLE = """\
@@ -314,11 +313,11 @@ def _files(draw: st.DrawFn) -> dict[str, object]:
     """A file with listeners of the right shape and a good deal of nonsense in them."""
     found: dict[str, object] = {}
     for name in draw(st.lists(st.sampled_from(["a", "b", "c"]), unique=True, min_size=1)):
-        kind = draw(st.sampled_from(list(KINDS)))
-        keys = list(KINDS[kind][0].keys)
+        kind = draw(st.sampled_from(list(BY_KIND)))
+        keys = list(BY_KIND[kind].keys)
         body = draw(st.dictionaries(st.sampled_from(keys), _TREES, max_size=3))
         for word in draw(st.lists(st.sampled_from(keys), max_size=3)):
-            default = KINDS[kind][0].keys[word].default
+            default = BY_KIND[kind].keys[word].default
             if isinstance(default, (str, list)):
                 body[word] = default
         enabled = draw(st.sampled_from(["true", "false"]))

@@ -1,0 +1,87 @@
+"""Reads an C{exec}: a program for each connection, or behind MCP over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from lanrelay.config import expand, guard, model, nodes, values
+from lanrelay.config.listeners import FROM_ZERO, LISTENER, TIMEOUTS, Reader
+from lanrelay.config.place import Fields, Key, Place, Table, as_it_is
+from lanrelay.config.readers import many, named, off_as, one, path
+from lanrelay.config.values import Unfit
+
+
+def _command(place: Place) -> tuple[str, ...]:
+    command = many(one(values.argument))(place)
+    if not command[0]:
+        raise Unfit("expected a program")
+    if place.is_scalar() and any(letter.isspace() for letter in command[0]):
+        raise Unfit(
+            "expected a list, program and arguments one by one, as in [npx, server]; there is no shell"
+        )
+    return command
+
+
+def _variables(place: Place) -> dict[str, str]:
+    """Variables by name; what looks like a credential is not shown."""
+    for word, child in place.entries():
+        child.mask = expand.mask if expand.is_secret_name(word) else as_it_is
+    return named(values.variable_name, one(values.argument))(place)
+
+
+_PROTOCOLS: tuple[Literal["raw", "mcp-http"], ...] = ("raw", "mcp-http")
+
+TABLE = Table(
+    "exec",
+    {
+        "command": Key(_command, required=True),
+        "cwd": Key(path, "."),
+        "env": Key(off_as({}, _variables), {}, mask=expand.mask),
+        "protocol": Key(one(values.choice(_PROTOCOLS)), "raw"),
+        "shared": Key(one(values.boolean), "false"),
+        "hosts": Key(guard.HOSTS, "none"),
+        "origins": Key(guard.ORIGINS, "none"),
+        "max_processes": Key(one(values.number(1, 10_000)), "8"),
+        "stop_timeout": Key(FROM_ZERO, "2s"),
+    },
+    extends=LISTENER,
+)
+
+
+def _build(fields: Fields, more: dict[str, object]) -> model.Listener:
+    folder: Path = fields.place.context.folder
+    if "cwd" not in fields.given:
+        fields.shown["cwd"] = expand.escape(str(folder))
+    if fields.get("protocol", "raw") == "mcp-http":
+        more = {**more, "timeouts": _idle_sessions(fields)}
+    else:
+        for word in ("hosts", "origins"):
+            if fields.get(word, ()) != ():
+                fields.complain(word, 'expected "protocol: mcp-http" beside it: raw has no such thing')
+    guarded = model.BrowserGuard(hosts=fields.get("hosts", ()), origins=fields.get("origins", ()))
+    more = {**more, "guard": guarded}
+    if fields.get("shared", False) and fields.get("protocol", "raw") != "mcp-http":
+        fields.complain("shared", 'expected "protocol: mcp-http" beside it: a connection cannot be shared')
+    return fields.build(
+        model.Exec, without=("type", "hosts", "origins"), **{"cwd": fields.get("cwd", folder), **more}
+    )
+
+
+IDLE_SESSION = 1800.0
+"""Seconds: the default of C{timeouts.tunnel} for MCP's sessions."""
+
+
+def _idle_sessions(fields: Fields) -> model.Timeouts:
+    timeouts: model.Timeouts = fields.get("timeouts", model.TIMEOUTS)
+    node = fields.given["timeouts"].node if "timeouts" in fields.given else None
+    if isinstance(node, nodes.Mapping) and any(key.text == "tunnel" for key, _ in node.entries):
+        return timeouts
+    shown = fields.given["timeouts"].shown if node is not None else {}
+    if isinstance(shown, dict):
+        defaults = {word: str(key.default) for word, key in TIMEOUTS.keys.items()}
+        fields.shown["timeouts"] = {**defaults, **shown, "tunnel": "30m"}
+    return timeouts._replace(tunnel=IDLE_SESSION)
+
+
+READER = Reader(TABLE, _build)
