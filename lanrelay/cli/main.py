@@ -27,6 +27,9 @@ COMMANDS = {
     "trust": "trust the certificate of a server, once it has been compared",
     "service": "have the system start the relay at login or at boot",
     "completion": "have a shell complete command lines",
+    "manual": "write a manual page of each command",
+    "schema": "print the JSON schema of the configuration, for editors",
+    "bugreport": "gather what somebody must know who is to find a fault",
 }
 
 HELP = """usage: lanrelay COMMAND [OPTION ...]

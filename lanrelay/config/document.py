@@ -14,6 +14,7 @@ from lanrelay.config.control import default_paths
 from lanrelay.config.loops import complain_of_loops
 from lanrelay.config.place import Broken, Context, Fields, Key, Place, Shown, Table
 from lanrelay.config.readers import off_as, one, optional, path
+from lanrelay.config.shapes import ANY_TEXT, takes
 from lanrelay.config.values import Unfit
 
 _LEVELS: tuple[Literal["debug", "info", "warn", "error"], ...] = ("debug", "info", "warn", "error")
@@ -41,6 +42,7 @@ ADMIN = Table(
 )
 
 
+@takes(LOG)
 def _log(place: Place) -> model.Log:
     fields = place.fields(LOG)
     if fields.get("rotate", None) is not None and fields.absent("file"):
@@ -48,11 +50,13 @@ def _log(place: Place) -> model.Log:
     return fields.build(model.Log)
 
 
+@takes(ADMIN)
 def _admin(place: Place) -> model.Admin:
     fields = place.fields(ADMIN)
     return fields.build(model.Admin, without=(), **listeners.clients_are_stated(fields))
 
 
+@takes(ANY_TEXT)
 def named_control(place: Place) -> model.Control:
     """The control socket where the file says it is."""
 

@@ -9,6 +9,7 @@ from lanrelay.config import expand, hosts, model, upstreams, values
 from lanrelay.config.listeners import LISTENER, Reader, exposed, is_loopback_address
 from lanrelay.config.place import Fields, Key, Place, Table
 from lanrelay.config.readers import many, named, off_as, one, optional, path
+from lanrelay.config.shapes import takes
 from lanrelay.config.values import Unfit
 
 AUTH = Table(
@@ -20,6 +21,7 @@ AUTH = Table(
 )
 
 
+@takes(AUTH)
 def _auth(place: Place) -> model.Auth:
     fields = place.fields(AUTH)
     if len(fields.given) != 1 and not fields.broken:

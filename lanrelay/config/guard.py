@@ -7,6 +7,7 @@ from collections.abc import Callable
 from lanrelay.config import hosts
 from lanrelay.config.place import Place
 from lanrelay.config.readers import many, one
+from lanrelay.config.shapes import takes
 
 
 def _any_or(convert: Callable[[str], str]) -> Callable[[Place], tuple[str, ...] | None]:
@@ -15,6 +16,7 @@ def _any_or(convert: Callable[[str], str]) -> Callable[[Place], tuple[str, ...] 
     def word(text: str) -> str:
         return "" if text.lower() == "any" else convert(text)
 
+    @takes(many(one(convert), can_be_off=True))
     def read(place: Place) -> tuple[str, ...] | None:
         found = many(one(word), can_be_off=True)(place)
         return None if "" in found else found

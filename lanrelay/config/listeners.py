@@ -9,11 +9,13 @@ from lanrelay.addresses import is_loopback, unmapped
 from lanrelay.config import expand, hosts, kinds, model, nodes, upstreams, values
 from lanrelay.config.place import Broken, Fields, Key, Place, Table
 from lanrelay.config.readers import many, off_as, one, optional, path
+from lanrelay.config.shapes import Words, takes
 from lanrelay.config.values import Unfit
 
 # --- what every listener has ----------------------------------------------------------------------------
 
 
+@takes(many(one(str)))
 def listen(place: Place) -> tuple[model.ListenAddress, ...]:
     def address(item: Place) -> model.ListenAddress:
         found = one(lambda text: hosts.listen_address(text, item.context.path))(item)
@@ -59,12 +61,14 @@ TIMEOUTS = Table(
 )
 
 
+@takes(TIMEOUTS)
 def _timeouts(place: Place) -> model.Timeouts:
     fields = place.fields(TIMEOUTS)
     tunnel = fields.get("tunnel", None)
     return fields.build(model.Timeouts, **({} if tunnel is None else {"half_closed": tunnel}))
 
 
+@takes(Words(*(kind.word for kind in kinds.KINDS)))
 def _type(text: str) -> str:
     if kinds.kind_named(text) is not None:
         return text
@@ -76,6 +80,11 @@ def _type(text: str) -> str:
     raise Unfit(f'{expected}; did you mean "{meant}"?' if meant else expected)
 
 
+@takes(SERVER_TLS)
+def _server_tls(place: Place) -> model.ServerTls:
+    return place.fields(SERVER_TLS).build(model.ServerTls)
+
+
 LISTENER = Table(
     "listener",
     {
@@ -83,7 +92,7 @@ LISTENER = Table(
         "enabled": Key(one(values.boolean), "true"),
         "listen": Key(listen, required=True),
         "listen_mode": Key(one(values.mode), "0600"),
-        "tls": Key(optional(lambda place: place.fields(SERVER_TLS).build(model.ServerTls)), "none"),
+        "tls": Key(optional(_server_tls), "none"),
         "clients": Key(CLIENTS, "loopback"),
         "max_connections": Key(one(values.number(1, 1_000_000)), "4096"),
         "accept_proxy": Key(many(one(hosts.client_rule), can_be_off=True), "none"),

@@ -9,9 +9,11 @@ from lanrelay.config import expand, guard, model, nodes, values
 from lanrelay.config.listeners import FROM_ZERO, LISTENER, TIMEOUTS, Reader
 from lanrelay.config.place import Fields, Key, Place, Table, as_it_is
 from lanrelay.config.readers import many, named, off_as, one, path
+from lanrelay.config.shapes import ANY_TEXT, MapOf, takes
 from lanrelay.config.values import Unfit
 
 
+@takes(many(one(values.argument)))
 def _command(place: Place) -> tuple[str, ...]:
     command = many(one(values.argument))(place)
     if not command[0]:
@@ -23,6 +25,7 @@ def _command(place: Place) -> tuple[str, ...]:
     return command
 
 
+@takes(MapOf(ANY_TEXT))
 def _variables(place: Place) -> dict[str, str]:
     """Variables by name; what looks like a credential is not shown."""
     for word, child in place.entries():

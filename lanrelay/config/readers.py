@@ -9,6 +9,7 @@ from typing import TypeVar
 from lanrelay.config import expand, nodes
 from lanrelay.config.complaints import excerpt
 from lanrelay.config.place import Broken, Place, Shown, as_it_is
+from lanrelay.config.shapes import ANY_TEXT, ListOf, MapOf, Off, Scalar, takes
 from lanrelay.config.values import Unfit
 
 T = TypeVar("T")
@@ -17,6 +18,7 @@ T = TypeVar("T")
 def one(convert: Callable[[str], T]) -> Callable[[Place], T]:
     """A single text."""
 
+    @takes(Scalar(convert))
     def read(place: Place) -> T:
         value = convert(place.text())
         if not place.is_scalar() or place.is_nothing():
@@ -34,6 +36,7 @@ def optional(read: Callable[[Place], T]) -> Callable[[Place], T | None]:
 def off_as(off: T, read: Callable[[Place], T]) -> Callable[[Place], T]:
     """A value that can be off, which then means this."""
 
+    @takes(read, Off())
     def read_or_off(place: Place) -> T:
         if not place.is_off():
             return read(place)
@@ -46,6 +49,7 @@ def off_as(off: T, read: Callable[[Place], T]) -> Callable[[Place], T]:
 def many(read: Callable[[Place], T], *, can_be_off: bool = False) -> Callable[[Place], tuple[T, ...]]:
     """A list, or one value for a list of one; never empty unless it can be off."""
 
+    @takes(read, ListOf(read), *((Off(),) if can_be_off else ()))
     def read_all(place: Place) -> tuple[T, ...]:
         if place.is_off():
             if can_be_off:
@@ -72,6 +76,7 @@ def many(read: Callable[[Place], T], *, can_be_off: bool = False) -> Callable[[P
 def named(name: Callable[[str], str], read: Callable[[Place], T]) -> Callable[[Place], dict[str, T]]:
     """A map whose keys the user chooses. Two keys that mean the same name are complained of."""
 
+    @takes(MapOf(read))
     def read_all(place: Place) -> dict[str, T]:
         found: dict[str, T] = {}
         shown: dict[str, Shown] = {}
@@ -100,6 +105,7 @@ def named(name: Callable[[str], str], read: Callable[[Place], T]) -> Callable[[P
     return read_all
 
 
+@takes(ANY_TEXT)
 def path(place: Place) -> Path:
     """A path, shown absolute."""
     found = one(place.context.path)(place)

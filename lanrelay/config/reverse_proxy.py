@@ -9,12 +9,14 @@ from lanrelay.config import expand, guard, hosts, model, upstreams, values
 from lanrelay.config.listeners import LISTENER, Reader
 from lanrelay.config.place import Broken, Fields, Key, Place, Table, as_it_is
 from lanrelay.config.readers import many, named, off_as, one, optional
+from lanrelay.config.shapes import ANY_TEXT, ListOf, MapOf, Off, takes
 
 T = TypeVar("T")
 
 # --- header rules -------------------------------------------------------------------------------------
 
 
+@takes(MapOf(ANY_TEXT))
 def _values(place: Place) -> tuple[tuple[str, str], ...]:
     """Names and values; one that looks like a credential is not shown."""
     seen: set[str] = set()
@@ -42,6 +44,7 @@ HEADER_RULES = Table(
 )
 
 
+@takes(HEADER_RULES)
 def _rules(place: Place) -> model.HeaderRules:
     fields = place.fields(HEADER_RULES)
     kept = {name.lower() for word in ("set", "add") for name, _ in fields.get(word, ())}
@@ -65,6 +68,7 @@ Headers = tuple[model.HeaderRules, model.HeaderRules]
 _NO_HEADERS: Headers = (model.HeaderRules(), model.HeaderRules())
 
 
+@takes(Off(), HEADERS)
 def _headers(place: Place) -> Headers:
     if place.is_off():
         return _NO_HEADERS
@@ -125,6 +129,7 @@ class _Route:
         self.headers = headers
 
 
+@takes(ROUTE, ListOf(ROUTE))
 def _routes(place: Place) -> tuple[_Route, ...]:
     lines: dict[str, int] = {}
 
@@ -148,6 +153,7 @@ _FORWARDED: tuple[Literal["none", "x-forwarded", "rfc7239"], ...] = ("none", "x-
 _REWRITE: tuple[model.Rewrite, ...] = ("location", "cookies", "endpoint", "oauth")
 
 
+@takes(many(one(values.choice(_REWRITE)), can_be_off=True))
 def _rewrite(place: Place) -> frozenset[model.Rewrite]:
     return frozenset(many(one(values.choice(_REWRITE)), can_be_off=True)(place))
 
@@ -161,6 +167,7 @@ POOL = Table(
 )
 
 
+@takes(Off(), POOL)
 def _pool(place: Place) -> model.Pool:
     if place.is_off():
         return model.Pool(size=0)

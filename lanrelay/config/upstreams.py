@@ -9,6 +9,7 @@ from typing import Literal
 from lanrelay.config import expand, hosts, model, values
 from lanrelay.config.place import Broken, Fields, Key, Place, Table
 from lanrelay.config.readers import many, off_as, one, optional, path
+from lanrelay.config.shapes import ANY_TEXT, Off, Scalar, Url, takes
 from lanrelay.config.values import Unfit
 
 TLS_VERSION = values.choice(("1.2", "1.3", "1.1", "1.0"))
@@ -18,6 +19,7 @@ ALPN = many(one(values.protocol_name), can_be_off=True)
 # --- trust --------------------------------------------------------------------------------------------
 
 
+@takes(ANY_TEXT)
 def _authority(place: Place) -> Path | Literal["system"]:
     return "system" if place.text() == "system" else path(place)
 
@@ -38,6 +40,7 @@ UPSTREAM_TLS = Table(
 )
 
 
+@takes(UPSTREAM_TLS)
 def trust(place: Place) -> model.Trust:
     fields = place.fields(UPSTREAM_TLS)
     both_or_none(fields)
@@ -65,12 +68,18 @@ PARENT = optional(one(hosts.parent_proxy))
 _TRUST = model.Trust()
 _SEND_PROXY: tuple[Literal["v1", "v2"], ...] = ("v1", "v2")
 
-# The readers of "url" and "address" are made for each kind of listener and each URL; see _upstream.
+
+@takes(ANY_TEXT)
+def _later(place: Place) -> Place:
+    """The readers of these keys are made for each kind of listener and each URL; see L{_upstream}."""
+    return place
+
+
 UPSTREAM = Table(
     "upstream",
     {
-        "url": Key(lambda place: place, required=True, mask=expand.mask_url),
-        "address": Key(lambda place: place),
+        "url": Key(_later, required=True, mask=expand.mask_url),
+        "address": Key(_later),
         "via": Key(PARENT, "none", mask=expand.mask_url),
         "send_proxy": Key(optional(one(values.choice(_SEND_PROXY))), "none"),
         "tls": Key(trust, UPSTREAM_TLS, field="trust"),
@@ -87,6 +96,7 @@ def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
             place.shown = expand.escape(str(url))
         return url
 
+    @takes(Url(*schemes), UPSTREAM)
     def read(place: Place) -> model.Upstream:
         if place.is_scalar():
             place.mask = expand.mask_url
@@ -140,6 +150,7 @@ HTTP_UPSTREAMS = many(_upstream(hosts.HTTP_SCHEMES))
 # --- several ------------------------------------------------------------------------------------------
 
 
+@takes(many(one(values.statuses)))
 def _statuses(place: Place) -> tuple[tuple[int, int], ...]:
     return tuple(item for group in many(one(values.statuses))(place) for item in group)
 
@@ -166,6 +177,7 @@ RETRY = Table(
 )
 
 
+@takes(Scalar(values.boolean), Off(), HEALTH)
 def _health(place: Place) -> model.Health | None:
     if place.is_off():
         return None
@@ -177,6 +189,7 @@ def _health(place: Place) -> model.Health | None:
     return place.fields(HEALTH).build(model.Health)
 
 
+@takes(Off(), RETRY)
 def _retry(place: Place) -> model.Retry:
     if place.is_off():
         return model.Retry(duration=0.0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lanrelay.config import model
+from lanrelay.config.shapes import Whole, Words, takes
 
 T = TypeVar("T", bound=str)
 
@@ -42,6 +43,7 @@ def choice(words: Sequence[T]) -> Callable[[str], T]:
     """One of these words, as they are written."""
     listed = " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
+    @takes(Words(*words))
     def convert(text: str) -> T:
         for word in words:
             if word == text:
@@ -54,6 +56,7 @@ def choice(words: Sequence[T]) -> Callable[[str], T]:
 def number(low: int, high: int) -> Callable[[str], int]:
     """A whole number in decimal; leading zeros mean nothing."""
 
+    @takes(Whole(low, high))
     def convert(text: str) -> int:
         if re.fullmatch(r"[0-9]{1,18}", text) is None or not low <= int(text) <= high:
             raise Unfit(f"expected a whole number from {low} to {high}")

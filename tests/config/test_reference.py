@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from lanrelay.cli.check import render
 from lanrelay.config import model
 from lanrelay.config.load import examine
 from lanrelay.config.place import Key, Shown, Table
+from lanrelay.config.schema import schema
 from tests.config.support import ConfigCase
 from tests.config.tables import TABLES
 
@@ -293,6 +295,10 @@ class ReferenceTests(ConfigCase):
             again = self.load(render(first.effective))
             same_file = again._replace(path=first.config.path, control=first.config.control)
             self.assertEqual(same_file, first.config)
+
+    def test_the_schema_beside_it_is_that_of_the_tables(self) -> None:
+        said = "after a change of keys: lanrelay schema > conf/relay.schema.json"
+        self.assertEqual(json.loads(REFERENCE.with_name("relay.schema.json").read_text()), schema(), said)
 
     def test_the_smallest_configuration_names_no_file(self) -> None:
         config = examine(SMALLEST, environment={}).config
