@@ -23,6 +23,7 @@ listeners:
     type: reverse-proxy
     listen: 127.0.0.1:0
     upstream: http://127.0.0.1:9
+    health: off
     headers: {{request: {{set: {{X-Api-Key: {SECRETS[1]}}}}}}}
 """
 
