@@ -12,7 +12,7 @@ from lanrelay.config import expand, guard, hosts, listeners, model, values
 from lanrelay.config.complaints import excerpt
 from lanrelay.config.control import default_paths
 from lanrelay.config.loops import complain_of_loops
-from lanrelay.config.place import Broken, Context, Fields, Key, Place, Shown, Table
+from lanrelay.config.place import Broken, Context, Fields, Key, Place, Table
 from lanrelay.config.readers import off_as, one, optional, path
 from lanrelay.config.shapes import ANY_TEXT, takes
 from lanrelay.config.values import Unfit
@@ -68,7 +68,7 @@ def named_control(place: Place) -> model.Control:
 
     found = one(address)(place)
     if not place.expanded:
-        place.shown = expand.escape(f"unix:{found.paths[0]}")
+        place.shows = lambda: expand.escape(f"unix:{found.paths[0]}")
     return found
 
 
@@ -90,7 +90,7 @@ FILE = Table(
 )
 
 
-def read(root: Place, absolute: Path) -> tuple[model.Config, Shown]:
+def read(root: Place, absolute: Path) -> model.Config:
     """
     @param absolute: the file.
     @raise Broken: complaints have been made.
@@ -109,7 +109,7 @@ def read(root: Place, absolute: Path) -> tuple[model.Config, Shown]:
     control = fields.get("control")
     if "control" not in fields.given:
         control = model.Control(paths=default_paths(absolute, environment=context.environment))
-    config = fields.build(
+    return fields.build(
         model.Config,
         path=absolute,
         listeners=found,
@@ -117,12 +117,11 @@ def read(root: Place, absolute: Path) -> tuple[model.Config, Shown]:
         warnings=tuple(context.warnings),
         included=context.included,
     )
-    return config, root.shown
 
 
 def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.Listener, ...]:
     found: list[tuple[model.Listener, Place]] = []
-    shown: dict[str, Shown] = {}
+    named: dict[str, Place] = {}
     empty = ""
     for name, child in place.entries():
         if child.is_nothing():
@@ -144,8 +143,8 @@ def _listeners(fields: Fields, place: Place, log: model.Log) -> tuple[model.List
             found.append((read, child))
         except Broken:
             fields.broken = True
-        shown[name] = child.shown
-    place.shown = shown
+        named[name] = child
+    place.shows = lambda: {name: child.shown for name, child in named.items()}
     complain_of_loops(found)
     return tuple(listener for listener, _ in found)
 

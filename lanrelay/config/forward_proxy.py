@@ -67,7 +67,7 @@ def _forward_proxy(
             if _only_loopback_may_connect(fields, addresses):
                 allow += (_LOOPBACK,)  # which nobody can write: written, the word is for all names
             else:
-                fields.shown["allow"] = [str(rule.word) for rule in allow]
+                fields.shows["allow"] = lambda: [str(rule.word) for rule in _PRIVATE_AND_PUBLIC]
             more = {**more, "allow": allow}
         return fields.build(make, without=("type",), **more)
 

@@ -20,7 +20,7 @@ def listen(place: Place) -> tuple[model.ListenAddress, ...]:
     def address(item: Place) -> model.ListenAddress:
         found = one(lambda text: hosts.listen_address(text, item.context.path))(item)
         if isinstance(found, model.UnixAddress) and not item.expanded:
-            item.shown = expand.escape(str(found))
+            item.shows = lambda: expand.escape(str(found))
         return found
 
     return many(address)(place)
@@ -158,7 +158,7 @@ def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
         fields.complain("tls", f'expected no other "alpn" than http/1.1, which is what a {kind.word} speaks')
     more: dict[str, object] = {"name": name, **stated}
     if "access_log" not in fields.given:
-        fields.shown["access_log"] = "true" if access_log else "false"
+        fields.shows["access_log"] = lambda: "true" if access_log else "false"
         more["access_log"] = access_log
     return build(fields, more)
 

@@ -24,7 +24,6 @@ class Loaded:
     """
     A file that is right.
 
-    @ivar effective: the configuration with its defaults, secrets masked and references as written.
     @ivar given: names of the keys that the file has, as L{lanrelay.config.place.Key} has them.
     @ivar named_files: every path in it, so that what is wrong with a file can be said where it is named.
     @ivar lines: where each listener is, by its name and C{""}, and each of its upstreams, by the name and the
@@ -34,16 +33,21 @@ class Loaded:
     def __init__(
         self,
         config: model.Config,
-        effective: Shown,
+        root: Place,
         given: frozenset[str],
         named_files: tuple[NamedFile, ...] = (),
         lines: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
         self.config = config
-        self.effective = effective
+        self._root = root
         self.given = given
         self.named_files = named_files
         self.lines = lines or {}
+
+    @property
+    def effective(self) -> Shown:
+        """With all defaults, secrets masked and references as written; it is worked out when asked for."""
+        return self._root.shown
 
 
 def load(
@@ -75,14 +79,13 @@ def examine(
         context.complain(error.line, error.column, "", error.message)
         raise ConfigErrors(tuple(context.complaints)) from None
     try:
-        config, effective = document.read(Place(context, root, ""), absolute)
+        place = Place(context, root, "")
+        config = document.read(place, absolute)
     except Broken:
         pass  # a complaint has been noted, and is raised with the others
     else:
         if not context.complaints:
-            return Loaded(
-                config, effective, frozenset(context.given), tuple(context.named_files), context.lines
-            )
+            return Loaded(config, place, frozenset(context.given), tuple(context.named_files), context.lines)
     context.complaints.sort(key=lambda complaint: (complaint.line, complaint.column))
     raise ConfigErrors(tuple(context.complaints))
 

@@ -158,7 +158,7 @@ class Place:
 
     @ivar excused: what is not supported yet is not complained of (a listener that is not enabled).
     @ivar expanded: the text was not taken as it is written, so it must be shown as it is written.
-    @ivar shown: what C{check} prints of it; a reader may replace it.
+    @ivar shows: what C{check} prints of it, if that is not what is written; worked out when C{check} asks.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class Place:
         self.excused = False
         self.expanded = False
         self.mask: Callable[[str], str] = as_it_is
-        self._shown: Shown | None = None
+        self.shows: Callable[[], Shown] | None = None
         self._text: str | None = None
         self._entries: list[tuple[str, Place]] | None = None
 
@@ -181,11 +181,12 @@ class Place:
 
     @property
     def shown(self) -> Shown:
-        return _written(self.node, self.mask) if self._shown is None else self._shown
+        """What C{check} prints of it."""
+        return self.written() if self.shows is None else self.shows()
 
-    @shown.setter
-    def shown(self, shown: Shown) -> None:
-        self._shown = shown
+    def written(self) -> Shown:
+        """As it stands in the file, masked."""
+        return _written(self.node, self.mask)
 
     def child(self, node: nodes.Node, suffix: str, *, key: nodes.Node | None = None) -> Place:
         place = Place(
@@ -310,7 +311,8 @@ class Fields:
     @ivar values: of the keys that are there and right, by key.
     @ivar given: the places of the keys that are there, right or not.
     @ivar broken: something was complained of, so there can be no record.
-    @ivar shown: beside what the file and the table say; C{None} leaves the key out.
+    @ivar shows: what C{check} prints of a key instead of what the file and the table say; C{None} leaves the
+        key out.
     """
 
     def __init__(self, place: Place, table: Table) -> None:
@@ -319,7 +321,7 @@ class Fields:
         self.values: dict[str, Any] = {}
         self.given: dict[str, Place] = {}
         self.broken = False
-        self.shown: dict[str, Shown | None] = {}
+        self.shows: dict[str, Callable[[], Shown] | None] = {}
         empty = ""  # the key above, if there is nothing under it
         for word, child in place.entries():
             key = table.keys.get(word)
@@ -402,17 +404,7 @@ class Fields:
         @param without: keys that the record has no field for; C{more} has what became of them.
         @raise Broken: there was something wrong.
         """
-        shown: dict[str, Shown] = {}
-        for word, key in self.table.keys.items():
-            if word in self.shown:
-                overriding = self.shown[word]
-                if overriding is not None:
-                    shown[word] = overriding
-            elif word in self.given:
-                shown[word] = self.given[word].shown
-            elif key.default is not None:
-                shown[word] = _default(key.default)
-        self.place.shown = shown
+        self.place.shows = self._shown
         if self.broken:
             raise Broken
         arguments: dict[str, object] = {
@@ -421,6 +413,19 @@ class Fields:
             if word not in without
         }
         return make(**{**arguments, **more})
+
+    def _shown(self) -> Shown:
+        shown: dict[str, Shown] = {}
+        for word, key in self.table.keys.items():
+            if word in self.shows:
+                instead = self.shows[word]
+                if instead is not None:
+                    shown[word] = instead()
+            elif word in self.given:
+                shown[word] = self.given[word].shown
+            elif key.default is not None:
+                shown[word] = _default(key.default)
+        return shown
 
 
 # --- helpers ------------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from lanrelay.config import expand, guard, model, nodes, values
 from lanrelay.config.listeners import FROM_ZERO, LISTENER, TIMEOUTS, Reader
-from lanrelay.config.place import Fields, Key, Place, Table, as_it_is
+from lanrelay.config.place import Fields, Key, Place, Shown, Table, as_it_is
 from lanrelay.config.readers import many, named, off_as, one, path
 from lanrelay.config.shapes import ANY_TEXT, MapOf, takes
 from lanrelay.config.values import Unfit
@@ -55,7 +56,7 @@ TABLE = Table(
 def _build(fields: Fields, more: dict[str, object]) -> model.Listener:
     folder: Path = fields.place.context.folder
     if "cwd" not in fields.given:
-        fields.shown["cwd"] = expand.escape(str(folder))
+        fields.shows["cwd"] = lambda: expand.escape(str(folder))
     if fields.get("protocol", "raw") == "mcp-http":
         more = {**more, "timeouts": _idle_sessions(fields)}
     else:
@@ -73,17 +74,24 @@ def _build(fields: Fields, more: dict[str, object]) -> model.Listener:
 
 IDLE_SESSION = 1800.0
 """Seconds: the default of C{timeouts.tunnel} for MCP's sessions."""
+IDLE_SESSION_SHOWN = "30m"
 
 
 def _idle_sessions(fields: Fields) -> model.Timeouts:
     timeouts: model.Timeouts = fields.get("timeouts", model.TIMEOUTS)
-    node = fields.given["timeouts"].node if "timeouts" in fields.given else None
+    given = fields.given.get("timeouts")
+    node = given.node if given is not None else None
     if isinstance(node, nodes.Mapping) and any(key.text == "tunnel" for key, _ in node.entries):
         return timeouts
-    shown = fields.given["timeouts"].shown if node is not None else {}
-    if isinstance(shown, dict):
-        defaults = {word: str(key.default) for word, key in TIMEOUTS.keys.items()}
-        fields.shown["timeouts"] = {**defaults, **shown, "tunnel": "30m"}
+
+    def shown() -> Shown:
+        of_file = given.shown if given is not None else {}
+        assert isinstance(of_file, Mapping)
+        defaults = TIMEOUTS.defaults()
+        assert isinstance(defaults, Mapping)
+        return {**defaults, **of_file, "tunnel": IDLE_SESSION_SHOWN}
+
+    fields.shows["timeouts"] = shown
     return timeouts._replace(tunnel=IDLE_SESSION)
 
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from lanrelay.config import expand, nodes
 from lanrelay.config.complaints import excerpt
-from lanrelay.config.place import Broken, Place, Shown, as_it_is
+from lanrelay.config.place import Broken, Place, as_it_is
 from lanrelay.config.shapes import ANY_TEXT, ListOf, MapOf, Off, Scalar, takes
 from lanrelay.config.values import Unfit
 
@@ -63,9 +63,10 @@ def many(read: Callable[[Place], T], *, can_be_off: bool = False) -> Callable[[P
                 found.append(item.read(read))
             except Broken:
                 broken = True
-        place.shown = (
-            [item.shown for item in items] if isinstance(place.node, nodes.Sequence) else items[0].shown
-        )
+        if isinstance(place.node, nodes.Sequence):
+            place.shows = lambda: [item.shown for item in items]
+        else:
+            place.shows = lambda: items[0].shown
         if broken:
             raise Broken
         return tuple(found)
@@ -79,7 +80,7 @@ def named(name: Callable[[str], str], read: Callable[[Place], T]) -> Callable[[P
     @takes(MapOf(read))
     def read_all(place: Place) -> dict[str, T]:
         found: dict[str, T] = {}
-        shown: dict[str, Shown] = {}
+        children: dict[str, Place] = {}
         broken = False
         for word, child in place.entries():
             try:
@@ -96,8 +97,8 @@ def named(name: Callable[[str], str], read: Callable[[Place], T]) -> Callable[[P
                 found[proper] = child.read(read)
             except Broken:
                 broken = True
-            shown[word] = child.shown
-        place.shown = shown
+            children[word] = child
+        place.shows = lambda: {word: child.shown for word, child in children.items()}
         if broken:
             raise Broken
         return found
@@ -111,5 +112,5 @@ def path(place: Place) -> Path:
     found = one(place.context.path)(place)
     place.context.note_file(found, place)
     if not place.expanded:
-        place.shown = expand.escape(str(found))
+        place.shows = lambda: expand.escape(str(found))
     return found

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from lanrelay.config import expand, hosts, model, values
-from lanrelay.config.place import Broken, Fields, Key, Place, Table
+from lanrelay.config.place import Broken, Fields, Key, Place, Shown, Table
 from lanrelay.config.readers import many, off_as, one, optional, path
 from lanrelay.config.shapes import ANY_TEXT, Off, Scalar, Url, takes
 from lanrelay.config.values import Unfit
@@ -50,7 +51,7 @@ def trust(place: Place) -> model.Trust:
         fields.complain("verify", 'expected no such value beside "pin", which is verified')
     if fields.get("pin", ()) and "ca" not in fields.given:
         # Pins alone: they replace the system's roots, which a default of "system" would bring back.
-        fields.shown["ca"] = None
+        fields.shows["ca"] = None
         return fields.build(model.Trust, ca=())
     return fields.build(model.Trust)
 
@@ -87,13 +88,19 @@ UPSTREAM = Table(
 )
 
 
+def _map_for(url: model.UpstreamUrl, written: Callable[[], Shown]) -> Shown:
+    """What stands for a URL alone."""
+    tls = {"tls": UPSTREAM_TLS.defaults()} if url.tls else {}
+    return {"url": written(), "via": "none", "send_proxy": "none", **tls}
+
+
 def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
     """A URL alone, or a map."""
 
     def url_of(place: Place) -> model.UpstreamUrl:
         url = one(lambda text: hosts.upstream_url(text, schemes, place.context.path))(place)
         if url.unix_path is not None and not place.expanded:
-            place.shown = expand.escape(str(url))
+            place.shows = lambda: expand.escape(str(url))
         return url
 
     @takes(Url(*schemes), UPSTREAM)
@@ -102,8 +109,7 @@ def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
             place.mask = expand.mask_url
             url = place.read(url_of)
             place.context.note_line(place, str(url))
-            shown = {"url": place.shown, "via": "none", "send_proxy": "none"}
-            place.shown = {**shown, "tls": UPSTREAM_TLS.defaults()} if url.tls else shown
+            place.shows = partial(_map_for, url, place.shows or place.written)
             return model.Upstream(url=url)
         fields = place.fields(UPSTREAM)
         if "url" not in fields.values:
@@ -116,7 +122,7 @@ def _upstream(schemes: tuple[str, ...]) -> Callable[[Place], model.Upstream]:
                 'expected no "alpn", for the relay speaks HTTP/1.1 to it; a tls:// forward passes others',
             )
         if not url.tls:
-            fields.shown["tls"] = None
+            fields.shows["tls"] = None
             if "tls" in fields.given:
                 fields.complain("tls", f"expected no such key, for {_plain(url)} is not encrypted")
         if url.unix_path is not None and not fields.absent("via"):
@@ -184,7 +190,7 @@ def _health(place: Place) -> model.Health | None:
     if place.is_scalar():
         if place.text().lower() not in values.ON:
             raise Unfit("expected a map, true, or off")
-        place.shown = HEALTH.defaults()
+        place.shows = HEALTH.defaults
         return model.Health()
     return place.fields(HEALTH).build(model.Health)
 
@@ -218,7 +224,7 @@ def group(fields: Fields, members: tuple[model.Upstream, ...], *, always_checked
     """
     default = model.Health() if always_checked or len(members) > 1 else None
     if "health" not in fields.given:
-        fields.shown["health"] = HEALTH.defaults() if default is not None else "off"
+        fields.shows["health"] = HEALTH.defaults if default is not None else lambda: "off"
     return model.Upstreams(
         members=members,
         balance=fields.get("balance", "first"),

@@ -11,6 +11,7 @@ from lanrelay.config import load as load_module
 from lanrelay.config import model
 from lanrelay.config.control import default_paths
 from lanrelay.config.load import Complaint, ConfigErrors, load
+from lanrelay.config.place import Fields
 from lanrelay.errors import RelayError
 from tests.config.support import ConfigCase, listener_text
 from tests.config.tables import BY_KIND, TABLES
@@ -367,3 +368,14 @@ class FuzzTests(ConfigCase):
             text = text[:start] + inserted + text[start + length :]
         for complaint in self.complaints(text):
             self.assertRegex(complaint, r"\A[0-9]+:[0-9]+: ")
+
+
+class ShownTests(ConfigCase):
+    def test_what_check_shows_is_made_when_it_asks_and_not_at_a_start(self) -> None:
+        asked: list[str] = []
+        shown = Fields._shown
+        self.patch(Fields, "_shown", lambda fields: asked.append(fields.table.name) or shown(fields))
+        loaded = self.examine(EXAMPLE)
+        self.assertEqual(asked, [])
+        self.assertIsInstance(loaded.effective, dict)
+        self.assertIn("tcp-forward", asked)
