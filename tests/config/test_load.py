@@ -11,7 +11,7 @@ from lanrelay.config import load as load_module
 from lanrelay.config import model
 from lanrelay.config.control import default_paths
 from lanrelay.config.load import Complaint, ConfigErrors, load
-from lanrelay.config.place import Fields
+from lanrelay.config.place import Fields, Shown
 from lanrelay.errors import RelayError
 from tests.config.support import ConfigCase, listener_text
 from tests.config.tables import BY_KIND, TABLES
@@ -374,7 +374,12 @@ class ShownTests(ConfigCase):
     def test_what_check_shows_is_made_when_it_asks_and_not_at_a_start(self) -> None:
         asked: list[str] = []
         shown = Fields._shown
-        self.patch(Fields, "_shown", lambda fields: asked.append(fields.table.name) or shown(fields))
+
+        def asks(fields: Fields) -> Shown:
+            asked.append(fields.table.name)
+            return shown(fields)
+
+        self.patch(Fields, "_shown", asks)
         loaded = self.examine(EXAMPLE)
         self.assertEqual(asked, [])
         self.assertIsInstance(loaded.effective, dict)
