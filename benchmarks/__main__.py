@@ -28,7 +28,7 @@ def main() -> int:
     # From here on what the relay needs is importable.
     from benchmarks import machine, measure, profile, report, rounds
     from benchmarks.origins import Missing, Origins
-    from benchmarks.workloads import WORKLOADS
+    from benchmarks.rows import WORKLOADS
 
     chosen = [one for one in WORKLOADS if options.only.lower() in one.name.lower()]
     if options.list or not chosen:

@@ -22,6 +22,8 @@ PACKAGES = {
     "squid": "squid",
     "tinyproxy": "tinyproxy",
     "socat": "socat",
+    "caddy": "caddy",
+    "wrk": "wrk",
     "setpriv": "util-linux",
     "taskset": "util-linux",
 }

@@ -6,7 +6,10 @@
    load fetch    PORT STREAMS BYTES   0      PREFACE    the same of an HTTP answer with that Content-Length
    load upload   PORT STREAMS BYTES   0      PREFACE    send so many bytes, then await the HTTP answer
    load requests PORT STREAMS SECONDS SIZE   PREFIX     HTTP requests, no two alike, each answer SIZE bytes and its own
+   load varied   PORT STREAMS SECONDS SIZE   PREFIX     the same, whose heads differ in three fields beside the path
+   load mcp      PORT STREAMS SECONDS 0                 tools/call with a session id, each answer its own, as JSON or events
    load events   PORT STREAMS SECONDS PERIOD PREFACE    event streams with an event every PERIOD ms: all must come
+   load watch    PORT STREAMS SECONDS PERIOD PREFACE    "held" once all event streams are open; from then on they count
    load hold     PORT STREAMS 0       SIZE   [PREFACE]  a round trip (or HTTP answer, with SIZE 1 only its head) on each
                                                         connection, then "held"; all must be open when its input ends
 
@@ -15,8 +18,9 @@
    single units in microseconds, and failures, of which the first is told in words. */
 #include "common.h"
 
-enum { PINGPONG, CONNECT, DOWN, FETCH, UPLOAD, REQUESTS, EVENTS, HOLD };
-static const char *modes[] = {"pingpong", "connect", "down", "fetch", "upload", "requests", "events", "hold"};
+enum { PINGPONG, CONNECT, DOWN, FETCH, UPLOAD, REQUESTS, VARIED, MCP, EVENTS, WATCH, HOLD };
+static const char *modes[] = {"pingpong", "connect", "down",  "fetch",  "upload", "requests",
+                              "varied",   "mcp",     "events", "watch", "hold"};
 enum { HEAD, RUNNING, WAITING, DONE };
 
 struct link {
@@ -29,7 +33,8 @@ struct link {
 
 static struct sockaddr_in address;
 static int mode, streams, size, sent_first;
-static int64_t units, failures, total, ends_at;
+static int64_t units, failures, total, ends_at, started, watched_for;
+static int waited; /* how many event streams are not open yet, if that is waited for */
 static char preface[4096];
 static size_t preface_length;
 static float *times;
@@ -52,19 +57,54 @@ static void say(struct link *l, const char *text, size_t length) {
 
 static char request[2048];
 static size_t request_length;
-static char *path_at, *request_id_at;
+static char *path_at, *request_id_at, *cookie_at, *trace_at;
 
 static void make_request(const char *prefix) { /* a head as an ordinary program sends it: eight fields */
     request_length = snprintf(request, sizeof request,
                               "GET %s/api/v1/things/----------------?page=2 HTTP/1.1\r\nHost: localhost\r\n"
                               "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0\r\n"
-                              "Accept: application/json, text/event-stream\r\nAccept-Language: en-GB,en;q=0.5\r\n"
+                              "Accept: application/json, text/plain, */*\r\nAccept-Language: en-GB,en;q=0.5\r\n"
                               "Accept-Encoding: gzip, deflate, br\r\n"
                               "Cookie: session=0123456789abcdef0123456789abcdef\r\nCache-Control: no-cache\r\n"
-                              "X-Request-Id: ++++++++++++++++\r\n\r\n",
-                              prefix);
+                              "X-Request-Id: ++++++++++++++++\r\n%s\r\n",
+                              prefix,
+                              mode == VARIED ? "traceparent: 00-________________0000000000000001-00f067aa0ba902b7-01\r\n" : "");
     path_at = strstr(request, "----------------");
     request_id_at = strstr(request, "++++++++++++++++");
+    cookie_at = strstr(request, "0123456789abcdef");
+    trace_at = strstr(request, "________________");
+}
+
+static void call_tool(struct link *l) { /* as the MCP SDKs do it: a head of its own, then the call, in one send */
+    static const char head[] = "POST /mcp HTTP/1.1\r\nHost: localhost\r\nUser-Agent: python-httpx2/2.5.0\r\n"
+                               "Accept: application/json, text/event-stream\r\nAccept-Encoding: gzip, deflate\r\n"
+                               "Content-Type: application/json\r\nMcp-Session-Id: 5f0d2d61c7394e6ea0fa%012ld\r\n"
+                               "MCP-Protocol-Version: 2025-06-18\r\nContent-Length: %d\r\n\r\n%s";
+    char call[256], all[1024];
+    l->number++;
+    int length = snprintf(call, sizeof call,
+                          "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"method\":\"tools/call\",\"params\":{\"name\":\"weather\","
+                          "\"arguments\":{\"place\":\"Cologne\",\"day\":%lld}}}",
+                          (long long)l->number, (long long)l->number % 365);
+    l->got = 0;
+    l->began = now();
+    say(l, all, snprintf(all, sizeof all, head, (long)l->fd, length, call));
+}
+
+static int64_t whole_call(struct link *l) { /* as `whole`; in chunks it is an event stream of one message */
+    l->text[l->got] = 0;
+    char *end = strstr(l->text, "\r\n\r\n"), wanted[48];
+    if (!end) return l->got < sizeof l->text - 1 ? 0 : -1;
+    if (l->got < 13 || strncmp(l->text + 8, " 200", 4)) return -1;
+    *end = 0;
+    int chunked = strcasestr(l->text, "\r\ntransfer-encoding: chunked") != NULL;
+    char *length = strcasestr(l->text, "\r\ncontent-length:");
+    *end = '\r';
+    if (chunked ? memcmp(l->text + l->got - 7, "\r\n0\r\n\r\n", 7)
+                : !length || (int64_t)l->got < end + 4 - l->text + atoll(length + 17))
+        return l->got < sizeof l->text - 1 ? 0 : -1;
+    snprintf(wanted, sizeof wanted, "\"id\":%lld,", (long long)l->number);
+    return strstr(end, wanted) ? (int64_t)l->got : -1;
 }
 
 static void ask(struct link *l) { /* no relay can live from what it remembers of whole requests */
@@ -73,6 +113,10 @@ static void ask(struct link *l) { /* no relay can live from what it remembers of
     for (int i = 0; i < 16; i++, mixed >>= 4) l->id[i] = "0123456789abcdef"[mixed & 15];
     memcpy(path_at, l->id, 16);
     memcpy(request_id_at, l->id, 16);
+    if (mode == VARIED) {
+        memcpy(cookie_at, l->id, 16);
+        memcpy(trace_at, l->id, 16);
+    }
     l->got = 0;
     l->began = now();
     say(l, request, request_length);
@@ -103,7 +147,8 @@ static void run(struct link *l) { /* the way is open */
     l->got = 0;
     if (mode == PINGPONG) l->began = now();
     if (mode == PINGPONG || mode == CONNECT) say(l, block, size);
-    if (mode == REQUESTS) ask(l);
+    if (mode == REQUESTS || mode == VARIED) ask(l);
+    if (mode == MCP) call_tool(l);
     if (mode == DOWN) {
         char wish[32];
         say(l, wish, snprintf(wish, sizeof wish, "%lld\n", (long long)l->left));
@@ -129,6 +174,13 @@ static void dial(struct link *l) {
     if (!sent_first && mode != HOLD) run(l);
 }
 
+static void all_open(void) {
+    started = now();
+    ends_at = started + watched_for;
+    puts("held");
+    fflush(stdout);
+}
+
 static void heard_events(struct link *l, const char *text, ssize_t got) {
     for (ssize_t i = 0; i < got; i++) {
         if (text[i] != '\n') {
@@ -140,6 +192,7 @@ static void heard_events(struct link *l, const char *text, ssize_t got) {
         long long number, sent;
         if (sscanf(l->text, "data: %lld %lld", &number, &sent) != 2) continue;
         if (number != l->number++) { fail(l, "an event is missing"); return; }
+        if (waited) continue; /* not all are open yet */
         if (timed < times_max) times[timed++] = (now() - sent) / 1000.0f;
         units++;
         l->units++;
@@ -157,20 +210,21 @@ static void heard_head(struct link *l) { /* of a tunnel, a download or an event 
         if (!length || atoll(length + 17) != l->left) { fail(l, "not the length"); return; }
         units += rest;
         l->left -= rest;
-    } else if (rest && mode != EVENTS) {
+    } else if (rest && mode != EVENTS && mode != WATCH) {
         fail(l, "what nobody said");
         return;
     }
     memcpy(block, end + 4, rest);
     run(l);
-    if (mode == EVENTS) {
+    if (mode == EVENTS || mode == WATCH) {
+        if (mode == WATCH && !--waited) all_open();
         l->first = now();
         heard_events(l, block, rest);
     }
 }
 
 static void heard_answer(struct link *l) {
-    int64_t length = whole(l);
+    int64_t length = mode == MCP ? whole_call(l) : whole(l);
     if (length == 0) return;
     if (length < 0 || length != (int64_t)l->got || length < size) { fail(l, "not the answer"); return; }
     took(l->began);
@@ -179,13 +233,16 @@ static void heard_answer(struct link *l) {
     if (l->closes) {
         close(l->fd);
         dial(l);
+    } else if (mode == MCP) {
+        call_tool(l);
     } else {
         ask(l);
     }
 }
 
 static void heard(struct link *l) {
-    int by_text = l->state == HEAD || mode == REQUESTS || mode == UPLOAD;
+    int answers = mode == REQUESTS || mode == VARIED || mode == MCP;
+    int by_text = l->state == HEAD || answers || mode == UPLOAD;
     char *into = by_text ? l->text + l->got : block;
     ssize_t got = recv(l->fd, into, by_text ? sizeof l->text - 1 - l->got : sizeof block, 0);
     if (got < 0 && errno == EAGAIN) return;
@@ -203,10 +260,10 @@ static void heard(struct link *l) {
         if (!strstr(l->text, "\r\n\r\n")) return;
         if (l->left > 0 || strncmp(l->text + 8, " 200", 4)) fail(l, "not the answer");
         l->state = DONE;
-    } else if (mode == REQUESTS) {
+    } else if (answers) {
         heard_answer(l);
         return;
-    } else if (mode == EVENTS) {
+    } else if (mode == EVENTS || mode == WATCH) {
         heard_events(l, block, got);
     } else if ((l->got += got) == (size_t)size) {
         took(l->began);
@@ -239,9 +296,9 @@ static int compare(const void *a, const void *b) { return (*(float *)a > *(float
 
 static int report(int64_t began) {
     qsort(times, timed, sizeof *times, compare);
-    printf("{\"units\": %lld, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f, \"failures\": %lld}\n",
+    printf("{\"units\": %lld, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f, \"most\": %.2f, \"failures\": %lld}\n",
            (long long)units, (now() - began) / 1e9, timed ? times[timed / 2] : 0, timed ? times[timed * 99 / 100] : 0,
-           (long long)failures);
+           timed ? times[timed - 1] : 0, (long long)failures);
     return failures != 0;
 }
 
@@ -286,7 +343,7 @@ int main(int count, char **word) {
     streams = atoi(word[3]);
     double amount = atof(word[4]);
     size = atoi(word[5]);
-    if (mode == REQUESTS) make_request(count > 6 ? word[6] : "");
+    if (mode == REQUESTS || mode == VARIED) make_request(count > 6 ? word[6] : "");
     else if (count > 6)
         for (const char *c = word[6]; *c && preface_length < sizeof preface - 1; c++) {
             char plain = *c;
@@ -299,8 +356,13 @@ int main(int count, char **word) {
     total = by_bytes ? (int64_t)amount : 0;
     struct link *links = calloc(streams, sizeof *links);
     if (mode == HOLD) hold(links);
-    int64_t began = now();
-    ends_at = by_bytes ? INT64_MAX : began + (int64_t)(amount * 1e9);
+    started = now();
+    ends_at = by_bytes ? INT64_MAX : started + (int64_t)(amount * 1e9);
+    if (mode == WATCH) {
+        waited = streams;
+        watched_for = amount * 1e9;
+        ends_at = started + 60000000000LL;
+    }
     int open = 0;
     for (int i = 0; i < streams; i++, open++) {
         links[i].left = total / streams;
@@ -323,8 +385,10 @@ int main(int count, char **word) {
         }
     }
     for (int i = 0; i < streams && !by_bytes; i++) { /* none may have been forgotten */
-        int64_t least = mode == EVENTS && links[i].first ? (now() - links[i].first) / 1000000 / size - 1 : 1;
+        int64_t least = mode == WATCH ? (now() - started) / 1000000 / size - 1
+                        : mode == EVENTS && links[i].first ? (now() - links[i].first) / 1000000 / size - 1 : 1;
         if (links[i].units < least) fail(&links[i], "a connection that got too little");
     }
-    return report(began);
+    if (waited) fail(links, "not all streams were opened");
+    return report(started);
 }

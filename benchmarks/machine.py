@@ -21,6 +21,8 @@ _VERSIONS = (
     ("squid", "-v"),
     ("tinyproxy", "-v"),
     ("socat", "-V"),
+    ("caddy", "version"),
+    ("wrk", "-v"),
     ("gcc", "--version"),
 )
 

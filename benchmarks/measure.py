@@ -11,9 +11,9 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,16 @@ class Result:
     What a load generator says.
 
     @ivar units: round trips, connections, requests, bytes or events, each of them seen to be right.
-    @ivar p50: microseconds of one unit, where that was measured.
+    @ivar p50: microseconds of one unit, where that was measured; C{most}: of the one that took longest.
+    @ivar used: seconds of CPU that the relay took for it, where not all that it did is to be counted.
     """
 
     units: int
     seconds: float
     p50: float = 0.0
     p99: float = 0.0
+    most: float = 0.0
+    used: float | None = None
 
 
 def pinned(command: Sequence[object], core: int) -> list[str]:
@@ -63,13 +66,22 @@ class Program:
     A process and its children, on one core, in a folder of its own that takes its output.
 
     @ivar prefix: what its clients put before the path of a request line.
+    @ivar streams: how many its clients are to open, where that is what its figures are about.
+    @ivar disturb: what it is to go through while others wait; nothing by default.
     """
 
     prefix = ""
+    streams = 0
 
     def __init__(
-        self, command: Sequence[object], folder: Path, *, core: int, environ: dict[str, str] | None = None
+        self,
+        command: Sequence[object],
+        folder: Path,
+        *,
+        core: int,
+        environ: dict[str, str] | None = None,
     ) -> None:
+        self.disturb: Callable[[], None] = lambda: None
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.name = Path(str(command[0])).name
@@ -108,6 +120,15 @@ class Program:
                 return
             time.sleep(every)
         raise Failed(f"{self.name} does not listen on {port}: {self.output}")
+
+    def ended(self) -> None:
+        """Wait until it has done what it had to do."""
+        try:
+            status = self._process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"{self.name} does not end: {self.output}") from None
+        if status:
+            raise Failed(f"{self.name} ended with {status}: {self.output}")
 
     def family(self) -> set[int]:
         """It and its descendants, those too whose parent has gone: its session is its own."""
@@ -194,6 +215,32 @@ def load(program: Path, *words: object) -> Result:
     return _said(done.stdout, done.stderr)
 
 
+def watched(relay: Program, program: Path, *words: object) -> Result:
+    """
+    Run C{load.c}'s C{watch}: the relay's CPU counts from when all streams are open, which is said by a line.
+    """
+    process: subprocess.Popen[str] = subprocess.Popen(
+        pinned([program, "watch", *words], LOAD_CORE),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    too_long = threading.Timer(90, process.kill)
+    too_long.start()
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        before = relay.cpu()
+        line = process.stdout.readline()
+        used = relay.cpu() - before
+        result = _said(line, process.communicate()[1])
+    finally:
+        too_long.cancel()
+        process.kill()
+        process.wait()
+    return replace(result, used=used)
+
+
 def load_cpu() -> float:
     """Seconds of CPU that load generators took which have ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -237,4 +284,4 @@ def _said(output: str, errors: str) -> Result:
         raise Failed(f"the load generator: {output}{errors}") from None
     if said["failures"] or not said["units"]:
         raise Failed(f"{said['failures']} failures of {said['units']}: {errors[:300]}")
-    return Result(said["units"], said["seconds"], said["p50"], said["p99"])
+    return Result(said["units"], said["seconds"], said["p50"], said["p99"], said["most"])

@@ -4,12 +4,14 @@
    origin source PORT          reads "N\n", sends N bytes and the end
    origin sink PORT            takes an HTTP upload of any length, and answers when all of it is here
    origin http PORT            answers any request with 1 KB and the request's X-Request-Id; an Upgrade becomes an echo
+   origin mcp PORT             answers each JSON-RPC call of a POST with JSON
+   origin calls PORT           answers the same with an event stream: its head, one message and its end, in a send each
    origin events PORT PERIOD   streams an event every PERIOD milliseconds, with its number and when it was sent */
 #include "common.h"
 
 enum { PREPARING, RUNNING, ENDING };
-enum { ECHO, SOURCE, SINK, HTTP, EVENTS };
-static const char *kinds[] = {"echo", "source", "sink", "http", "events"};
+enum { ECHO, SOURCE, SINK, HTTP, MCP, CALLS, EVENTS };
+static const char *kinds[] = {"echo", "source", "sink", "http", "mcp", "calls", "events"};
 
 struct link {
     int fd, state;
@@ -73,6 +75,38 @@ static void heard_requests(struct link *l) { /* l->head holds l->kept bytes, and
     if (l->state == RUNNING && l->kept) tell(l, l->head, l->kept);
 }
 
+static void heard_calls(int kind, struct link *l) { /* one at a time: who calls awaits the answer */
+    char *end = strstr(l->head, "\r\n\r\n"), *length = strcasestr(l->head, "\r\ncontent-length:");
+    if (!end || !length || length > end) return;
+    if ((int64_t)l->kept < end + 4 - l->head + atoll(length + 17)) return;
+    char *id = strstr(end, "\"id\":"), text[2048], said[1024], event[1200], session[64] = "";
+    char *given = strcasestr(l->head, "\r\nmcp-session-id:");
+    if (given) sscanf(given + 17, " %63[0-9a-f]", session);
+    int size = snprintf(said, sizeof said,
+                        "{\"jsonrpc\":\"2.0\",\"id\":%lld,\"result\":{\"content\":[{\"type\":\"text\",\"text\":\""
+                        "Cologne: 21 degrees, some clouds, wind from the west, no rain before the evening; "
+                        "tomorrow: 23 degrees, sunny, wind from the south-west, a thunderstorm is possible.\"}],"
+                        "\"isError\":false}}",
+                        id ? atoll(id + 5) : 0LL);
+    if (kind == MCP) {
+        tell(l, text, snprintf(text, sizeof text,
+                               "HTTP/1.1 200 OK\r\ndate: Tue, 01 Dec 2026 10:00:00 GMT\r\nserver: uvicorn\r\n"
+                               "content-type: application/json\r\nmcp-session-id: %s\r\ncontent-length: %d\r\n\r\n%s",
+                               session, size, said));
+    } else {
+        tell(l, text, snprintf(text, sizeof text,
+                               "HTTP/1.1 200 OK\r\ndate: Tue, 01 Dec 2026 10:00:00 GMT\r\nserver: uvicorn\r\n"
+                               "cache-control: no-cache, no-transform\r\nconnection: keep-alive\r\n"
+                               "content-type: text/event-stream\r\nmcp-session-id: %s\r\nx-accel-buffering: no\r\n"
+                               "transfer-encoding: chunked\r\n\r\n",
+                               session));
+        size = snprintf(event, sizeof event, "event: message\r\ndata: %s\r\n\r\n", said);
+        tell(l, text, snprintf(text, sizeof text, "%x\r\n%s\r\n", size, event));
+        tell(l, "0\r\n\r\n", 5);
+    }
+    l->kept = 0;
+}
+
 /* --- the others ------------------------------------------------------------------------------------------ */
 
 static void heard_upload(struct link *l, ssize_t got) { /* an upload of HTTP: its length, then its end */
@@ -117,7 +151,7 @@ static void more(struct link *l) {
 static void heard(int kind, struct link *l) {
     static const char stream[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n"
                                  "Transfer-Encoding: chunked\r\n\r\n";
-    int by_heads = kind == HTTP && l->state == PREPARING;
+    int by_heads = kind == MCP || kind == CALLS || (kind == HTTP && l->state == PREPARING);
     char *into = by_heads ? l->head + l->kept : block;
     ssize_t got = recv(l->fd, into, by_heads ? sizeof l->head - 1 - l->kept : sizeof block - 1, 0);
     if (got < 0 && errno == EAGAIN) return;
@@ -130,7 +164,8 @@ static void heard(int kind, struct link *l) {
     if (by_heads) {
         l->kept += got;
         l->head[l->kept] = 0;
-        heard_requests(l);
+        if (kind == HTTP) heard_requests(l);
+        else heard_calls(kind, l);
         if (l->kept == sizeof l->head - 1) l->state = ENDING;
     } else if (kind == ECHO || kind == HTTP) {
         tell(l, block, got); /* echoes are small */

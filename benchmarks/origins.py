@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.environment import Environment, program
@@ -55,7 +56,11 @@ class Origins:
         self._running: dict[str, tuple[int, Program]] = {}
 
     def port(self, kind: str) -> int:
-        """Where C{echo}, C{source}, C{sink}, C{http}, C{events}, C{ticks}, C{silence} or C{https} listens."""
+        """
+        Where C{echo}, C{source}, C{sink}, C{http}, C{mcp}, C{calls}, C{https} or C{events} listens.
+
+        C{ticks} and C{silence} are C{events} of another period, and so is C{events-10}, of 10 ms.
+        """
         if kind not in self._running:
             port = free_port()
             folder = self.folder / kind
@@ -67,7 +72,9 @@ class Origins:
                     "events": ("events", port, 1000),
                     "silence": ("events", port, 3_600_000),
                 }
-                origin = Program([self._origin, *words.get(kind, (kind, port))], folder, core=LOAD_CORE)
+                name, _, period = kind.partition("-")
+                usual = (name, port, *filter(None, [period]))
+                origin = Program([self._origin, *words.get(kind, usual)], folder, core=LOAD_CORE)
             origin.listening(port)
             self._running[kind] = port, origin
         return self._running[kind][0]
@@ -114,14 +121,14 @@ STREAMED = (
 )
 
 
-def nginx(folder: Path, servers: str, *, core: int) -> Program:
+def nginx(folder: Path, servers: str, *, core: int, more: Sequence[object] = ()) -> Program:
     command = debian("nginx")
     user = "user root;" if os.geteuid() == 0 else ""  # else its worker could not read the folder
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "nginx.conf").write_text(
         f"""
         daemon off; worker_processes 1; {user} pid {folder}/pid; error_log {folder}/error.log crit;
-        events {{ worker_connections 8192; }}
+        events {{ worker_connections 24000; }}
         http {{
             access_log off; keepalive_requests 1000000000; keepalive_timeout 600s; client_max_body_size 0;
             sendfile on; tcp_nodelay on; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
@@ -130,5 +137,14 @@ def nginx(folder: Path, servers: str, *, core: int) -> Program:
         }}
         """
     )
-    command_line = [command, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+    command_line: list[object] = [
+        command,
+        "-p",
+        folder,
+        "-c",
+        folder / "nginx.conf",
+        "-e",
+        folder / "error.log",
+        *more,
+    ]
     return Program(command_line, folder, core=core)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.environment import CHECKOUT
@@ -29,12 +29,15 @@ def twistd() -> Path:
     return found
 
 
-def lanrelay(transport: str, kind: str, *, secure: str = "") -> Start:
-    """C{secure}: which side of a tcp-forward has TLS, C{upstream} or C{downstream}."""
+def lanrelay(transport: str, kind: str, *, secure: str = "", more: str = "") -> Start:
+    """
+    @param secure: which side of a tcp-forward has TLS, C{upstream} or C{downstream}.
+    @param more: keys of the listener.
+    """
 
     def start(origins: Origins, origin: str, folder: Path, port: int) -> Program:
         number = target(origins, origin)
-        listener = f"type: {kind}, listen: '127.0.0.1:{port}'"
+        listener = f"type: {kind}, listen: '127.0.0.1:{port}'{more and ', '}{more}"
         trust = f"tls: {{ca: '{origins.root}'}}"
         if secure == "downstream":
             listener += f", tls: {{cert: '{origins.certificate}', key: '{origins.key}'}}"
@@ -51,22 +54,30 @@ def lanrelay(transport: str, kind: str, *, secure: str = "") -> Start:
     return start
 
 
-def relay(configuration: str, folder: Path, transport: str = "own") -> Program:
+def relay(configuration: str, folder: Path, transport: str = "own", by: Sequence[object] = ()) -> Program:
+    """
+    @param by: the program that runs it; by default twistd.
+    """
     folder.mkdir(parents=True)
     (folder / "relay.yaml").write_text(configuration)
-    command = [twistd(), "-n", "--pidfile=", "--logfile=log", "lanrelay", "-c", "relay.yaml"]
+    command = by or [twistd(), "-n", "--pidfile=", "--logfile=log", "lanrelay"]
     environ = {"PYTHONPATH": str(CHECKOUT), "LANRELAY_TRANSPORT": transport}
-    return Program(command, folder, core=RELAY_CORE, environ=environ)
+    return Program([*command, "-c", "relay.yaml"], folder, core=RELAY_CORE, environ=environ)
 
 
-def lanrelay_as_shipped(origins: Origins, origin: str, folder: Path, port: int) -> Program:
+LANRELAY = (sys.executable, "-m", "lanrelay.cli.main")
+
+
+def lanrelay_as_shipped(
+    origins: Origins, origin: str, folder: Path, port: int, by: Sequence[object] = ()
+) -> Program:
     """C{conf/relay.yaml}, its admin page, which is opened last, on C{port} and the others on free ones."""
     text = (CHECKOUT / "conf" / "relay.yaml").read_text()
     for number, instead in ((28080, free_port()), (28081, port), (28082, free_port()), (28083, free_port())):
         if f"listen: localhost:{number}\n" not in text:
             raise Failed(f"conf/relay.yaml does not listen on {number} any more")
         text = text.replace(f"listen: localhost:{number}\n", f"listen: localhost:{instead}\n")
-    return relay(text, folder)
+    return relay(text, folder, by=by)
 
 
 def importing_the_reactor(origins: Origins, origin: str, folder: Path, port: int) -> Program:
@@ -140,6 +151,18 @@ NGINX_BUFFERED = (
     "proxy_buffer_size 64k; proxy_buffers 8 64k; proxy_busy_buffers_size 64k; proxy_max_temp_file_size 0; "
     "proxy_request_buffering off; client_body_buffer_size 64k;"
 )
+
+
+def caddy(origins: Origins, origin: str, folder: Path, port: int) -> Program:
+    folder.mkdir(parents=True)
+    (folder / "Caddyfile").write_text(
+        "{\n admin off\n auto_https off\n log {\n  output discard\n }\n}\n"
+        f"http://:{port} {{\n bind 127.0.0.1\n"
+        f" reverse_proxy 127.0.0.1:{target(origins, origin)} {{\n  flush_interval -1\n }}\n}}\n"
+    )
+    command = [debian("caddy"), "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
+    environ = {"GOMAXPROCS": "1", "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
+    return Program(command, folder, core=RELAY_CORE, environ=environ)
 
 
 def squid(origins: Origins, origin: str, folder: Path, port: int) -> Program:

@@ -22,7 +22,8 @@ UNFAIR = """\
   slower relay pays that more often.
 * No two HTTP requests are alike: path and X-Request-Id change each time. The other seven fields do not, and
   what remembers them gains by that, as it does with a real client on a kept connection. The relay does: where
-  two values change each time, a small exchange costs it a third more.
+  more values change each time, a small exchange costs it more: see the rows with three fields. Those of wrk
+  are all the same.
 * Memory is what a process has written to and shares with nobody. The kernel's socket buffers are not in it.
 """
 
@@ -32,6 +33,8 @@ _MEASURES = {
     "added": "The median that the load generator saw, less that without a relay",
     "memory": "Private memory that 1,000 connections add, a new process each time",
     "start": "From the start of the process to the first accepted connection",
+    "pause": "The longest round trip of a ping-pong on a connection that is not concerned",
+    "ran": "CPU time of the process from its start to its end",
 }
 
 

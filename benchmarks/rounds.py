@@ -93,7 +93,7 @@ def run(
         name: start for name, start in {**workload.ours, **workload.peers}.items() if name not in without
     }
     row = Row(workload)
-    measure = {"memory": _memory, "start": _start}.get(workload.measure)
+    measure = _FRESH.get(workload.measure)
     with contextlib.ExitStack() as stack:
         if measure is not None:
             turns: dict[str, Callable[[], Figure]] = {
@@ -102,7 +102,9 @@ def run(
             }
         else:
             turns = dict(_side_by_side(workload, origins, folder, programs, share, stack, row, say))
-        times = {"memory": (rounds + 1) // 2, "start": rounds * 2}.get(workload.measure, rounds)
+        times = {"memory": (rounds + 1) // 2, "start": rounds * 2, "ran": rounds * 2}.get(
+            workload.measure, rounds
+        )
         for number in range(times):
             if OURS not in turns:
                 break  # there is nothing to compare with
@@ -170,10 +172,12 @@ def _once(workload: Workload, origins: Origins, program: Program | None, port: i
     before, load_before = program.cpu() if program else 0.0, load_cpu() + origins.cpu()
     result = workload.run(origins, program, port, share)
     load = (load_cpu() + origins.cpu() - load_before) / result.seconds
+    if workload.measure == "pause":
+        return Figure(result.most * workload.scale, result.units / result.seconds, 0.0, load, result.p99)
     if program is None:
         return Figure(result.p50 * workload.scale, result.units / result.seconds, 0.0, load, result.p99)
     program.settle(family)
-    used = program.cpu() - before
+    used = program.cpu() - before if result.used is None else result.used
     if used < 0.005:
         raise Failed(f"took {used * 1e3:.1f} ms of CPU for {result.units} units: too little to be all of it")
     if used > 1.1 * (result.seconds + 0.3):
@@ -248,3 +252,13 @@ def _start(workload: Workload, origins: Origins, program: Program, port: int) ->
     """How long it takes until it accepts."""
     program.listening(port, every=0.001)
     return Figure((time.monotonic() - program.began) * workload.scale)
+
+
+def _ran(workload: Workload, origins: Origins, program: Program, port: int) -> Figure:
+    """The CPU that it takes to do all it has to do."""
+    before = load_cpu()  # of all that were children of ours
+    program.ended()
+    return Figure((load_cpu() - before) * workload.scale)
+
+
+_FRESH: dict[str, Measure] = {"memory": _memory, "start": _start, "ran": _ran}

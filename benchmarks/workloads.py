@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +11,8 @@ from functools import partial
 
 from benchmarks import peers
 from benchmarks.environment import CHECKOUT
-from benchmarks.measure import Program, Result, load
-from benchmarks.origins import DOWNLOAD, TICK, Origins
+from benchmarks.measure import LOAD_CORE, Failed, Program, Result, load, pinned, watched
+from benchmarks.origins import DOWNLOAD, TICK, Origins, debian
 from benchmarks.peers import Start
 
 Run = Callable[[Origins, Program | None, int, float], Result]
@@ -34,7 +36,8 @@ class Workload:
     """
     @ivar origin: which one the relays lead to.
     @ivar measure: C{cpu} of the relay for each unit; C{p50} of what the load generator saw, or what of it was
-        C{added} to the way without a relay; C{memory} for each connection; C{start} until it accepts.
+        C{added} to the way without a relay; the longest C{pause} that it saw; C{memory} for each connection;
+        C{start} until it accepts; CPU until it has C{ran} to its end.
     @ivar scale: what a figure in seconds and units is multiplied with for C{unit}.
     @ivar least: a figure that no program can have: below it the measurement is wrong.
     @ivar most: what ours may have.
@@ -59,10 +62,10 @@ class Workload:
 OURS = "lanrelay"
 
 
-def ours(kind: str, **options: str) -> dict[str, Start]:
+def ours(kind: str, secure: str = "") -> dict[str, Start]:
     return {
-        OURS: peers.lanrelay("own", kind, **options),
-        "lanrelay on Twisted's transports": peers.lanrelay("twisted", kind, **options),
+        OURS: peers.lanrelay("own", kind, secure=secure),
+        "lanrelay on Twisted's transports": peers.lanrelay("twisted", kind, secure=secure),
     }
 
 
@@ -95,6 +98,27 @@ def requests(origins: Origins, relay: Program | None, port: int, share: float) -
     return load(origins.load, "requests", port, 32, _enough(1.5, share), 1024, relay.prefix if relay else "")
 
 
+def varied(origins: Origins, relay: Program | None, port: int, share: float) -> Result:
+    """As L{requests}; the heads differ in the target and in three fields."""
+    return load(origins.load, "varied", port, 32, _enough(1.5, share), 1024)
+
+
+def calls(origins: Origins, relay: Program | None, port: int, share: float) -> Result:
+    """C{tools/call} of MCP by 32 clients, each with its session; each answer has to be its call's."""
+    return load(origins.load, "mcp", port, 32, _enough(1.5, share), 0)
+
+
+def wrk(origins: Origins, relay: Program | None, port: int, share: float) -> Result:
+    """The same request all the time, with Host alone, on 32 connections."""
+    seconds = round(max(1, 2 * share))
+    command = [debian("wrk"), "-t1", "-c32", f"-d{seconds}s", "--latency", f"http://127.0.0.1:{port}/"]
+    done = subprocess.run(pinned(command, LOAD_CORE), capture_output=True, text=True, timeout=60)
+    found = re.search(r"(\d+) requests in ([\d.]+)s", done.stdout)
+    if found is None or "errors" in done.stdout or "Non-2xx" in done.stdout:
+        raise Failed(f"wrk: {done.stdout}{done.stderr}")
+    return Result(int(found[1]), float(found[2]))
+
+
 def download(origins: Origins, relay: Program | None, port: int, share: float) -> Result:
     preface = "GET /down HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
     return load(origins.load, "fetch", port, 1, DOWNLOAD, 0, preface)
@@ -113,6 +137,15 @@ def events(
     return load(
         origins.load, "events", port, streams, max(3.5 if streams > 1 else 1, 6 * share), period, preface
     )
+
+
+def open_events(
+    period: int, origins: Origins, relay: Program | None, port: int, share: float, streams: int = 0
+) -> Result:
+    """Only what events take on streams that are open, C{period} ms apart on each."""
+    assert relay is not None
+    preface = "GET /events HTTP/1.1\\r\\nHost: localhost\\r\\nAccept: text/event-stream\\r\\n\\r\\n"
+    return watched(relay, origins.load, port, streams or relay.streams, max(1.5, 3 * share), period, preface)
 
 
 _REQUEST = "GET /held HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n"
@@ -256,6 +289,39 @@ WORKLOADS = [
         kept=True,
         goals=[Goal(["nginx"], 0.50, 0.75), Goal([*_REVERSE_PROXIES], 3, 6)],
     ),
+    *(
+        Workload(
+            name=f"{to}, 1 KB, {what}",
+            unit="us/request",
+            origin="https" if "HTTPS" in to else "http",
+            ours=ours("reverse-proxy"),
+            peers=_NGINX,
+            run=run,
+            kept=True,
+            goals=[Goal(["nginx"], must, 0.85)],
+        )
+        for what, run, must in (
+            ("heads that differ in three fields", varied, 0.65),
+            ("wrk, Host alone", wrk, 0.60),
+        )
+        for to in ("HTTP to HTTP", "HTTP to HTTPS")
+    ),
+    *(
+        Workload(
+            name=f"MCP, tools/call, {what} as the answer",
+            unit="us/call",
+            origin=origin,
+            ours=ours("reverse-proxy"),
+            peers={**_NGINX, "Caddy": peers.caddy},
+            run=calls,
+            kept=True,
+            goals=[Goal(["nginx"], *nginx), Goal(["Caddy"], *caddy)],
+        )
+        for what, origin, nginx, caddy in (
+            ("JSON", "mcp", (0.65, 0.90), (3, 4)),
+            ("an event stream", "calls", (0.50, 0.80), (2, 3)),
+        )
+    ),
     Workload(
         name="HTTP to HTTPS, 1 GB down",
         unit="s/GB",
@@ -317,6 +383,15 @@ WORKLOADS = [
         peers=_NGINX,
         run=partial(events, 1000, 1000),
         goals=[Goal(["nginx"])],
+    ),
+    Workload(
+        name="Server-sent events, 1,000 open streams at one a second",
+        unit="us/event",
+        origin="events",
+        ours=ours("reverse-proxy"),
+        peers=_NGINX,
+        run=partial(open_events, 1000, streams=1000),
+        goals=[Goal(["nginx"], 0.70, 1.0)],
     ),
     idle("forwarded pairs", echoed, "echo", ours("tcp-forward"), peers.haproxy(), 3),
     idle(
