@@ -60,8 +60,21 @@ def glance(listener: ListenerService, watched: Watched, now: float) -> Json:
         "hour": {"requests": requests, "errors": errors},
         "first_byte_ms": None if waited is None else round(waited * 1000, 1),
         "certificate_days": _days_left(listener, watched, now),
-        "mcp_server": None,
+        "mcp_server": _mcp_server(listener),
         "problem": problem,
+    }
+
+
+def _mcp_server(listener: ListenerService) -> Json | None:
+    known = next((server for server in listener.mcp_servers if server.known), None)
+    if known is None:
+        return None
+    return {
+        "server": known.server,
+        "version": known.version,
+        "era": known.era,
+        "tools": known.tools,
+        "sessions": listener.mcp_sessions,
     }
 
 

@@ -39,6 +39,9 @@ class Lookout:
         watched = self._watched
         shown = (*watched.listeners, *watched.draining)
         watched.pulses.follow(dict.fromkeys(listener.config.name for listener in shown))
+        if shown:
+            servers = (server for listener in shown for server in listener.mcp_servers)
+            shown[0].environment.servers.keep(servers)
         for lead in leads(watched.listeners):
             lead.upstream.told = partial(self._turned, lead.listener)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ from lanrelay.listeners.exec_host import Host
 from lanrelay.listeners.exec_programs import Programs
 from lanrelay.listeners.exec_requests import Body, Posted, Sent, accepts
 from lanrelay.listeners.service import Environment, ListenerService
+from lanrelay.mcp.known import McpServer
 from lanrelay.mcp.sessions import VERSIONS, Session
 from lanrelay.observe.session import BRIEF, Side, brief
 from lanrelay.observe.session import Session as Record
@@ -72,8 +74,17 @@ class McpService(Programs):
         self._place = f"listeners.{config.name}"
         self._live: dict[str, Live] = {}
         self._hosts: set[Host] = set()
+        self._server = environment.servers.of(config.name, *config.command)
         self._elders: list[McpService] = []
         self._stopping = False
+
+    @property
+    def mcp_servers(self) -> Sequence[McpServer]:
+        return [self._server]
+
+    @property
+    def mcp_sessions(self) -> int:
+        return len(self._live)
 
     def connected(self, stream: Stream, client: Client) -> HttpConnection:
         connection = HttpConnection(
@@ -145,6 +156,7 @@ class McpService(Programs):
             self._make_room()
         ending = sum(host.ending for host in self._hosts)
         host = Host(self._note, self._host_ended, shared=config.shared)
+        host.carrier.server = self._server
         host.begin(self.start_program(lambda program: self._hosts.discard(host), spare=ending))
         self._hosts.add(host)
         return host

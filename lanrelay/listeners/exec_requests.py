@@ -14,6 +14,7 @@ from lanrelay.mcp.text import Message, NotMcp, error, read
 from lanrelay.observe.session import Session as Record
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
+from lanrelay.wire.rpc import method_in
 
 if TYPE_CHECKING:
     from lanrelay.http.client import HttpConnection
@@ -68,6 +69,7 @@ class Posted:
         except NotMcp as wrong:
             self._error(400, None, -32700, f"This is {wrong}.")
             return None
+        record.rpc = method_in(content)
         live = self.live
         begun = live is None and greets(messages)
         if begun:
@@ -145,6 +147,7 @@ class Sent(Posted):
         except NotMcp as wrong:
             self._error(400, None, -32700, f"This is {wrong}.")
             return None
+        self.record.rpc = method_in(content)
         live = self.live
         if live.session.over:
             raise RequestDenied("its session is over", http_status=404, remedy="Begin anew at /sse.")

@@ -22,12 +22,14 @@ from lanrelay.http.client_stream import OPEN
 from lanrelay.http.origin import OriginConnection
 from lanrelay.listeners.route import ProxyRoute
 from lanrelay.listeners.routed_exchange import RoutedExchange
+from lanrelay.mcp.known import TOLD_BY
 from lanrelay.observe.session import BRIEF, Session, brief
 from lanrelay.passage.rule import Rules
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
+from lanrelay.wire.rpc import method_in
 from lanrelay.wire.template import Repeats
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 # What says something of the connection alone, beside Connection itself.
 _DROPPED: Final = frozenset({b"keep-alive"})
+
+_BRACE: Final = ord("{")  # with which a JSON object begins
 
 Asked = tuple[str, bytes | None, str, int, bytes]
 """
@@ -169,6 +173,8 @@ class PlainConnection(HttpConnection):
         session.path = path if len(path) <= BRIEF else brief(path)
         session.target, session.address = way.route.target, origin.address
         session.received = len(data) - content
+        if session.received and data[content] == _BRACE:
+            session.rpc = method_in(data, content)
         self._origin, self._request, self._content = origin, data, content
         self._given, self._mcp = given, mcp
         self._sink = self
@@ -253,6 +259,9 @@ class PlainConnection(HttpConnection):
         session.sent = len(data) - content
         session.phase = "done"
         session.ended_by = "upstream"
+        if session.rpc in TOLD_BY and session.status == 200:
+            first = request.find(b'"cursor"', self._content) < 0
+            way.route.server.answered(session.rpc, [data[content:]], first=first)
         self._origin = self._session = self._sink = self._mcp = None
         self._request = b""
         self._sending = False

@@ -16,6 +16,7 @@ from lanrelay.listeners.plain import PlainConnection, PlainExchanges
 from lanrelay.listeners.route import ProxyRoute, find_route
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.service import Environment, ListenerService
+from lanrelay.mcp.known import McpServer
 from lanrelay.observe.session import BRIEF, Session, Side, brief
 from lanrelay.passage.browser import guard_rule, page_rule, with_cors
 from lanrelay.passage.intermediary import HOPS, LAST_HOP, loop_rule, pseudonym
@@ -73,6 +74,14 @@ class ReverseProxyService(ListenerService):
     @property
     def groups(self) -> Sequence[UpstreamGroup]:
         return [route.group for route in self.routes]
+
+    @property
+    def mcp_servers(self) -> Sequence[McpServer]:
+        return [route.server for route in self.routes]
+
+    @property
+    def mcp_sessions(self) -> int:
+        return sum(len(route.sessions) for route in self.routes if route.sessions is not None)
 
     def leads_to(self) -> str:
         return "; ".join(

@@ -13,9 +13,12 @@ from lanrelay.http.exchange import Exchange
 from lanrelay.http.noticing import Noticing, Overheard
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.origins import Origins
+from lanrelay.http.route import BodyFilter
 from lanrelay.listeners.addressing import Addressing
+from lanrelay.listeners.mcp_overheard import listening
 from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.service import Environment
+from lanrelay.mcp.known import TOLD_BY
 from lanrelay.passage import oauth, places
 from lanrelay.passage.browser import origin_rule, with_cors
 from lanrelay.passage.intermediary import (
@@ -71,6 +74,7 @@ class ProxyRoute:
     @ivar recovers: MCP sessions are initialised anew where they were forgotten.
     @ivar sessions: those that are remembered; C{None} as long as none has begun.
     @ivar noticing: what answers tell of how the upstreams are asked.
+    @ivar server: what is known of the MCP server behind it.
     @ivar rewrites_oauth: what belongs to a login is made to name the relay.
     @ivar requests: what becomes of a request's fields here.
     @ivar answers: what becomes of an answer's.
@@ -101,6 +105,8 @@ class ProxyRoute:
             self.reactor, self.group, listener.pool, listener.timeouts, inheritance=inheritance
         )
         self.target = self.group.members[0].name
+        urls = (member.name for member in self.group.members)
+        self.server = environment.servers.of(listener.name, config.path, *urls)
         self._closed = False
         self.recovers = listener.session_recovery
         self.sessions: McpSessions | None = None
@@ -283,11 +289,19 @@ class ProxyRoute:
             self._places.clear()
         return again
 
-    def body_filter(self, exchange: Exchange, head: ResponseHead) -> EventStream | Overheard | None:
+    def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
         """
-        For an event stream of unknown length that nobody has encoded, and for what may tell of a fault; all
-        else passes as it is.
+        For an event stream of unknown length that nobody has encoded, and for what may tell of a fault, or of
+        an MCP server; all else passes as it is.
         """
+        found = self._body_filter(exchange, head)
+        session = exchange.session
+        if session.rpc not in TOLD_BY or head.status != 200 or b"content-encoding" in head.headers:
+            return found
+        assert isinstance(exchange, RoutedExchange)
+        return listening(self.server, session.rpc, head, found, first=exchange.first_page)
+
+    def _body_filter(self, exchange: Exchange, head: ResponseHead) -> EventStream | Overheard | None:
         assert isinstance(exchange, RoutedExchange)
         if head.status in STATUSES and exchange.origin is not None:
             return self.noticing.overhear(head.status, exchange.origin, self._host_for(exchange))

@@ -19,6 +19,7 @@ from lanrelay.passage.intermediary import ruled_trailers
 from lanrelay.passage.oauth import FORM_MAX, Rewrite, is_form
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers, logs_in_connection
+from lanrelay.wire.rpc import method_in
 
 if TYPE_CHECKING:
     from lanrelay.http.mcp_sessions import McpSession
@@ -43,6 +44,7 @@ class RoutedExchange(Exchange):
     @ivar mcp: the MCP session to which the request belongs, if that is remembered.
     @ivar at_root: the upstream is asked for what has two spellings, see L{ProxyRoute.is_root}.
     @ivar asked: then the target that it was given.
+    @ivar first_page: what is asked for is no continuation of a list.
     @ivar respelled: then its answer wants the other spelling, which has been taken.
     """
 
@@ -55,6 +57,7 @@ class RoutedExchange(Exchange):
         "_recovering",
         "asked",
         "at_root",
+        "first_page",
         "host",
         "mcp",
         "page",
@@ -88,6 +91,7 @@ class RoutedExchange(Exchange):
         self._recovering: Deferred[bool] | None = None
         self.at_root = route.is_root(target)
         self.asked = b""
+        self.first_page = True
         self.respelled = False
 
     def start(self) -> Exchange:
@@ -108,6 +112,7 @@ class RoutedExchange(Exchange):
     def has_asked(self, origin: OriginConnection, content: bytes, mcp: McpSession | None = None) -> None:
         """@param mcp: the session in which it was asked."""
         super().has_asked(origin, content)
+        self.first_page = b'"cursor"' not in content
         if self.route.recovers:
             self._follow(mcp)
             if self._copy is not None and not self._copy.add(content):
@@ -119,6 +124,10 @@ class RoutedExchange(Exchange):
     # --- the request --------------------------------------------------------------------------------
 
     def send_up(self, data: bytes) -> None:
+        session = self.session
+        if session.received == len(data) and data[:1] == b"{":
+            session.rpc = method_in(data)
+            self.first_page = b'"cursor"' not in data
         form = self._form
         if form is not None:
             if not form.add(data):

@@ -15,6 +15,7 @@ from lanrelay.config import model
 from lanrelay.config.kinds import kind_of
 from lanrelay.errors import Fault, StartError
 from lanrelay.listeners.admission import Admission
+from lanrelay.mcp.known import McpServer, McpServers
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Phase, Session
 from lanrelay.transport.client import Client
@@ -42,6 +43,7 @@ class Environment:
     @ivar logins: what checks the passwords of all listeners; C{None}: each has its own.
     @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
     @ivar room: how many connections the process has descriptors for; C{None} where nobody has counted.
+    @ivar servers: what is known of those that speak MCP behind the listeners.
     """
 
     reactor: Any
@@ -52,6 +54,7 @@ class Environment:
     logins: Callable[[], Logins] | None = None
     inheritance: Inheritance | None = None
     room: Gate | None = None
+    servers: McpServers = field(default_factory=McpServers)
 
 
 class Given(NamedTuple):
@@ -141,6 +144,16 @@ class ListenerService(Service):
     def groups(self) -> Sequence[UpstreamGroup]:
         """The upstreams to which it leads; a forward proxy leads where its clients ask, so to none."""
         return ()
+
+    @property
+    def mcp_servers(self) -> Sequence[McpServer]:
+        """What is known of those behind it that speak MCP."""
+        return ()
+
+    @property
+    def mcp_sessions(self) -> int:
+        """How many MCP sessions have begun and have not been ended, as far as they are remembered."""
+        return 0
 
     # --- what a subclass adds -------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Final
 
+from lanrelay.mcp.known import TOLD_BY, McpServer
 from lanrelay.mcp.streams import EventStream, Kept
 from lanrelay.mcp.text import Key, Message, NotMcp, error, key_of, read, replaced
 
@@ -77,10 +78,12 @@ class Carrier:
 
     @param say: given a line for the program, with its end.
     @param note: given a sentence for the log.
+    @ivar server: where what the program says of itself is noted, if anywhere.
     """
 
     def __init__(self, say: Callable[[bytes], None], note: Callable[[str], None], *, shared: bool) -> None:
         self._say, self._note, self.shared = say, note, shared
+        self.server: McpServer | None = None
         self.sessions: list[Session] = []
         self._calls: dict[Key, _Call] = {}
         self._tokens: dict[Key, _Call] = {}
@@ -233,9 +236,12 @@ class Carrier:
         self._give(call, message)
 
     def _give(self, call: _Call, message: Message) -> None:
-        result = message.body.get("result")
-        if call.message.method == "initialize" and isinstance(result, dict):
-            call.session.version = str(result.get("protocolVersion", ""))
+        result, method = message.body.get("result"), call.message.method
+        if method in TOLD_BY and isinstance(result, dict):
+            if method == "initialize":
+                call.session.version = str(result.get("protocolVersion", ""))
+            if self.server is not None:
+                self.server.told(method, result, first="cursor" not in call.message.params)
         text = replaced(message.text, ["id"], call.key) if self.shared else message.text
         call.stream.put(text, answer=True)
         call.stream.answered()

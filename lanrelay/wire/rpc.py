@@ -1,0 +1,44 @@
+"""The method of a JSON-RPC request by its first bytes, without reading the rest."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_BEGIN: Final = re.compile(
+    rb"\{\s*"
+    rb'((?:"(?:jsonrpc|id)"\s*:\s*(?:"[^"\\]{0,256}"|-?\d{1,20}|null)\s*,\s*){0,2})'
+    rb'"method"\s*:\s*"([A-Za-z][A-Za-z0-9_./-]{0,63})"'
+)
+
+_OF_MCP: Final = {
+    word.encode(): word
+    for word in (
+        *("initialize", "ping", "server/discover", "tools/list", "tools/call"),
+        *("resources/list", "resources/templates/list", "resources/read"),
+        *("resources/subscribe", "resources/unsubscribe", "prompts/list", "prompts/get"),
+        *("completion/complete", "logging/setLevel", "roots/list", "sampling/createMessage"),
+        *("elicitation/create", "subscriptions/listen"),
+        *("tasks/list", "tasks/get", "tasks/result", "tasks/update", "tasks/cancel"),
+        *("notifications/initialized", "notifications/cancelled", "notifications/progress"),
+        *("notifications/message", "notifications/roots/list_changed"),
+    )
+}
+
+
+def method_in(content: bytes, start: int = 0) -> str:
+    """
+    The method of the message that begins at C{start}; empty where that is not sure.
+
+    It is sure where no member but C{jsonrpc} and C{id} comes before it: what a client says elsewhere under
+    that name is its own. Where C{jsonrpc} does not come before it, what has a method may be something else
+    than JSON-RPC, so it is a word of MCP's or none.
+    """
+    found = _BEGIN.match(content, start)
+    if found is None:
+        return ""
+    before, method = found.groups()
+    known = _OF_MCP.get(method)
+    if known is not None:
+        return known
+    return method.decode("ascii") if b'"jsonrpc"' in before else ""
