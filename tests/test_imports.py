@@ -18,6 +18,7 @@ STEPS: dict[str, float] = {
     "addresses": 0,
     "commands": 0,
     "version": 0,
+    "proxy_variables": 0,
     "config": 1,
     "edit": 1,
     "wire": 1,

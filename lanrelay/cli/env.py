@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lanrelay.proxy_variables import variables
+
 if TYPE_CHECKING:
     import argparse
 
     from lanrelay.config import model
 
 SHELLS = ("sh", "fish", "powershell", "dotenv", "json")
-
-NO_PROXY = "localhost,127.0.0.1,::1"
 
 REMARKS = (
     "Both spellings, for curl heeds only http_proxy for http:// URLs. Node.js 24 heeds them because "
@@ -121,19 +121,6 @@ def proxy_of(config: model.Config) -> str | None:
                 if host.is_loopback:
                     return f"{scheme}://{address}"
     return None
-
-
-def variables(proxy: str) -> dict[str, str]:
-    """By their names."""
-    return {
-        "http_proxy": proxy,
-        "HTTP_PROXY": proxy,
-        "https_proxy": proxy,
-        "HTTPS_PROXY": proxy,
-        "no_proxy": NO_PROXY,
-        "NO_PROXY": NO_PROXY,
-        "NODE_USE_ENV_PROXY": "1",
-    }
 
 
 def render(found: Mapping[str, str], shell: str, file: Path) -> str:

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 
-from lanrelay.cli.env import variables
+from lanrelay.proxy_variables import variables
 from tests.cli.test_adopt import Run
 from tests.cli.test_check import Run as RunHere
 from tests.cli.test_clients import HomeCase
