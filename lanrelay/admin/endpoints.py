@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from urllib.parse import parse_qs
 
 from twisted.internet.defer import Deferred
@@ -26,6 +26,9 @@ from lanrelay.transport.stream import Stream, hand_over, unread_of
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.target import parse_target
+
+if TYPE_CHECKING:
+    from lanrelay.admin.page import Renderer
 
 # Of all answers. Nothing that is told here is for other pages, or for any cache.
 _COMMON = Headers(
@@ -114,6 +117,7 @@ class AdminService(ListenerService):
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
         self._viewers = Viewers(environment.reactor, self._look)
+        self._renderer: Renderer | None = None
         self._pages: Mapping[str, Callable[[bytes], Page]] = {
             "/": self._page,
             "/healthz": self._health,
@@ -234,19 +238,26 @@ class AdminService(ListenerService):
 
     def _page(self, query: bytes) -> Page:
         """For people."""
-        from lanrelay.admin.page import SESSIONS, page  # late: nobody may ever look
+        from lanrelay.admin.page import SESSIONS
         from lanrelay.admin.status import status
 
-        body, policy = page(status(self._watched, sessions=SESSIONS))
+        body, policy = self._drawing().page(status(self._watched, sessions=SESSIONS))
         return Page(200, b"text/html; charset=utf-8", body, ((b"Content-Security-Policy", policy),))
 
     def _look(self) -> tuple[str, Parts]:
         """What those who have the page open should see."""
-        from lanrelay.admin.page import SESSIONS, render, title
+        from lanrelay.admin.page import SESSIONS
         from lanrelay.admin.status import status
 
-        document = status(self._watched, sessions=SESSIONS)
-        return title(document), render(document, moving=False)
+        return self._drawing().look(status(self._watched, sessions=SESSIONS), moving=False)
+
+    def _drawing(self) -> Renderer:
+        """What draws the page; it keeps what it has drawn."""
+        if self._renderer is None:
+            from lanrelay.admin.page import Renderer  # late: nobody may ever look
+
+            self._renderer = Renderer()
+        return self._renderer
 
     def _health(self, query: bytes) -> Page:
         """The process is alive: it answers."""

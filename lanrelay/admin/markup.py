@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import datetime
 from html import escape
+
+Moment = str | float
+"""As the status document has them: ISO 8601, or seconds since the epoch."""
 
 
 class Html(str):
@@ -104,8 +108,40 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
-def clock(moment: str) -> Html:
-    return tag("time", moment[:19].replace("T", " "), datetime=moment)
+def days(count: int) -> str:
+    return "less than a day" if count < 1 else f"{count:,} day{'s' if count > 1 else ''}"
+
+
+def clock(moment: Moment) -> Html:
+    return tag("time", _plain(moment), datetime=_iso(moment))
+
+
+def since(moment: Moment, now: Moment, *, exact: bool = False) -> Html:
+    """
+    The time of the day, or the day where that is not today; it stays as it is until midnight.
+
+    @param exact: both, where it is not today.
+    """
+    at, today = time.localtime(seconds(moment)), time.localtime(seconds(now))
+    text = time.strftime("%H:%M", at)
+    if at[:3] != today[:3]:
+        day = f"{at.tm_mday} {_MONTHS[at.tm_mon - 1]}"
+        if at.tm_year != today.tm_year:
+            day = f"{day} {at.tm_year}"
+        text = f"{day} {text}" if exact else day
+    return tag("time", text, datetime=_iso(moment), title=_plain(moment))
+
+
+def hour_and_minute(moment: float) -> str:
+    return time.strftime("%H:%M", time.localtime(moment))
+
+
+def seconds(moment: Moment) -> float:
+    """Since the epoch."""
+    return datetime.fromisoformat(moment).timestamp() if isinstance(moment, str) else moment
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Times:
@@ -131,5 +167,40 @@ class Times:
         return duration(passed.total_seconds()) + after
 
 
-def _plain(moment: str) -> str:
-    return moment[:19].replace("T", " ")
+def _plain(moment: Moment) -> str:
+    return _iso(moment)[:19].replace("T", " ")
+
+
+def _iso(moment: Moment) -> str:
+    if isinstance(moment, str):
+        return moment
+    return datetime.fromtimestamp(moment).astimezone().isoformat(timespec="milliseconds")
+
+
+# --- sentences ---
+
+
+def prose(text: str) -> Html:
+    """A sentence that has keys and commands between backticks."""
+    pieces = text.strip().split("`")
+    return Html(
+        "".join(tag("code", piece) if index % 2 else html(piece) for index, piece in enumerate(pieces))
+    )
+
+
+def word(text: str) -> Html:
+    """A word of RFC 9209; some are longer than a telephone is wide."""
+    return tag("code", Html(html(text).replace("_", "_<wbr>")))
+
+
+def copied(text: str, what: str) -> Html:
+    """Something to copy, with the button for it, which shows where there is a script."""
+    return Html(f'<span class="copied">{tag("code", text)}{copy_button(what)}</span>')
+
+
+def copy_button(what: str) -> Html:
+    """Copies the code beside it."""
+    return Html(f'<button type="button" class="copy" aria-label="{html(f"Copy {what}")}">{_SHEETS}</button>')
+
+
+_SHEETS = '<svg viewBox="0 0 16 16" aria-hidden="true"><path d="M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3"/></svg>'

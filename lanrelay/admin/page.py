@@ -3,44 +3,175 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from hashlib import sha256
+from operator import itemgetter
 from pathlib import Path
 from string import Template
-from typing import Any
+from typing import Any, NamedTuple
 
-from lanrelay.admin.markup import Html, Times, badge, clock, html, lines, section, size, tag
+from lanrelay.admin import listener_row, tables
+from lanrelay.admin.markup import Html, Times, badge, clock, copied, days, html, prose, seconds, since, tag
+from lanrelay.admin.states import BAD, POOR, Overall, Shown, listeners, overall
+from lanrelay.admin.tables import SESSIONS
+
+__all__ = ["SESSIONS", "Renderer"]
 
 Json = dict[str, Any]
 
-SESSIONS = 100
-"""How many open sessions the page shows; people do not read more, and C{/status.json} has them."""
+Made = dict[str, tuple[object, Html]]
+"""What was made, by its name, with what it was made of."""
+
+ROWS = 12
+"""
+How many rows are made anew for a look at which only their figures have changed; each takes some 0.15 ms. When
+all of 60 have, as at the end of each minute, the last of them follow four looks later.
+"""
+
+SECTIONS = ("events", "failures", "sessions", "certificates", "reloads")
+"""Below the listeners."""
+
+ICONS = {"good": "1a7f37", "poor": "bf8700", "bad": "cf222e", "none": "6e7781"}
+"""The colour of the sign in the browser's tab, by the mood."""
 
 
-# --- the page ---
-
-
-def page(document: Json) -> tuple[bytes, bytes]:
+class Drawn(NamedTuple):
     """
-    The whole page, readable without its script.
+    The row of a listener as it was made last.
 
-    @return: the page, and its C{Content-Security-Policy}: nothing but its own style and script may run.
+    @ivar today: the day, as a date.
+    @ivar look: the number of the look for which it was made.
     """
-    frame, style, script, policy = _files()
-    parts = render(document, moving=True)
-    sections = "\n".join(
-        f'<section data-part="{name}" aria-labelledby="{name}-title">{parts[name]}</section>'
-        for name in SECTIONS
-    )
-    text = frame.substitute(
-        parts,
-        title=html(title(document)),
-        now=clock(document["now"]),
-        sections=sections,
-        style=style,
-        script=script,
-    )
-    return text.encode("utf-8", "replace"), policy
+
+    shown: Shown
+    today: str
+    look: int
+    made: Html
+
+    def differs(self, shown: Shown, today: str) -> bool:
+        """In more than figures."""
+        before = self.shown
+        return (before.state, before.problem, self.today) != (shown.state, shown.problem, today)
+
+
+class Renderer:
+    """
+    Makes the page and its parts.
+
+    What was made of a listener is kept, and made anew only when the document says something else of it: with
+    60 listeners a session that ends costs the row of one.
+    """
+
+    def __init__(self) -> None:
+        self._made: Made = {}
+        self._drawn: dict[str, Drawn] = {}
+        self._look = 0
+
+    def page(self, document: Json) -> tuple[bytes, bytes]:
+        """
+        The whole page, readable without its script.
+
+        @return: the page, and its C{Content-Security-Policy}: nothing but its own style and script may run.
+        """
+        frame, style, script, policy = _files()
+        title, parts = self.look(document, moving=True)
+        sections = "\n".join(
+            f'<section data-part="{name}" aria-labelledby="{name}-title">{parts[name]}</section>'
+            for name in SECTIONS
+        )
+        text = frame.substitute(
+            parts,
+            listeners=_filled(parts["listeners"], parts),
+            title=html(title),
+            icon=ICONS[parts["mood"]],
+            now=clock(document["now"]),
+            sections=sections,
+            style=style,
+            script=script,
+        )
+        return text.encode("utf-8", "replace"), policy
+
+    def look(self, document: Json, *, moving: bool) -> tuple[str, dict[str, Html]]:
+        """
+        The title for the browser's tab, and what the script replaces, by name.
+
+        @param moving: with the texts that change with time alone; without them, equal parts say that nothing
+            has happened, and the script fills them in.
+        """
+        show = Times(document["now"] if moving else None)
+        shown = list(listeners(document))
+        whole = overall(document, shown)
+        before, self._made = self._made, {}
+        names = [(each.key, each.listener["name"]) for each in shown]
+        happened, now = document.get("events") or (), document["now"]
+        return f"{whole.headline} · lanrelay", {
+            "mood": Html(whole.mood),
+            "state": _state(whole),
+            "about": _about(document, show),
+            "first": _first_steps(document),
+            "problems": _problem_list(document, shown),
+            "listeners": self._once(before, "listeners", names, partial(_listeners, names)),
+            **self._rows(shown, now, most=None if moving else ROWS),
+            **self._folds(before, shown),
+            # The line of time moves on by five minutes at least.
+            "events": self._once(
+                before, "events", (happened, int(seconds(now)) // 300), partial(tables.events, happened, now)
+            ),
+            "failures": tables.failures(document, show),
+            "sessions": tables.sessions(document, show),
+            "certificates": self._once(
+                before, "certificates", document["certificates"], partial(tables.certificates, document)
+            ),
+            "reloads": tables.reloads(document, show),
+        }
+
+    def _rows(self, shown: Sequence[Shown], now: str, *, most: int | None) -> dict[str, Html]:
+        """@param most: how many rows are made anew of which only figures have changed; C{None}: all."""
+        self._look += 1
+        before, self._drawn = self._drawn, {}
+        today, late = now[:10], []
+        for each in shown:
+            had = before.get(each.key)
+            if had is not None and had.shown == each and had.today == today:
+                self._drawn[each.key] = had
+            elif most is None or had is None or had.differs(each, today):
+                self._draw(each, now)
+            else:
+                self._drawn[each.key] = had
+                late.append((had.look, each))
+        late.sort(key=itemgetter(0))  # the others have waited for longer
+        for _, each in late[:most]:
+            self._draw(each, now)
+        return {f"row-{listener_row.part(each.key)}": self._drawn[each.key].made for each in shown}
+
+    def _draw(self, each: Shown, now: str) -> None:
+        self._drawn[each.key] = Drawn(each, now[:10], self._look, listener_row.row(each, now))
+
+    def _folds(self, before: Made, shown: Sequence[Shown]) -> dict[str, Html]:
+        """What unfolds below the rows."""
+        folds = {}
+        for each in shown:
+            key, one = listener_row.part(each.key), each.listener
+            leads = [str(upstream["url"]) for upstream in each.upstreams]
+            told = [one.get(name) for name in ("kind", "tls", "addresses", "url", "mcp", "mcp_server")]
+            known = [_without(upstream, "minutes") for upstream in each.upstreams]
+            for name, seen, make in (
+                (f"use-{key}", (told, leads), partial(listener_row.use, one, leads)),
+                (f"past-{key}", (told, one["leads_to"], known), partial(listener_row.past, each)),
+            ):
+                folds[name] = self._once(before, name, seen, make)
+        return folds
+
+    def _once(self, before: Made, name: str, seen: object, make: Callable[[], Html]) -> Html:
+        """What was made of this before, or else what is made of it now."""
+        had = before.get(name)
+        kept = self._made[name] = had if had is not None and had[0] == seen else (seen, make())
+        return kept[1]
+
+
+def _without(found: Json, key: str) -> Json:
+    return {name: value for name, value in found.items() if name != key}
 
 
 @lru_cache(maxsize=1)
@@ -60,42 +191,21 @@ def _hash(text: str) -> str:
     return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"
 
 
-def title(document: Json) -> str:
-    """For the browser's tab."""
-    count = len(_problems(document))
-    return f"{'ready' if document['ready'] else 'not ready'}{f' ({count})' if count else ''} · lanrelay"
+def _filled(frame: str, parts: dict[str, Html]) -> str:
+    """The rows of the listeners where their places are."""
+    pieces = frame.split('data-part="')
+    text = [pieces[0]]
+    for piece in pieces[1:]:
+        name, _, rest = piece.partition('">')
+        text.append(f'data-part="{name}">{parts[name]}{rest}')
+    return "".join(text)
 
 
-# --- its parts ---
-
-SECTIONS = ("listeners", "upstreams", "sessions", "failures", "certificates", "reloads")
+# --- above the listeners ---
 
 
-def render(document: Json, *, moving: bool) -> dict[str, Html]:
-    """
-    The parts that the script replaces, by name.
-
-    @param moving: with the texts that change with time alone; without them, equal parts say that nothing has
-        happened, and the script fills them in.
-    """
-    show = Times(document["now"] if moving else None)
-    return {
-        "state": _state(document),
-        "about": _about(document, show),
-        "problems": _problem_list(document),
-        "listeners": _listeners(document),
-        "upstreams": _upstreams(document, show),
-        "sessions": _sessions(document, show),
-        "failures": _failures(document, show),
-        "certificates": _certificates(document),
-        "reloads": _reloads(document, show),
-    }
-
-
-def _state(document: Json) -> Html:
-    if not document["ready"]:
-        return badge("bad", "Not ready")
-    return badge("good", "Ready")
+def _state(whole: Overall) -> Html:
+    return tag("span", whole.headline, class_=f"state {whole.mood}")
 
 
 def _about(document: Json, show: Times) -> Html:
@@ -103,228 +213,88 @@ def _about(document: Json, show: Times) -> Html:
     return Html(f"Version {version} with {path}, running for {show.age(document['started'])}.")
 
 
-def _problems(document: Json) -> list[tuple[str, str]]:
-    """How bad, and a sentence; without those that say the same twice."""
-    found = [("bad", reason) for reason in document["unready"]]
-    found += [
-        ("bad", f"{one['listener']}: the certificate of {one['url']} is NOT verified (tls.verify: false)")
-        for one in document["upstreams"]
-        if one["insecure"]
+def _first_steps(document: Json) -> Html:
+    """What to do first, until a client has asked for something."""
+    steps = document.get("first_steps")
+    asked = any(count["sessions"] for name, count in document["counters"].items() if name != "admin")
+    if not steps or asked or document["sessions_open"]:
+        return Html("")
+    items = [
+        tag(
+            "li",
+            tag("h3", one["title"]),
+            tag("p", prose(one["text"])),
+            tag("p", copied(one["command"], one["title"])),
+        )
+        for one in steps
     ]
+    heading = tag("h2", "Three things to do first", id="first-title")
+    return Html(
+        f'<section class="first" aria-labelledby="first-title">{heading}{tag("ol", *items)}</section>'
+    )
+
+
+def _problem_list(document: Json, shown: Sequence[Shown]) -> Html:
+    words = {BAD: "Problem", POOR: "Note"}
+    items = [
+        tag("li", tag("span", badge(kind, words[kind])), tag("span", sentence))
+        for kind, sentence in dict.fromkeys(_problems(document, shown))
+    ]
+    return tag("ul", *items, class_="problems") if items else Html("")
+
+
+def _problems(document: Json, shown: Sequence[Shown]) -> Iterator[tuple[str, Html]]:
+    """How bad, and a sentence. What is wrong with a listener is said in its row, and only named here."""
+    named = set()
+    for each in shown:
+        state, problem = each.state, each.problem
+        if state.kind not in (BAD, POOR) and problem is None:
+            continue
+        named.add(each.listener["name"])
+        link = tag("a", each.listener["name"], href=f"#{listener_row.place(each.key)}")
+        if state.kind in (BAD, POOR):
+            verb = "" if state.said.startswith("does") else "has " if state.said[0].isdigit() else "is "
+            said = html(f"{verb}{state.said}")
+            begun = each.listener.get("since") or (problem or {}).get("since")
+            if begun is not None:
+                said = Html(f"{said} since {since(begun, document['now'])}")
+        else:
+            said = html("needs a look")
+        yield BAD if state.kind == BAD else POOR, Html(f"{link} {said}")
+    for reason in document["unready"]:
+        if reason.partition(":")[0] not in named:
+            yield POOR, html(reason)
+    for one in document["upstreams"]:
+        if one["insecure"]:
+            text = f"{one['listener']}: the certificate of {one['url']} is NOT verified (tls.verify: false)"
+            yield BAD, html(text)
     for one in document["certificates"]:
-        days = one["days_left"]
+        left = one["days_left"]
         whose = one["upstream"] or "this listener"
-        if days < 0:
-            found.append(("bad", f"{one['listener']}: the certificate of {whose} has expired"))
+        if left < 0:
+            yield BAD, html(f"{one['listener']}: the certificate of {whose} has expired")
         elif one["ends_soon"]:
-            found.append(("poor", f"{one['listener']}: the certificate of {whose} ends in {_days(days)}"))
+            yield POOR, html(f"{one['listener']}: the certificate of {whose} ends in {days(left)}")
     last = document["last_reload"]
     if last is not None and not last["ok"]:
-        found.append(("bad", "The last reload was refused: the configuration from before is in force"))
-    found += [("poor", sentence) for sentence in document["warnings"]]
-    return list(dict.fromkeys(found))
+        yield BAD, html("The last reload was refused: the configuration from before is in force")
+    for sentence in document["warnings"]:
+        yield POOR, html(sentence)
 
 
-def _problem_list(document: Json) -> Html:
-    found = _problems(document)
-    if not found:
-        return Html("")
-    words = {"bad": "Problem", "poor": "Note"}
-    items = [tag("li", badge(kind, words[kind]), " ", sentence) for kind, sentence in found]
-    return tag("ul", *items, class_="problems")
+# --- the listeners ---
 
 
-def _listeners(document: Json) -> Html:
-    rows = [
-        [
-            tag("strong", one["name"]),
-            one["kind"] + (" with TLS" if one["tls"] else ""),
-            _listens_on(one),
-            one["leads_to"],
-            f"{one['open_connections']:,}",
-        ]
-        for one in document["listeners"]
-    ]
-    return section("listeners", "Listeners", ["=Name", "=Kind", "=Listens on", "Leads to", "#Open"], rows)
-
-
-def _listens_on(one: Json) -> Html:
-    if one["draining"]:
-        return badge("none", "replaced, ends with its connections")
-    return lines(one["addresses"]) if one["listening"] else badge("bad", "does not listen")
-
-
-def _upstreams(document: Json, show: Times) -> Html:
-    rows = [
-        [
-            _listener_of(one),
-            _upstream_name(one),
-            _upstream_state(one, show),
-            f"{one['open']:,}",
-            f"{one['idle']:,}",
-            _upstream_notes(one, show, f"history-{index}"),
-        ]
-        for index, one in enumerate(document["upstreams"])
-    ]
-    columns = ["=Listener", "Upstream", "=State", "#In use", "#Idle", "Last error and history"]
-    return section("upstreams", "Upstreams", columns, rows, empty="No listener has an upstream of its own.")
-
-
-def _listener_of(one: Json) -> Html:
-    route = one.get("route")
-    return (
-        tag("strong", one["listener"])
-        if not route
-        else Html(f"{tag('strong', one['listener'])} {html(route)}")
+def _listeners(names: Sequence[tuple[str, str]]) -> Html:
+    """@param names: the keys of the listeners, each with its name."""
+    heading = tag("h2", "Listeners", id="listeners-title")
+    if not names:
+        empty = "There are none: the configuration has no listener that is enabled."
+        return Html(f"{heading}{tag('p', empty, class_='empty')}")
+    columns = "".join(
+        f'<span class="c{index}">{label}</span>' for index, label in enumerate(listener_row.COLUMNS)
     )
-
-
-def _upstream_name(one: Json) -> Html:
-    name = html(one["url"])
-    if one["address"]:
-        name = Html(f"{name} {tag('span', 'at ' + one['address'], class_='aside')}")
-    if one["insecure"]:
-        name = Html(f"{name} {badge('bad', 'not verified')}")
-    return name
-
-
-def _upstream_state(one: Json, show: Times) -> Html:
-    if not one["checked"]:
-        state = badge("none", "not checked")
-    elif one["up"] is None:
-        state = badge("none", "not known yet")
-    elif one["up"]:
-        state = badge("good", "up")
-    else:
-        state = badge("bad", "down")
-    if one["history"]:
-        state = Html(f"{state} for {show.age(one['history'][0]['at'])}")
-    return state
-
-
-def _upstream_notes(one: Json, show: Times, key: str) -> Html:
-    text = Html("")
-    for error in (one["last_error"], one["noticed"]):
-        if error is not None:
-            text = Html(f"{text}{_explained(error['error'], error['what'], error['remedy'])}")
-    changes = one["history"]
-    if changes:
-        items = [
-            tag("li", clock(each["at"]), " ", "up" if each["up"] else "down", _because(each["error"]))
-            for each in changes
-        ]
-        count = f"{len(changes)} change{'s' if len(changes) > 1 else ''} of state"
-        text = Html(f"{text}{tag('details', tag('summary', count), tag('ol', *items), id=key)}")
-    return text or html("none")
-
-
-def _because(error: Json | None) -> str:
-    return "" if error is None else f" ({error['error']}): {error['what']}"
-
-
-def _sessions(document: Json, show: Times) -> Html:
-    shown = document["sessions"][:SESSIONS]
-    rows = [
-        [
-            tag("strong", one["listener"]),
-            one["client"],
-            _asked(one),
-            _reached(one),
-            one["phase"],
-            show.age(one["started"]),
-            show.age(one["last_active"]),
-            size(one["received"]),
-            size(one["sent"]),
-        ]
-        for one in shown
-    ]
-    columns = ["=Listener", "=Client", "Request", "Leads to", "Phase", "#Age", "#Silent for", "#In", "#Out"]
-    more = document["sessions_open"] - len(rows)
-    note = f"and {more:,} more, which are younger; status.json has up to a thousand." if more else ""
-    return section(
-        "sessions",
-        f"Open sessions ({document['sessions_open']:,})",
-        columns,
-        rows,
-        keys=[f"session-{one['id']}" for one in shown],
-        note=note,
-        empty="Nothing is open.",
+    rows = "".join(listener_row.frame(key, name) for key, name in names)
+    return Html(
+        f'{heading}<div class="columns" aria-hidden="true">{columns}</div><ul class="listeners">{rows}</ul>'
     )
-
-
-def _asked(one: Json) -> str:
-    asked = f"{one['method']} {one['path']}".strip() if one["method"] else one["kind"]
-    return f"{asked} {one['status']}" if one["status"] else asked
-
-
-def _reached(one: Json) -> Html:
-    if not one["address"] or one["address"] in one["target"]:
-        return html(one["target"])
-    return Html(f"{html(one['target'])} {tag('span', 'at ' + one['address'], class_='aside')}")
-
-
-def _failures(document: Json, show: Times) -> Html:
-    rows = [
-        [
-            show.ago(one["last"]),
-            f"{one['count']:,}",
-            tag("strong", one["listener"]),
-            _asked(one),
-            _explained(one["error"], one["detail"], ""),
-            lines([one["client"], f"in {one['phase']}"]),
-        ]
-        for one in document["failures"]
-    ]
-    columns = ["=Latest", "#Times", "=Listener", "Request", "Error, and what to do", "=Client"]
-    return section("failures", "Last errors", columns, rows, empty="No session has failed since the start.")
-
-
-def _explained(word: str, what: str, remedy: str) -> Html:
-    # The sentences have keys and commands between backticks.
-    pieces = f"{what} {remedy}".strip().split("`")
-    text = [tag("code", piece) if index % 2 else html(piece) for index, piece in enumerate(pieces)]
-    broken = Html(html(word).replace("_", "_<wbr>"))  # the words are longer than a telephone is wide
-    return Html(f"{tag('code', broken)} {''.join(text)}")
-
-
-def _certificates(document: Json) -> Html:
-    rows = [
-        [
-            _listener_of(one),
-            one["upstream"] or "its own",
-            lines([", ".join(one["names"]) or "no name", one["subject"]]),
-            one["issuer"],
-            one["not_after"][:10],
-            _left(one),
-        ]
-        for one in document["certificates"]
-    ]
-    columns = ["=Listener", "Whose", "For", "Issued by", "=Ends", "#Left"]
-    empty = "No listener has one, and no upstream has shown one yet."
-    return section("certificates", "Certificates", columns, rows, empty=empty)
-
-
-def _left(one: Json) -> Html:
-    days = one["days_left"]
-    if days < 0:
-        return badge("bad", "expired")
-    return badge("poor", _days(days)) if one["ends_soon"] else html(_days(days))
-
-
-def _days(days: int) -> str:
-    return "less than a day" if days < 1 else f"{days:,} day{'s' if days > 1 else ''}"
-
-
-def _reloads(document: Json, show: Times) -> Html:
-    rows = [
-        [
-            show.ago(one["at"]),
-            one["by"],
-            badge("good", "in force") if one["ok"] else badge("bad", "refused"),
-            lines(one["errors"] or one["changes"]),
-        ]
-        for one in document["reloads"]
-    ]
-    columns = ["=When", "=Asked by", "=Outcome", "Details"]
-    empty = "None since the start."
-    return section("reloads", "Reloads", columns, rows, empty=empty)

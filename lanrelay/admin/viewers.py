@@ -17,7 +17,7 @@ LIMIT: Final = 16
 
 INTERVAL: Final = 1.0
 HEARTBEAT: Final = 15
-"""Intervals without news after which a comment shows whoever is between us that there is somebody."""
+"""Intervals without news after which the page, and whoever is between us, is told that there is somebody."""
 
 PATIENCE: Final = 60
 """Intervals that a viewer may be behind before it has to make room for others."""
@@ -109,7 +109,7 @@ class Viewer:
         else:
             self._quiet += 1
             if self._quiet >= HEARTBEAT:
-                self._send(":\n\n")
+                self._send(f'data: {{"now": {time.time():.3f}}}\n\n')
 
     def end(self) -> None:
         """The relay stops, or the page moves."""

@@ -130,7 +130,7 @@ class AdminTests(WatchedTestCase):
         status, fields, body = self.ask("GET / HTTP/1.1\nHost: localhost:28081")
         self.assertEqual((status, fields["content-type"]), (200, "text/html; charset=utf-8"))
         self.assertTrue(fields["content-security-policy"].startswith("default-src 'none'; "))
-        self.assertIn(b"<strong>to-nas.lan</strong>", body)
+        self.assertIn(b"<h3>to-nas.lan</h3>", body)
 
     def test_metrics_are_text_for_prometheus(self) -> None:
         status, fields, body = self.ask("GET /metrics HTTP/1.1\nHost: localhost")

@@ -9,7 +9,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.page import SECTIONS, page, render, title
+from lanrelay.admin.page import ROWS, SECTIONS, Renderer
+from tests.support.status_play import document
 
 MOMENT = "2026-11-20T09:00:00.000+00:00"
 NOW = "2026-11-20T09:02:05.000+00:00"
@@ -126,6 +127,18 @@ EMPTY: dict[str, Any] = {
 }
 
 
+def parts_of(content: dict[str, Any], *, moving: bool = True) -> dict[str, str]:
+    return dict(Renderer().look(content, moving=moving)[1])
+
+
+def page_of(content: dict[str, Any]) -> str:
+    return Renderer().page(content)[0].decode()
+
+
+def title_of(content: dict[str, Any]) -> str:
+    return Renderer().look(content, moving=True)[0]
+
+
 def text_of(part: str) -> str:
     """What is read, without tags."""
     return " ".join(re.sub(r"<[^>]*>", " ", part).split())
@@ -166,7 +179,7 @@ class Elements(HTMLParser):
 
 class PageTests(SynchronousTestCase):
     def setUp(self) -> None:
-        body, policy = page(DOCUMENT)
+        body, policy = Renderer().page(DOCUMENT)
         self.text, self.policy = body.decode(), policy.decode()
 
     def test_only_its_own_style_and_script_may_run(self) -> None:
@@ -188,7 +201,7 @@ class PageTests(SynchronousTestCase):
         elements = Elements(self.text).found
         ids = {attributes.get("id") for _, attributes in elements}
         tables = [attributes for name, attributes in elements if name == "table"]
-        self.assertEqual(len(tables), len(SECTIONS))
+        self.assertEqual(len(tables), len(SECTIONS) - 1)
         for attributes in tables:
             self.assertIn(attributes["aria-labelledby"], ids)
         for name, attributes in elements:
@@ -198,14 +211,30 @@ class PageTests(SynchronousTestCase):
         for landmark in ("header", "main", "footer"):
             self.assertEqual(names.count(landmark), 1)
 
+    def test_every_drawing_is_told_in_words_or_is_no_content(self) -> None:
+        drawings = [attributes for name, attributes in Elements(page_of(document())).found if name == "svg"]
+        self.assertGreater(len(drawings), 10)
+        for attributes in drawings:
+            if attributes.get("aria-hidden") != "true":
+                self.assertEqual(attributes["role"], "img")
+                self.assertTrue(attributes["aria-label"])
+
     def test_ids_are_there_once(self) -> None:
-        ids = [attributes["id"] for _, attributes in Elements(self.text).found if "id" in attributes]
-        self.assertEqual(len(set(ids)), len(ids))
+        again = deepcopy(DOCUMENT)
+        replaced = {**deepcopy(DOCUMENT["listeners"][0]), "draining": True, "listening": False}
+        again["listeners"].append(replaced)
+        for content in (DOCUMENT, document(60), again):
+            ids = [each["id"] for _, each in Elements(page_of(content)).found if "id" in each]
+            self.assertEqual(len(set(ids)), len(ids))
 
     def test_whatever_is_in_the_document_is_only_text(self) -> None:
         hostile = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\"'`&amp;\ud800"
-        plain = [name for name, _ in Elements(page(replaced(DOCUMENT, "x"))[0].decode()).found]
-        body = page(replaced(DOCUMENT, hostile))[0].decode()
+        for content in (DOCUMENT, document()):
+            self._is_only_text(content, hostile)
+
+    def _is_only_text(self, content: dict[str, Any], hostile: str) -> None:
+        plain = [name for name, _ in Elements(Renderer().page(replaced(content, "x"))[0].decode()).found]
+        body = Renderer().page(replaced(content, hostile))[0].decode()
         names = [name for name, _ in Elements(body).found]
         allowed = {"code"}  # from a lone backtick
         self.assertEqual(
@@ -216,17 +245,20 @@ class PageTests(SynchronousTestCase):
     def test_it_reads_without_its_script(self) -> None:
         text = text_of(self.text.partition("<body>")[2].partition("<script>")[0])
         for expected in (
-            "Not ready",
+            "0 of 1 reachable",
             "Version 1.2.3 with /etc/relay.yaml , running for 2 min 5 s .",
             "As of 2026-11-20 09:02:05",
-            "Problem web: https://nas.lan is down",
+            "Problem web is down",
             "Problem web: the certificate of https://nas.lan is NOT verified (tls.verify: false)",
             "Note web: the certificate of this listener ends in 10 days",
             "Problem The last reload was refused",
             "Note mind the gap",
-            "web reverse-proxy with TLS 127.0.0.1:8080 [::1]:8080 https://nas.lan 12,345",
-            "web /mcp https://nas.lan at 192.168.1.20:443 not verified down for 2 min 5 s 2 3",
-            "Nobody listens. Set upstream right. 2 changes of state",
+            "web down since",
+            "reverse proxy with TLS",
+            "/mcp → https://nas.lan at 192.168.1.20:443 not verified",
+            "Nobody listens. Set upstream right. connection_ refused",
+            "127.0.0.1:8080, [::1]:8080",
+            "12,345",
             "Open sessions (2)",
             "GET /events 200 https://nas.lan at 192.168.1.20:443 body 2 min 5 s 0 s 0 B 1.5 KiB",
             "and 1 more",
@@ -236,19 +268,67 @@ class PageTests(SynchronousTestCase):
         ):
             self.assertIn(expected, text)
 
+    def test_all_of_the_document_is_there(self) -> None:
+        content = document()
+        content["listeners"][0]["since"] = content["listeners"][1]["since"]
+        text = text_of(page_of(content))
+        for expected in (
+            "4 of 5 reachable",
+            "Problem printer-1 is down since",
+            "mcp-0 up since",
+            "http://localhost:28082/mcp",
+            "reverse proxy · MCP 2025-06-18",
+            "everything 2.0.1 · 11 tools · 3 sessions",
+            "Nothing listens on port 631 of printer.lan (192.168.1.40). Start it, or correct the port in",
+            "lanrelay doctor printer-1",
+            "relay.yaml:13",
+            "989 requests, 90 failed",
+            "down in 1 of 24",
+            "4.2 ms",
+            "60 d",
+            "claude mcp add --transport http mcp-0 http://localhost:28082/mcp",
+            "psql -h localhost -p 28085",
+            "The machine slept for 8 h 2 min.",
+            "1 earlier one",
+        ):
+            self.assertIn(expected, text)
+
     def test_where_there_is_nothing_it_says_so(self) -> None:
-        parts = render(EMPTY, moving=True)
+        parts = parts_of(EMPTY)
         self.assertEqual(text_of(parts["state"]), "Ready")
-        self.assertEqual(parts["problems"], "")
+        self.assertEqual((parts["problems"], parts["first"]), ("", ""))
         for name in SECTIONS:
             self.assertNotIn("<table", parts[name])
             self.assertIn(f'id="{name}-title"', parts[name])
             self.assertGreater(len(text_of(parts[name]).split()), 1)
-        Elements(page(EMPTY)[0].decode())
+        Elements(page_of(EMPTY))
 
-    def test_the_title_says_how_it_is(self) -> None:
-        self.assertEqual(title(DOCUMENT), "not ready (5) · lanrelay")
-        self.assertEqual(title(EMPTY), "ready · lanrelay")
+    def test_title_header_and_sign_turn_with_the_worst(self) -> None:
+        for content, title, mood, icon in (
+            (EMPTY, "Ready", "good", "1a7f37"),
+            (document(down=()), "All 5 reachable", "good", "1a7f37"),
+            (document(), "4 of 5 reachable", "poor", "bf8700"),
+            (document(2, down=(0, 1)), "0 of 2 reachable", "bad", "cf222e"),
+        ):
+            self.assertEqual(title_of(content), f"{title} · lanrelay")
+            page = page_of(content)
+            self.assertIn(f'<html lang="en" data-mood="{mood}">', page)
+            self.assertIn(f"<title>{title} · lanrelay</title>", page)
+            self.assertIn(f"fill='%23{icon}'", page)
+            self.assertEqual(parts_of(content)["mood"], mood)
+
+    def test_the_first_steps_are_shown_until_somebody_has_asked_for_something(self) -> None:
+        step = {"title": "Begin", "text": "Do `it`.", "command": "lanrelay setup"}
+        fresh = {**EMPTY, "first_steps": [step] * 3}
+        self.assertEqual(text_of(parts_of(fresh)["first"]).count("Begin Do it . lanrelay setup"), 3)
+        counted = {"sessions": 1}
+        self.assertNotEqual(parts_of({**fresh, "counters": {"admin": counted}})["first"], "")
+        for content in (
+            {**fresh, "counters": {"web": counted}},
+            {**fresh, "sessions_open": 1},
+            {**fresh, "first_steps": []},
+        ):
+            self.assertEqual(parts_of(content)["first"], "")
 
 
 class PartsTests(SynchronousTestCase):
@@ -256,37 +336,91 @@ class PartsTests(SynchronousTestCase):
         later = deepcopy(DOCUMENT)
         later["now"], later["uptime"] = "2026-11-20T10:00:00.000+00:00", 3600.0
         later["sessions"][0].update(age=3600.0, silent_for=3475.0)
-        self.assertEqual(render(later, moving=False), render(DOCUMENT, moving=False))
-        self.assertNotEqual(render(later, moving=True), render(DOCUMENT, moving=True))
+        self.assertEqual(parts_of(later, moving=False), parts_of(DOCUMENT, moving=False))
+        self.assertNotEqual(parts_of(later), parts_of(DOCUMENT))
 
     def test_a_byte_changes_one_part(self) -> None:
         later = deepcopy(DOCUMENT)
         later["sessions"][0]["received"] = 1
-        before, after = render(DOCUMENT, moving=False), render(later, moving=False)
-        self.assertEqual([name for name in before if before[name] != after[name]], ["sessions"])
+        self.assertEqual(self.changed(DOCUMENT, later), ["sessions"])
+
+    def test_a_request_changes_the_row_of_its_listener(self) -> None:
+        later = document(60)
+        later["listeners"][17]["hour"]["requests"][-1] += 1
+        self.assertEqual(self.changed(document(60), later), [f"row-{later['listeners'][17]['name']}"])
+
+    def changed(self, first: dict[str, Any], second: dict[str, Any]) -> list[str]:
+        """The parts that are not the very same to somebody who looks on."""
+        renderer = Renderer()
+        before = renderer.look(first, moving=False)[1]
+        after = renderer.look(second, moving=False)[1]
+        self.assertEqual(list(before), list(after))
+        return [name for name in before if before[name] != after[name]]
+
+    def test_where_all_figures_change_each_look_shows_some_and_none_waits_for_long(self) -> None:
+        renderer = Renderer()
+        shown = renderer.look(document(60), moving=False)[1]
+        later = document(60)
+        for one in later["listeners"]:
+            one["hour"]["requests"][-1] += 1000
+        expected = parts_of(later, moving=False)
+        for _ in range(60 // ROWS):
+            self.assertNotEqual(shown, expected)
+            before, shown = shown, renderer.look(later, moving=False)[1]
+            self.assertEqual(sum(before[name] != shown[name] for name in shown), ROWS)
+            for one in later["listeners"][:ROWS]:  # the first are busy all the time
+                one["hour"]["requests"][0] += 1
+            expected = parts_of(later, moving=False)
+        late = [name for name in shown if shown[name] != expected[name]]
+        self.assertEqual(late, [f"row-{one['name']}" for one in later["listeners"][:ROWS]])
+
+    def test_a_row_whose_state_changes_does_not_wait(self) -> None:
+        renderer = Renderer()
+        renderer.look(document(60, down=()), moving=False)
+        for index in range(60):
+            later = document(60, down=(57,))
+            for one in later["listeners"]:
+                one["hour"]["requests"][-1] += index
+            shown = renderer.look(later, moving=False)[1]
+            self.assertIn("down since", shown[f"row-{later['listeners'][57]['name']}"])
+
+    def test_the_whole_page_is_never_late(self) -> None:
+        renderer = Renderer()
+        renderer.page(document(60))
+        later = document(60, down=())
+        self.assertEqual(renderer.page(later), Renderer().page(later))
 
     def test_where_a_listener_listens(self) -> None:
         for listening, draining, expected in (
-            (True, False, "127.0.0.1:8080 [::1]:8080"),
-            (False, False, "does not listen"),
-            (False, True, "replaced, ends with its connections"),
+            (True, False, "down since"),
+            (False, False, "does not listen since"),
+            (False, True, "ends with its connections"),
         ):
-            document = deepcopy(DOCUMENT)
-            document["listeners"][0].update(listening=listening, draining=draining)
-            text = text_of(render(document, moving=True)["listeners"])
-            self.assertIn(f"with TLS {expected} https://nas.lan", text)
+            content = deepcopy(DOCUMENT)
+            content["listeners"][0].update(listening=listening, draining=draining)
+            self.assertIn(f"web {expected}", text_of(parts_of(content)["row-web"]))
 
     def test_up_down_and_not_known_are_words(self) -> None:
         for up, checked, expected in (
             (True, True, "up"),
             (False, True, "down"),
             (None, True, "not known yet"),
-            (None, False, "not checked"),
+            (None, False, "not reached"),
         ):
-            document = deepcopy(DOCUMENT)
-            document["upstreams"][0].update(up=up, checked=checked, history=[])
-            found = re.findall(r'class="badge \w+">([^<]*)', render(document, moving=True)["upstreams"])
-            self.assertEqual(found, ["not verified", expected])
+            content = deepcopy(DOCUMENT)
+            content["upstreams"][0].update(up=up, checked=checked, history=[])
+            (found,) = re.findall(r'<p class="state \w+">([^<]*)', parts_of(content)["row-web"])
+            self.assertEqual(found, expected)
+
+    def test_each_of_several_upstreams_has_its_line(self) -> None:
+        content = document(1, down=())
+        (first,) = content["upstreams"]
+        content["upstreams"].append({**first, "url": "https://other.home.example", "up": False})
+        text = text_of(parts_of(content)["row-mcp-0"])
+        self.assertIn("mcp-0 1 of 2 down", text)
+        for url in ("https://mcp.home.example", "https://other.home.example"):
+            self.assertIn(f"{url} at 192.168.1.20:443", text)
+        self.assertIn("mcp-0 has 1 of 2 down", text_of(parts_of(content)["problems"]))
 
     def test_a_certificate_near_its_end(self) -> None:
         for days, soon, expected, problems in (
@@ -297,8 +431,8 @@ class PartsTests(SynchronousTestCase):
             (5, False, "5 days", 0),
             (1000, False, "1,000 days", 0),
         ):
-            document = {**deepcopy(EMPTY), "certificates": deepcopy(DOCUMENT["certificates"])}
-            document["certificates"][0].update(days_left=days, ends_soon=soon)
-            parts = render(document, moving=True)
+            content = {**deepcopy(EMPTY), "certificates": deepcopy(DOCUMENT["certificates"])}
+            content["certificates"][0].update(days_left=days, ends_soon=soon)
+            parts = parts_of(content)
             self.assertTrue(text_of(parts["certificates"]).endswith(expected), parts["certificates"])
             self.assertEqual(parts["problems"].count("<li"), problems)

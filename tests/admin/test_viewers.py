@@ -126,15 +126,15 @@ class ViewersTests(SynchronousTestCase):
         self.assertFalse(other.closed)
         self.assertEqual((len(self.viewers), self.gone), (1, 1))
 
-    def test_silence_is_broken_by_a_comment(self) -> None:
+    def test_silence_is_broken_by_the_time(self) -> None:
         stream = self.open()
         stream.take()
         self.pass_seconds(HEARTBEAT - 1)
         self.assertEqual(stream.take(), b"")
         self.pass_seconds(1)
-        self.assertEqual(stream.take(), b":\n\n")
+        self.assertEqual([list(one) for one in self.news(stream)], [["now"]])
         self.pass_seconds(HEARTBEAT)
-        self.assertEqual(stream.take(), b":\n\n")
+        self.assertEqual([list(one) for one in self.news(stream)], [["now"]])
 
     def test_there_is_a_limit(self) -> None:
         for _ in range(LIMIT):
