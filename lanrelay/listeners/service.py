@@ -19,7 +19,7 @@ from lanrelay.mcp.known import McpServer, McpServers
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Phase, Session
 from lanrelay.transport.client import Client
-from lanrelay.transport.port import BoundSocket, FamilyMissing, Gate, Port, bind
+from lanrelay.transport.port import BoundSocket, FamilyMissing, Gate, Port, bind, bind_all
 from lanrelay.transport.pump import PumpLimits
 from lanrelay.transport.stream import Parked, Stream
 from lanrelay.upstream.dial import Dialer
@@ -190,17 +190,28 @@ class ListenerService(Service):
         """
         try:
             if self.given is None:
-                for address in self.config.listen:
-                    self.bound += bind(address, mode=self.config.listen_mode, notes=self.notes)
+                mode = self.config.listen_mode
+                self.bound += bind_all(self.config.listen, mode=mode, notes=self.notes)
             else:
                 self.bound += [bound for bound, _ in self.given.sockets]
-                for address, listed in self.given.missing:
-                    self.open(address, listed)
+                self._open_missing(self.given.missing)
             for bound in self.bound:
                 self._judge(bound)
         except StartError as error:
             self.unbind()
             raise self.start_error(error) from error
+
+    def _open_missing(self, missing: Sequence[tuple[model.ListenAddress, model.ListenAddress]]) -> None:
+        """As L{bind_all}, what the other listeners do not leave to this one."""
+        lacking: FamilyMissing | None = None
+        for address, listed in missing:
+            try:
+                self.open(address, listed)
+            except FamilyMissing as error:
+                lacking = error
+                self.notes.append(f"{address} is skipped: {error.detail}")
+        if lacking is not None and not self.bound:
+            raise lacking
 
     def _judge(self, bound: BoundSocket) -> None:
         """

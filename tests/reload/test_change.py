@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import shutil
 import socket
@@ -53,7 +54,9 @@ class Idle:
         self.listener.gone(self)
 
 
-class ChangeTests(SynchronousTestCase):
+class RelayCase(SynchronousTestCase):
+    """A relay with a configuration file, on a reactor in memory."""
+
     def setUp(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="lanrelay-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
@@ -86,6 +89,8 @@ class ChangeTests(SynchronousTestCase):
         (found,) = [one for one in relay.listeners if isinstance(one, ReverseProxyService)]
         return found
 
+
+class ChangeTests(RelayCase):
     # --- upstreams ---
 
     def test_equal_upstreams_keep_state_health_check_and_pool(self) -> None:
@@ -348,3 +353,40 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(relay._access_log.listeners, {"renamed"})
         self.reload(relay, WEB)
         self.assertEqual(relay._access_log.listeners, {"web"})
+
+
+class WithoutIPv6(socket.socket):
+    """What a machine without IPv6 has."""
+
+    def __init__(self, family: int = socket.AF_INET, *more: Any, **named: Any) -> None:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "no such family")
+        super().__init__(family, *more, **named)
+
+
+class FamilyTests(RelayCase):
+    """Of a list of addresses those are passed over whose family the machine lacks, as long as one is left."""
+
+    BOTH = WEB.replace("127.0.0.1:0", '["127.0.0.1:0", "[::1]:0"]')
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.patch(socket, "socket", WithoutIPv6)
+
+    def test_at_a_start(self) -> None:
+        relay = self.start(self.BOTH)
+        [bound] = relay.listeners[0].bound
+        self.assertTrue(bound.name.startswith("127.0.0.1:"))
+        self.assertIn("[::1]:0 is skipped", "".join(relay.warnings()))
+
+    def test_at_a_reload(self) -> None:
+        relay = self.start(WEB)
+        for text in (self.BOTH, self.BOTH.replace(":8000", ":8001")):
+            self.assertEqual(self.reload(relay, text).errors, ())
+            self.assertEqual(len(relay.listeners[0].bound), 1)
+
+    def test_a_listener_that_would_have_none_is_refused(self) -> None:
+        relay = self.start(WEB)
+        self.write(WEB.replace("127.0.0.1:0", '"[::1]:0"'))
+        self.assertIn("no IPv6", str(relay.reload("test").errors))
+        self.assertEqual(len(relay.listeners[0].bound), 1)
