@@ -135,20 +135,8 @@ def is_link_local(address: IPAddress) -> bool:
     return kind(address) == "link-local"
 
 
-def is_multicast(address: IPAddress) -> bool:
-    return kind(address) == "multicast"
-
-
 def is_unspecified(address: IPAddress) -> bool:
     return kind(address) == "unspecified"
-
-
-def is_reserved(address: IPAddress) -> bool:
-    return kind(address) == "reserved"
-
-
-def is_public(address: IPAddress) -> bool:
-    return kind(address) == "public"
 
 
 def unmapped(address: IPAddress) -> IPAddress:

@@ -15,7 +15,6 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config.load import load
-from lanrelay.config.unsupported import NOT_YET
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "NEWS.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
@@ -49,28 +48,6 @@ class ConfigurationTests(SynchronousTestCase):
     def test_there_is_no_block_without_its_end(self) -> None:
         for page in PAGES:
             self.assertEqual(page.read_text().count("\n```") % 2, 0, page.name)
-
-
-class NotYetTests(SynchronousTestCase):
-    """The page of all keys marks what the relay cannot do yet, no more and no less."""
-
-    def setUp(self) -> None:
-        text = (CHECKOUT / "docs" / "configuration.md").read_text()
-        self.marked = [
-            [name.split(".")[-1] for name in re.findall(r"`([^`]+)`", line)]
-            for line in text.splitlines()
-            if line.startswith("|") and "**(not yet)**" in line
-        ]
-        self.refused = {key.split(".")[-1] for key in NOT_YET}
-
-    def test_what_is_refused_is_marked(self) -> None:
-        names = {name for row in self.marked for name in row}
-        aliases = {"listen": "systemd:NAME"}  # the key works, and one kind of value does not
-        self.assertEqual([name for name in self.refused if aliases.get(name, name) not in names], [])
-
-    def test_what_is_marked_is_refused(self) -> None:
-        known = self.refused | {"systemd:NAME"}
-        self.assertEqual([row for row in self.marked if known.isdisjoint(row)], [])
 
 
 class LinkTests(SynchronousTestCase):

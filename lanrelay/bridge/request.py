@@ -107,10 +107,6 @@ class Request:
         return self.method in LISTS
 
     @property
-    def is_first_page(self) -> bool:
-        return "cursor" not in self.message.params
-
-    @property
     def is_harmless(self) -> bool:
         return self.method in HARMLESS
 

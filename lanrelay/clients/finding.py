@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 from lanrelay.clients import judge
 from lanrelay.clients.bridges import OURS, Spelling, spelling
@@ -31,7 +31,6 @@ Reason = Literal[
     "not_understood",
     "file_broken",
 ]
-REASONS: tuple[str, ...] = get_args(Reason)
 
 
 class FoundUrl(NamedTuple):

@@ -141,7 +141,7 @@ def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
     if not isinstance(place.node, nodes.Mapping):
         raise Unfit('expected a map with the keys "type", "listen" and those of the type')
     kind = kinds.kind_named(_peek(place, "type"))
-    place.excused = values.is_off(_peek(place, "enabled"))
+    place.disabled = values.is_off(_peek(place, "enabled"))
     if kind is None:
         # Which keys belong here is not known; what every listener has is judged nevertheless.
         unsure = Table("listener", {})
@@ -198,7 +198,7 @@ def clients_are_stated(fields: Fields) -> dict[str, object]:
     @return: what the record has to know for a socket that a service manager will hand over.
     """
     addresses: tuple[model.ListenAddress, ...] = fields.get("listen", ())
-    if addresses and not fields.place.excused:
+    if addresses and not fields.place.disabled:
         fields.place.context.listening.append((fields.given["listen"], addresses))
     if "clients" not in fields.given and not all(map(is_loopback_address, addresses)):
         fields.complain(

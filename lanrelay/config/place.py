@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, Union
 
-from lanrelay.config import expand, model, nodes, unsupported, values
+from lanrelay.config import expand, model, nodes, values
 from lanrelay.config.complaints import Complaint, excerpt, printable
 from lanrelay.config.values import Unfit
 from lanrelay.config.whereabouts import NamedFile
@@ -103,7 +103,7 @@ class Key:
     """
     One key that a table knows.
 
-    @ivar name: C{TABLE.KEY}, as in L{unsupported}; the table gives it.
+    @ivar name: C{TABLE.KEY}; the table gives it.
     @ivar default: what C{check} prints where the file has nothing; a L{Table} for all of its defaults,
         C{None} where the default depends on other keys (or there is none).
     @ivar field: the field of the record, where it is not called as the key is.
@@ -156,7 +156,7 @@ class Place:
     """
     A value in the file, and the path of keys that leads to it.
 
-    @ivar excused: what is not supported yet is not complained of (a listener that is not enabled).
+    @ivar disabled: of a listener that is not enabled: others may listen where it would.
     @ivar expanded: the text was not taken as it is written, so it must be shown as it is written.
     @ivar shows: what C{check} prints of it, if that is not what is written; worked out when C{check} asks.
     """
@@ -168,7 +168,7 @@ class Place:
         self.node = node
         self.path = path
         self.key = key
-        self.excused = False
+        self.disabled = False
         self.expanded = False
         self.mask: Callable[[str], str] = as_it_is
         self.shows: Callable[[], Shown] | None = None
@@ -192,7 +192,6 @@ class Place:
         place = Place(
             self.context, node, f"{self.path}{suffix}" if self.path else suffix.lstrip("."), key=key
         )
-        place.excused = self.excused
         place.mask = self.mask
         return place
 
@@ -339,14 +338,9 @@ class Fields:
         self.place.context.given.add(key.name)
         child.mask = key.mask or as_it_is
         try:
-            value = child.read(key.read)
+            self.values[word] = child.read(key.read)
         except Broken:
             self.broken = True
-            return
-        self.values[word] = value
-        reason = unsupported.reason(key.name, value)
-        if reason and not child.excused:
-            self.complain(word, f"but {reason} is not supported yet")
 
     def _unknown(self, word: str, child: Place, empty: str) -> None:
         self.broken = True

@@ -9,7 +9,7 @@ How the room is used::
         examined.ok, examined.causes, examined.checks                # records of this module
         as_json(examined)                                            # as the contract has it
 
-The layers of a target stand in the order of L{TARGET_LAYERS}; C{route} and C{connect} have a check for each
+The layers of a target stand in the order of L{TargetLayer}; C{route} and C{connect} have a check for each
 address. A layer that does not concern a target (C{tls} of C{http://}) has no check. What depends on a layer
 that failed is C{skipped}.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from lanrelay.edit.masking import mask, url
 
@@ -71,11 +71,6 @@ Cause = Literal[
     "clock_wrong",
     "few_descriptors",
 ]
-
-TARGET_LAYERS: tuple[TargetLayer, ...] = get_args(TargetLayer)
-MACHINE_LAYERS: tuple[MachineLayer, ...] = get_args(MachineLayer)
-STATES: tuple[State, ...] = get_args(State)
-CAUSES: tuple[Cause, ...] = get_args(Cause)
 
 TRUST_CAUSES: frozenset[Cause] = frozenset({"unknown_ca", "self_signed"})
 """What a decision about trust alone can mend: the rest of the certificate was not found wanting."""

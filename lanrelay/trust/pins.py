@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
 
 from twisted.logger import Logger
 
@@ -94,13 +93,3 @@ class Pins:
 def _lifetime(lives: timedelta) -> str:
     hours = lives.total_seconds() / 3600
     return f"{hours / 24:.0f} days" if hours >= 48 else f"{hours:.0f} hours" if hours >= 2 else "minutes"
-
-
-def public_key_pin(certificate: Any) -> str:
-    """The pin of a certificate's public key, as one writes it."""
-    return Certificate.of(certificate).key_pin
-
-
-def certificate_pin(certificate: Any) -> str:
-    """The pin of a whole certificate, as one writes it."""
-    return Certificate.of(certificate).pin

@@ -14,10 +14,10 @@ from lanrelay.cli.authority import Authority, Issued
 from lanrelay.config import model
 from lanrelay.config.load import load
 from lanrelay.trust.certificate import Certificate
-from lanrelay.trust.pins import public_key_pin
 from tests.cli.terminal import CommandTestCase, Done
 from tests.support.peers import Program, free_ports
 from tests.support.relay import Relay
+from tests.support.tls import public_key_pin
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.clients import sent
-from lanrelay.clients.finding import REASONS, authorities, judged
+from lanrelay.clients.finding import Reason, authorities, judged
 from lanrelay.clients.moving import credentials
 from lanrelay.clients.places import Found, of_content
 from lanrelay.clients.plan import through_listeners, through_proxy
@@ -134,7 +134,7 @@ class AnyEntryTests(SynchronousTestCase):
             Found(client, client.places[0]._replace(form="", holders=()), Path("f")), text.encode()
         )
         for finding in judged(servers(read), relays={1: "one"}, resolve=lambda _: {}):
-            self.assertIn(finding.reason, (None, *REASONS))
+            self.assertIn(finding.reason, (None, *get_args(Reason)))
             sent.headers(finding), sent.transport(finding), authorities(finding)
             try:
                 credentials(finding)

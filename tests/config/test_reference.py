@@ -36,7 +36,7 @@ IN_COMMENTS = {
     "auth.file",
 }
 
-# Every key with another value than its default; most listeners are not enabled, for not all is supported yet.
+# Every key with another value than its default; most listeners are not enabled.
 EVERYTHING = """\
 log: {level: debug, format: json, access: false}
 admin: {listen: "0.0.0.0:1", clients: private, hosts: nas.lan}
@@ -110,7 +110,7 @@ listeners:
     stop_timeout: 1
 """.replace("PIN", "0" * 64).replace("KEY", "A" * 43)
 
-# What only a configuration that is not supported yet, or that has something wrong, could fill.
+# What only a configuration that names files, or that has something wrong, could fill.
 NOT_REACHED = {"Config.included", "Config.warnings", "Log.file", "Log.rotate", "Log.keep"}
 
 # Where a field comes from, when it is not from the key of its own name in the table beside the record.

@@ -8,13 +8,13 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
-from typing import Any
+from typing import Any, get_args
 
 from twisted.internet import reactor as _reactor
 
 from lanrelay.commands import Output
 from lanrelay.config import load, model
-from lanrelay.examine.checks import CAUSES, STATES, Check, Examined, as_json, from_json
+from lanrelay.examine.checks import Cause, Check, Examined, State, as_json, from_json
 from lanrelay.examine.opener import Means
 from lanrelay.examine.subject import subjects
 from lanrelay.examine.target import examine_all
@@ -80,8 +80,8 @@ class ExamineTestCase(PeerTestCase):
     def check_form(self, examined: Examined) -> None:
         self.assertEqual(as_json(from_json(as_json(examined))), as_json(examined))
         for check in examined.checks:
-            self.assertIn(check.state, STATES)
-            self.assertIn(check.cause, (*CAUSES, None))
+            self.assertIn(check.state, get_args(State))
+            self.assertIn(check.cause, (*get_args(Cause), None))
             self.assertTrue(check.said.endswith("."), check.said)
             self.assertTrue(check.said.isprintable())
             if check.state == "failed":

@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.cli.authority import Authority, Issued
 from lanrelay.examine.authorities import CADDY, MKCERT, PROXMOX, STEP, SYNOLOGY, recognise
 from lanrelay.examine.checks import Check, Examined
-from lanrelay.trust.pins import certificate_pin, public_key_pin
 from tests.examine.scripted import one_answer
 from tests.examine.support import ExamineTestCase
 from tests.support.peers import free_ports
+from tests.support.tls import certificate_pin, public_key_pin
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
 

@@ -16,10 +16,10 @@ from twisted.internet.threads import deferToThread
 
 from lanrelay.cli.authority import Authority
 from lanrelay.trust.files import EVERY
-from lanrelay.trust.pins import certificate_pin, public_key_pin
 from tests.live.test_several import Answer
 from tests.support.peers import PeerTestCase, Program, free_ports
 from tests.support.relay import Relay
+from tests.support.tls import certificate_pin, public_key_pin
 
 reactor: Any = _reactor
 NAME = "lan-host.test"

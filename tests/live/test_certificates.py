@@ -22,7 +22,6 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority, Issued
-from lanrelay.trust.pins import certificate_pin, public_key_pin
 from tests.live.test_curl import curl
 from tests.support.odd_certificates import (
     ADDRESS,
@@ -32,6 +31,7 @@ from tests.support.odd_certificates import (
     odd_certificate,
 )
 from tests.support.relay import Relay
+from tests.support.tls import certificate_pin, public_key_pin
 from tests.support.tls_origin import TlsOrigin
 from tests.transport.test_tls import self_signed
 

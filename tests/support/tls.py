@@ -18,6 +18,7 @@ from lanrelay.cli.authority import Authority, Issued
 from lanrelay.config.model import ServerTls, TlsVersion, Trust
 from lanrelay.transport.stream import hand_over
 from lanrelay.transport.tls import ClientTls, ServerContext, TlsStream, secure_client, secure_server
+from lanrelay.trust.certificate import Certificate
 from tests.support.wire import Wire
 
 
@@ -140,3 +141,13 @@ def listen_to(stream: TlsStream, *, half_close: bool = True, resume: bool = True
     if resume:
         stream.resumeProducing()
     return heard
+
+
+def public_key_pin(certificate: Any) -> str:
+    """The pin of a certificate's public key, as one writes it."""
+    return Certificate.of(certificate).key_pin
+
+
+def certificate_pin(certificate: Any) -> str:
+    """The pin of a whole certificate, as one writes it."""
+    return Certificate.of(certificate).pin

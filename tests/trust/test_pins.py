@@ -29,10 +29,9 @@ from lanrelay.errors import (
     WrongName,
 )
 from lanrelay.transport.tls import ClientTls
-from lanrelay.trust.pins import certificate_pin, public_key_pin
 from lanrelay.upstream.explain import explain
 from tests.support.logs import Logged
-from tests.support.tls import Shake, server_context
+from tests.support.tls import Shake, certificate_pin, public_key_pin, server_context
 
 NOW = datetime.now(timezone.utc)
 
