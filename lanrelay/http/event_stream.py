@@ -24,6 +24,7 @@ class EventStream:
     @param rewrite: for the URL of the stream's C{endpoint} event, if it is to be rewritten.
     """
 
+    holds_head = False
     __slots__ = (
         "_boundary",
         "_deadline",

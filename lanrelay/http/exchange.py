@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -11,13 +13,20 @@ from twisted.python.failure import Failure
 from lanrelay.errors import Fault, RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
 from lanrelay.http.answers import failed
 from lanrelay.http.client import HttpConnection
+from lanrelay.http.held import HELD, HeldAnswer, HeldRequest, Whole
 from lanrelay.http.origin import OriginConnection
-from lanrelay.http.route import BodyFilter, Route
+from lanrelay.http.route import BodyFilter, Doubt, Route
 from lanrelay.observe.session import Session, Side
 from lanrelay.passage.intermediary import wanted_upgrade
 from lanrelay.transport.pump import PumpLimits
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers
+from lanrelay.wire.headers import Headers, logs_in_connection
+
+if TYPE_CHECKING:
+    from lanrelay.passage.oauth import Rewrite
+    from lanrelay.passage.rule import Asked
+
+_CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
 
 # What of a request's body is kept while there is no connection to send it on; over it the client is paused.
 # A small POST fits, so that its client is still heard, and missed, during the dial.
@@ -34,7 +43,15 @@ class Exchange:
 
     It owns the origin connection from C{start} to the end of the answer, and closes its session once.
 
+    Its route says what becomes of both heads. On the way up content may be held until the request is whole
+    (L{HeldRequest}), on the way down a L{BodyFilter} may change it, or hold it. Where a L{Doubt} wants to
+    know an answer before the client does, that is held, and the request may be made again.
+
     @ivar head: as the client sent it.
+    @ivar target: what it asked for in origin-form, whatever form it sent.
+    @ivar host: the Host that it named the relay by; empty if none.
+    @ivar first_page: it does not ask for the continuation of a list.
+    @ivar asked: what rules know of it beside the fields, if a rule has asked yet.
     @ivar route: by which it travels.
     @ivar upgrade: the client asked for another protocol, and may be given it.
     @ivar repeats: how often it was sent anew.
@@ -46,32 +63,53 @@ class Exchange:
 
     __slots__ = (
         "_bodyless",
+        "_copy",
+        "_deciding",
         "_dialing",
+        "_doubting",
+        "_doubts",
         "_filter",
         "_full",
         "_head_sent",
         "_held",
+        "_held_request",
         "_held_size",
         "_over",
         "_repeated",
         "_trailers",
         "_whole",
+        "asked",
         "avoided",
         "connection",
+        "first_page",
         "head",
+        "host",
         "origin",
         "repeats",
         "route",
         "session",
         "spared",
+        "target",
         "upgrade",
     )
 
-    def __init__(self, connection: HttpConnection, head: RequestHead, session: Session, route: Route) -> None:
+    def __init__(
+        self,
+        connection: HttpConnection,
+        head: RequestHead,
+        session: Session,
+        route: Route,
+        *,
+        target: bytes = b"",
+        host: bytes = b"",
+        asked: Asked | None = None,
+    ) -> None:
         self.connection = connection
         self.head = head
         self.session = session
         self.route = route
+        self.target, self.host, self.asked = target, host, asked
+        self.first_page = True
         self.origin: OriginConnection | None = None
         self.repeats = 0
         self.avoided: Any = None
@@ -82,6 +120,11 @@ class Exchange:
         self._bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
         self.upgrade = b"upgrade" in index and bool(wanted_upgrade(head))
         self._dialing: Deferred[Any] | None = None
+        self._held_request: HeldRequest | None = None
+        self._copy: Whole | None = None  # of the content, while it may have to be sent again
+        self._doubts: Sequence[Doubt] = ()
+        self._doubting: Doubt | None = None  # holds the answer back
+        self._deciding: Deferred[bool] | None = None
         self._filter: BodyFilter | None = None
         self._held: list[bytes] = []
         self._held_size = 0
@@ -91,14 +134,44 @@ class Exchange:
         self._head_sent = False
         self._over = False
 
+    @property
+    def bodyless(self) -> bool:
+        """The request has no content."""
+        return self._bodyless
+
+    @property
+    def page(self) -> bytes | None:
+        """The Origin of a page that may read the answer although it is not the relay's own."""
+        return None if self.asked is None else self.asked.page
+
     def start(self) -> Exchange:
         """Begin; returns itself, the sink."""
+        self._expect(self.route.doubts(self))
+        held = None if self._bodyless else self.route.held_request(self)
+        if held is None:
+            self._go()
+            return self
+        self._held_request = held
+        self.session.phase = "request"
+        if b"expect" in self.head.headers:
+            # Its content is waited for here, so it is asked for here (RFC 9110 section 10.1.1).
+            self.head = replace(self.head, headers=self.head.headers.without({b"expect"}))
+            self.connection.send_head(_CONTINUE)
+        return self
+
+    def _expect(self, doubts: Sequence[Doubt]) -> None:
+        self._doubts = doubts
+        copies = max((doubt.copies for doubt in doubts), default=0)
+        if copies:
+            self._copy = Whole(copies)
+
+    def _go(self) -> None:
         limit = self.route.max_body
         if limit is not None and not self._bodyless:
             length = self.head.headers.get(b"content-length")
             if length is not None and int(length) > limit:
                 self._too_large(limit)
-                return self
+                return
         try:
             origin = self.route.take(self)
             if origin is not None:
@@ -107,24 +180,17 @@ class Exchange:
                 self._dial()
         except Exception:
             self._not_connected(Failure())  # a bug: its session and its origin must not stay open
-        return self
 
-    def has_asked(self, origin: OriginConnection, content: bytes) -> None:
+    def has_asked(self, origin: OriginConnection, content: bytes, doubts: Sequence[Doubt]) -> None:
         """In place of L{start}: all of the request was sent to C{origin}, with this content."""
         self.origin = origin
         self._whole = True
+        self._expect(doubts)
+        self._keep_copy(content)
 
     def failed_by(self, failure: Failure) -> None:
         """A bug: its session and its origin must not stay open."""
         self._not_connected(failure)
-
-    def answer_headers(self, headers: Headers) -> Headers:
-        """For a subclass: the fields of an answer that the relay makes itself."""
-        return headers
-
-    def fault_of(self, head: ResponseHead) -> RelayError | None:
-        """For a subclass: what the client is told in place of this final answer."""
-        return None
 
     def refuse_response(self, error: RelayError) -> None:
         """What the origin answered is not for the client; C{error} is."""
@@ -142,10 +208,19 @@ class Exchange:
         if limit is not None and session.received > limit:
             self._too_large(limit)
         else:
+            if session.received == len(data):
+                self.route.content_began(self, data)
             self.send_up(data)
 
     def send_up(self, data: bytes) -> None:
         """Content for the origin, as soon as there is one."""
+        held = self._held_request
+        if held is not None:
+            if not held.add(data):
+                self._let_go(held.content)  # it is too long, and passes as it came
+            return
+        if self._copy is not None:
+            self._keep_copy(data)
         if self._dialing is None and self.origin is not None:
             self.origin.send_body(data)
         elif not self._over:
@@ -154,11 +229,29 @@ class Exchange:
             if self._held_size >= HELD_MAX:
                 self.connection.pause_reading()
 
+    def _keep_copy(self, data: bytes) -> None:
+        if self._copy is not None and not self._copy.add(data):
+            self._copy = None
+
+    def _let_go(self, content: bytes) -> None:
+        """Begin at last, with what was held back."""
+        self._held_request = None
+        self._go()
+        if content:
+            self.send_up(content)
+
     def body_ended(self, trailers: Headers) -> None:
+        held = self._held_request
+        if held is not None:
+            content = held.changed()
+            if len(content) != held.size and b"content-length" in self.head.headers:
+                length = b"%d" % len(content)
+                self.head = replace(self.head, headers=self.head.headers.replaced(b"Content-Length", length))
+            self._let_go(content)
         if self._whole:
             return  # it had no body, and was sent as a whole
         self._whole = True
-        self._trailers = trailers
+        self._trailers = self.route.request_trailers(trailers) if trailers else trailers
         if self._dialing is None and self.origin is not None:
             self._request_sent(self.origin)
 
@@ -198,7 +291,7 @@ class Exchange:
         else:
             changed = self._final_head(head)
             if changed is not None:
-                self.send_final(changed)
+                self._send_final(changed)
 
     def response_body_received(self, data: bytes) -> None:
         session = self.session
@@ -211,7 +304,19 @@ class Exchange:
         self.connection.send_body(data)
 
     def response_ended(self, trailers: Headers) -> None:
-        self.origin = None
+        self.origin = None  # it has found its way to the pool
+        if trailers:
+            trailers = self.route.response_trailers(trailers)
+        if self._doubting is None:
+            self._end(trailers)
+        else:
+            held = self._filter
+            assert isinstance(held, HeldAnswer)
+            held.stop()
+            held.trailers = trailers
+            self._decide(self._doubting)
+
+    def _end(self, trailers: Headers) -> None:
         connection = self.connection
         if self._filter is not None:
             rest = self._filter.finish()
@@ -235,14 +340,16 @@ class Exchange:
         changed = self._final_head(head)
         if changed is None:
             return
-        if self._filter is not None or self.may_hold_answer(changed):
+        if self._filter is not None:
             self.cork()
-            self.send_final(changed)
+            self._send_final(changed)
             if content:
                 self.response_body_received(content)
             self.response_ended(trailers)
             self.uncork()
             return
+        if trailers:
+            trailers = self.route.response_trailers(trailers)
         self.origin = None
         self._head_sent = True
         session = self.session
@@ -254,32 +361,51 @@ class Exchange:
 
     def _final_head(self, head: ResponseHead) -> ResponseHead | None:
         """What the client is sent for it; C{None} if that is another answer, which it was sent."""
-        error = self.fault_of(head)
+        route, session = self.route, self.session
+        error = route.fault_of(self, head)
         if error is not None:
             self.refuse_response(error)
             return None
-        route, session = self.route, self.session
+        doubting = self._doubt(head) if self._doubts else None
         session.status = head.status
         now = session.last_active = route.reactor.seconds()
         session.first_byte = now - session.opened
         session.phase = "body"
         head = route.response_head(self, head)
         self._filter = route.body_filter(self, head)
+        if doubting is not None and self._filter is None:
+            self._doubting = doubting
+            self._filter = self.hold(head)
         return head
+
+    def _doubt(self, head: ResponseHead) -> Doubt | None:
+        """Who wants the request to be made again, or may; it can only be if all of it is at hand."""
+        for doubt in self._doubts:
+            if (
+                doubt.holds(head)
+                and not self.upgrade
+                and (self._bodyless or (self._whole and self._copy is not None))
+                and not logs_in_connection(self.head.headers.get(b"authorization") or b"")  # said once
+            ):
+                return doubt
+        content = self._copy.content if self._copy is not None and self._whole else None
+        self._copy = None
+        for doubt in self._doubts:
+            doubt.passes(head, content)
+        return None
 
     def origin_failed(self, error: RelayError) -> None:
         origin, self.origin = self.origin, None
         if origin is not None and not isinstance(error, ResponseTimeout) and self._may_repeat(origin):
             self.repeats += 1
             self._dial()
-        elif origin is not None:
-            self.gave_up(origin, error)
         else:
-            self._fail(error)
-
-    def gave_up(self, origin: OriginConnection, error: RelayError) -> None:
-        """No answer comes from C{origin}, and nobody else is asked; a subclass may first find out why."""
-        self._fail(error)
+            finding = None if origin is None else self.route.find_out(self, origin, error)
+            if finding is None:
+                self._fail(error)
+            else:
+                self._dialing = Deferred.fromCoroutine(finding)
+                self._dialing.addErrback(self._not_connected)
 
     def keep(self, origin: OriginConnection) -> bool:
         return self.connection.keep(self.route.place_of(self), origin)
@@ -290,12 +416,10 @@ class Exchange:
     def resume_upload(self) -> None:
         self.connection.resume_reading()
 
-    def may_hold_answer(self, head: ResponseHead) -> bool:
-        """For a subclass whose C{send_final} may wait, or does more than to send C{head}."""
-        return False
-
-    def send_final(self, head: ResponseHead) -> None:
-        """The answer's head, for the client; it cannot be taken back. A subclass may wait with it."""
+    def _send_final(self, head: ResponseHead) -> None:
+        """The answer's head, for the client; it cannot be taken back."""
+        if self._filter is not None and self._filter.holds_head:
+            return  # who has it as well
         self._head_sent = True
         self.connection.send_head(head)
         if self._filter is not None and self.origin is not None:
@@ -309,11 +433,71 @@ class Exchange:
         self.session.sent += len(data)
         self.connection.send_body(data)
 
+    def hold(self, head: ResponseHead, rewrite: Rewrite | None = None) -> HeldAnswer:
+        """
+        A L{BodyFilter} that sends nothing of an answer before it is whole, or too long; one that does not end
+        in time passes as it came.
+        """
+        timer = self.route.reactor.callLater(HELD, self._held_too_long)
+        return HeldAnswer(head, self._send_held, rewrite, timer)
+
+    def _held_too_long(self) -> None:
+        held = self._filter
+        assert isinstance(held, HeldAnswer)
+        self._send_held(held.head)
+        if held.content:
+            self.send_down(held.content)
+
+    def _send_held(self, head: ResponseHead) -> None:
+        self._filter = self._doubting = None
+        self._send_final(head)
+
     def cork(self) -> None:
         self.connection.cork()
 
     def uncork(self) -> None:
         self.connection.uncork()
+
+    # --- once more --------------------------------------------------------------------------------
+
+    def _decide(self, doubt: Doubt) -> None:
+        """All of an answer is held that a doubt wants to know."""
+        again = doubt.again(self)
+        if isinstance(again, bool):
+            self._decided(again)
+            return
+        self.session.phase = "dial"
+        self._deciding = again
+        again.addCallback(self._decided)
+        again.addErrback(self._not_decided)
+
+    def _decided(self, again: bool) -> None:
+        self._deciding = None
+        if again:
+            self._repeat()
+            return
+        held = self._filter
+        assert isinstance(held, HeldAnswer)
+        self._end(held.trailers)
+
+    def _not_decided(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._not_connected(failure)  # a bug
+
+    def _repeat(self) -> None:
+        """Send the request anew; its answer was held back, and is not wanted any more."""
+        session, copy = self.session, self._copy
+        self._filter = self._doubting = None
+        session.status, session.first_byte = 0, None
+        if copy is not None:
+            self._held = [copy.content]
+            self._held_size = len(self._held[0])
+        self.repeats += 1
+        origin = self.connection.take_kept(self.route.place_of(self))
+        if origin is not None:
+            self._begin(origin)  # elsewhere its user may not be logged in
+        else:
+            self._dial()
 
     # --- getting a connection ---------------------------------------------------------------------
 
@@ -348,8 +532,11 @@ class Exchange:
         session = self.session
         session.address = origin.address
         session.phase = "response" if self._bodyless else "request"
+        head = self.route.request_head(self, origin)
+        for doubt in self._doubts:
+            doubt.asking(head)
         origin.start(
-            self.route.request_head(self, origin),
+            head,
             self,
             whole=self._bodyless,
             content_follows=bool(self._held) or self.connection.content_at_hand,
@@ -432,11 +619,16 @@ class Exchange:
         session.status = answer.status
         session.sent += len(answer.body)
         self._finish()
-        connection.answer(answer.status, self.answer_headers(answer.headers), answer.body, answer.reason)
+        headers = self.route.answer_headers(self, answer.headers)
+        connection.answer(answer.status, headers, answer.body, answer.reason)
 
     def body_in_hand(self) -> bytes | None:
         """The whole content of the request, if it is still here."""
-        return b"".join(self._held) if self._whole and self._held else None
+        if not self._whole:
+            return None
+        if self._copy is not None:
+            return self._copy.content
+        return b"".join(self._held) if self._held else None
 
     def _finish(self) -> None:
         """Nothing more is done for this exchange; its session is closed."""
@@ -451,4 +643,7 @@ class Exchange:
             origin.abort()
         if dialing is not None:
             dialing.cancel()
+        deciding, self._deciding = self._deciding, None
         self.route.ledger.close(self.session)
+        if deciding is not None:
+            deciding.cancel()

@@ -41,6 +41,28 @@ class Whole:
     def content(self) -> bytes:
         return bytes(self._collected)
 
+    @property
+    def size(self) -> int:
+        return len(self._collected)
+
+
+class HeldRequest(Whole):
+    """
+    The content of a request that is sent when it is whole; over its bound it passes as it came.
+
+    @param rewrite: what becomes of it.
+    """
+
+    __slots__ = ("_rewrite",)
+
+    def __init__(self, limit: int, rewrite: Rewrite) -> None:
+        super().__init__(limit)
+        self._rewrite = rewrite
+
+    def changed(self) -> bytes:
+        """What is sent for the whole."""
+        return self._rewrite(self.content)
+
 
 class HeldAnswer(Whole):
     """
@@ -50,6 +72,7 @@ class HeldAnswer(Whole):
     @param timer: runs out when it has been held long enough.
     """
 
+    holds_head = True
     __slots__ = ("_timer", "head", "rewrite", "send_head", "trailers")
 
     def __init__(

@@ -23,6 +23,7 @@ class Overheard:
     @param tell: is told the beginning of the content when the answer is whole.
     """
 
+    holds_head = False
     __slots__ = ("_content", "_tell")
 
     def __init__(self, tell: Callable[[bytes], None]) -> None:

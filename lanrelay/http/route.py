@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Coroutine, Hashable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lanrelay.config.model import Timeouts
+from lanrelay.errors import RelayError
 from lanrelay.http.asking import ChunkTaker
 from lanrelay.http.origin import OriginConnection
 from lanrelay.observe.ledger import Ledger
@@ -13,11 +14,22 @@ from lanrelay.observe.session import Session
 from lanrelay.wire.events import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from lanrelay.http.exchange import Exchange
+    from lanrelay.http.held import HeldRequest
+    from lanrelay.wire.headers import Headers
 
 
 class BodyFilter(Protocol):
-    """Something that changes, or watches, the content of one response on its way down."""
+    """
+    Something that changes, or watches, the content of one response on its way down.
+
+    @ivar holds_head: it has the head, too, and sends it when it lets go of the content.
+    """
+
+    @property
+    def holds_head(self) -> bool: ...
 
     def feed(self, data: bytes) -> bytes:
         """What to send for C{data}, which may be nothing yet."""
@@ -39,6 +51,34 @@ class BodyFilter(Protocol):
 
     def stop(self) -> None:
         """Nothing more is asked of it, whatever the reason."""
+
+
+class Doubt(Protocol):
+    """
+    Someone who may want a request to be made again once the answer is known, as if that had never come.
+
+    @ivar copies: bytes of the request's content that are kept for that, at most; 0 if it has none, or if it
+        is known already that nothing will be made again.
+    """
+
+    @property
+    def copies(self) -> int: ...
+
+    def asking(self, head: RequestHead) -> None:
+        """The origin is sent C{head}."""
+
+    def holds(self, head: ResponseHead) -> bool:
+        """Whether the client may have to be spared this final answer; it is then held until it is whole."""
+
+    def passes(self, head: ResponseHead, content: bytes | None) -> None:
+        """
+        The client gets this answer.
+
+        @param content: of the request, if all of it was kept.
+        """
+
+    def again(self, exchange: Exchange) -> bool | Deferred[bool]:
+        """All is held: whether the request is made again. A Deferred is cancelled with the exchange."""
 
 
 class Route(Protocol):
@@ -78,6 +118,35 @@ class Route(Protocol):
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
         """What the client is sent, for an interim head, a final one, and 101."""
+
+    def doubts(self, exchange: Exchange) -> Sequence[Doubt]:
+        """Asked once, at the start of C{exchange}."""
+
+    def held_request(self, exchange: Exchange) -> HeldRequest | None:
+        """For content that has to be whole before it, and its head, are sent."""
+
+    def content_began(self, exchange: Exchange, data: bytes) -> None:
+        """The first of the request's content came."""
+
+    def request_trailers(self, trailers: Headers) -> Headers:
+        """What the origin is sent of a request's trailers."""
+
+    def response_trailers(self, trailers: Headers) -> Headers:
+        """What the client is sent of an answer's trailers."""
+
+    def fault_of(self, exchange: Exchange, head: ResponseHead) -> RelayError | None:
+        """What the client is told in place of this final answer."""
+
+    def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
+        """The fields of an answer that the relay makes itself."""
+
+    def find_out(
+        self, exchange: Exchange, origin: OriginConnection, error: RelayError
+    ) -> Coroutine[Any, Any, None] | None:
+        """
+        No answer comes from C{origin}, and no one else is asked. What is given finds out why, and raises a
+        L{RelayError}; C{None}: C{error} says it.
+        """
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
         """For the content that follows C{head}, which is what C{response_head} gave."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urljoin
 
@@ -9,7 +10,7 @@ from lanrelay.config import model
 from lanrelay.http.exchange import Exchange
 from lanrelay.passage.places import Places, Site
 from lanrelay.upstream.upstream import Upstream
-from lanrelay.wire.events import ResponseHead
+from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Field, make_field
 
 # Redirects that ask for the same request again (RFC 9110 section 15.4). Of other methods than GET and HEAD
@@ -46,13 +47,12 @@ class Addressing:
         named = self.authority if self.host is None else self.host[2]
         self.origin = make_field(b"Origin", url.scheme.encode() + b"://" + named)
 
-    def respelled(
-        self, exchange: Exchange, head: ResponseHead, asked: bytes, places: Places, own: bytes
-    ) -> bool:
+    def respelled(self, method: bytes, head: ResponseHead, asked: bytes, places: Places, own: bytes) -> bool:
         """
         Look at the answer to a request for the root: whether it leads to the root's other spelling, and so,
         as the client sees it, to the very URL that it asked for. From now on that spelling is taken.
 
+        @param method: of the request.
         @param asked: the target as the upstream was given it.
         @param own: the URL as the client asked for it.
         @return: the same request should be made again. A client that is given a cookie has to do that itself.
@@ -60,7 +60,7 @@ class Addressing:
         if head.status not in _REDIRECTS:
             self.settled = self.settled or head.status < 400
             return False
-        if head.status not in _SAME_REQUEST and exchange.head.method not in (b"GET", b"HEAD"):
+        if head.status not in _SAME_REQUEST and method not in (b"GET", b"HEAD"):
             return False  # it leads to what came of the request
         locations = head.headers.all(b"location")
         if len(locations) != 1:
@@ -72,6 +72,41 @@ class Addressing:
             return False
         self.slash = slash
         return b"set-cookie" not in head.headers
+
+
+class Respelling:
+    """
+    The L{Doubt<lanrelay.http.route.Doubt>} of a request for the root: the answer may lead to its other
+    spelling.
+
+    @param leads_back: whether an answer does, to a request for this target; the other is taken then.
+    """
+
+    __slots__ = ("_asked", "_exchange", "_leads_back", "copies")
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        leads_back: Callable[[Exchange, ResponseHead, bytes], bool],
+        *,
+        copies: int,
+    ) -> None:
+        self.copies = copies
+        self._exchange = exchange
+        self._leads_back: Callable[[Exchange, ResponseHead, bytes], bool] | None = leads_back
+        self._asked = b""
+
+    def asking(self, head: RequestHead) -> None:
+        self._asked = head.target
+
+    def holds(self, head: ResponseHead) -> bool:
+        return self._leads_back is not None and self._leads_back(self._exchange, head, self._asked)
+
+    def passes(self, head: ResponseHead, content: bytes | None) -> None: ...
+
+    def again(self, exchange: Exchange) -> bool:
+        self._leads_back = None  # once
+        return True
 
 
 def _absolute(location: bytes, upstream: Site, asked: bytes) -> bytes:

@@ -14,12 +14,13 @@ from lanrelay.config import model
 from lanrelay.errors import DialError, Fault, LoopDetected, RelayError, RemoteProtocolError, RequestDenied
 from lanrelay.http.answers import Answer, failed, from_here
 from lanrelay.http.client import HttpConnection
+from lanrelay.http.exchange import Exchange
 from lanrelay.http.sink import UNHEARD, RequestSink
 from lanrelay.listeners import proxy_pac
 from lanrelay.listeners.forward_proxy import ForwardProxyService
-from lanrelay.listeners.own_exchange import OwnExchange, TargetRoute, dial_target
 from lanrelay.listeners.plain_tunnel import PlainTunnels
 from lanrelay.listeners.service import Connection, Environment
+from lanrelay.listeners.target_route import TargetRoute, dial_target
 from lanrelay.observe.session import TARGET, Session, Side, brief
 from lanrelay.passage.browser import check_browser
 from lanrelay.passage.intermediary import (
@@ -125,7 +126,7 @@ class ConnectProxyService(ForwardProxyService):
             return UNHEARD
         if head.method == b"CONNECT":
             return _Tunnel(self, connection, head, session, dial_target(target)).start()
-        return OwnExchange(connection, head, session, self._route).start()
+        return Exchange(connection, head, session, self._route).start()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None

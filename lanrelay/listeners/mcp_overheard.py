@@ -32,6 +32,7 @@ def listening(
 class _Listening:
     """Passes all as it comes, and tells a copy of it at the end, if that is not too long."""
 
+    holds_head = False
     __slots__ = ("_came", "_inner", "_size", "_tell")
 
     def __init__(self, tell: Callable[[bytes], None], inner: BodyFilter | None) -> None:

@@ -4,7 +4,7 @@ The plain way through a reverse proxy, for requests and answers that are just wh
 A small exchange takes two fifths of the instructions here that it takes by L{lanrelay.http.exchange} (in
 memory, without system calls), because nothing is made that only an unusual exchange needs. Nothing is judged
 otherwise: a request that is not plain, or that any guard would look at, does not begin here, and a request
-that is under way becomes a L{RoutedExchange} as soon as anything happens but a plain answer, as if it had
+that is under way becomes a L{Exchange} as soon as anything happens but a plain answer, as if it had
 been one from the start.
 """
 
@@ -19,9 +19,9 @@ from lanrelay.config import model
 from lanrelay.errors import RelayError
 from lanrelay.http.client import HttpConnection
 from lanrelay.http.client_stream import OPEN
+from lanrelay.http.exchange import Exchange
 from lanrelay.http.origin import OriginConnection
 from lanrelay.listeners.route import ProxyRoute
-from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.mcp.known import TOLD_BY
 from lanrelay.observe.session import BRIEF, Session, brief
 from lanrelay.passage.rule import Rules
@@ -186,7 +186,7 @@ class PlainConnection(HttpConnection):
             origin.ask(request, self)
         except Exception:
             failure = Failure()
-            exchange = self.general() or cast("RoutedExchange | None", self._sink)
+            exchange = self.general() or cast("Exchange | None", self._sink)
             if exchange is not None:
                 exchange.failed_by(failure)
         return True
@@ -308,9 +308,9 @@ class PlainConnection(HttpConnection):
         value, content = fitting
         return template.what, content, b"".join((template.before, value, template.after, data[content:]))
 
-    def general(self) -> RoutedExchange | None:
+    def general(self) -> Exchange | None:
         """
-        What is under way is a L{RoutedExchange} from here on, as if it had been one from the start; C{None}
+        What is under way is a L{Exchange} from here on, as if it had been one from the start; C{None}
         if nothing is, or that has been done.
         """
         origin, session, request, content = self._origin, self._session, self._request, self._content
@@ -321,22 +321,11 @@ class PlainConnection(HttpConnection):
         given, mcp = self._given, self._mcp
         self._origin = self._session = self._mcp = None
         self._request = b""
-        exchange = RoutedExchange(
-            self,
-            head,
-            session,
-            route,
-            target=head.target,
-            host=head.headers.get(b"host") or b"",
-            page=None,
-        )
-        exchange.has_asked(origin, request[content:], mcp)
+        exchange = route.go_on(self, head, session, origin, request[content:], given=given, mcp=mcp)
         if self._sink is self:  # else the client has gone, and that is being told
             self._sink = exchange
         try:
             asked = route.request_head(exchange, origin)
-            if given is not None:
-                exchange.named_session(given)
         except Exception:
             origin.abort()
             exchange.failed_by(Failure())

@@ -11,10 +11,10 @@ from lanrelay.config import model
 from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
 from lanrelay.http.answers import METHODS, Answer, failed, from_here
 from lanrelay.http.client import HttpConnection
+from lanrelay.http.exchange import Exchange
 from lanrelay.http.sink import UNHEARD, RequestSink
 from lanrelay.listeners.plain import PlainConnection, PlainExchanges
 from lanrelay.listeners.route import ProxyRoute, find_route
-from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.mcp.known import McpServer
 from lanrelay.observe.session import BRIEF, Session, Side, brief
@@ -168,8 +168,9 @@ class ReverseProxyService(ListenerService):
             self.bug(session)
             raise  # whoever called logs it, and closes the connection
         session.target = route.target
-        page = None if asked is None else asked.page
-        return RoutedExchange(connection, head, session, route, target=target, host=host, page=page).start()
+        if asked is not None:
+            asked.target, asked.host, asked.client = target, host, client.address
+        return Exchange(connection, head, session, route, target=target, host=host, asked=asked).start()
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         assert connection.client is not None

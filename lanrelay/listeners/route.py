@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Iterable
+from collections.abc import Coroutine, Hashable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from lanrelay.config import model
+from lanrelay.errors import RelayError, TlsOnPlain
 from lanrelay.http.event_stream import EventStream
 from lanrelay.http.exchange import Exchange
+from lanrelay.http.held import BODY_MAX, HeldAnswer, HeldRequest
 from lanrelay.http.noticing import Noticing, Overheard
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.origins import Origins
-from lanrelay.http.route import BodyFilter
-from lanrelay.listeners.addressing import Addressing
+from lanrelay.http.route import BodyFilter, Doubt
+from lanrelay.listeners.addressing import Addressing, Respelling
 from lanrelay.listeners.mcp_overheard import listening
-from lanrelay.listeners.routed_exchange import RoutedExchange
 from lanrelay.listeners.service import Environment
 from lanrelay.mcp.known import TOLD_BY
 from lanrelay.passage import oauth, places
-from lanrelay.passage.browser import origin_rule, with_cors
+from lanrelay.passage.browser import CORS, origin_rule, with_cors
 from lanrelay.passage.intermediary import (
     HOPS,
     VIAS,
@@ -30,16 +31,19 @@ from lanrelay.passage.intermediary import (
     login_rule,
     next_hop,
     response_to_forward,
+    ruled_trailers,
     via,
     with_date,
 )
 from lanrelay.passage.oauth import (
     DOCUMENT_MAX,
+    FORM_MAX,
     Rewrite,
     asks_for_document,
     authorize_target,
     document_kind,
     document_to_relay,
+    is_form,
     split_well_known,
     url_path,
     url_to_upstream,
@@ -52,16 +56,28 @@ from lanrelay.upstream.noticed import STATUSES
 from lanrelay.upstream.upstream import Upstream
 from lanrelay.wire.events import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead
 from lanrelay.wire.headers import HOP_BY_HOP, Field, Headers, make_field
+from lanrelay.wire.rpc import method_in
 
 if TYPE_CHECKING:
+    from lanrelay.http.client import HttpConnection
     from lanrelay.http.mcp_sessions import McpSession, McpSessions
+    from lanrelay.observe.session import Session
 
 _SESSION_ID: Final = frozenset({b"mcp-session-id"})
 # MCP sessions are followed by the exchange: a request ends one, an answer begins one, or says that one was
 # forgotten.
 _SESSION_ENDS: Final = Rule(sees=_SESSION_ID, concerns=lambda fields, method: method == b"DELETE")
-_SESSION_BEGINS: Final = Rule(looks_at=_SESSION_ID)
+_SESSION_BEGINS: Final = Rule(
+    looks_at=_SESSION_ID,
+    change=lambda fields, asked: fields if asked.names is None else asked.names.for_client(fields),
+)
 _SESSION_LOST: Final = Rule(statuses=frozenset({404}))
+# Of a session that was initialised anew the upstream knows another id than the client.
+_SESSION_NAMES: Final = Rule(
+    sees=_SESSION_ID | {b"last-event-id"},
+    beside=lambda asked: asked.names is not None,
+    change=lambda fields, asked: fields if asked.names is None else asked.names.for_upstream(fields),
+)
 # Answers that may tell of a fault are overheard.
 _OVERHEARD: Final = Rule(statuses=STATUSES)
 
@@ -147,11 +163,11 @@ class ProxyRoute:
         if self.rewrites_oauth:
             rules += [oauth.FORMS, oauth.DOCUMENTS]
         if self.recovers:
-            rules.append(_SESSION_ENDS)
+            rules += [_SESSION_ENDS, _SESSION_NAMES]
         return Rules(*rules, configured_rule(config.request_headers))
 
     def _answer_rules(self, of_session: Rule) -> Rules:
-        rules = [_OVERHEARD, VIAS, login_rule(b"www-authenticate")]
+        rules = [CORS, _OVERHEARD, VIAS, login_rule(b"www-authenticate")]
         if self.rewrites_oauth:  # before what hides where a Location led
             rules.append(oauth.ANSWERS)
         rules += places.answer_rules(self._listener.rewrite)
@@ -195,7 +211,6 @@ class ProxyRoute:
         return await self.origins.connect(exchange)
 
     def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
-        assert isinstance(exchange, RoutedExchange)
         head = exchange.head
         index = head.headers.index
         side = self._sides[origin.upstream]
@@ -209,31 +224,18 @@ class ProxyRoute:
         else:
             kept = [field for field in next_hop(head).fields if field[0] != b"host"]
             headers = Headers.of([host_field, *kept, via_field])
-        concerned = self.requests.concerned(head.headers, head.method, exchange.target)
+        concerned = self.requests.concerned(head.headers, head.method, exchange.target, asked=exchange.asked)
         if concerned:
-            client = exchange.connection.client
-            asked = Asked(
-                method=head.method,
-                target=exchange.target,
-                version=head.version,
-                client=None if client is None else client.address,
-                host=exchange.host,
-                page=exchange.page,
-                origin=side.origin,
-                places=self._places_for(origin.upstream, exchange.host),
-            )
+            asked = self._asked(exchange)
+            asked.status, asked.origin = 0, side.origin
+            asked.places = self._places_for(origin.upstream, exchange.host)
             headers = changed(concerned, headers, asked)
-        if exchange.mcp is not None:
-            headers = exchange.in_session(exchange.mcp, headers)
         target = self._target(exchange.target, side)
-        if exchange.at_root:
-            exchange.asked = target
         if self.rewrites_oauth and b"resource=" in target:
             target = authorize_target(target, partial(self._resource_to_upstream, exchange.host))
         return RequestHead(method=head.method, target=target, headers=headers)
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
-        assert isinstance(exchange, RoutedExchange)
         index = head.headers.index
         headers = response_to_forward(head)
         via_field = self._via if head.version == HTTP_1_1 else self._via_old
@@ -242,10 +244,6 @@ class ProxyRoute:
             upstream.answered = True
             if self.noticing.found and 200 <= head.status < 400:
                 self.noticing.disproved(upstream, self._host_for(exchange))
-        if exchange.mcp is not None:
-            headers = exchange.mcp.for_client(headers)
-        if exchange.page is not None:
-            headers = with_cors(headers, exchange.page)
         if head.status < 200:  # a Date in it would mean nothing
             headers = headers.appended([via_field])
         elif headers.unique and b"via" not in index:
@@ -256,59 +254,149 @@ class ProxyRoute:
             headers = Headers.of_index(changed_index)
         else:
             headers = with_date(headers.appended([via_field]), time.time())
-        concerned = self.answers.concerned(head.headers, head.status)
-        if concerned or exchange.at_root:
-            named = None if upstream is None else self._places_for(upstream, exchange.host)
-            if exchange.at_root and named is not None and self._leads_back(exchange, head, named):
-                exchange.respelled = True
-            asked = Asked(
-                method=exchange.head.method, target=exchange.target, status=head.status, places=named
-            )
+        concerned = self.answers.concerned(head.headers, head.status, asked=exchange.asked)
+        if concerned:
+            asked = self._asked(exchange)
+            asked.status = head.status
+            asked.places = None if upstream is None else self._places_for(upstream, exchange.host)
             headers = changed(concerned, headers, asked)
-        return ResponseHead(status=head.status, reason=head.reason, headers=headers)
+        changed_head = ResponseHead(status=head.status, reason=head.reason, headers=headers)
+        if exchange.head.method == b"HEAD" and self._rewriter(exchange, changed_head) is not None:
+            headers = headers.without({b"content-length"})  # nobody knows how long it would be
+            return ResponseHead(status=head.status, reason=head.reason, headers=headers)
+        return changed_head
 
-    def is_root(self, target: bytes) -> bool:
+    def _asked(self, exchange: Exchange) -> Asked:
+        """What rules know of C{exchange}, in one place for all of them."""
+        asked = exchange.asked
+        if asked is None:
+            head, client = exchange.head, exchange.connection.client
+            asked = exchange.asked = Asked(
+                method=head.method,
+                target=exchange.target,
+                version=head.version,
+                client=None if client is None else client.address,
+                host=exchange.host,
+            )
+        return asked
+
+    def fault_of(self, exchange: Exchange, head: ResponseHead) -> None:
+        return None
+
+    def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
+        page = exchange.page
+        return headers if page is None else with_cors(headers, page)
+
+    def request_trailers(self, trailers: Headers) -> Headers:
+        return ruled_trailers(trailers, self.config.request_headers)
+
+    def response_trailers(self, trailers: Headers) -> Headers:
+        return ruled_trailers(trailers, self.config.response_headers)
+
+    def content_began(self, exchange: Exchange, data: bytes) -> None:
+        if data[:1] == b"{":
+            exchange.session.rpc = method_in(data)
+            exchange.first_page = b'"cursor"' not in data
+
+    def find_out(
+        self, exchange: Exchange, origin: OriginConnection, error: RelayError
+    ) -> Coroutine[Any, Any, None] | None:
+        noticing = self.noticing
+        if isinstance(error, TlsOnPlain):
+            noticing.notice(origin.upstream, error, origin.address)
+        return noticing.find_scheme(origin, error) if noticing.doubts_scheme(origin, error) else None
+
+    # --- what is made again -------------------------------------------------------------------------------
+
+    def doubts(self, exchange: Exchange) -> Sequence[Doubt]:
+        given = exchange.head.headers.index.get(b"mcp-session-id") if self.recovers else None
+        return self._doubts(exchange, None if given is None else self.in_session(given[2]))
+
+    def _doubts(self, exchange: Exchange, mcp: McpSession | None, *, told: bytes = b"") -> Sequence[Doubt]:
+        doubts: list[Doubt] = []
+        if self._has_paths and self._is_root(exchange.target):
+            settled = all(side.settled for side in self._sides.values())
+            copies = 0 if settled or exchange.bodyless else BODY_MAX
+            doubts.append(Respelling(exchange, self._leads_back, copies=copies))
+        if mcp is not None:
+            from lanrelay.http.recovery import Recovery  # loaded with the sessions
+
+            assert self.sessions is not None
+            recovery = Recovery(self.sessions, mcp, exchange.head.method, told=told)
+            self._asked(exchange).names = recovery
+            doubts.append(recovery)
+        elif self.recovers and exchange.head.method == b"POST":
+            from lanrelay.http.recovery import Beginning, may_begin  # few clients post
+
+            if may_begin(exchange.head):
+                doubts.append(Beginning(self.session_began))
+        return doubts
+
+    def go_on(
+        self,
+        connection: HttpConnection,
+        head: RequestHead,
+        session: Session,
+        origin: OriginConnection,
+        content: bytes,
+        *,
+        given: bytes | None,
+        mcp: McpSession | None,
+    ) -> Exchange:
+        """
+        The exchange of a request that is under way by the plain way, as if it had been one from the start.
+
+        @param given: by which C{origin} was told of C{mcp}.
+        """
+        host = head.headers.get(b"host") or b""
+        exchange = Exchange(connection, head, session, self, target=head.target, host=host)
+        exchange.first_page = b'"cursor"' not in content
+        exchange.has_asked(origin, content, self._doubts(exchange, mcp, told=given or b""))
+        return exchange
+
+    def _is_root(self, target: bytes) -> bool:
         """Whether an upstream is asked for the path of its URL alone, which has two spellings."""
-        if not self._has_paths or (self.path and not self.config.strip_prefix):
+        if self.path and not self.config.strip_prefix:
             return False
         return target.partition(b"?")[0] == (self.path or b"/")
 
-    @property
-    def is_settled(self) -> bool:
-        """Every upstream has shown which spelling of its root is the right one."""
-        return all(side.settled for side in self._sides.values())
-
-    def _leads_back(self, exchange: RoutedExchange, head: ResponseHead, named: Places) -> bool:
+    def _leads_back(self, exchange: Exchange, head: ResponseHead, asked: bytes) -> bool:
         """Whether a redirect leads to what the client asked for, if it is asked for in another spelling."""
         assert exchange.origin is not None
+        named = self._places_for(exchange.origin.upstream, exchange.host)
+        if named is None:
+            return False
         side = self._sides[exchange.origin.upstream]
         before = side.slash
         own = named.relay.scheme.encode("ascii") + b"://" + named.relay.authority + exchange.target
-        again = side.respelled(exchange, head, exchange.asked, named, own)
+        again = side.respelled(exchange.head.method, head, asked, named, own)
         if side.slash != before:
             self._places.clear()
         return again
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
         """
-        For an event stream of unknown length that nobody has encoded, and for what may tell of a fault, or of
-        an MCP server; all else passes as it is.
+        For an event stream of unknown length that nobody has encoded, for what names the upstream in its
+        content, and for what may tell of a fault, or of an MCP server; all else passes as it is.
         """
         found = self._body_filter(exchange, head)
         session = exchange.session
         if session.rpc not in TOLD_BY or head.status != 200 or b"content-encoding" in head.headers:
             return found
-        assert isinstance(exchange, RoutedExchange)
         return listening(self.server, session.rpc, head, found, first=exchange.first_page)
 
-    def _body_filter(self, exchange: Exchange, head: ResponseHead) -> EventStream | Overheard | None:
-        assert isinstance(exchange, RoutedExchange)
+    def _body_filter(
+        self, exchange: Exchange, head: ResponseHead
+    ) -> EventStream | Overheard | HeldAnswer | None:
         if head.status in STATUSES and exchange.origin is not None:
             return self.noticing.overhear(head.status, exchange.origin, self._host_for(exchange))
         headers = head.headers
         kind = headers.get(b"content-type")
         if kind is None or kind.partition(b";")[0].strip().lower() != b"text/event-stream":
-            return None
+            rewrite_document = None if kind is None else self._rewriter(exchange, head)
+            if rewrite_document is None or exchange.head.method == b"HEAD":
+                return None
+            return exchange.hold(head, rewrite_document)
         if exchange.head.method == b"HEAD" or head.status in (204, 304) or b"content-length" in headers:
             return None
         if any(coding != b"identity" for coding in headers.tokens(b"content-encoding")):
@@ -324,7 +412,7 @@ class ProxyRoute:
             return None
         return EventStream(self.reactor, silence, exchange.send_down, rewrite)
 
-    def _host_for(self, exchange: RoutedExchange) -> bytes:
+    def _host_for(self, exchange: Exchange) -> bytes:
         """The Host that its upstream was sent."""
         assert exchange.origin is not None
         side = self._sides[exchange.origin.upstream]
@@ -368,13 +456,26 @@ class ProxyRoute:
 
     # --- OAuth -------------------------------------------------------------------------------------------
 
-    def form_to_upstream(self, content: bytes, host: bytes) -> bytes:
+    def held_request(self, exchange: Exchange) -> HeldRequest | None:
         """A form whose C{resource} (RFC 8707 section 2) names what the upstream calls itself."""
-        return with_parameter(content, b"resource", partial(self._resource_to_upstream, host))
+        headers = exchange.head.headers
+        if not self.rewrites_oauth or not is_form(headers) or b"content-encoding" in headers:
+            return None
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > FORM_MAX:
+            return None
+        resource = partial(self._resource_to_upstream, exchange.host)
+        return HeldRequest(FORM_MAX, lambda content: with_parameter(content, b"resource", resource))
 
-    def document_rewriter(self, exchange: RoutedExchange, head: ResponseHead) -> Rewrite | None:
+    def _rewriter(self, exchange: Exchange, head: ResponseHead) -> Rewrite | None:
         """For the content that follows C{head}, if it is a metadata document that can be read."""
-        if head.status != 200 or not self._asks_for_document(exchange) or exchange.origin is None:
+        if not self.rewrites_oauth or b"/.well-known/" not in exchange.target:
+            return None
+        if (
+            head.status != 200
+            or not asks_for_document(exchange.head.method, exchange.target)
+            or exchange.origin is None
+        ):
             return None
         headers = head.headers
         kind, length = headers.get(b"content-type"), headers.get(b"content-length")
@@ -387,9 +488,6 @@ class ProxyRoute:
             return None
         name = document_kind(exchange.target.partition(b"?")[0])
         return partial(document_to_relay, kind=name, places=named)
-
-    def _asks_for_document(self, exchange: RoutedExchange) -> bool:
-        return self.rewrites_oauth and asks_for_document(exchange.head.method, exchange.target)
 
     def _resource_to_upstream(self, host: bytes, url: bytes) -> bytes:
         """A resource may lie on another route than the server that is asked for a token for it."""

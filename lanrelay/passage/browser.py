@@ -303,6 +303,14 @@ def preflight_response(head: RequestHead) -> ResponseHead | None:
     return ResponseHead(status=204, reason=b"No Content", headers=Headers(fields))
 
 
+CORS = Rule(
+    sees=_CORS | {b"vary"},
+    beside=lambda asked: asked.page is not None,
+    change=lambda view, asked: view if asked.page is None else with_cors(view, asked.page),
+)
+"""A page that was let in may read the answer, and the upstream was not told of it."""
+
+
 def with_cors(headers: Headers, origin: bytes) -> Headers:
     """
     A response's fields for a page of C{origin}. What the upstream said of that goes, for it was not told of

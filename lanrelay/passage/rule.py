@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from lanrelay.wire.events import HTTP_1_1, NO_FIELDS, RequestHead, Version
 from lanrelay.wire.headers import Field, Headers
@@ -104,6 +104,16 @@ class View(Headers):
         return self._with(self.headers.mapped(names, change))
 
 
+class SessionNames(Protocol):
+    """By which ids the client and the upstream know the MCP session of a request."""
+
+    def for_upstream(self, headers: Headers) -> Headers:
+        """The fields of a request."""
+
+    def for_client(self, headers: Headers) -> Headers:
+        """The fields of an answer."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Asked:
     """
@@ -118,6 +128,7 @@ class Asked:
     @ivar page: the Origin of a page that was let in although it is not the relay's own.
     @ivar origin: the Origin field of a page of the upstream's own.
     @ivar places: what the relay and the upstream call the same thing; C{None} if there are no two names.
+    @ivar names: of the MCP session, which the two may call otherwise; C{None} if it has none that is known.
     """
 
     method: bytes
@@ -130,6 +141,7 @@ class Asked:
     page: bytes | None = None
     origin: Field | None = None
     places: Places | None = None
+    names: SessionNames | None = None
 
     def head(self, view: View) -> RequestHead:
         """The request, with the fields that one rule sees."""
@@ -159,6 +171,8 @@ class Rule:
         request or the status of an answer. It has to say the same of the same, always.
     @ivar in_target: pieces of a request's target.
     @ivar statuses: of answers.
+    @ivar beside: whether a head concerns it by what is known of the exchange beside the head. No plain one
+        may: of an exchange of which there is such a thing to know, nothing goes the plain way.
     @ivar judges_host: a request by a Host that has not been let in before concerns it, too.
     @ivar always: every head concerns it, so that none is plain.
     @ivar judge: raises a L{RelayError<lanrelay.errors.RelayError>}, or gives an answer, or lets it pass.
@@ -171,6 +185,7 @@ class Rule:
     concerns: Callable[[View, Any], bool] | None = None
     in_target: tuple[bytes, ...] = ()
     statuses: frozenset[int] = frozenset()
+    beside: Callable[[Asked], bool] | None = None
     judges_host: bool = False
     always: bool = False
     judge: Callable[[View, Asked], Reply | None] | None = None
@@ -187,6 +202,7 @@ class Rule:
         return (
             self.always
             or self.judges_host
+            or self.beside is not None
             or self.concerns is not None
             or bool(self.in_target or self.statuses)
         )
@@ -235,18 +251,31 @@ class Rules:
         self._acting_looked_at = _all_of(rule.looks_at for rule in acting)
         self._acting_pieces = tuple({piece for rule in acting for piece in rule.in_target})
         self._acting_weighing = _Weighing(acting)
+        self._besides = [rule.beside for rule in acting if rule.beside is not None]
         self._any = any(rule.always or rule.statuses for rule in acting)
 
     def concerned(
-        self, headers: Headers, start: bytes | int, target: bytes = b"", *, new_host: bool = False
+        self,
+        headers: Headers,
+        start: bytes | int,
+        target: bytes = b"",
+        *,
+        new_host: bool = False,
+        asked: Asked | None = None,
     ) -> Sequence[Rule]:
         """
         Those that judge or change such a head.
 
         @param start: the method, or the status.
         @param new_host: it is not known that its Host may be let in.
+        @param asked: what is known of the exchange beside the head, if anything.
         """
-        if not new_host and not self._any and self._acting_looked_at.isdisjoint(headers.index):
+        if (
+            not new_host
+            and not self._any
+            and self._acting_looked_at.isdisjoint(headers.index)
+            and (asked is None or not self._beside(asked))
+        ):
             for piece in self._acting_pieces:
                 if target.find(piece) >= 0:
                     break
@@ -259,8 +288,21 @@ class Rules:
             rule
             for rule, looks_at, more in self._acting
             if not looks_at.isdisjoint(index)
-            or (more and ((new_host and rule.judges_host) or rule.is_concerned(headers, start, target)))
+            or (
+                more
+                and (
+                    (new_host and rule.judges_host)
+                    or (asked is not None and rule.beside is not None and rule.beside(asked))
+                    or rule.is_concerned(headers, start, target)
+                )
+            )
         ]
+
+    def _beside(self, asked: Asked) -> bool:
+        for concerns in self._besides:  # noqa: SIM110 - as in L{in_target}
+            if concerns(asked):
+                return True
+        return False
 
     # The plain way asks the same in parts, as it comes by them.
 

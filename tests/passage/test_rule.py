@@ -111,6 +111,19 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(list(rules.concerned(HEADERS, b"GET", new_host=True)), [guard])
         self.assertEqual(list(rules.concerned(HEADERS, b"GET")), [])
 
+    def test_what_is_known_beside_the_head_may_concern_one(self) -> None:
+        def let_in(asked: Asked) -> bool:
+            return asked.page is not None
+
+        page = Rule(sees=frozenset({b"vary"}), beside=let_in, change=lambda view, asked: view)
+        rules = Rules(page, Rule(looks_at=frozenset({b"via"}), change=lambda view, asked: view))
+        asked = Asked(method=b"GET", target=b"/")
+        self.assertEqual(list(rules.concerned(HEADERS, 200, asked=asked)), [])
+        asked.page = b"http://a.example"
+        self.assertEqual(list(rules.concerned(HEADERS, 200, asked=asked)), [page])
+        self.assertEqual(list(rules.concerned(HEADERS, 200)), [])
+        self.assertEqual(rules.looked_at, {b"via"}, "it is nothing for the plain way")
+
     def test_a_concern_is_shown_a_name_that_comes_twice(self) -> None:
         rule = Rule(
             sees=ONE,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
-
-from twisted.internet.defer import Deferred
+from typing import TYPE_CHECKING, Any, Final
 
 from lanrelay.addresses import parse_ip
 from lanrelay.errors import RelayError, TlsOnPlain, Unanswered
 from lanrelay.http.exchange import Exchange
 from lanrelay.http.origin import OriginConnection
+from lanrelay.http.route import Doubt
 from lanrelay.passage.intermediary import request_to_forward, response_to_forward, via_fields, with_date
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.dial import Target
@@ -29,30 +29,6 @@ ANSWERED_MAX: Final = 256
 """Addresses of which it is remembered that they answer plain HTTP."""
 
 _LOGS_IN: Final = make_field(b"Proxy-Support", b"Session-Based-Authentication")  # RFC 4559 section 6
-
-
-class OwnExchange(Exchange):
-    """An exchange whose origin may be a parent proxy."""
-
-    __slots__ = ()
-
-    def fault_of(self, head: ResponseHead) -> RelayError | None:
-        parent = None if self.origin is None else self.origin.upstream
-        if parent is None or head.status != 407:
-            return None
-        # The client must not think that its own credentials are wanted, or be asked for the parent's.
-        error = refused_by_status(head.status, head.reason)
-        error.parent, error.target = parent.name, self.session.target
-        return error
-
-    def gave_up(self, origin: OriginConnection, error: RelayError) -> None:
-        if isinstance(error, TlsOnPlain):
-            error.target = str(dial_target(parse_target(self.head.method, self.head.target)))
-        if isinstance(error, Unanswered) and isinstance(self.route, TargetRoute) and origin.upstream is None:
-            finding = self._dialing = Deferred.fromCoroutine(self.route.find_scheme(self, origin, error))
-            finding.addErrback(self._not_connected)
-        else:
-            super().gave_up(origin, error)
 
 
 class TargetRoute:
@@ -103,7 +79,16 @@ class TargetRoute:
         hand_over(dialed.stream, origin)
         return origin
 
-    async def find_scheme(self, exchange: Exchange, origin: OriginConnection, error: RelayError) -> None:
+    def find_out(
+        self, exchange: Exchange, origin: OriginConnection, error: RelayError
+    ) -> Coroutine[Any, Any, None] | None:
+        if isinstance(error, TlsOnPlain):
+            error.target = str(dial_target(parse_target(exchange.head.method, exchange.head.target)))
+        if not isinstance(error, Unanswered) or origin.upstream is not None:
+            return None
+        return self._find_scheme(exchange, origin, error)
+
+    async def _find_scheme(self, exchange: Exchange, origin: OriginConnection, error: RelayError) -> None:
         """
         Plain HTTP got the end and no byte before it; one connection finds out whether that port speaks TLS.
 
@@ -162,8 +147,33 @@ class TargetRoute:
             headers = with_date(headers, time.time())
         return ResponseHead(status=head.status, reason=head.reason, headers=headers)
 
+    def fault_of(self, exchange: Exchange, head: ResponseHead) -> RelayError | None:
+        if head.status != 407:
+            return None
+        parent = None if exchange.origin is None else exchange.origin.upstream
+        if parent is None:
+            return None
+        # The client must not think that its own credentials are wanted, or be asked for the parent's.
+        error = refused_by_status(head.status, head.reason)
+        error.parent, error.target = parent.name, exchange.session.target
+        return error
+
     def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
         return headers
+
+    def doubts(self, exchange: Exchange) -> Sequence[Doubt]:
+        return ()
+
+    def held_request(self, exchange: Exchange) -> None:
+        return None
+
+    def content_began(self, exchange: Exchange, data: bytes) -> None: ...
+
+    def request_trailers(self, trailers: Headers) -> Headers:
+        return trailers
+
+    def response_trailers(self, trailers: Headers) -> Headers:
+        return trailers
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> None:
         return None
