@@ -72,13 +72,17 @@ def _names(mode: Mode, file: Path) -> bool:
 
 
 def modes_here() -> list[Mode]:
-    """Those of this system, for whoever asks."""
+    """Those of this system, for whoever asks; none for a user without a name, as containers have them."""
     import sys
 
     from lanrelay.cli.service import this_machine
+    from lanrelay.setup.installer import Failed
     from lanrelay.setup.modes import MODES
 
-    machine = this_machine(None)
+    try:
+        machine = this_machine(None)
+    except Failed:
+        return []
     platform = "darwin" if sys.platform == "darwin" else "linux"
     return [mode(machine) for mode in MODES.values() if mode.platform == platform]
 
