@@ -11,6 +11,7 @@ ANY = "*"
 """In the path to the servers: any key."""
 
 SERVERS = ("mcpServers",)
+CODE = (("servers",),)
 
 
 class Place(NamedTuple):

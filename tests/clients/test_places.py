@@ -47,7 +47,7 @@ class FindTests(PlaceCase):
         self.make("p/.git", "there/config.toml", ".codex/config.toml", "x/Code/User/mcp.json")
         self.assertEqual(
             self.found("p", CODEX_HOME=f"{self.home}/there", XDG_CONFIG_HOME=f"{self.home}/x"),
-            ["vscode x/Code/User/mcp.json", "codex there/config.toml"],
+            ["codex there/config.toml", "vscode x/Code/User/mcp.json"],
         )
 
     def test_each_profile_has_a_file(self) -> None:
