@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -108,6 +108,34 @@ def connections_within(descriptors: int) -> int:
     Where descriptors are few, so is what is spared for the rest, down to a half of them.
     """
     return max(1, (descriptors - min(_SPARE, descriptors // 2)) // 2)
+
+
+_FEW_CONNECTIONS = 500
+
+_log = Logger()
+
+
+def provide_descriptors(wanted: Sequence[int], *, usual: int) -> int:
+    """
+    Raise the limit for so many connections of each listener.
+
+    @param usual: how many a listener has that nobody has set: thousands, which nobody reaches.
+    @return: how many connections there is room for; if it is too little, the log says so.
+    """
+    granted = raise_descriptor_limit(descriptors_for(sum(wanted)), most=most_descriptors())
+    room = connections_within(granted)
+    if room < sum(wanted):
+        # Who has set more than the default wants to know in any case.
+        few = room < _FEW_CONNECTIONS or any(usual != one > room for one in wanted)
+        (_log.warn if few else _log.debug)(
+            "the system grants {granted} open files, which is room for {room} connections at a time of "
+            "{wanted} that max_connections of all listeners allow; more wait until one ends "
+            "(ulimit -n, or LimitNOFILE= of systemd, raises it)",
+            granted=granted,
+            room=room,
+            wanted=sum(wanted),
+        )
+    return room
 
 
 # --- signals ---

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
-from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +16,6 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from lanrelay.addresses import parse_ip, unmapped
 from lanrelay.admin.counters import Counters
 from lanrelay.admin.lookout import Lookout
 from lanrelay.admin.pulse import Minutely
@@ -30,18 +26,12 @@ from lanrelay.config.risks import risks_of
 from lanrelay.config.whereabouts import NamedFile, place_of
 from lanrelay.errors import StartError
 from lanrelay.listeners.opening import make_ready
+from lanrelay.listeners.own_places import own_places
 from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.notify import Notifier
 from lanrelay.observe.accesslog import AccessLog
 from lanrelay.observe.ledger import Ledger
-from lanrelay.process import (
-    OwnPorts,
-    Signals,
-    connections_within,
-    descriptors_for,
-    most_descriptors,
-    raise_descriptor_limit,
-)
+from lanrelay.process import OwnPorts, Signals, provide_descriptors
 from lanrelay.reload.parts import Part, Past
 from lanrelay.reload.wanted import CONTROL, logged, wanted_parts
 from lanrelay.transport.bind import unused_sockets
@@ -59,11 +49,7 @@ if TYPE_CHECKING:
     from lanrelay.reload.watch import FileWatch
 
 
-_EVERY_IPV4, _EVERY_IPV6 = IPv4Address(0), IPv6Address(0)
-_FEW_CONNECTIONS = 500
-_DEFAULT_CONNECTIONS = next(
-    field.default for field in fields(model.Listener) if field.name == "max_connections"
-)
+_DEFAULT_CONNECTIONS = model.Listener(name="", listen=()).max_connections
 
 _LAST_WORDS = 0.5
 """Seconds that connections which were reset have to tell of it; they need two turns of the reactor."""
@@ -196,25 +182,9 @@ class RelayService(Service):
 
     def _forbid(self) -> None:
         """Keep the forward proxies from what only the relay's user may reach, and all from themselves."""
-        ports = {}
-        places: dict[int, tuple[tuple[model.IPAddress, str], ...]] = {}
-        paths: dict[str, str] = {}
-        for listener in self.listeners:
-            names = [bound.socket.getsockname() for bound in listener.bound]
-            paths.update((name, listener.config.name) for name in names if isinstance(name, str) and name)
-            for host, port in _bound_to(listener):
-                places[port] = (*places.get(port, ()), (host, listener.config.name))
-            kind = kind_named(listener.kind)
-            if kind is not None and kind.proxy:
-                what = f"the relay's own forward proxy {listener.config.name}"
-            elif listener.kind == "admin":
-                what = "the relay's own admin page"
-            else:
-                continue
-            for _, port in _bound_to(listener):
-                ports[port] = what
-        self._own_ports.ports = ports
-        self._loops.listening(places, paths)
+        own = own_places(self.listeners)
+        self._own_ports.ports = own.forbidden
+        self._loops.listening(own.addresses, own.paths)
 
     # --- life ---
 
@@ -488,20 +458,7 @@ class RelayService(Service):
 
     def _provide_descriptors(self) -> None:
         wanted = [listener.config.max_connections for listener in self.listeners if listener.relays]
-        granted = raise_descriptor_limit(descriptors_for(sum(wanted)), most=most_descriptors())
-        room = connections_within(granted)
-        self._room.resize(room)
-        if room < sum(wanted):
-            # Nobody reaches the default of thousands for each listener; who has set more wants to know.
-            few = room < _FEW_CONNECTIONS or any(_DEFAULT_CONNECTIONS != one > room for one in wanted)
-            (self.log.warn if few else self.log.debug)(
-                "the system grants {granted} open files, which is room for {room} connections at a time of "
-                "{wanted} that max_connections of all listeners allow; more wait until one ends "
-                "(ulimit -n, or LimitNOFILE= of systemd, raises it)",
-                granted=granted,
-                room=room,
-                wanted=sum(wanted),
-            )
+        self._room.resize(provide_descriptors(wanted, usual=_DEFAULT_CONNECTIONS))
 
     def _woken(self, seconds: float) -> None:
         """The machine slept so long; the network may be another one."""
@@ -530,15 +487,3 @@ class RelayService(Service):
             return brief
         more = f" (and {len(last.errors) - 1} more)" if len(last.errors) > 1 else ""
         return f"{brief}; NOT RELOADED, the configuration from before is in force: {last.errors[0]}{more}"
-
-
-def _bound_to(listener: ListenerService) -> Iterator[tuple[model.IPAddress, int]]:
-    """The addresses and ports that it listens on."""
-    for bound in listener.bound:
-        name = bound.socket.getsockname()
-        host = parse_ip(name[0].partition("%")[0]) if isinstance(name, tuple) else None
-        if host is None:
-            continue  # a unix socket
-        yield unmapped(host), name[1]
-        if host == _EVERY_IPV6 and not bound.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY):
-            yield _EVERY_IPV4, name[1]  # one of systemd's, which serves both families

@@ -11,7 +11,7 @@ from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from lanrelay import service as service_module
+from lanrelay import process as process_module
 from lanrelay.config import model
 from lanrelay.config.risks import risks
 from lanrelay.listeners.service import ListenerService
@@ -62,7 +62,7 @@ class ServiceTests(SynchronousTestCase):
         globalLogPublisher.addObserver(observer)
         self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.granted = 1_000_000
-        self.patch(service_module, "raise_descriptor_limit", self.raise_limit)
+        self.patch(process_module, "raise_descriptor_limit", self.raise_limit)
         self.needed: list[int] = []
 
     def raise_limit(self, needed: int, *, most: int | None) -> int:
