@@ -5,6 +5,9 @@ Most are named tuples, which take a fifth of what a frozen dataclass takes of ev
 those that inherit fields, or that stand where records of another class may stand, too, for tuples of the same
 fields are equal whatever their class. All of them are made with keywords.
 
+Listeners and the whole stand here. What values and upstreams are made of stands in L{lanrelay.config.terms}
+and L{lanrelay.config.upstream_records}; others find it here, too.
+
 Durations are seconds, C{None} is C{never}. Sizes are bytes, C{None} is no limit. Paths are absolute.
 Text that came from C{${...}} is already expanded here; C{repr} of a record never shows a L{Secret}.
 """
@@ -13,114 +16,72 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-IPAddress = IPv4Address | IPv6Address
-IPNetwork = IPv4Network | IPv6Network
-Duration = float | None
+from lanrelay.config.terms import (
+    AddressWord,
+    ClientRule,
+    DestinationRule,
+    Duration,
+    IPAddress,
+    IPNetwork,
+    LaunchdSocket,
+    ListenAddress,
+    LocalhostAddress,
+    Secret,
+    SystemdSocket,
+    TcpAddress,
+    TlsVersion,
+    UnixAddress,
+)
+from lanrelay.config.upstream_records import (
+    POOL,
+    Balance,
+    CertificatePin,
+    Health,
+    ParentProxy,
+    Pool,
+    PublicKeyPin,
+    Retry,
+    TargetAddress,
+    Trust,
+    Upstream,
+    Upstreams,
+    UpstreamUrl,
+)
 
+__all__ = [
+    "POOL",
+    "AddressWord",
+    "Balance",
+    "CertificatePin",
+    "ClientRule",
+    "DestinationRule",
+    "Duration",
+    "Health",
+    "IPAddress",
+    "IPNetwork",
+    "LaunchdSocket",
+    "ListenAddress",
+    "LocalhostAddress",
+    "ParentProxy",
+    "Pool",
+    "PublicKeyPin",
+    "Retry",
+    "Secret",
+    "SystemdSocket",
+    "TargetAddress",
+    "TcpAddress",
+    "TlsVersion",
+    "Trust",
+    "UnixAddress",
+    "Upstream",
+    "UpstreamUrl",
+    "Upstreams",
+]
 
-class Secret(str):
-    """Text that no log, page or message may show. C{str(secret)} is the text; C{repr} is not."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret('***')"
-
-
-# --- addresses to listen on ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcpAddress:
-    """A literal address and a port; port 0 takes a free one."""
-
-    host: IPAddress
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if self.host.version == 6 else f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LocalhostAddress:
-    """Both loopback addresses on one port; port 0 takes a port that is free on both."""
-
-    port: int
-
-    def __str__(self) -> str:
-        return f"localhost:{self.port}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UnixAddress:
-    """A unix socket."""
-
-    path: Path
-
-    def __str__(self) -> str:
-        return f"unix:{self.path}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SystemdSocket:
-    """A socket handed over by systemd, by name or index."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"systemd:{self.name}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LaunchdSocket:
-    """A socket handed over by launchd, by name."""
-
-    name: str
-
-    def __str__(self) -> str:
-        return f"launchd:{self.name}"
-
-
-ListenAddress = TcpAddress | LocalhostAddress | UnixAddress | SystemdSocket | LaunchdSocket
-
-# --- rules --------------------------------------------------------------------------------------------
-
-AddressWord = Literal["private", "loopback", "link-local", "public", "any"]
-
-
-class DestinationRule(NamedTuple):
-    """
-    One entry of C{allow} or C{deny}: exactly one of C{name}, C{network} and C{word} is set.
-
-    @ivar name: lower case, without a trailing dot.
-    @ivar below: with C{name}: C{*.name}, what is below it and not the name itself.
-    @ivar ports: first and last port, C{None} for all.
-    @ivar implied: nobody wrote it. Of a word: it is for literal addresses, C{localhost}, C{*.localhost} and
-        names in C{resolve}, and not for what any other name turns out to be.
-    """
-
-    name: str | None = None
-    below: bool = False
-    network: IPNetwork | None = None
-    word: AddressWord | None = None
-    ports: tuple[int, int] | None = None
-    implied: bool = False
-
-
-class ClientRule(NamedTuple):
-    """One entry of C{clients}: a network or a word."""
-
-    network: IPNetwork | None = None
-    word: Literal["loopback", "private", "any"] | None = None
-
-
-# --- TLS ----------------------------------------------------------------------------------------------
-
-TlsVersion = Literal["1.0", "1.1", "1.2", "1.3"]
+# --- listeners ----------------------------------------------------------------------------------------
 
 
 class ServerTls(NamedTuple):
@@ -137,168 +98,6 @@ class ServerTls(NamedTuple):
     def policy(self) -> object:
         """What of it decides who may connect; see L{Listener.policy}."""
         return self.client_ca
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PublicKeyPin:
-    """C{sha256//BASE64} of a SubjectPublicKeyInfo, as curl's C{--pinnedpubkey}."""
-
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificatePin:
-    """C{sha256:HEX} of a whole certificate."""
-
-    digest: bytes
-
-
-class Trust(NamedTuple):
-    """
-    Which certificates an upstream may show, and what we show it.
-
-    @ivar ca: PEM files, folders of them, or the word C{"system"}; empty where C{pin} alone decides.
-    @ivar server_name: C{None}: the host of the URL.
-    """
-
-    ca: tuple[Path | Literal["system"], ...] = ("system",)
-    pin: tuple[PublicKeyPin | CertificatePin, ...] = ()
-    server_name: str | None = None
-    cert: Path | None = None
-    key: Path | None = None
-    passphrase: Secret | None = None
-    min_version: TlsVersion = "1.2"
-    alpn: tuple[str, ...] = ()
-    verify: bool = True
-
-
-# --- upstreams ----------------------------------------------------------------------------------------
-
-
-class UpstreamUrl(NamedTuple):
-    """
-    A parsed upstream URL.
-
-    @ivar scheme: C{http+unix} is C{http} with C{unix_path} set.
-    @ivar host: lower case, without brackets; empty for a unix socket.
-    @ivar port: as given or the scheme's; 0 for a unix socket.
-    @ivar path: the path prefix without its trailing slash; empty for none.
-    @ivar slash: the path prefix was written with one.
-    """
-
-    scheme: Literal["tcp", "tls", "unix", "http", "https"]
-    host: str = ""
-    port: int = 0
-    unix_path: Path | None = None
-    path: str = ""
-    slash: bool = False
-
-    @property
-    def tls(self) -> bool:
-        """Whether the connection is secured."""
-        return self.scheme in ("tls", "https")
-
-    @property
-    def authority(self) -> str:
-        """What a Host field says: the port only when it is not the scheme's; brackets around IPv6."""
-        if self.unix_path is not None:
-            return "localhost"
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = {"http": 80, "https": 443}.get(self.scheme)
-        return host if self.port == default else f"{host}:{self.port}"
-
-    def __str__(self) -> str:
-        if self.unix_path is not None:
-            scheme = "unix:" if self.scheme == "unix" else "http+unix:"
-            return f"{scheme}{self.unix_path}"
-        return f"{self.scheme}://{self.authority}{self.path}{'/' if self.slash else ''}"
-
-
-class TargetAddress(NamedTuple):
-    """C{address} of an upstream: what to dial instead of the URL's host and port."""
-
-    host: str
-    port: int
-
-
-class ParentProxy(NamedTuple):
-    """A proxy to go through: C{http://user:pass@proxy:3128} or C{socks5://...}."""
-
-    scheme: Literal["http", "socks5"]
-    host: str
-    port: int
-    username: str | None = None
-    password: Secret | None = None
-
-
-class Upstream(NamedTuple):
-    """One configured upstream."""
-
-    url: UpstreamUrl
-    address: TargetAddress | None = None
-    via: ParentProxy | None = None
-    send_proxy: Literal["v1", "v2"] | None = None
-    trust: Trust = Trust()
-
-    @property
-    def server_name(self) -> str:
-        """The name that the certificate must bear."""
-        return self.trust.server_name or self.url.host
-
-
-class Health(NamedTuple):
-    """
-    Background checks.
-
-    @ivar status: accepted answers to a GET of C{path}, as closed ranges.
-    @ivar host: the Host of that GET; empty for that of the URL.
-    """
-
-    path: str | None = None
-    status: tuple[tuple[int, int], ...] = ((200, 399), (401, 401), (405, 405), (406, 406))
-    interval: float = 15.0
-    down_interval: float = 2.0
-    timeout: float = 3.0
-    rise: int = 1
-    fall: int = 2
-    host: str = ""
-
-
-class Retry(NamedTuple):
-    """
-    New tries for a connection that could not be made.
-
-    @ivar duration: the key C{for}: seconds in which new tries begin; 0 for none.
-    @ivar backoff: seconds before the second try; grows, with jitter.
-    """
-
-    duration: float = 3.0
-    backoff: float = 0.1
-
-
-class Pool(NamedTuple):
-    """Idle upstream connections: how many are kept, and for how many seconds; size 0 keeps none."""
-
-    size: int = 32
-    idle: float = 4.0
-
-
-POOL = Pool()
-
-
-Balance = Literal["first", "round-robin", "least-connections"]
-
-
-class Upstreams(NamedTuple):
-    """What a listener or a route leads to: at least one upstream, and how they are tried."""
-
-    members: tuple[Upstream, ...]
-    balance: Balance = "first"
-    health: Health | None = None
-    retry: Retry = Retry()
-
-
-# --- listeners ----------------------------------------------------------------------------------------
 
 
 class Timeouts(NamedTuple):

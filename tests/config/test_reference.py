@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lanrelay.cli.check import render
-from lanrelay.config import model
+from lanrelay.config import model, terms, upstream_records
 from lanrelay.config.load import examine
 from lanrelay.config.place import Key, Shown, Table
 from lanrelay.config.schema import schema
@@ -194,10 +194,11 @@ def _keys() -> dict[str, Key]:
 
 
 def _records() -> list[type]:
+    modules = {model.__name__, terms.__name__, upstream_records.__name__}
     return [
         value
         for value in vars(model).values()
-        if isinstance(value, type) and _fields(value) and value.__module__ == model.__name__
+        if isinstance(value, type) and _fields(value) and value.__module__ in modules
     ]
 
 
