@@ -24,16 +24,9 @@ from lanrelay.admin.markup import (
     word,
 )
 from lanrelay.admin.states import BAD, NONE, Shown, State, of_upstream
+from lanrelay.config.kinds import kind_named
 
 Json = dict[str, Any]
-
-KINDS = {
-    "reverse-proxy": "reverse proxy",
-    "connect-proxy": "forward proxy",
-    "socks-proxy": "SOCKS proxy",
-    "tcp-forward": "port forward",
-    "exec": "program",
-}
 
 COLUMNS = (
     "Listener",
@@ -136,7 +129,8 @@ def _for_clients(one: Json) -> Html:
     if path is not None and url and "unix:" not in url:
         url = usage.with_path(url, path)
     shown = copied(url, f"the address of {one['name']}") if url else html("no address")
-    words = KINDS.get(one["kind"], str(one["kind"])) + (" with TLS" if one["tls"] else "")
+    kind = kind_named(one["kind"])
+    words = (str(one["kind"]) if kind is None else kind.called) + (" with TLS" if one["tls"] else "")
     if path is not None:
         era = (one.get("mcp_server") or {}).get("era")
         words = f"{words} · MCP {era}" if era else f"{words} · MCP"

@@ -6,12 +6,13 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from shlex import quote
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
+from lanrelay.config.kinds import kind_named
 from lanrelay.proxy_variables import variables
 
 Json = dict[str, Any]
@@ -38,20 +39,17 @@ def snippets(listener: Json, leads_to: Sequence[str]) -> tuple[Snippet, ...]:
     @param listener: as the status document has it.
     @param leads_to: the URLs of its upstreams.
     """
-    url = told(listener)
-    kind = listener["kind"]
-    if not url:
+    url, path, kind = told(listener), mcp_path(listener), kind_named(listener["kind"])
+    if not url or kind is None:
         return ()
     if "unix:" in url:
-        return _unix(url.partition("unix:")[2].partition(":")[0], mcp_path(listener) or "/", kind)
-    if kind == "connect-proxy":
-        return _connect_proxy(url)
-    if kind == "socks-proxy":
-        return _socks_proxy(url)
-    path = mcp_path(listener)
+        http = kind.http(partial(_key, listener))
+        return _unix(url.partition("unix:")[2].partition(":")[0], path or "/", http=http, proxy=kind.proxy)
+    if kind.proxy:
+        return _connect_proxy(url) if kind.proxy == "http" else _socks_proxy(url)
     if path is not None:
         return tuple(_mcp(listener["name"], with_path(url, path), _is_sse(listener, path), _program()))
-    if kind == "reverse-proxy":
+    if kind.http(partial(_key, listener)):
         return (Snippet("Browser", url if urlsplit(url).path else f"{url}/"), Snippet("curl", _curl(url)))
     return tuple(_stream(url, leads_to[0] if leads_to else "", secure=listener["tls"]))
 
@@ -63,14 +61,17 @@ def told(listener: Json) -> str:
     if not listener["listening"] or not listener["addresses"]:
         return ""
     address = str(listener["addresses"][0])
-    kind, tls = listener["kind"], listener["tls"]
+    kind, tls = kind_named(listener["kind"]), listener["tls"]
     if address.startswith("unix:"):
         return address
-    if kind in ("reverse-proxy", "connect-proxy") or (kind == "exec" and listener.get("mcp")):
+    if kind is None or kind.http(partial(_key, listener)):
         return f"{'https' if tls else 'http'}://{address}"
-    if kind == "socks-proxy":
-        return f"socks5h://{address}"
-    return f"{'tls' if tls else 'tcp'}://{address}"
+    return f"{kind.proxy or ('tls' if tls else 'tcp')}://{address}"
+
+
+def _key(listener: Json, word: str) -> str | None:
+    """The value of a key of the configuration, as far as the status document tells."""
+    return "mcp-http" if word == "protocol" and listener.get("mcp") else None
 
 
 def mcp_path(listener: Json) -> str | None:
@@ -214,11 +215,11 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _unix(socket: str, path: str, kind: str) -> tuple[Snippet, ...]:
-    if kind == "reverse-proxy" or (kind == "exec" and path != "/"):
-        return (Snippet("curl", f"curl --unix-socket {quote(socket)} http://localhost{path}"),)
-    if kind == "connect-proxy":
+def _unix(socket: str, path: str, *, http: bool, proxy: str) -> tuple[Snippet, ...]:
+    if proxy == "http":
         return ()
+    if http:
+        return (Snippet("curl", f"curl --unix-socket {quote(socket)} http://localhost{path}"),)
     return (Snippet("nc", f"nc -U {quote(socket)}"),)
 
 

@@ -25,6 +25,7 @@ class Kind(NamedTuple):
     Each function is given a record of this kind.
 
     @ivar word: C{type} in the file; the kind in the log, on the status page and in metrics.
+    @ivar called: what the status page calls it.
     @ivar record: its class, exactly.
     @ivar reader: what reads it, as C{MODULE:NAME}; a L{lanrelay.config.listeners.Reader}.
     @ivar service: what serves it, as C{MODULE:NAME}; a C{ListenerService}.
@@ -42,6 +43,7 @@ class Kind(NamedTuple):
     """
 
     word: str
+    called: str
     record: type[model.Listener]
     reader: str
     service: Callable[[Any], str]
@@ -82,6 +84,7 @@ def _passwords(listener: model.ForwardProxy) -> Iterable[tuple[str, object]]:
 KINDS: tuple[Kind, ...] = (
     Kind(
         word="tcp-forward",
+        called="port forward",
         record=model.TcpForward,
         reader="lanrelay.config.tcp_forward:READER",
         service=lambda listener: "lanrelay.listeners.tcp_forward:TcpForwardService",
@@ -101,6 +104,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         word="reverse-proxy",
+        called="reverse proxy",
         record=model.ReverseProxy,
         reader="lanrelay.config.reverse_proxy:READER",
         service=lambda listener: "lanrelay.listeners.reverse_proxy:ReverseProxyService",
@@ -117,6 +121,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         word="connect-proxy",
+        called="forward proxy",
         record=model.ConnectProxy,
         reader="lanrelay.config.forward_proxy:CONNECT",
         service=lambda listener: "lanrelay.listeners.connect_proxy:ConnectProxyService",
@@ -133,6 +138,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         word="socks-proxy",
+        called="SOCKS proxy",
         record=model.SocksProxy,
         reader="lanrelay.config.forward_proxy:SOCKS",
         service=lambda listener: "lanrelay.listeners.socks_proxy:SocksProxyService",
@@ -149,6 +155,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     Kind(
         word="exec",
+        called="program",
         record=model.Exec,
         reader="lanrelay.config.programs:READER",
         service=lambda listener: (
