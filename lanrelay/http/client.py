@@ -14,7 +14,18 @@ from zope.interface import implementer
 from lanrelay.config.model import Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.http.answers import failed, reason_phrase
-from lanrelay.http.client_stream import CLOSING, GONE, LINGERING, OPEN, TUNNEL, ClientStream
+from lanrelay.http.client_stream import (
+    ANSWERED,
+    ANSWERING,
+    ASKED,
+    CLOSING,
+    GONE,
+    IDLE,
+    LINGERING,
+    TUNNEL,
+    ClientStream,
+    Leaving,
+)
 from lanrelay.http.sink import Application, RequestSink
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
@@ -60,16 +71,13 @@ class HttpConnection(ClientStream):
         "_application",
         "_discarded",
         "_dispatching",
-        "_draining",
         "_full",
         "_gone",
-        "_head_sent",
         "_late",
+        "_leaving",
         "_next_turn",
         "_pump",
         "_receiving",
-        "_retired",
-        "_sending",
         "_sink",
         "aborted",
         "client",
@@ -96,9 +104,8 @@ class HttpConnection(ClientStream):
         self._application, self._gone = application, gone
         self._sink: RequestSink | None = None
         self._receiving = False  # more of the request is to come
-        self._sending = False  # the response is not complete
-        self._head_sent = False
-        self._draining = self._retired = self._dispatching = False
+        self._leaving = Leaving.NOT
+        self._dispatching = False
         self._full = False  # the client does not read
         self._discarded, self._late = 0, b""
         self._next_turn: Any = None  # of the reactor, for what was pipelined
@@ -108,7 +115,7 @@ class HttpConnection(ClientStream):
 
     def send_head(self, head: ResponseHead) -> None:
         """Send an interim or the final response head; the wire picks the framing."""
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return
         if head.status < 200 and head.status != 101:
             self._write(self._wire.send(head))
@@ -119,37 +126,37 @@ class HttpConnection(ClientStream):
 
     def send_body(self, data: bytes) -> None:
         """Send a part of the content; after C{pause_sending} it should be the last for now."""
-        if self._state == OPEN:
+        if self._state < LINGERING:
             self._write(self._wire.send(BodyPart(data=data)))
 
     @property
     def chunk_writer(self) -> Callable[[bytes], None] | None:
         """Sends what is a whole chunk already, until the answer ends; C{None} if that has none."""
-        return self._stream.write if self._state == OPEN and self._wire.sends_chunks else None
+        return self._stream.write if self._state < LINGERING and self._wire.sends_chunks else None
 
     def end(self, trailers: Headers = NO_FIELDS) -> None:
         """The response is complete. If the request is not, the rest of it is read and thrown away."""
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return
         self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
         self._ended()
 
     def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_FIELDS) -> None:
         """Send a whole final response, in one write: as L{send_head}, L{send_body} and L{end}."""
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return
         self._final_head()
         self._write(self._wire.send_whole(head, content, trailers))
         self._ended()
 
     def _final_head(self) -> None:
-        if self._receiving or self._draining or self._retired:
+        if self._receiving or self._leaving:
             self._wire.close_after_response()
-        self._head_sent = True
+        self._state = ANSWERING
 
     def _ended(self) -> None:
         self.uncork()  # before a next request is looked at: only a client that reads is given more
-        self._sending = False
+        self._state = ANSWERED
         self._sink = None
         outermost, self._dispatching = not self._dispatching, True
         if self._paused:
@@ -194,11 +201,11 @@ class HttpConnection(ClientStream):
 
         @param whole: nothing more comes.
         """
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return
         self._dispatching = True  # an answer must not look for a next request yet
         sink = begin()
-        if self._sending and self._state == OPEN:
+        if self._is_asked:
             self._sink = sink
             if self._full:
                 sink.pause_sending()
@@ -260,7 +267,7 @@ class HttpConnection(ClientStream):
 
     def released(self) -> None:
         """The stream that was taken over is gone."""
-        if self._state != GONE:
+        if self._state is not GONE:
             self._state = GONE
             self._gone(self)
 
@@ -271,7 +278,7 @@ class HttpConnection(ClientStream):
         What was sent of it still arrives. That there was more to come the framing says; where the end of the
         connection would be the end of the answer, a reset says it.
         """
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return
         if not self._wire.shows_its_end:
             self._cut()
@@ -282,7 +289,7 @@ class HttpConnection(ClientStream):
 
     def keep(self, place: Hashable, origin: OriginConnection) -> bool:
         """C{origin} serves this client alone, and waits for its next request to C{place}."""
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return False
         if self.kept is None:
             from lanrelay.http.kept import KeptOrigins  # few clients log in so
@@ -303,8 +310,8 @@ class HttpConnection(ClientStream):
 
     def drain(self) -> None:
         """Close when what is under way has ended; at once if nothing is."""
-        self._draining = True
-        if self._state == OPEN and not self._sending:
+        self._leaving = Leaving.NOW
+        if self._state < LINGERING and not self._is_asked:
             self._close()
 
     def retire(self) -> None:
@@ -312,7 +319,7 @@ class HttpConnection(ClientStream):
         End with the next answer that begins, and say so in it: the client's next connection has the settings
         that are in force. Closing an idle connection could lose a request that is on its way.
         """
-        self._retired = True
+        self._leaving = self._leaving or Leaving.AFTER_NEXT
 
     def abort(self) -> None:
         """Reset the connection: whatever was sent looks cut."""
@@ -326,13 +333,18 @@ class HttpConnection(ClientStream):
         """End an idle connection: what its client was told still arrives, if it takes it in time."""
         if self._state not in (GONE, TUNNEL):
             self._close()
-            if self._state == CLOSING:
+            if self._state is CLOSING:
                 self._deadline.set(seconds)
 
     @property
     def idle(self) -> bool:
         """No request is being answered: it is between two of them, or about to close."""
-        return not self._sending and self._state != TUNNEL
+        return not (self._is_asked or self._state is TUNNEL)
+
+    @property
+    def _is_asked(self) -> bool:
+        """A request waits for the end of its answer."""
+        return self._state is ASKED or self._state is ANSWERING
 
     @property
     def reads(self) -> bool:
@@ -345,35 +357,36 @@ class HttpConnection(ClientStream):
         self._stream.registerProducer(self, True)
         self._waiting = "head"
         self._stream.resumeProducing()
-        if self._waiting == "head" and self._state == OPEN:  # it has not come from within that call
+        if self._waiting == "head" and self._state is IDLE:  # it has not come from within that call
             self._deadline.set(self._timeouts.head)
 
     def dataReceived(self, data: bytes) -> None:
         if self._dispatching:
             self._late += data  # a stream that resumes may give what it holds from within that call
-        elif self._state == OPEN:
+        elif self._state < LINGERING:
             try:
                 events = self._wire.receive(data)
             except RemoteProtocolError as error:
                 self._refuse(error)
             else:
                 self._dispatch(events)
-        elif self._state == LINGERING:
+        elif self._state is LINGERING:
             self._discarded += len(data)
             if self._discarded > DISCARDED_MAX:
                 self._stream.pauseProducing()
 
     def readConnectionLost(self) -> None:
         self._read_ended = True
-        if self._state == LINGERING:
+        if self._state is LINGERING:
             if self._write_ended:
                 self._close()
-        elif self._state == OPEN:
-            if self._sending:
+        elif self._state < LINGERING:
+            if self._is_asked:
                 if self._has_said_all():
                     return  # who takes the stream over hears of the end
+                answering = self._state is ANSWERING
                 self._leave(None)
-                if self._head_sent:
+                if answering:
                     self._reset()
                     return
             self._close()
@@ -385,14 +398,14 @@ class HttpConnection(ClientStream):
 
     def writeConnectionLost(self) -> None:
         self._write_ended = True
-        if self._state == LINGERING:
+        if self._state is LINGERING:
             if self._read_ended:
                 self._close()
             else:
                 self._wait("close", self._timeouts.close)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._state == GONE:
+        if self._state is GONE:
             return
         self._state = GONE
         self._lost()
@@ -415,7 +428,7 @@ class HttpConnection(ClientStream):
         self._full = False
         if self._sink is not None:
             self._sink.resume_sending()
-        elif self._state == OPEN and not self._sending and not self._dispatching:
+        elif self._may_go_on:
             self._dispatch(())
 
     def stopProducing(self) -> None:
@@ -428,7 +441,7 @@ class HttpConnection(ClientStream):
         self._dispatching = True
         turn = 1 if events else 0
         try:
-            while self._state == OPEN:
+            while self._state < LINGERING:
                 for event in events:
                     kind = type(event)
                     if kind is RequestHead:
@@ -440,19 +453,20 @@ class HttpConnection(ClientStream):
                         self._receiving = False
                         if self._sink is not None:
                             self._sink.body_ended(cast(EndOfMessage, event).trailers)
-                    if self._state != OPEN:
+                    if self._state >= LINGERING:
                         return
                 if self._late:
                     late, self._late = self._late, b""
                     events = self._wire.receive(late)
                     continue
-                if self._sending or self.head is None or not self._over():
+                if self._state is not ANSWERED or not self._over():
                     break
                 if turn >= TURN_MAX and self._wire.buffered:
                     if self._next_turn is None:
                         self._next_turn = self._reactor.callLater(0, self._go_on)
                     break
                 turn += 1
+                self._state = IDLE
                 self.head = None
                 self._waiting = ""
                 events = self._wire.start_next_cycle()
@@ -467,29 +481,33 @@ class HttpConnection(ClientStream):
 
     def _go_on(self) -> None:
         self._next_turn = None
-        if self._state == OPEN and not self._sending and not self._dispatching:
+        if self._may_go_on:
             self._dispatch(())
+
+    @property
+    def _may_go_on(self) -> bool:
+        return (self._state is IDLE or self._state is ANSWERED) and not self._dispatching
 
     def _begin(self, head: RequestHead, events: Sequence[Event]) -> None:
         whole = type(events[-1]) is EndOfMessage
         self.head = head
         self._receiving = not whole
-        self._sending = True
-        self._head_sent = False
+        self._state = ASKED
         self._waiting = ""
         self._deadline.clear()
         self.content_at_hand = len(events) > 1 and type(events[1]) is BodyPart
         sink = self._application.request_received(self, head)
         self.content_at_hand = False
-        if self._sending and self._state == OPEN:
+        if self._is_asked:
             self._sink = sink
             if self._full:
                 sink.pause_sending()
 
     def _over(self) -> bool:
         """After a complete response: whether the next request may be looked at now."""
-        if self._receiving or self._draining or not self._wire.keep_alive:
-            if self._receiving or self._draining or self._wire.buffered:
+        leaving = self._leaving is Leaving.NOW
+        if self._receiving or leaving or not self._wire.keep_alive:
+            if self._receiving or leaving or self._wire.buffered:
                 self._linger()
             else:
                 self._close()
@@ -499,18 +517,18 @@ class HttpConnection(ClientStream):
 
     def _settle(self) -> None:
         """Bring reading and the timer in line with what is under way."""
-        if self._state != OPEN or self._dispatching:
+        if self._state >= LINGERING or self._dispatching:
             return
-        stuffed = self._wire.buffered > PIPELINED_MAX and self.head is not None
+        stuffed = self._wire.buffered > PIPELINED_MAX and self._state is not IDLE
         if stuffed != self._stuffed:
             self._stuffed = stuffed
             if stuffed:
                 self._stream.pauseProducing()
             else:
                 self._resume()
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return  # by what came from within
-        if self._sending:
+        if self._is_asked:
             if self._receiving and not self._paused:  # whether or not it waits for a 100
                 self._wait("body", self._timeouts.body)
             else:
@@ -529,18 +547,20 @@ class HttpConnection(ClientStream):
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         """The client broke the protocol, or was too slow: say so if that is still possible, and close."""
-        if self._sending:
+        asked = self._is_asked
+        if asked:
+            answering = self._state is ANSWERING
             self._leave(error)
-            if self._head_sent:
+            if answering:
                 self._reset()
                 return
         elif self._wire.response_begun:
             self._linger()  # the request was answered before it broke off
             return
         answer = failed(error)
-        if not self._sending:
+        if not asked:
             self._application.request_refused(self, error, answer)
-        if self._state != OPEN:
+        if self._state >= LINGERING:
             return
         self._wire.close_after_response()
         self._dispatching = True  # `end` must not look for a next request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, cast
 
 from lanrelay.config.model import Duration, Timeouts
@@ -10,7 +11,57 @@ from lanrelay.transport.drain import Drain
 from lanrelay.transport.stream import Stream
 from lanrelay.wire.http1 import Http1Server
 
-OPEN, LINGERING, CLOSING, TUNNEL, GONE = range(5)
+
+class State(IntEnum):
+    """
+    Where a client's connection is. The first four speak HTTP, and stand before the others.
+
+    ========== ================================================== ============================================
+    state      what is so                                         what follows
+    ========== ================================================== ============================================
+    IDLE       no request is under way; a head may be coming      ASKED: a head came. LINGERING: what came is
+                                                                  no request, and was answered. CLOSING: the
+                                                                  client has ended, or took too long
+    ASKED      a request is under way, no final head was sent     ANSWERING: that is sent. ANSWERED: all is.
+                                                                  TUNNEL: after a CONNECT or 101. CLOSING: the
+                                                                  client left
+    ANSWERING  the final head was sent, the answer goes on        ANSWERED: it is whole. LINGERING or CLOSING:
+                                                                  it is cut. TUNNEL: it was no answer but the
+                                                                  word that HTTP is over
+    ANSWERED   the answer is whole; the next request waits, for   IDLE: it may be looked at. LINGERING or
+               the client does not read, or others have their     CLOSING: there may be no next one
+               turn of the reactor
+    LINGERING  our side has ended; what comes is thrown away      CLOSING: the client has ended, too, or took
+                                                                  too long
+    CLOSING    the stream closes when what was sent has left it   GONE
+    TUNNEL     someone else owns the stream                       GONE
+    GONE       the stream is gone, and the listener knows it
+    ========== ================================================== ============================================
+
+    Every state may become CLOSING by an abort, and GONE by the loss of the stream. Whether the request is
+    whole is another matter: an answer may be over before it.
+    """
+
+    IDLE = 0
+    ASKED = 1
+    ANSWERING = 2
+    ANSWERED = 3
+    LINGERING = 4
+    CLOSING = 5
+    TUNNEL = 6
+    GONE = 7
+
+
+IDLE, ASKED, ANSWERING, ANSWERED = State.IDLE, State.ASKED, State.ANSWERING, State.ANSWERED
+LINGERING, CLOSING, TUNNEL, GONE = State.LINGERING, State.CLOSING, State.TUNNEL, State.GONE
+
+
+class Leaving(IntEnum):
+    """When a connection ends although its client asks for more."""
+
+    NOT = 0
+    AFTER_NEXT = 1  # its next answer says so, and is the last
+    NOW = 2  # with what is under way
 
 
 class ClientStream:
@@ -41,7 +92,7 @@ class ClientStream:
         self._reactor, self._timeouts = reactor, timeouts
         self._wire = wire
         self._stream: Stream = cast(Stream, None)  # from makeConnection on
-        self._state = OPEN
+        self._state = IDLE
         self._paused = False  # reading, by the sink
         self._stuffed = False  # reading, by too much that was pipelined
         self._corked: list[bytes] | None = None

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from lanrelay.config import model
 from lanrelay.errors import RelayError
 from lanrelay.http.client import HttpConnection
-from lanrelay.http.client_stream import OPEN
+from lanrelay.http.client_stream import ANSWERED, ASKED, IDLE
 from lanrelay.http.exchange import Exchange
 from lanrelay.http.origin import OriginConnection
 from lanrelay.listeners.route import ProxyRoute
@@ -136,8 +136,8 @@ class PlainConnection(HttpConnection):
             self.general()  # more came before the answer
         elif (
             (self._between or self._could_begin())
-            and self._state == OPEN
-            and not self._retired
+            and self._state is IDLE
+            and not self._leaving
             and self._take_plain(data)
         ):
             return
@@ -146,9 +146,8 @@ class PlainConnection(HttpConnection):
 
     def _could_begin(self) -> bool:
         return (
-            self.head is None
-            and self.kept is None  # who may be logged in on that
-            and not (self._sending or self._full or self._draining or self._dispatching)
+            self.kept is None  # who may be logged in on that
+            and not (self._full or self._dispatching)
             and self._wire.untouched
         )
 
@@ -178,8 +177,7 @@ class PlainConnection(HttpConnection):
         self._origin, self._request, self._content = origin, data, content
         self._given, self._mcp = given, mcp
         self._sink = self
-        self._sending, self._between = True, False
-        self._head_sent = False
+        self._state, self._between = ASKED, False
         self._waiting = ""
         self._deadline.clear()
         try:
@@ -245,7 +243,7 @@ class PlainConnection(HttpConnection):
     def answered(self, data: bytes) -> bool:
         answer, mcp = None, self._mcp
         # Who leaves has to say so in the answer; and meanwhile the session may have got another id.
-        if not (self._draining or self._retired or (mcp is not None and mcp.upstream_id != mcp.client_id)):
+        if not (self._leaving or (mcp is not None and mcp.upstream_id != mcp.client_id)):
             answers = self._way.answers if self._given is None else self._way.session_answers
             answer = self._answer_like_the_last(data, answers) or self._answer_judged(data, answers)
         if answer is None:
@@ -264,7 +262,7 @@ class PlainConnection(HttpConnection):
             way.route.server.answered(session.rpc, [data[content:]], first=first)
         self._origin = self._session = self._sink = self._mcp = None
         self._request = b""
-        self._sending = False
+        self._state = IDLE
         origin.free()  # type: ignore[union-attr]
         self._stream.write(passed)
         way.ledger.close(session)
@@ -272,8 +270,9 @@ class PlainConnection(HttpConnection):
             # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
             self._read_again(request)
             self._wire.answered()
+            self._state = ANSWERED
             self._settle()
-        elif self._state == OPEN:
+        elif self._state is IDLE:
             self._between = True  # and nothing came behind the request
             self._waiting = "keepalive"
             self._deadline.set(self._timeouts.keepalive)
