@@ -14,6 +14,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.cli.main import COMMANDS
 from lanrelay.config.load import load
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -93,7 +94,8 @@ listeners:
 
 class CheckTests(SynchronousTestCase):
     def test_what_check_is_shown_to_say_it_says(self) -> None:
-        (shown,) = [text for text in blocks(CHECKOUT / "README.md", "") if "$ lanrelay check" in text]
+        page = CHECKOUT / "docs" / "commands.md"
+        (shown,) = [text for text in blocks(page, "") if "$ lanrelay check" in text]
         folder = Path(tempfile.mkdtemp(prefix="lanrelay-docs-"))
         self.addCleanup(shutil.rmtree, folder)
         (folder / "bad.yaml").write_text(BAD)
@@ -112,6 +114,29 @@ class CheckTests(SynchronousTestCase):
                 )
                 said += f"{line}\n{done.stderr}{done.stdout}"
         self.assertEqual(said, shown)
+
+
+class ContentsTests(SynchronousTestCase):
+    """Where a reader finds what there is."""
+
+    def test_the_readme_is_short(self) -> None:
+        self.assertLessEqual(len((CHECKOUT / "README.md").read_text().splitlines()), 120)
+
+    def test_the_index_leads_to_every_page(self) -> None:
+        index = CHECKOUT / "docs" / "index.md"
+        led_to = {link.partition("#")[0] for link in _LINK.findall(index.read_text())}
+        pages = {page.name for page in PAGES if page.parent.name == "docs"} - {"index.md"}
+        self.assertEqual(pages - led_to, set())
+
+    def test_every_command_is_named(self) -> None:
+        text = (CHECKOUT / "docs" / "commands.md").read_text()
+        named = {
+            word
+            for line in text.splitlines()
+            if line.startswith("| `")
+            for word in re.findall(r"`([a-z]+)`", line.split("|")[1])
+        }
+        self.assertEqual(named, set(COMMANDS))
 
 
 class CommandTests(SynchronousTestCase):
