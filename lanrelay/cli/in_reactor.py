@@ -17,6 +17,7 @@ def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     @raise KeyboardInterrupt: Ctrl-C; the work was cancelled.
     """
     from lanrelay.transport.reactor_choice import install_reactor
+    from lanrelay.transport.reactor_turn import quicken
 
     install_reactor()
     from twisted.internet import reactor
@@ -25,6 +26,7 @@ def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
 
     turning: Any = reactor
     if not turning.running:
+        quicken(turning)  # so that on kqueue, too, what was said before a reset is heard
         # Not `run`, which cannot be called a second time.
         turning.startRunning(installSignalHandlers=False)
     outcome: list[Any] = []

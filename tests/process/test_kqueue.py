@@ -7,6 +7,7 @@ whatever order kqueue tells.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -15,14 +16,17 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.cli.authority import Authority
+from tests.support.tls_origin import TlsOrigin
+
 TOP = Path(__file__).parents[2]
 SHIM = TOP / "tests" / "support" / "kqueue_on_linux.py"
 PROGRAM = (str(SHIM), "trial")
 
 
 class KqueueTests(SynchronousTestCase):
-    if sys.platform != "linux":
-        skip = "only Linux needs kqueue played"
+    if sys.platform != "linux" or "KQUEUE_ON_LINUX" in os.environ:
+        skip = "kqueue is here"
 
     def passes(
         self, *modules: str, program: Sequence[str] = PROGRAM, order: str = "alternate", portion: int = 0
@@ -41,9 +45,6 @@ class KqueueTests(SynchronousTestCase):
         self.assertEqual(ended.returncode, 0, ended.stdout[-4000:])
         self.assertIn("PASSED", ended.stdout)
 
-    def test_the_streams(self) -> None:
-        self.passes("tests.transport")
-
     def test_the_streams_with_the_sockets_of_a_mac(self) -> None:
         """What XNU refuses on a connection that has ended, and what Python does not have there."""
         self.passes("tests.transport", program=[str(SHIM.with_name("darwin_on_linux.py"))])
@@ -53,6 +54,26 @@ class KqueueTests(SynchronousTestCase):
             self.passes(
                 "tests.transport.test_tcp", "tests.transport.test_tcp_own", order=order, portion=portion
             )
+
+    def test_the_doctor_hears_what_was_said_before_a_reset(self) -> None:
+        """A server that wants a certificate says so, and then resets a connection that has more to say."""
+        folder = Path(os.path.abspath(self.mktemp()))
+        folder.mkdir()
+        authority = Authority(folder)
+        origin = TlsOrigin(authority.issue("localhost"), client_ca=authority.root)
+        self.addCleanup(origin.stop)
+        (folder / "relay.yaml").write_text(
+            "listeners:\n  nas:\n    type: tcp-forward\n    listen: 127.0.0.1:0\n    upstream:\n"
+            f"      url: tls://localhost:{origin.port}\n      address: 127.0.0.1:{origin.port}\n"
+            f"      tls: {{ca: {authority.root.name}}}\n"
+        )
+        words = ["lanrelay.cli.main", "doctor", "nas", "-c", str(folder / "relay.yaml"), "--json"]
+        done = subprocess.run(
+            [sys.executable, str(SHIM), *words], cwd=TOP, capture_output=True, text=True, timeout=60
+        )
+        (target,) = json.loads(done.stdout)["targets"]
+        causes = [check["cause"] for check in target["checks"] if check["state"] == "failed"]
+        self.assertEqual(causes, ["client_certificate_wanted"], done.stdout)
 
     def test_the_relay_as_a_program_and_as_a_daemon(self) -> None:
         """A daemon's reactor makes another queue once it has forked."""

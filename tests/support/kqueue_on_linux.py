@@ -414,6 +414,21 @@ def _spread() -> None:
     os.environ["KQUEUE_ON_LINUX"] = os.path.abspath(__file__)
 
 
+def run_trial(arguments: list[str]) -> None:
+    """Trial on the kqueue reactor, which turns as the relay and its commands have it turn."""
+    from twisted.internet import kqreactor
+
+    kqreactor.install()
+    from twisted.internet import reactor
+    from twisted.scripts.trial import run
+
+    from lanrelay.transport.reactor_turn import quicken
+
+    quicken(reactor)
+    sys.argv = ["trial", *arguments]
+    run()
+
+
 def main(arguments: list[str]) -> None:
     import runpy
 
@@ -424,16 +439,13 @@ def main(arguments: list[str]) -> None:
     name = arguments[0]
     sys.argv = arguments
     sys.path[0] = os.getcwd()
-    if name in ("trial", "twistd"):
+    if name == "trial":
+        run_trial(arguments[1:])
+    elif name == "twistd":
         from twisted.internet import kqreactor
+        from twisted.scripts.twistd import run
 
         kqreactor.install()
-        if name == "trial":
-            from twisted.scripts.trial import run
-
-            sys.argv = ["trial", *arguments[1:]]
-        else:
-            from twisted.scripts.twistd import run
         run()
     else:
         make_default()
