@@ -19,8 +19,12 @@ from typing import Any
 from lanrelay.config.load import load
 from lanrelay.config.model import ReverseProxy
 from lanrelay.setup.configuration import port_for
-from tests.cli.test_clients import DESKTOP, HomeCase
+from tests.cli.test_clients import HomeCase, apps
 from tests.support.servers import CHECKOUT
+
+# Of the system on which a command runs in a process of its own, whatever is played in this one.
+APPS = apps(mac=os.uname().sysname == "Darwin")
+DESKTOP = f"{APPS}/Claude/claude_desktop_config.json"
 
 # Refused at once, as nobody on loopback listens there; a name, so that it is the LAN's by its form.
 DEAD = "http://nas.invalid.internal:9/mcp"
@@ -114,8 +118,7 @@ class ForcedTests(AdoptCase):
     def test_files_that_travel_are_warned_of(self) -> None:
         (self.work / ".git").mkdir()
         self.entry(name="project/.cursor/mcp.json")
-        code = "Library/Application Support" if sys.platform == "darwin" else ".config"
-        synced = self.home / code / "Code/User/mcp.json"
+        synced = self.home / APPS / "Code/User/mcp.json"
         synced.parent.mkdir(parents=True)
         synced.write_text(f'{{"servers": {{"a": {{"url": "{DEAD}"}}}}}}')
         run = Run("adopt", "--force", "--dry-run")

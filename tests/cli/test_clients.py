@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -12,11 +13,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.cli.test_check import Run
 from tests.clients.support import FILES
 
-DESKTOP = (
-    "Library/Application Support/Claude/claude_desktop_config.json"
-    if os.uname().sysname == "Darwin"
-    else ".config/Claude/claude_desktop_config.json"
-)
+
+def apps(*, mac: bool) -> str:
+    """Where a system's apps have their files, in a home folder."""
+    return "Library/Application Support" if mac else ".config"
+
+
+DESKTOP = f"{apps(mac=sys.platform == 'darwin')}/Claude/claude_desktop_config.json"
 
 
 class HomeCase(SynchronousTestCase):

@@ -48,8 +48,9 @@ class CommandLineTests(SynchronousTestCase):
         twistd = folder / "twistd"
         twistd.write_text("#!/bin/sh\n")
         twistd.chmod(0o755)
-        unit = folder.with_name("lanrelay-test-quoting.service")
-        self.addCleanup(unit.unlink, missing_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix="lanrelay-test-"))
+        self.addCleanup(shutil.rmtree, beside)
+        unit = beside / "lanrelay-test-quoting.service"
         unit.write_text(
             units.system_unit(units.command_line([str(twistd), "-c", str(folder / "relay.yaml")]))
         )

@@ -10,6 +10,8 @@ From XNU's sources (xnu-11417: bsd/kern/uipc_socket.c, uipc_syscalls.c, bsd/neti
  - accept() of an IPv6 connection that was reset in the queue gives a descriptor without an address;
  - a unix socket's queue that is full refuses (ECONNREFUSED), and its path has 103 bytes;
  - lo0 has 127.0.0.1 only (DARWIN_ALIASES=1 lifts that, for tests that use 127.0.0.2).
+
+Of Apple's commands there are those of macos/bin, which say what Macs have said.
 """
 
 from __future__ import annotations
@@ -19,9 +21,12 @@ import errno
 import importlib
 import os
 import socket
+import struct
 import sys
+import sysconfig
 from typing import Any, NoReturn
 
+_SOL_LOCAL, _LOCAL_PEERCRED, _PEERCRED = 0, 1, socket.SO_PEERCRED
 _CLOSE, _ESTABLISHED, _CLOSE_WAIT = 7, 1, 8
 _CLOSED = {6, _CLOSE, 9, 11}  # TIME_WAIT, CLOSE, LAST_ACK, CLOSING: both directions have ended
 
@@ -99,6 +104,12 @@ class _Darwin:
             _fail(errno.EINVAL)
         return super().setsockopt(*arguments)  # type: ignore[misc]
 
+    def getsockopt(self, level: int, option: int, *size: int) -> Any:
+        if (self.family, level, option) == (socket.AF_UNIX, _SOL_LOCAL, _LOCAL_PEERCRED):
+            _, user, group = struct.unpack("3i", super().getsockopt(socket.SOL_SOCKET, _PEERCRED, 12))  # type: ignore[misc]
+            return struct.pack("IIhxxI60x", 0, user, 1, group)[: size[0]]  # struct xucred
+        return super().getsockopt(level, option, *size)  # type: ignore[misc]
+
     def getpeername(self) -> Any:
         if _state(self) in _CLOSED:
             _fail(errno.EINVAL)
@@ -162,6 +173,7 @@ def install() -> None:
     """Make this process one on macOS, as far as it goes."""
     for name in _BEFORE:
         importlib.import_module(name)
+    sysconfig.get_config_vars()  # from a file that has the platform in its name; remembered from here on
     import kqueue_on_linux  # type: ignore[import-not-found]
 
     kqueue_on_linux.install()
@@ -173,17 +185,15 @@ def install() -> None:
                 delattr(module, name)
     socket.TCP_KEEPALIVE = 4  # type: ignore[attr-defined] # Linux's number of TCP_KEEPIDLE
     socket.SocketType, socket.socket = SocketType, Socket  # type: ignore[misc]
+    commands = os.path.join(os.path.dirname(os.path.abspath(__file__)), "macos", "bin")
+    os.environ["PATH"] = os.pathsep.join([commands, os.environ.get("PATH", os.defpath)])
     sys.platform = "darwin"
 
 
 if __name__ == "__main__":
     sys.path[0] = os.path.dirname(os.path.abspath(__file__))
     install()
+    from kqueue_on_linux import run_trial
+
     sys.path[0] = os.getcwd()
-    from twisted.internet import kqreactor
-
-    kqreactor.install()
-    from twisted.scripts.trial import run
-
-    sys.argv[0] = "trial"
-    run()
+    run_trial(sys.argv[1:])
