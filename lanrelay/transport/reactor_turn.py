@@ -38,8 +38,8 @@ def quicken(reactor: Any) -> None:
     calls. Measured in one run, the relay's CPU for a 64-byte round trip on 32 connections fell by a fifth.
 
     Where a peer has reset a connection, what it sent before is read to its end first, though something is
-    still to be sent: Twisted tries that, fails, and ends the connection. On kqueue it does not even try; there
-    this is so for Twisted's own transports, too.
+    still to be sent: Twisted tries that, fails, and ends the connection. On kqueue it does not even try;
+    there this is so for Twisted's own transports, too.
 
     What is C{lean} (a class attribute) promises: C{doRead} and C{doWrite} find out themselves what there is,
     be it nothing (an event may be meant for a socket that had the same number earlier in this turn), an end
