@@ -42,6 +42,9 @@ class PartsTests(SynchronousTestCase):
     def test_the_rooms_that_live_by_streams_run_on_kqueue(self) -> None:
         names = [part.name for part in self.parts.parts()]
         self.assertIn("kqueue.transport", names)
+        for part in self.parts.parts():
+            if part.name.startswith("plain."):
+                self.assertEqual(part.words[0], str(TOP / ".venv/bin/trial"))
         self.assertIn("darwin.config", names)
         self.assertEqual(len(names), len(set(names)))
 

@@ -98,9 +98,10 @@ def _turn_on_kqueue(reactor: Any) -> Callable[[float | None], None]:
                 continue
             if not getattr(selectable, "lean", False):
                 if event.fflags and event.flags & over:
-                    if event.filter != readable and number in reads:
-                        continue  # the reader comes by itself, and finds the end when it has read the rest
-                    event.fflags = 0  # else Twisted would end it, and leave unread what had come
+                    # Twisted would end it, and leave unread what had come.
+                    event.fflags = 0
+                    if number in reads:
+                        event.filter = readable
                 callWithLogger(selectable, theirs, selectable, number, event)
                 continue
             try:
