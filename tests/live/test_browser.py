@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.browser import CHROMIUM, Browser, Page, until
 from tests.support.npm import installed
+from tests.support.ports import free_port
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 from tests.support.tls import authority
@@ -66,14 +67,6 @@ def browser() -> Browser:
     started = Browser()
     atexit.register(started.stop)
     return started
-
-
-def free_port() -> int:
-    """One that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @skipUnless(CHROMIUM, "chromium is not here")

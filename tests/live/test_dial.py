@@ -39,6 +39,7 @@ from lanrelay.trust.trust import ClientTls
 from lanrelay.upstream.dial import Dialed, Dialer, Target
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.resolve import Resolver
+from tests.support.ports import free_port
 
 reactor: Any = _reactor
 
@@ -138,11 +139,6 @@ class LiveCase(TestCase):
         """All that the server accepted has ended."""
         await self.until(lambda: server.connections and all(each.lost for each in server.connections))
 
-    def free_port(self) -> int:
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            return int(sock.getsockname()[1])
-
 
 class AtOnceTests(LiveCase):
     if not OWN:
@@ -170,7 +166,7 @@ class AtOnceTests(LiveCase):
     async def test_all_else_is_for_who_can_wait_or_say_why(self) -> None:
         server = Server()
         port = self.listen(server)
-        self.assertIsNone(self.dial_at_once("127.0.0.1", self.free_port()))
+        self.assertIsNone(self.dial_at_once("127.0.0.1", free_port()))
         self.assertIsNone(self.dial_at_once("127.0.0.1", port, permit=lambda _: "denied"))
         self.assertIsNone(self.dial_at_once("localhost", port, fixed={"localhost": ()}))
         for host in ("nas.lan", "192.0.2.1", "0.0.0.0", "x" * 300, ""):
@@ -232,7 +228,7 @@ class TcpTests(LiveCase):
         await self.closed(server)
 
     async def test_refused(self) -> None:
-        port = self.free_port()
+        port = free_port()
         error = await self.failed(self.dial("127.0.0.1", port), ConnectionRefused)
         self.assertEqual((error.errno, error.address), (errno.ECONNREFUSED, f"127.0.0.1:{port}"))
         self.assertLess(error.elapsed, 1)

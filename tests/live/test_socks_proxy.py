@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority
 from tests.live.test_curl import curl, download
 from tests.support.origin_program import sha256
+from tests.support.ports import free_port
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, HttpOrigin, TcpServer
 
@@ -93,9 +94,7 @@ class CurlTests(SocksCase):
 
     async def test_each_refusal_has_its_code(self) -> None:
         self.start()
-        with socket.socket() as unused:
-            unused.bind(("127.0.0.1", 0))
-            refused = unused.getsockname()[1]
+        refused = free_port()
         admin = self.relay.port("admin")
         for url, code in (
             (f"http://127.0.0.1:{refused}/", 5),

@@ -19,9 +19,10 @@ from mcp.types import TextContent
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
-from tests.process.support import answers, free_port, poll
+from tests.process.support import answers, poll
 from tests.support.npm import installed
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.ports import free_port
 from tests.support.stdio import COMMAND, environment
 from tests.support.typescript import FIRST, SECOND
 from tests.support.typescript import use as use_typescript

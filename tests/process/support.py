@@ -294,13 +294,6 @@ class Upstream:
         return connection
 
 
-def free_port() -> int:
-    """A port that was free a moment ago, for what must be known before the log says it."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
-
-
 def answers(port: int) -> bool:
     """
     Whether an HTTP request on C{port} is answered.

@@ -12,7 +12,8 @@ from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.version import __version__
-from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward, free_port
+from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward
+from tests.support.ports import free_port
 
 
 class ControlTests(SynchronousTestCase):

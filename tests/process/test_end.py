@@ -11,7 +11,8 @@ from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.process.support import PATIENCE, Mode, Relay, Upstream, answers, free_port, poll
+from tests.process.support import PATIENCE, Mode, Relay, Upstream, answers, poll
+from tests.support.ports import free_port
 
 
 def forward(upstream: Upstream, drain: str = "3s", format: str = "text") -> str:

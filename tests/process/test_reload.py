@@ -15,7 +15,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.authority import Authority
-from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward, free_port, poll, refuses
+from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward, poll, refuses
+from tests.support.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

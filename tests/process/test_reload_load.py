@@ -13,7 +13,8 @@ from signal import SIGHUP, SIGTERM
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.process.support import PATIENCE, Pair, Relay, Upstream, forward, free_port, poll
+from tests.process.support import PATIENCE, Pair, Relay, Upstream, forward, poll
+from tests.support.ports import free_port
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

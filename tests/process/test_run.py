@@ -14,8 +14,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.authority import Authority
 from tests.process.installs import CHECKOUT, checkout, wheel
-from tests.process.support import PATIENCE, Pair, Relay, Upstream, forward, free_port, poll
+from tests.process.support import PATIENCE, Pair, Relay, Upstream, forward, poll
 from tests.process.test_imports_at_start import CONFIGURATION, NOT_AT_START, interpreter_s_own
+from tests.support.ports import free_port
 
 PROGRAM = """\
 import json, sys

@@ -19,6 +19,7 @@ from lanrelay.commands import Output
 from tests.process.installs import checkout
 from tests.process.support import PATIENCE
 from tests.setup.support import machine
+from tests.support.ports import free_port
 
 CONFIGURATION = """\
 control: unix:control.sock
@@ -65,8 +66,7 @@ class InstallTests(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, home)
         there = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(there.close)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            gone = probe.getsockname()[1]
+        gone = free_port()
         config = home / "relay.yaml"
         config.write_text(CONFIGURATION.format(there=there.getsockname()[1], gone=gone))
         unit = home / ".config/systemd/user/lanrelay.service"

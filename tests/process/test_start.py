@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
-import time
 from functools import partial
 from signal import SIGTERM
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.installs import INSTALLS, Install
-from tests.process.support import Mode, Relay, Upstream, answers, free_port, poll
+from tests.process.support import Mode, Relay, Upstream, answers, poll
+from tests.support.ports import free_port
 
 FORWARD = """\
 log: {{format: {format}}}
@@ -229,20 +230,29 @@ class LateFailureTests(SynchronousTestCase):
 
 class SpeedTests(SynchronousTestCase):
     def test_listens_in_time(self) -> None:
-        """250 ms is the aim; the bound is wider for machines that do other things meanwhile."""
+        """
+        250 ms is the aim. Of a processor's time, for a wait says most about what else a machine does; and
+        with room, for that grows, too, where others use the same processor.
+        """
         took = []
         for _ in range(3):
             port = free_port()
             relay = Relay(
                 self, FORWARD.format(format="text", port=1).replace("127.0.0.1:0", f"127.0.0.1:{port}", 1)
             )
-            began = time.monotonic()
+            before = children_spent()
             relay.start(wait=False)
             poll(partial(answers, port), "an answer")
-            took.append(time.monotonic() - began)
             relay.signal(SIGTERM)
             relay.wait()
+            took.append(children_spent() - before)
         self.assertLess(min(took), 1.0, took)
+
+
+def children_spent() -> float:
+    """The seconds of a processor that processes have spent that we started and have seen end."""
+    spent = os.times()
+    return spent.children_user + spent.children_system
 
 
 class FolderTests(SynchronousTestCase):

@@ -13,19 +13,14 @@ from textwrap import dedent
 
 from twisted.trial.unittest import TestCase
 
+from tests.support.ports import free_port
+
 READY_WITHIN = 10.0  # seconds
 
 
 def free_ports(count: int) -> list[int]:
     """Ports that nobody listens on now; these programs cannot choose one by themselves."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    return [free_port() for _ in range(count)]
 
 
 class Program:
