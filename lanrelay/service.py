@@ -35,6 +35,7 @@ from lanrelay.process import OwnPorts, Signals, provide_descriptors
 from lanrelay.reload.parts import Part, Past
 from lanrelay.reload.wanted import CONTROL, logged, wanted_parts
 from lanrelay.transport.bind import unused_sockets
+from lanrelay.transport.client import Client
 from lanrelay.transport.port import Gate
 from lanrelay.upstream.dial import Dialer
 from lanrelay.upstream.loops import Loops
@@ -134,6 +135,7 @@ class RelayService(Service):
             ledger=self.ledger,
             forbidden=self._own_ports.forbidden,
             room=self._room,
+            status_page=self._status_page,
         )
         self._commands: dict[str, Command] = {
             "hello": self._hello,
@@ -179,6 +181,11 @@ class RelayService(Service):
 
             self._logins = Logins(self._reactor)
         return self._logins
+
+    def _status_page(self, client: Client | None) -> str:
+        from lanrelay.admin.address import address_for  # only where something fails
+
+        return address_for(client, self.listeners)
 
     def _forbid(self) -> None:
         """Keep the forward proxies from what only the relay's user may reach, and all from themselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from lanrelay.errors import OtherProtocol, RelayError, RemoteProtocolError, RequestDenied
@@ -93,6 +94,8 @@ def failed(
     content: bytes | None = None,
     *,
     upstream: str = "",
+    listener: str = "",
+    status_page: Callable[[], str] | None = None,
 ) -> Answer:
     """
     The answer to a request that came to nothing.
@@ -100,13 +103,21 @@ def failed(
     @param head: the request, C{None} when what came was none; it decides between JSON-RPC, HTML and text.
     @param content: of the request, where all of it is at hand: then a JSON-RPC error bears its C{id}.
     @param upstream: the name or URL of what was asked, for an error that does not know it.
+    @param listener: its name, for people.
+    @param status_page: gives the URL of the status page, or nothing where this client may not see it.
     """
     what, remedy = sentences(error)
     status = error.http_status
+    policy = b""
     if head is not None and _is_rpc(head):
         content_type, body = b"application/json", _as_rpc(error, what, remedy, content)
     elif head is not None and _is_navigation(head):
-        content_type, body = b"text/html; charset=utf-8", _as_html(error, what, remedy)
+        from lanrelay.http.failure_page import POLICY, failure_page  # programs do not ask for it
+
+        facts = (("Listener", listener), ("Upstream", upstream), ("Error", error.proxy_status))
+        page = "" if status_page is None else status_page()
+        policy, content_type = POLICY, b"text/html; charset=utf-8"
+        body = failure_page(_title(error), what, remedy, facts, page)
     else:
         content_type, body = b"text/plain; charset=utf-8", _as_text(error, what, remedy)
     fields = [
@@ -116,6 +127,8 @@ def failed(
         (b"X-Content-Type-Options", b"nosniff"),
         (b"Proxy-Status", proxy_status(error, what)),
     ]
+    if policy:
+        fields.append((b"Content-Security-Policy", policy))
     if status == 503:
         fields.append((b"Retry-After", RETRY_AFTER))
     headers = with_date(Headers(fields), time.time())
@@ -210,22 +223,6 @@ def _rpc_id(content: bytes | None) -> str | int | None:
         return None
     given = request.get("id")
     return given if isinstance(given, (str, int)) and not isinstance(given, bool) else None
-
-
-def _as_html(error: RelayError, what: str, remedy: str) -> bytes:
-    title = _escaped(_title(error))
-    return (
-        f"<!doctype html>\n<meta charset=utf-8>\n<title>{title}</title>\n"
-        "<style>body{font:1rem/1.5 system-ui,sans-serif;max-width:40rem;margin:4rem auto}</style>\n"
-        f"<h1>{title}</h1>\n<p>{_escaped(what)}</p>\n<p>{_escaped(remedy)}</p>\n"
-        f"<p><small>lanrelay; {_escaped(error.proxy_status)}</small></p>\n"
-    ).encode()
-
-
-def _escaped(text: str) -> str:
-    for letter, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&quot;"), ("'", "&#39;")):
-        text = text.replace(letter, entity)
-    return text
 
 
 def _sentence(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -610,7 +611,14 @@ class Exchange:
     def _fail(self, error: RelayError, *, by: Side = "upstream") -> None:
         """Say what failed if no answer has begun; else cut it, so that it does not look complete."""
         session, connection = self.session, self.connection
-        answer = failed(error, self.head, self.body_in_hand(), upstream=session.target)
+        answer = failed(
+            error,
+            self.head,
+            self.body_in_hand(),
+            upstream=session.target,
+            listener=session.listener,
+            status_page=partial(self.route.status_page, connection.client),
+        )
         session.failed(error, by=by, detail=answer.explanation)
         if self._head_sent:
             self._finish()

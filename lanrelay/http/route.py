@@ -11,6 +11,7 @@ from lanrelay.http.asking import ChunkTaker
 from lanrelay.http.origin import OriginConnection
 from lanrelay.observe.ledger import Ledger
 from lanrelay.observe.session import Session
+from lanrelay.transport.client import Client
 from lanrelay.wire.events import RequestHead, ResponseHead
 
 if TYPE_CHECKING:
@@ -88,12 +89,14 @@ class Route(Protocol):
     @ivar reactor: its clock.
     @ivar ledger: closes each exchange's session.
     @ivar max_body: bytes of request content, C{None} for no limit.
+    @ivar status_page: for a client: the URL at which it may see the relay's status page, empty for none.
     """
 
     reactor: Any
     ledger: Ledger
     timeouts: Timeouts
     max_body: int | None
+    status_page: Callable[[Client | None], str]
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
         """A connection that is at hand: the client's own (L{HttpConnection.keep}), else anybody's."""

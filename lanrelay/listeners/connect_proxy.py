@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -139,7 +140,13 @@ class ConnectProxyService(ForwardProxyService):
         self, connection: HttpConnection, head: RequestHead, session: Session, error: RelayError, *, by: Side
     ) -> None:
         """Answer that it failed, and close the session; a failed CONNECT ends the connection, too."""
-        answer = failed(error, head, upstream=session.target)
+        answer = failed(
+            error,
+            head,
+            upstream=session.target,
+            listener=self.config.name,
+            status_page=partial(self.environment.status_page, connection.client),
+        )
         headers = answer.headers
         if answer.status == 407:
             headers = headers.added(b"Proxy-Authenticate", CHALLENGE)

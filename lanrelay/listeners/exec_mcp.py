@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -381,7 +382,13 @@ class McpService(Programs):
         content: bytes | None = None,
     ) -> None:
         """Say that nothing comes of it, and why."""
-        answer = failed(error, connection.head, content)
+        answer = failed(
+            error,
+            connection.head,
+            content,
+            listener=self.config.name,
+            status_page=partial(self.environment.status_page, connection.client),
+        )
         headers = answer.headers
         for name, value in more or ():
             headers = headers.added(name, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from twisted.internet.defer import Deferred
@@ -212,7 +213,12 @@ class ReverseProxyService(ListenerService):
         error: RelayError,
         asked: Asked | None,
     ) -> None:
-        answer = failed(error, head)
+        answer = failed(
+            error,
+            head,
+            listener=self.config.name,
+            status_page=partial(self.environment.status_page, connection.client),
+        )
         headers = answer.headers
         if answer.status == 405:
             headers = headers.added(b"Allow", METHODS)

@@ -109,6 +109,7 @@ class ProxyRoute:
     ) -> None:
         self.reactor: Any = environment.reactor
         self.ledger = environment.ledger
+        self.status_page = environment.status_page
         self.timeouts = listener.timeouts
         self.max_body = listener.max_body
         self.config = config

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from lanrelay.upstream.inheritance import Inheritance
 
 
+def _no_page(client: Client | None) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """
@@ -44,6 +48,7 @@ class Environment:
     @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
     @ivar room: how many connections the process has descriptors for; C{None} where nobody has counted.
     @ivar servers: what is known of those that speak MCP behind the listeners.
+    @ivar status_page: for a client: the URL at which it may see the status page, empty for none.
     """
 
     reactor: Any
@@ -55,6 +60,7 @@ class Environment:
     inheritance: Inheritance | None = None
     room: Gate | None = None
     servers: McpServers = field(default_factory=McpServers)
+    status_page: Callable[[Client | None], str] = _no_page
 
 
 class Given(NamedTuple):

@@ -49,6 +49,7 @@ class TargetRoute:
     def __init__(self, service: ConnectProxyService, name: str) -> None:
         self.reactor = service.environment.reactor
         self.ledger = service.environment.ledger
+        self.status_page = service.environment.status_page
         self.timeouts = service.config.timeouts
         self._service = service
         self._via = via_fields(name)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+from base64 import b64encode
+from hashlib import sha256
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -95,7 +98,40 @@ class AnswerTests(SynchronousTestCase):
         body = failed(error, request(accept="text/html")).body
         self.assertNotIn(b"<script", body)
         self.assertNotIn(b"<b>", body)
-        self.assertIn(b"&lt;script&gt;alert(&quot;x&quot; &amp; &#39;y&#39;)", body)
+        self.assertIn(b"&lt;script&gt;alert(&quot;x&quot; &amp; &#x27;y&#x27;)", body)
+
+    def test_a_browser_is_told_where_it_failed_and_under_a_strict_policy(self) -> None:
+        browser = request(accept="text/html")
+        answer = failed(
+            REFUSED,
+            browser,
+            upstream="https://nas.lan/<b>",
+            listener="web",
+            status_page=lambda: "http://localhost:28081/",
+        )
+        body = answer.body.decode()
+        for expected in (
+            '<html lang="en">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            "prefers-color-scheme:dark",
+            "<dt>Listener</dt><dd>web</dd><dt>Upstream</dt><dd>https://nas.lan/&lt;b&gt;</dd>",
+            "<dt>Error</dt><dd>connection_refused</dd>",
+            '<a href="http://localhost:28081/">',
+        ):
+            self.assertIn(expected, body)
+        (style,) = re.findall("<style>(.*?)</style>", body, re.DOTALL)
+        digest = b64encode(sha256(style.encode()).digest())
+        policy = answer.headers.get(b"content-security-policy") or b""
+        self.assertTrue(policy.startswith(b"default-src 'none'; style-src 'sha256-%b';" % digest))
+        self.assertNotIn("<a ", failed(REFUSED, browser, status_page=lambda: "").body.decode())
+
+    def test_nobody_but_a_browser_is_told_of_the_status_page(self) -> None:
+        def asked() -> str:
+            raise AssertionError("it was asked for")
+
+        for head in (None, request(), request(b"POST", content_type="application/json")):
+            answer = failed(REFUSED, head, status_page=asked)
+            self.assertIsNone(answer.headers.get(b"content-security-policy"))
 
 
 class ProxyStatusTests(SynchronousTestCase):

@@ -370,6 +370,31 @@ class BrowserTests(SynchronousTestCase):
             )
             self.assertEqual(headings[:5], ["lanrelay", "Listeners", "web", "careless", "nowhere"])
 
+    def test_the_page_of_a_failure_fits_a_telephone_and_leads_to_the_status(self) -> None:
+        self.origin.stop()
+        web = f"http://localhost:{self.relay.port('web')}/"
+        axe = (installed("axe-core", AXE) / "axe.min.js").read_text("utf-8")
+        folder = Path(SCREENSHOTS or self.mktemp())
+        folder.mkdir(parents=True, exist_ok=True)
+        for scheme in ("light", "dark"):
+            page = browser().open()
+            self.addCleanup(page.close)
+            page.screen(320, telephone=True)
+            page.colours(scheme)
+            page.goto(web)
+            text = page.text("main")
+            for expected in ("502 Bad Gateway", "web", "https://lan-host.test", "connection_refused"):
+                self.assertIn(expected, text)
+            self.assertEqual(self.too_wide(page, 320), [])
+            self.assertEqual(page.evaluate(CONTRAST), [])
+            page.evaluate(f"{axe}; null")
+            self.assertEqual(page.evaluate(FINDINGS), [])
+            page.screenshot(folder / f"failure-{scheme}.png")
+        self.assertEqual([each for each in page.complaints if "502" not in each], [])
+        page.evaluate("document.querySelector('a').click()")
+        until(lambda: page.text("#live").startswith("Live"))
+        self.assertIn("web is down", page.text("[data-part=problems]"))
+
 
 @skipUnless(CHROMIUM, "chromium is not here")
 class ManyTests(SynchronousTestCase):
