@@ -189,9 +189,9 @@ def _day(single: Json | None) -> Html:
     down = sum(cell["state"] == "down" for cell in cells)
     slow = sum(cell["state"] == "slow" for cell in cells)
     if down:
-        said = f"down in {down} of {len(cells)}"
+        said = f"down in {down} h"
     elif slow:
-        said = f"slow in {slow} of {len(cells)}"
+        said = f"slow in {slow} h"
     elif any(cell["state"] == "up" for cell in cells):
         said = "never down"
     else:

@@ -200,7 +200,8 @@
         const row = body.insertRow();
         const asked = [one.method, one.rpc].filter(Boolean).join(" ") || "connection";
         const when = new Date(one.at * 1000);
-        const cells = [when.toTimeString().slice(0, 8), asked, one.status || "–", took(one.seconds), size(one.bytes)];
+        const status = [one.status, one.error].filter(Boolean).join(" ") || "–";
+        const cells = [when.toTimeString().slice(0, 8), asked, status, took(one.seconds), size(one.bytes)];
         for (const each of cells) row.insertCell().textContent = each;
       }
       place.replaceChildren(table);

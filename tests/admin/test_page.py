@@ -283,7 +283,7 @@ class PageTests(SynchronousTestCase):
             "lanrelay doctor printer-1",
             "relay.yaml:13",
             "989 requests, 90 failed",
-            "down in 1 of 24",
+            "down in 1 h",
             "4.2 ms",
             "60 d",
             "claude mcp add --transport http mcp-0 http://localhost:28082/mcp",
