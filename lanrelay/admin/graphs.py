@@ -79,7 +79,7 @@ def strip(cells: Sequence[Json], span: str, seconds: int) -> Html:
         heard.append(text)
         place += count
     if len(heard) > 6:
-        heard = [f"{len(heard) - 6} changes, and then", *heard[-6:]]
+        heard = [f"{len(heard) - 6} changes, and then {heard[-6]}", *heard[-5:]]
     return _svg("strip", 8, f"{span}: {', '.join(heard)}", "".join(drawn))
 
 
