@@ -64,6 +64,8 @@ class HttpConnection(ClientStream):
     @ivar head: the request that is under way, or the last one.
     @ivar content_at_hand: some of its content came together with it, and is told in the same call.
     @ivar aborted: the listener ended it; not the client.
+    @ivar sink: hears of the request that is under way.
+    @ivar leaving: whether it ends although its client may ask for more.
     @ivar kept: origin connections that serve this client alone; C{None} as long as there was none.
     """
 
@@ -74,16 +76,16 @@ class HttpConnection(ClientStream):
         "_full",
         "_gone",
         "_late",
-        "_leaving",
         "_next_turn",
         "_pump",
         "_receiving",
-        "_sink",
         "aborted",
         "client",
         "content_at_hand",
         "head",
         "kept",
+        "leaving",
+        "sink",
     )
 
     def __init__(
@@ -102,9 +104,9 @@ class HttpConnection(ClientStream):
         self.content_at_hand = self.aborted = False
         self.kept: KeptOrigins | None = None
         self._application, self._gone = application, gone
-        self._sink: RequestSink | None = None
+        self.sink: RequestSink | None = None
         self._receiving = False  # more of the request is to come
-        self._leaving = Leaving.NOT
+        self.leaving = Leaving.NOT
         self._dispatching = False
         self._full = False  # the client does not read
         self._discarded, self._late = 0, b""
@@ -115,7 +117,7 @@ class HttpConnection(ClientStream):
 
     def send_head(self, head: ResponseHead) -> None:
         """Send an interim or the final response head; the wire picks the framing."""
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return
         if head.status < 200 and head.status != 101:
             self._write(self._wire.send(head))
@@ -126,38 +128,38 @@ class HttpConnection(ClientStream):
 
     def send_body(self, data: bytes) -> None:
         """Send a part of the content; after C{pause_sending} it should be the last for now."""
-        if self._state < LINGERING:
+        if self.state < LINGERING:
             self._write(self._wire.send(BodyPart(data=data)))
 
     @property
     def chunk_writer(self) -> Callable[[bytes], None] | None:
         """Sends what is a whole chunk already, until the answer ends; C{None} if that has none."""
-        return self._stream.write if self._state < LINGERING and self._wire.sends_chunks else None
+        return self._stream.write if self.state < LINGERING and self._wire.sends_chunks else None
 
     def end(self, trailers: Headers = NO_FIELDS) -> None:
         """The response is complete. If the request is not, the rest of it is read and thrown away."""
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return
         self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
         self._ended()
 
     def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_FIELDS) -> None:
         """Send a whole final response, in one write: as L{send_head}, L{send_body} and L{end}."""
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return
         self._final_head()
         self._write(self._wire.send_whole(head, content, trailers))
         self._ended()
 
     def _final_head(self) -> None:
-        if self._receiving or self._leaving:
+        if self._receiving or self.leaving:
             self._wire.close_after_response()
-        self._state = ANSWERING
+        self.state = ANSWERING
 
     def _ended(self) -> None:
         self.uncork()  # before a next request is looked at: only a client that reads is given more
-        self._state = ANSWERED
-        self._sink = None
+        self.state = ANSWERED
+        self.sink = None
         outermost, self._dispatching = not self._dispatching, True
         if self._paused:
             self._paused = False
@@ -201,18 +203,18 @@ class HttpConnection(ClientStream):
 
         @param whole: nothing more comes.
         """
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return
         self._dispatching = True  # an answer must not look for a next request yet
         sink = begin()
         if self._is_asked:
-            self._sink = sink
+            self.sink = sink
             if self._full:
                 sink.pause_sending()
             for data in content:
-                if self._sink is sink:
+                if self.sink is sink:
                     sink.body_received(data)
-            if whole and self._sink is sink:
+            if whole and self.sink is sink:
                 sink.body_ended(NO_FIELDS)
         self._dispatch(())
 
@@ -223,8 +225,8 @@ class HttpConnection(ClientStream):
         The caller hands the stream to another protocol and calls L{released} when it is gone.
         """
         self.uncork()
-        self._state = TUNNEL
-        self._sink = None
+        self.state = TUNNEL
+        self.sink = None
         self._let_go()
         self._deadline.stop()
         self._stream.unregisterProducer()
@@ -267,8 +269,8 @@ class HttpConnection(ClientStream):
 
     def released(self) -> None:
         """The stream that was taken over is gone."""
-        if self._state is not GONE:
-            self._state = GONE
+        if self.state is not GONE:
+            self.state = GONE
             self._gone(self)
 
     def cut(self) -> None:
@@ -278,7 +280,7 @@ class HttpConnection(ClientStream):
         What was sent of it still arrives. That there was more to come the framing says; where the end of the
         connection would be the end of the answer, a reset says it.
         """
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return
         if not self._wire.shows_its_end:
             self._cut()
@@ -289,7 +291,7 @@ class HttpConnection(ClientStream):
 
     def keep(self, place: Hashable, origin: OriginConnection) -> bool:
         """C{origin} serves this client alone, and waits for its next request to C{place}."""
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return False
         if self.kept is None:
             from lanrelay.http.kept import KeptOrigins  # few clients log in so
@@ -302,6 +304,52 @@ class HttpConnection(ClientStream):
         """What was kept for a request to C{place}, if it is still good."""
         return None if self.kept is None else self.kept.take(place)
 
+    # --- for who looks at what comes before the wire does -----------------------------------------
+
+    @property
+    def untouched(self) -> bool:
+        """Nothing has come that was not answered; a request that comes now could be answered at once."""
+        return (
+            self.state is IDLE
+            and self.kept is None  # who may be logged in on that
+            and not (self.leaving or self._full or self._dispatching)
+            and self._wire.untouched
+        )
+
+    def begin_unread(self, sink: RequestSink) -> None:
+        """All of a request came, which the wire has not read; C{sink} has it."""
+        self.sink = sink
+        self.state = ASKED
+        self._waiting = ""
+        self._deadline.clear()
+
+    def read(self, request: bytes) -> RequestHead:
+        """Let the wire read such a request after all."""
+        self.head = cast(RequestHead, self._wire.receive(request)[0])
+        return self.head
+
+    def end_unread(self, answer: bytes, request: bytes) -> bool:
+        """
+        Send the whole answer to such a request.
+
+        @return: whether nothing stands before a next one; who asked for more would not be L{untouched}.
+        """
+        self.sink = None
+        self.state = IDLE
+        self._stream.write(answer)
+        if self._full:
+            # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
+            self.read(request)
+            self._wire.answered()
+            self.state = ANSWERED
+            self._settle()
+            return False
+        if self.state is not IDLE:
+            return False
+        self._waiting = "keepalive"
+        self._deadline.set(self._timeouts.keepalive)
+        return True
+
     def _let_go(self) -> None:
         if self.kept is not None:
             self.kept.close()
@@ -310,8 +358,8 @@ class HttpConnection(ClientStream):
 
     def drain(self) -> None:
         """Close when what is under way has ended; at once if nothing is."""
-        self._leaving = Leaving.NOW
-        if self._state < LINGERING and not self._is_asked:
+        self.leaving = Leaving.NOW
+        if self.state < LINGERING and not self._is_asked:
             self._close()
 
     def retire(self) -> None:
@@ -319,32 +367,32 @@ class HttpConnection(ClientStream):
         End with the next answer that begins, and say so in it: the client's next connection has the settings
         that are in force. Closing an idle connection could lose a request that is on its way.
         """
-        self._leaving = self._leaving or Leaving.AFTER_NEXT
+        self.leaving = self.leaving or Leaving.AFTER_NEXT
 
     def abort(self) -> None:
         """Reset the connection: whatever was sent looks cut."""
         self.aborted = True
         if self._pump is not None:
             self._pump.abort()
-        elif self._state not in (GONE, TUNNEL):
+        elif self.state not in (GONE, TUNNEL):
             self._reset()
 
     def close_within(self, seconds: float) -> None:
         """End an idle connection: what its client was told still arrives, if it takes it in time."""
-        if self._state not in (GONE, TUNNEL):
+        if self.state not in (GONE, TUNNEL):
             self._close()
-            if self._state is CLOSING:
+            if self.state is CLOSING:
                 self._deadline.set(seconds)
 
     @property
     def idle(self) -> bool:
         """No request is being answered: it is between two of them, or about to close."""
-        return not (self._is_asked or self._state is TUNNEL)
+        return not (self._is_asked or self.state is TUNNEL)
 
     @property
     def _is_asked(self) -> bool:
         """A request waits for the end of its answer."""
-        return self._state is ASKED or self._state is ANSWERING
+        return self.state is ASKED or self.state is ANSWERING
 
     @property
     def reads(self) -> bool:
@@ -357,34 +405,34 @@ class HttpConnection(ClientStream):
         self._stream.registerProducer(self, True)
         self._waiting = "head"
         self._stream.resumeProducing()
-        if self._waiting == "head" and self._state is IDLE:  # it has not come from within that call
+        if self._waiting == "head" and self.state is IDLE:  # it has not come from within that call
             self._deadline.set(self._timeouts.head)
 
     def dataReceived(self, data: bytes) -> None:
         if self._dispatching:
             self._late += data  # a stream that resumes may give what it holds from within that call
-        elif self._state < LINGERING:
+        elif self.state < LINGERING:
             try:
                 events = self._wire.receive(data)
             except RemoteProtocolError as error:
                 self._refuse(error)
             else:
                 self._dispatch(events)
-        elif self._state is LINGERING:
+        elif self.state is LINGERING:
             self._discarded += len(data)
             if self._discarded > DISCARDED_MAX:
                 self._stream.pauseProducing()
 
     def readConnectionLost(self) -> None:
         self._read_ended = True
-        if self._state is LINGERING:
+        if self.state is LINGERING:
             if self._write_ended:
                 self._close()
-        elif self._state < LINGERING:
+        elif self.state < LINGERING:
             if self._is_asked:
                 if self._has_said_all():
                     return  # who takes the stream over hears of the end
-                answering = self._state is ANSWERING
+                answering = self.state is ANSWERING
                 self._leave(None)
                 if answering:
                     self._reset()
@@ -398,16 +446,16 @@ class HttpConnection(ClientStream):
 
     def writeConnectionLost(self) -> None:
         self._write_ended = True
-        if self._state is LINGERING:
+        if self.state is LINGERING:
             if self._read_ended:
                 self._close()
             else:
                 self._wait("close", self._timeouts.close)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self._state is GONE:
+        if self.state is GONE:
             return
-        self._state = GONE
+        self.state = GONE
         self._lost()
         next_turn, self._next_turn = self._next_turn, None
         if next_turn is not None:
@@ -421,13 +469,13 @@ class HttpConnection(ClientStream):
     def pauseProducing(self) -> None:
         if not self._full:
             self._full = True
-            if self._sink is not None:
-                self._sink.pause_sending()
+            if self.sink is not None:
+                self.sink.pause_sending()
 
     def resumeProducing(self) -> None:
         self._full = False
-        if self._sink is not None:
-            self._sink.resume_sending()
+        if self.sink is not None:
+            self.sink.resume_sending()
         elif self._may_go_on:
             self._dispatch(())
 
@@ -441,32 +489,32 @@ class HttpConnection(ClientStream):
         self._dispatching = True
         turn = 1 if events else 0
         try:
-            while self._state < LINGERING:
+            while self.state < LINGERING:
                 for event in events:
                     kind = type(event)
                     if kind is RequestHead:
                         self._begin(cast(RequestHead, event), events)
                     elif kind is BodyPart:
-                        if self._sink is not None:
-                            self._sink.body_received(cast(BodyPart, event).data)
+                        if self.sink is not None:
+                            self.sink.body_received(cast(BodyPart, event).data)
                     elif kind is EndOfMessage:
                         self._receiving = False
-                        if self._sink is not None:
-                            self._sink.body_ended(cast(EndOfMessage, event).trailers)
-                    if self._state >= LINGERING:
+                        if self.sink is not None:
+                            self.sink.body_ended(cast(EndOfMessage, event).trailers)
+                    if self.state >= LINGERING:
                         return
                 if self._late:
                     late, self._late = self._late, b""
                     events = self._wire.receive(late)
                     continue
-                if self._state is not ANSWERED or not self._over():
+                if self.state is not ANSWERED or not self._over():
                     break
                 if turn >= TURN_MAX and self._wire.buffered:
                     if self._next_turn is None:
                         self._next_turn = self._reactor.callLater(0, self._go_on)
                     break
                 turn += 1
-                self._state = IDLE
+                self.state = IDLE
                 self.head = None
                 self._waiting = ""
                 events = self._wire.start_next_cycle()
@@ -486,26 +534,26 @@ class HttpConnection(ClientStream):
 
     @property
     def _may_go_on(self) -> bool:
-        return (self._state is IDLE or self._state is ANSWERED) and not self._dispatching
+        return (self.state is IDLE or self.state is ANSWERED) and not self._dispatching
 
     def _begin(self, head: RequestHead, events: Sequence[Event]) -> None:
         whole = type(events[-1]) is EndOfMessage
         self.head = head
         self._receiving = not whole
-        self._state = ASKED
+        self.state = ASKED
         self._waiting = ""
         self._deadline.clear()
         self.content_at_hand = len(events) > 1 and type(events[1]) is BodyPart
         sink = self._application.request_received(self, head)
         self.content_at_hand = False
         if self._is_asked:
-            self._sink = sink
+            self.sink = sink
             if self._full:
                 sink.pause_sending()
 
     def _over(self) -> bool:
         """After a complete response: whether the next request may be looked at now."""
-        leaving = self._leaving is Leaving.NOW
+        leaving = self.leaving is Leaving.NOW
         if self._receiving or leaving or not self._wire.keep_alive:
             if self._receiving or leaving or self._wire.buffered:
                 self._linger()
@@ -517,16 +565,16 @@ class HttpConnection(ClientStream):
 
     def _settle(self) -> None:
         """Bring reading and the timer in line with what is under way."""
-        if self._state >= LINGERING or self._dispatching:
+        if self.state >= LINGERING or self._dispatching:
             return
-        stuffed = self._wire.buffered > PIPELINED_MAX and self._state is not IDLE
+        stuffed = self._wire.buffered > PIPELINED_MAX and self.state is not IDLE
         if stuffed != self._stuffed:
             self._stuffed = stuffed
             if stuffed:
                 self._stream.pauseProducing()
             else:
                 self._resume()
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return  # by what came from within
         if self._is_asked:
             if self._receiving and not self._paused:  # whether or not it waits for a 100
@@ -549,7 +597,7 @@ class HttpConnection(ClientStream):
         """The client broke the protocol, or was too slow: say so if that is still possible, and close."""
         asked = self._is_asked
         if asked:
-            answering = self._state is ANSWERING
+            answering = self.state is ANSWERING
             self._leave(error)
             if answering:
                 self._reset()
@@ -560,7 +608,7 @@ class HttpConnection(ClientStream):
         answer = failed(error)
         if not asked:
             self._application.request_refused(self, error, answer)
-        if self._state >= LINGERING:
+        if self.state >= LINGERING:
             return
         self._wire.close_after_response()
         self._dispatching = True  # `end` must not look for a next request
@@ -570,7 +618,7 @@ class HttpConnection(ClientStream):
 
     def _leave(self, error: RelayError | None) -> None:
         """Whoever is making the answer hears that it is not wanted."""
-        sink, self._sink = self._sink, None
+        sink, self.sink = self.sink, None
         if sink is not None:
             sink.client_gone(error)
 

@@ -79,20 +79,20 @@ class ClientStream:
         "_paused",
         "_reactor",
         "_read_ended",
-        "_state",
         "_stream",
         "_stuffed",
         "_timeouts",
         "_waiting",
         "_wire",
         "_write_ended",
+        "state",
     )
 
     def __init__(self, reactor: Any, timeouts: Timeouts, wire: Http1Server) -> None:
         self._reactor, self._timeouts = reactor, timeouts
         self._wire = wire
         self._stream: Stream = cast(Stream, None)  # from makeConnection on
-        self._state = IDLE
+        self.state = IDLE
         self._paused = False  # reading, by the sink
         self._stuffed = False  # reading, by too much that was pipelined
         self._corked: list[bytes] | None = None
@@ -124,7 +124,7 @@ class ClientStream:
     def uncork(self) -> None:
         """Send what was collected."""
         corked, self._corked = self._corked, None
-        if corked and self._state != GONE:
+        if corked and self.state != GONE:
             self._stream.write(corked[0] if len(corked) == 1 else b"".join(corked))
 
     def _resume(self) -> None:
@@ -149,12 +149,12 @@ class ClientStream:
 
         Closing while the client still sends makes its kernel throw away what it has not read.
         """
-        self._state = LINGERING
+        self.state = LINGERING
         self._wait("flush", self._timeouts.half_closed)
         self.uncork()
         self._stream.unregisterProducer()
         self._stream.loseWriteConnection()
-        if self._state == LINGERING and not self._read_ended:
+        if self.state == LINGERING and not self._read_ended:
             self._stream.resumeProducing()
 
     def _close(self) -> None:
@@ -163,7 +163,7 @@ class ClientStream:
 
         A client may read the end of its answer slowly; one that has ended its own side is not waited for.
         """
-        self._state = CLOSING
+        self.state = CLOSING
         self._wait("close", self._timeouts.close if self._read_ended else self._timeouts.half_closed)
         self.uncork()
         self._stream.unregisterProducer()
@@ -171,7 +171,7 @@ class ClientStream:
 
     def _cut(self) -> None:
         """Reset when what was sent has arrived, so that it looks cut behind that."""
-        self._state = CLOSING
+        self.state = CLOSING
         self._deadline.stop()
         self.uncork()
         self._stream.unregisterProducer()
@@ -186,7 +186,7 @@ class ClientStream:
             drain.cancel()
 
     def _reset(self) -> None:
-        self._state = CLOSING
+        self.state = CLOSING
         self._corked = None
         self._deadline.stop()
         self._stream.abortConnection()

@@ -13,8 +13,8 @@ from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, Star
 from lanrelay.http.answers import METHODS, Answer, failed, from_here
 from lanrelay.http.client import HttpConnection
 from lanrelay.http.exchange import Exchange
+from lanrelay.http.plain import PlainExchange, PlainWay
 from lanrelay.http.sink import UNHEARD, RequestSink
-from lanrelay.listeners.plain import PlainConnection, PlainExchanges
 from lanrelay.listeners.route import ProxyRoute, find_route
 from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.mcp.known import McpServer
@@ -68,9 +68,9 @@ class ReverseProxyService(ListenerService):
         if config.origin in _STRIPPING:
             guards.append(page_rule(config.guard, secure=secure))
         self.guards = Rules(*guards, HOPS)
-        self._plain: PlainExchanges | None = None
+        self._plain: PlainWay | None = None
         if len(self.routes) == 1 and self.routes[0].is_plain and not self.guards.always:
-            self._plain = PlainExchanges(config, self.kind, self.guards, self.routes[0], self._known_hosts)
+            self._plain = PlainWay(config.name, self.kind, self.guards, self.routes[0], self._known_hosts)
 
     @property
     def groups(self) -> Sequence[UpstreamGroup]:
@@ -112,12 +112,8 @@ class ReverseProxyService(ListenerService):
 
     def connected(self, stream: Stream, client: Client) -> HttpConnection:
         reactor, timeouts = self.environment.reactor, self.config.timeouts
-        connection = (
-            HttpConnection(reactor, timeouts, self, self.gone, client=client)
-            if self._plain is None
-            else PlainConnection(self._plain, reactor, timeouts, self, self.gone, client=client)
-        )
-        hand_over(stream, connection)
+        connection = HttpConnection(reactor, timeouts, self, self.gone, client=client)
+        hand_over(stream, connection if self._plain is None else PlainExchange(self._plain, connection))
         return connection
 
     # --- Application -------------------------------------------------------------------------------------

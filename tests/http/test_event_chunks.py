@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lanrelay.config import model
 from lanrelay.http.event_stream import EventStream
 from tests.http.test_exchange import DATE
-from tests.listeners.test_plain import GET, PlainTestCase, with_field
+from tests.http.test_plain import GET, PlainTestCase, with_field
 
 Step = tuple[str, Any]
 

@@ -329,12 +329,12 @@ class BackpressureTests(ExchangeTestCase):
 
     def test_a_client_that_does_not_read_during_the_dial_pauses_the_origin(self) -> None:
         self.client.receive(GET)
-        self.client.protocol.pauseProducing()
+        self.client.producer.pauseProducing()
         origin = self.dialed()
         origin.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + b"x" * 500)
         self.assertFalse(origin.reading)
         self.assertEqual(self.client.take(), b"")
-        self.client.protocol.resumeProducing()
+        self.client.producer.resumeProducing()
         self.assertIn(b"x" * 500, self.client.take())
 
     def test_an_origin_that_does_not_read_pauses_the_client(self) -> None:

@@ -11,22 +11,27 @@ been one from the start.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
-from lanrelay.config import model
+from lanrelay.addresses import IPAddress
 from lanrelay.errors import RelayError
 from lanrelay.http.client import HttpConnection
-from lanrelay.http.client_stream import ANSWERED, ASKED, IDLE
+from lanrelay.http.client_stream import IDLE
 from lanrelay.http.exchange import Exchange
+from lanrelay.http.noticing import Noticing
 from lanrelay.http.origin import OriginConnection
-from lanrelay.listeners.route import ProxyRoute
-from lanrelay.mcp.known import TOLD_BY
+from lanrelay.http.origins import Origins
+from lanrelay.http.route import Route
+from lanrelay.mcp.known import TOLD_BY, McpServer
 from lanrelay.observe.session import BRIEF, Session, brief
 from lanrelay.passage.rule import Rules
 from lanrelay.wire.events import RequestHead
-from lanrelay.wire.headers import Headers
+from lanrelay.wire.headers import Field, Headers
 from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
 from lanrelay.wire.rpc import method_in
@@ -56,32 +61,83 @@ class Answers:
         self.fields = PlainFields(noted=rules.weighed | {b"date"}, unusual=rules.looked_at, dropped=_DROPPED)
 
 
-class PlainExchanges:
+class PlainRoute(Route, Protocol):
+    """
+    What of a route the plain way asks.
+
+    @ivar target: where it leads.
+    @ivar requests: its rules for requests; C{answers} those for answers, C{session_answers} for those to a
+        request with the id of an MCP session.
+    @ivar server: what is known of the MCP server there.
+    """
+
+    target: str
+    origins: Origins
+    noticing: Noticing
+    requests: Rules
+    answers: Rules
+    session_answers: Rules
+    server: McpServer
+
+    def in_session(self, given: bytes) -> McpSession | None:
+        """The MCP session that a client means, if it is remembered."""
+
+    def plain_request(self, lines: list[bytes], host: Field) -> None:
+        """
+        As C{request_head}, for the lines of a plain request.
+
+        @param lines: of the two that end them one becomes ours.
+        @param host: its Host.
+        """
+
+    def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
+        """As C{response_head}, for a plain answer; Date has to be noted."""
+
+    def go_on(
+        self,
+        connection: HttpConnection,
+        head: RequestHead,
+        session: Session,
+        origin: OriginConnection,
+        content: bytes,
+        *,
+        given: bytes | None,
+        mcp: McpSession | None,
+    ) -> Exchange:
+        """
+        The exchange of a request that is under way by the plain way, as if it had been one from the start.
+
+        @param given: by which C{origin} was told of C{mcp}.
+        """
+
+
+class PlainWay:
     """
     What all plain exchanges of a listener have in common.
 
     It takes what concerns no rule, neither a guard nor one of the route's: there is no other list of what is
     plain.
 
+    @param listener: its name, and C{kind} what it is; for the ledger.
     @param known_hosts: values of Host that the guard has let in, with our addresses for which it has.
     """
 
     def __init__(
         self,
-        listener: model.ReverseProxy,
+        listener: str,
         kind: str,
         guards: Rules,
-        route: ProxyRoute,
-        known_hosts: Mapping[bytes, tuple[model.IPAddress | None, ...]],
+        route: PlainRoute,
+        known_hosts: Mapping[bytes, tuple[IPAddress | None, ...]],
     ) -> None:
         self.route = route
         self.ledger = route.ledger
         self.seconds: Callable[[], float] = route.reactor.seconds
         self.take = route.origins.take
         self.noticing = route.noticing
-        self.listener, self.kind = listener.name, kind
+        self.listener, self.kind = listener, kind
         self.known_hosts = known_hosts
-        self.max_body = listener.max_body
+        self.max_body = route.max_body
         self.requests = Rules(*guards.all, *route.requests.all)
         self.answers, self.session_answers = Answers(route.answers), Answers(route.session_answers)
         self.request_fields = PlainFields(
@@ -89,12 +145,15 @@ class PlainExchanges:
         )
 
 
-class PlainConnection(HttpConnection):
+@implementer(IProtocol, IHalfCloseableProtocol)
+class PlainExchange:
     """
-    A client connection whose requests go the plain way where they can.
+    Stands before a client's connection, and takes the requests that can go the plain way, one after another.
 
-    While one does, this is the sink of its own requests, and the asker of the origin connection.
+    All that comes is seen here first. While a request is under way so, this is its sink, and the asker of the
+    origin connection; all others are the connection's.
 
+    @ivar connection: the client's.
     @ivar let_in: the last Host that the guard let in on this connection; it would again.
     """
 
@@ -108,11 +167,12 @@ class PlainConnection(HttpConnection):
         "_request",
         "_session",
         "_way",
+        "connection",
         "let_in",
     )
 
-    def __init__(self, way: PlainExchanges, *arguments: Any, **keys: Any) -> None:
-        super().__init__(*arguments, **keys)
+    def __init__(self, way: PlainWay, connection: HttpConnection) -> None:
+        self.connection = connection
         self.let_in = b""
         self._way = way
         self._repeats = Repeats(way.request_fields)
@@ -131,29 +191,39 @@ class PlainConnection(HttpConnection):
         """A request is under way so."""
         return self._origin is not None
 
+    # IProtocol, and what a stream says of its half-closes.
+
+    def makeConnection(self, transport: Any) -> None:
+        self.connection.makeConnection(transport)
+
+    def connectionMade(self) -> None:
+        """The connection has been told."""
+
     def dataReceived(self, data: bytes) -> None:
+        connection = self.connection
         if self._origin is not None:
             self.general()  # more came before the answer
         elif (
-            (self._between or self._could_begin())
-            and self._state is IDLE
-            and not self._leaving
-            and self._take_plain(data)
-        ):
+            (connection.state is IDLE and not connection.leaving) if self._between else connection.untouched
+        ) and self._take(data):
             return
         self._between = False
-        super().dataReceived(data)
+        connection.dataReceived(data)
 
-    def _could_begin(self) -> bool:
-        return (
-            self.kept is None  # who may be logged in on that
-            and not (self._full or self._dispatching)
-            and self._wire.untouched
-        )
+    def readConnectionLost(self) -> None:
+        self.connection.readConnectionLost()
 
-    def _take_plain(self, data: bytes) -> bool:
+    def writeConnectionLost(self) -> None:
+        self.connection.writeConnectionLost()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.connection.connectionLost(reason)
+
+    # ------------------------------------------------------------------------------------------------
+
+    def _take(self, data: bytes) -> bool:
         """Take a request; C{False}: it does not go the plain way, and nothing was done."""
-        way, client = self._way, self.client
+        way, client = self._way, self.connection.client
         asked = self._like_the_last(data) or self._judged(data)
         if asked is None or client is None:
             return False
@@ -176,22 +246,20 @@ class PlainConnection(HttpConnection):
             session.rpc = method_in(data, content)
         self._origin, self._request, self._content = origin, data, content
         self._given, self._mcp = given, mcp
-        self._sink = self
-        self._state, self._between = ASKED, False
-        self._waiting = ""
-        self._deadline.clear()
+        self._between = False
+        self.connection.begin_unread(self)
         try:
             origin.ask(request, self)
         except Exception:
             failure = Failure()
-            exchange = self.general() or cast("Exchange | None", self._sink)
+            exchange = self.general() or cast("Exchange | None", self.connection.sink)
             if exchange is not None:
                 exchange.failed_by(failure)
         return True
 
     def _judged(self, data: bytes) -> Asked | None:
         """Read a request, and make of it what goes to the origin; C{None}: it does not go the plain way."""
-        way, client = self._way, self.client
+        way, client = self._way, self.connection.client
         request = read_plain_request(data, way.request_fields)
         if request is None:
             return None
@@ -243,7 +311,7 @@ class PlainConnection(HttpConnection):
     def answered(self, data: bytes) -> bool:
         answer, mcp = None, self._mcp
         # Who leaves has to say so in the answer; and meanwhile the session may have got another id.
-        if not (self._leaving or (mcp is not None and mcp.upstream_id != mcp.client_id)):
+        if not (self.connection.leaving or (mcp is not None and mcp.upstream_id != mcp.client_id)):
             answers = self._way.answers if self._given is None else self._way.session_answers
             answer = self._answer_like_the_last(data, answers) or self._answer_judged(data, answers)
         if answer is None:
@@ -260,22 +328,11 @@ class PlainConnection(HttpConnection):
         if session.rpc in TOLD_BY and session.status == 200:
             first = request.find(b'"cursor"', self._content) < 0
             way.route.server.answered(session.rpc, [data[content:]], first=first)
-        self._origin = self._session = self._sink = self._mcp = None
+        self._origin = self._session = self._mcp = None
         self._request = b""
-        self._state = IDLE
         origin.free()  # type: ignore[union-attr]
-        self._stream.write(passed)
+        self._between = self.connection.end_unread(passed, request)  # nothing came behind the request
         way.ledger.close(session)
-        if self._full:
-            # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
-            self._read_again(request)
-            self._wire.answered()
-            self._state = ANSWERED
-            self._settle()
-        elif self._state is IDLE:
-            self._between = True  # and nothing came behind the request
-            self._waiting = "keepalive"
-            self._deadline.set(self._timeouts.keepalive)
         return True
 
     def _answer_judged(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
@@ -316,13 +373,14 @@ class PlainConnection(HttpConnection):
         if origin is None:
             return None
         route = self._way.route
-        head = self._read_again(request)
+        connection = self.connection
+        head = connection.read(request)
         given, mcp = self._given, self._mcp
         self._origin = self._session = self._mcp = None
         self._request = b""
-        exchange = route.go_on(self, head, session, origin, request[content:], given=given, mcp=mcp)
-        if self._sink is self:  # else the client has gone, and that is being told
-            self._sink = exchange
+        exchange = route.go_on(connection, head, session, origin, request[content:], given=given, mcp=mcp)
+        if connection.sink is self:  # else the client has gone, and that is being told
+            connection.sink = exchange
         try:
             asked = route.request_head(exchange, origin)
         except Exception:
@@ -331,11 +389,6 @@ class PlainConnection(HttpConnection):
         else:
             origin.go_on(asked, request[content:], exchange)
         return exchange
-
-    def _read_again(self, request: bytes) -> RequestHead:
-        """Let the wire read a request that it has not seen yet."""
-        self.head = cast(RequestHead, self._wire.receive(request)[0])
-        return self.head
 
     # RequestSink: whatever happens to the client is nothing for the plain way.
 

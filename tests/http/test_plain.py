@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lanrelay.config import model
 from lanrelay.errors import RequestDenied
 from lanrelay.http.client import HttpConnection
-from lanrelay.listeners.plain import PlainConnection, PlainExchanges
+from lanrelay.http.plain import PlainExchange, PlainWay
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.passage.rule import EVERYBODYS, Asked, Rule, Rules, Undeclared, View
 from lanrelay.upstream.inheritance import Inheritance
@@ -120,7 +120,7 @@ class PlainTestCase(ExchangeTestCase):
         story = [self.seen()]
         for step, how in steps:
             getattr(self, f"do_{step}")(how)
-            self.took += isinstance(self.client.protocol, PlainConnection) and self.client.protocol.plain
+            self.took += isinstance(self.client.protocol, PlainExchange) and self.client.protocol.plain
             story.append((step, self.seen()))
         self.client.lose()
         while self.around.dialer.pending:
@@ -170,7 +170,8 @@ class PlainTestCase(ExchangeTestCase):
 
     def do_call(self, name: str) -> None:
         if self.client.connected:
-            getattr(self.client.protocol, name)()
+            protocol = self.client.protocol
+            getattr(protocol.connection if isinstance(protocol, PlainExchange) else protocol, name)()
 
     def same(self, *steps: Step, took: bool = True, **keys: Any) -> list[Any]:
         general = self.told(list(steps), plain=False, **keys)
@@ -351,7 +352,7 @@ class PlainTests(PlainTestCase):
     def test_what_comes_nearly_the_same_again_and_again(self) -> None:
         for request in (GET, POST):
             self.same(*known(request), ("ask", numbered(request, 9)), ("answer", numbered(OK, 9)))
-            assert isinstance(self.client.protocol, PlainConnection)
+            assert isinstance(self.client.protocol, PlainExchange)
             self.assertIsNotNone(self.client.protocol._repeats.template)
             origin: Any = self.origin.protocol
             self.assertIsNotNone(origin.repeats.template)
@@ -539,7 +540,7 @@ class SessionTests(PlainTestCase):
     def do_ask(self, data: bytes) -> None:
         super().do_ask(data)
         protocol = self.client.protocol
-        self.went.append(isinstance(protocol, PlainConnection) and protocol.plain)
+        self.went.append(isinstance(protocol, PlainExchange) and protocol.plain)
 
     def took_each(self, *steps: Step) -> list[bool]:
         """Which of the requests went the plain way, in a story that is the same told either way."""
@@ -640,8 +641,8 @@ class OneMoreRuleTests(PlainTestCase):
         service.guards = Rules(*service.guards.all, self.guard)
         way = service._plain
         assert way is not None
-        service._plain = PlainExchanges(
-            service._proxy, service.kind, service.guards, way.route, service._known_hosts
+        service._plain = PlainWay(
+            service.config.name, service.kind, service.guards, way.route, service._known_hosts
         )
         self.client.lose()
         self.client = accept(service)
