@@ -48,7 +48,7 @@ STEPS["cli"] = STEPS["notify"]  # it starts services only as a twistd process
 
 # The rooms that help people stand aside: nobody knows them, but the one the other.
 ASIDE = ("cli", "setup", "clients")
-ALLOWED = {("cli", "setup"), ("cli", "clients"), ("setup", "clients")}
+ALLOWED = {("cli", "setup"), ("cli", "clients"), ("setup", "clients"), ("cli", "tap")}
 
 # Upstream is handed permit(address), so that the address judged is the address dialed.
 FORBIDDEN = {("upstream", "policy")}
