@@ -32,7 +32,7 @@ def default_paths(
     A folder of the user's that is gone after the next boot: C{$RUNTIME_DIRECTORY} (a systemd unit's own),
     C{$XDG_RUNTIME_DIR}, C{/run/user/UID}; on macOS, where the user's temporary folder is swept of old files,
     C{~/Library/Application Support}. Last, C{/tmp/lanrelay-UID}. Different environments of one user (a unit,
-    a login, cron) may begin the list differently, so who looks for a relay goes through all of it.
+    a login, cron) may begin the list differently, so a command that looks for a relay goes through all of it.
 
     @param config: absolute or relative to the working folder.
     @param uid: the user's, by default ours.
@@ -103,10 +103,11 @@ def _home(uid: int) -> Path:
 
 def is_served(path: str | Path) -> bool:
     """
-    Whether a program has the unix socket at C{path} open, be its queue full, or not heard yet.
+    Whether a program has the unix socket at C{path} open, even if its queue is full, or nobody accepts from
+    it yet.
 
-    A connection to a stream's socket does not tell: macOS refuses it while the queue is full, as if nobody
-    were there. One of another kind, for datagrams, is refused as of the wrong kind if somebody is.
+    To connect a socket for streams does not tell: macOS refuses it while the queue is full, as if nobody were
+    there. A socket for datagrams is refused as one of the wrong kind if somebody is there.
 
     @raise OSError: it cannot be told.
     """
@@ -127,8 +128,8 @@ def is_believable(path: Path, *, config: Path | None = None) -> bool:
     """
     Whether the socket at C{path} is one that nobody but this user or root can have put there.
 
-    To root the owner of the configuration file counts as this user, for that is whose relay root asks for;
-    and whoever owns a folder right below C{/run}, which only root can have made (C{RuntimeDirectory=}).
+    To root the owner of the configuration file counts as this user, because root asks for that user's relay.
+    So does the owner of a folder right below C{/run}, which only root can have made (C{RuntimeDirectory=}).
     """
     uid = os.geteuid()
     believed = {0, uid}

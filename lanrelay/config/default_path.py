@@ -51,7 +51,9 @@ def users_own(*, environment: Mapping[str, str] = os.environ) -> Path:
 
 
 def state_folder(*, environment: Mapping[str, str] = os.environ) -> Path:
-    """The folder of what is remembered from one command to the next; who writes there makes it, mode 0700."""
+    """
+    The folder of what is remembered from one command to the next. Whatever writes there makes it, mode 0700.
+    """
     return _base("XDG_STATE_HOME", ".local/state", environment) / "lanrelay"
 
 

@@ -10,7 +10,7 @@ from lanrelay.config.values import Unfit
 _REFERENCE = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
 
-# Words before a credential that are none: "Bearer ${file:token}" is shown whole.
+# Words that stand before a credential and are no part of it: "Bearer ${file:token}" is shown whole.
 _SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Token) +", re.IGNORECASE)
 
 _SECRET_NAME = re.compile(r"token|secret|key|passw|auth|cookie|credential", re.IGNORECASE)
@@ -20,7 +20,7 @@ HIDDEN = "***"
 
 def expand(text: str, environment: Mapping[str, str], read_file: Callable[[str], str]) -> str:
     """
-    Put in what the references stand for, once: what they bring is not looked at again.
+    Put in what the references stand for, once: references in that text stay as they are.
 
     @param read_file: gives the content for the PATH of C{${file:PATH}}; raises L{Unfit}.
     @raise Unfit: a variable that is not set, or a reference that is none.

@@ -75,7 +75,7 @@ def _forward_proxy(
 
 
 _PRIVATE_AND_PUBLIC = (model.DestinationRule(word="private"), model.DestinationRule(word="public"))
-# A web page can have a name of its own turn to 127.0.0.1 while it is looked at.
+# A web page can make a name of its own turn into 127.0.0.1 while the page is open.
 _LOOPBACK = model.DestinationRule(word="loopback", implied=True)
 
 

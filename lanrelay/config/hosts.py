@@ -125,7 +125,7 @@ def network(text: str) -> model.IPNetwork:
     try:
         return ip_network(text)
     except ValueError:
-        pass  # perhaps only for the bits of a host in it
+        pass  # perhaps only because it has bits of a host
     try:
         whole = ip_network(text, strict=False)
     except ValueError:
@@ -295,7 +295,7 @@ def target_address(text: str, default_port: int) -> model.TargetAddress:
 
 
 def _dialed_host(name: str, wanted: str) -> str:
-    """What is connected to; 0.0.0.0 is no place, whatever the kernel makes of it."""
+    """A host to connect to. 0.0.0.0 is no place, whatever the kernel makes of it."""
     try:
         found = host(name)
     except Unfit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_LINE = 500  # of a line that is longer no more is looked at: searching takes the square of its length
+_LINE = 500  # the rest of a longer line is not looked at: to search it takes the square of its length
 _LOOKED_AT = 2000  # lines above the mistake
 
 _STEPS = (

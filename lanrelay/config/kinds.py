@@ -31,12 +31,12 @@ class Kind(NamedTuple):
     @ivar service: what serves it, as C{MODULE:NAME}; a C{ListenerService}.
     @ivar habits: what people write for C{word}, in small letters, without dashes.
     @ivar schemes: of the URLs for which the commands that help people make such a listener.
-    @ivar http: whether its clients speak HTTP to it; it is given what tells the value of a key.
+    @ivar http: whether its clients speak HTTP to it; its argument tells the value of a key.
     @ivar groups: the upstreams that it leads to, in the file's order.
     @ivar regrouped: the record with every such group changed.
     @ivar routes: the routes by which an HTTP request finds its group; empty where none does.
-    @ivar proxy: where clients themselves say what they want to reach: the scheme of the URL by which they
-        name their proxy; else empty. No such proxy of ours may be reached through another.
+    @ivar proxy: the scheme of the URL by which programs name their proxy, if clients say themselves what they
+        want to reach; else empty. No such proxy of ours may be reached through another.
     @ivar parent: the proxy through which it reaches all else.
     @ivar files: what has to be loaded beside certificates, as C{MODULE:NAME} and what that is made of.
     @ivar mcp: the path of its MCP endpoint, as far as the configuration says.

@@ -143,7 +143,7 @@ def listener(place: Place, *, name: str, access_log: bool) -> model.Listener:
     kind = kinds.kind_named(_peek(place, "type"))
     place.disabled = values.is_off(_peek(place, "enabled"))
     if kind is None:
-        # Which keys belong here is not known; what every listener has is judged nevertheless.
+        # Nobody knows which keys belong here; those that every listener has are judged nevertheless.
         unsure = Table("listener", {})
         unsure.keys = {
             word: Key(_unread) if word not in LISTENER.keys else key for word, key in every_key().items()
@@ -191,11 +191,11 @@ def exposed(addresses: tuple[model.ListenAddress, ...]) -> str:
 
 def clients_are_stated(fields: Fields) -> dict[str, object]:
     """
-    Who opens a port to the network must say to whom.
+    A listener that is open to the network must say to whom.
 
     Also notes what is listened on, to be compared with what others listen on.
 
-    @return: what the record has to know for a socket that a service manager will hand over.
+    @return: what the record has to hold for a socket that a service manager will hand over.
     """
     addresses: tuple[model.ListenAddress, ...] = fields.get("listen", ())
     if addresses and not fields.place.disabled:

@@ -22,8 +22,8 @@ def complain_of_loops(listeners: Sequence[tuple[model.Listener, Place]]) -> None
     Complain of each listener that leads to itself, or to others and by them back: no connection through it
     would ever come to an end.
 
-    Names are not looked up, nor is it known here which addresses the machine has; the relay looks at both
-    when it connects.
+    This looks up no names and does not know which addresses the machine has; the relay looks at both when it
+    connects.
     """
     running = [(one, place) for one, place in listeners if one.enabled]
     there: dict[int | Path | None, list[model.Listener]] = {}  # by port, or by the path of a unix socket
@@ -49,7 +49,9 @@ def complain_of_loops(listeners: Sequence[tuple[model.Listener, Place]]) -> None
 
 
 def _endless(ways: dict[str, list[str]]) -> set[str]:
-    """From where somebody can go on without end: mostly from nowhere, so no way has to be followed."""
+    """
+    The listeners from which a way goes on without end. Mostly there are none, so no way has to be followed.
+    """
     comes_from: dict[str, list[str]] = {}
     left = {name: len(nexts) for name, nexts in ways.items()}
     for name, nexts in ways.items():
@@ -113,14 +115,14 @@ def _at(host: str, port: int) -> Iterator[Dialed]:
 
 
 def _number(address: model.ListenAddress) -> int | Path | None:
-    """What two that listen there have in common: the port, or the path of a unix socket."""
+    """What two listeners at one place have in common: the port, or the path of a unix socket."""
     if isinstance(address, model.UnixAddress):
         return address.path
     return address.port if isinstance(address, (model.TcpAddress, model.LocalhostAddress)) else None
 
 
 def _is_at(address: model.ListenAddress, dialed: Dialed) -> bool:
-    """Whether a connection to C{dialed} comes to who listens on C{address}."""
+    """Whether a connection to C{dialed} comes to a listener on C{address}."""
     if isinstance(dialed, Path):
         return isinstance(address, model.UnixAddress) and address.path == dialed
     host, port = dialed

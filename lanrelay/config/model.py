@@ -1,9 +1,9 @@
 """
 The configuration as the rest of the program sees it: frozen records, checked and typed.
 
-Most are named tuples, which take a fifth of what a frozen dataclass takes of every start. Dataclasses are
-those that inherit fields, or that stand where records of another class may stand, too, for tuples of the same
-fields are equal whatever their class. All of them are made with keywords.
+Most are named tuples, which take a fifth of what a frozen dataclass takes of every start. A record is a
+dataclass if it inherits fields, or if a record of another class may stand in its place, because tuples of the
+same fields are equal whatever their class. All are made with keywords.
 
 Listeners and the whole stand here. What values and upstreams are made of stands in L{lanrelay.config.terms}
 and L{lanrelay.config.upstream_records}; others find it here, too.
@@ -122,8 +122,8 @@ LOOPBACK_CLIENTS = (ClientRule(word="loopback"),)
 
 class UnstatedClients(tuple[ClientRule, ...]):
     """
-    The default of C{clients} where a service manager will hand a socket over: whether that is open to others,
-    so that somebody must say who may connect, shows when it is there.
+    The default of C{clients} where a service manager will hand a socket over. Only then does it show whether
+    others can reach the socket, so that the file must say who may connect.
     """
 
     __slots__ = ()

@@ -177,7 +177,7 @@ class _Composer:
             raise NotYaml(
                 line,
                 column,
-                # Not which: an unquoted password may begin with a star.
+                # The message does not say which: an unquoted password may begin with a star.
                 'found an alias, "*NAME", without its anchor, "&NAME", before it; '
                 'a value that begins with "*" needs quotes',
             )
@@ -198,7 +198,7 @@ def _too_deep() -> str:
 
 # --- syntax errors ------------------------------------------------------------------------------------
 
-# What a hint looks at of a line: searching takes the square of its length.
+# How much of a line a hint looks at: to search it takes the square of its length.
 _LINE = 500
 
 _BRACKET = re.compile(r"[:\-,{\[]\s*\[[^\]\s]*\](?=:[0-9])|[:\-,{\[]\s*\[[0-9A-Fa-f:./]*::")

@@ -63,14 +63,14 @@ class Context:
         return values.path(text, folder=self.folder, home=home)
 
     def note_file(self, path: Path, place: Place) -> None:
-        """A path that the file names; whoever opens it later may say where that is."""
+        """Remember a path that the file names, so that whoever opens it later can say where that is."""
         line, column = place.node.line, place.node.column
         self.named_files.append(
             NamedFile(path=path, file=self.file, line=line, column=column, key_path=place.path)
         )
 
     def note_line(self, place: Place, url: str = "") -> None:
-        """Where a listener is, or that of its upstreams which has C{url}."""
+        """Remember the line of a listener, or of its upstream with C{url}."""
         listener = place.path.split(".")[1]  # a name has no dot
         at = place.node if url or place.key is None else place.key
         self.lines.setdefault((listener, url), at.line)
@@ -89,7 +89,7 @@ class Context:
         return tuple(self.path(name) for name in self._contents)
 
     def suggestion(self, word: str, known: Sequence[str]) -> str:
-        """The known word that is nearest, or nothing."""
+        """The nearest of the known words; empty if none is near."""
         if self._suggestions == 0:
             return ""
         self._suggestions -= 1
@@ -215,7 +215,7 @@ class Place:
         )
 
     def complain_of_key(self, message: str, suffix: str = "") -> None:
-        """Complain where the key stands, as for something that is missing under it."""
+        """Complain at the key, not at its value: for something that is missing under it."""
         node = self.key or self.node
         self.context.complain(node.line, node.column, f"{self.path}{suffix}".lstrip("."), message)
 

@@ -75,7 +75,7 @@ def many(read: Callable[[Place], T], *, can_be_off: bool = False) -> Callable[[P
 
 
 def named(name: Callable[[str], str], read: Callable[[Place], T]) -> Callable[[Place], dict[str, T]]:
-    """A map whose keys the user chooses. Two keys that mean the same name are complained of."""
+    """A map whose keys the user chooses. Two keys that mean the same name are a complaint."""
 
     @takes(MapOf(read))
     def read_all(place: Place) -> dict[str, T]:

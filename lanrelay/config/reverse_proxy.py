@@ -30,7 +30,7 @@ def _values(place: Place) -> tuple[tuple[str, str], ...]:
 
 def _value(place: Place) -> str:
     text = one(values.header_value)(place)
-    # What came from a variable or a file is taken for a secret whatever its name is.
+    # A value from a variable or a file counts as a secret, whatever the field is called.
     return model.Secret(text) if place.expanded or place.mask is expand.mask else text
 
 
@@ -232,7 +232,7 @@ def _completed(route: _Route, fields: Fields, own: str) -> model.Route:
     host: str = fields.get("host", "upstream") if route.host is None else route.host
     group = upstreams.group(fields, route.upstream, always_checked=True)
     if group.health is not None and group.health.path is not None and host != "upstream":
-        # What lets in clients may let in no other Host.
+        # The upstream may let in no other Host than the one that clients send.
         asked = own if host == "preserve" else host
         group = group._replace(health=group.health._replace(host=asked))
     return model.Route(

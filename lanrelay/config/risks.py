@@ -1,4 +1,4 @@
-"""What is allowed and should be known all the same: sentences for the log of a start, and for C{check}."""
+"""Sentences for the log of a start, and for C{check}, about what is allowed but should be known."""
 
 from __future__ import annotations
 

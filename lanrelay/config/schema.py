@@ -59,7 +59,7 @@ _CONVERTED: dict[Callable[[str], object], Schema] = {
     hosts.request_path: _text(r"/.*"),
     hosts.route_path: _text(r"/.*"),
 }
-"""What is known of a text by the function that converts it; of all others, that it is one."""
+"""What the function that converts a text tells of it; without one, that it is a text."""
 
 
 def schema() -> Schema:

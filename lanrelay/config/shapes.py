@@ -1,4 +1,4 @@
-"""Notes at a reader what it takes, for whoever tells of the file without reading one: the JSON schema."""
+"""Notes at a reader what it takes. The JSON schema is made of that, without a file."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-What was trusted for hosts that no upstream names: the folder C{trust/} beside the configuration file.
+The folder C{trust/} beside the configuration file: what was trusted for hosts that no upstream names.
 
 For a host and a port there is C{HOST_PORT.pem} (authorities, trusted beside the system's) or
 C{HOST_PORT.pin} (the pin of a key, which is trusted alone).

@@ -89,8 +89,8 @@ class DestinationRule(NamedTuple):
     @ivar name: lower case, without a trailing dot.
     @ivar below: with C{name}: C{*.name}, what is below it and not the name itself.
     @ivar ports: first and last port, C{None} for all.
-    @ivar implied: nobody wrote it. Of a word: it is for literal addresses, C{localhost}, C{*.localhost} and
-        names in C{resolve}, and not for what any other name turns out to be.
+    @ivar implied: the file does not have it. A word that is implied is for literal addresses, C{localhost},
+        C{*.localhost} and names in C{resolve}, and not for what any other name turns out to be.
     """
 
     name: str | None = None

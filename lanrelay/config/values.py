@@ -69,7 +69,7 @@ def number(low: int, high: int) -> Callable[[str], int]:
 
 _DURATION = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([A-Za-z]*)")
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-LONGEST = 10 * 365 * 86400.0  # ten years: beyond it somebody has mistaken the unit
+LONGEST = 10 * 365 * 86400.0  # ten years: who writes more has mistaken the unit
 
 
 def duration_from_zero(text: str) -> float:

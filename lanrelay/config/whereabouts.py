@@ -1,4 +1,4 @@
-"""The files that a configuration names, and where, for whoever cannot use one of them."""
+"""The files that a configuration names, and where: an error about one of them says so."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def located(error: StartError, files: Sequence[NamedFile]) -> StartError:
     found = [one for one in named if re.sub(r"\[\d+\]$", "", one.key_path).endswith(f".{key}")]
     if not found and not named:
         return error
-    # Of two paths the longer one is meant where the shorter begins like it.
+    # If one path begins with another, the longer one is meant.
     best = max(found or named, key=lambda one: len(str(one.path)))
     place = best.place
     return StartError(
