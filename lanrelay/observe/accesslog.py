@@ -140,7 +140,8 @@ def without_query(path: str) -> str:
     """
     C{path} up to its query.
 
-    Whoever fills a session has cut it already; tokens in a query are worth a second look.
+    The session has been given a path without its query already; this looks a second time, because queries
+    hold tokens.
     """
     return path.partition("?")[0]
 

@@ -34,7 +34,7 @@ class Ledger:
         self.observers: list[Observer] = []
 
     def open(self, listener: str, kind: str, client: str, *, phase: Phase = "accept") -> Session:
-        """Start a session; whoever calls owes it one L{close}."""
+        """Start a session; the caller owes it one L{close}."""
         now = self._clock.seconds()
         number = next(self._ids)
         # By position: with names a session takes 7,000 of a small exchange's 100,000 instructions, so 3,000.

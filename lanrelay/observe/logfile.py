@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 MODE = 0o640
-"""The most that anybody gets; what the file grants less already it keeps."""
+"""The mode of a log file at most; a file that grants less keeps its own."""
 
 _AGAIN = 5.0  # seconds until a file that could not be opened or rotated is tried again
 _OUT_OF_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
@@ -24,12 +24,12 @@ class LogFile(io.TextIOBase):
     """
     Takes text and appends it to C{path}, one system call for each write.
 
-    Nothing that happens to the file raises: what cannot be written is counted, and said when it can. A file
-    that cannot be opened anew, or rotated, is gone on with, and tried again later. What is no regular file
-    (C{/dev/null}, a pipe) is written to and otherwise left alone.
+    Nothing that happens to the file raises. Lines that cannot be written are counted, and the file says how
+    many as soon as it can. If a file cannot be opened anew or rotated, the old one goes on, and it is tried
+    again later. A file that is not regular (C{/dev/null}, a pipe) is only written to.
 
     @param rotate: bytes over which C{path} becomes C{path.1}, that C{path.2}, and so on; C{None} for never.
-    @param keep: how many of those there are. With 0 what is full is thrown away.
+    @param keep: how many of those there are. With 0 a full file is thrown away.
     @raise OSError: it cannot be opened; only here.
     """
 
@@ -171,7 +171,7 @@ class LogFile(io.TextIOBase):
             self._lose(error)
             return
         if written < len(data):
-            try:  # what is missing may just fit, or be refused with a reason
+            try:  # the rest may just fit, or be refused with a reason
                 written += os.write(self._descriptor, data[written:])
             except OSError as error:
                 self._take_back(written)

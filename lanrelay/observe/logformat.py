@@ -1,11 +1,11 @@
 """
 How a log event becomes a line: as text for people, or as JSON for programs.
 
-Text is one line for each event, C{2026-11-20T08:50:34.123+01:00 [info] message}; what is not ours carries its
-namespace before the message, and a traceback follows on lines that begin with a tab. JSON is one object for
-each event and nothing else: C{time}, C{level}, C{logger}, C{message}, C{traceback} where there is one, and
-in place of the message the fields of what was logged as a L{Record}. Control characters never reach the
-file as they are, so no peer can forge a line.
+Text is one line for each event, C{2026-11-20T08:50:34.123+01:00 [info] message}. Events that are not ours
+have their namespace before the message. A traceback follows on lines that begin with a tab. JSON is one
+object for each event and nothing else: C{time}, C{level}, C{logger}, C{message}, C{traceback} where there is
+one, and in place of the message the fields of what was logged as a L{Record}. Control characters never reach
+the file as they are, so no peer can forge a line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ Format = Literal["text", "json"]
 
 
 class Record:
-    """What is logged whole, as the field C{record} of an event: C{str} is its text, C{fields} its JSON."""
+    """
+    A record is logged whole, as the field C{record} of an event: C{str} is its text, C{fields} its JSON.
+    """
 
     __slots__ = ()
 
@@ -41,8 +43,9 @@ class LineObserver:
     """
     Writes events of C{level} and above to C{file}, which takes text, as lines.
 
-    The access log is let through at any level: it has a switch of its own. (Twisted's own observers do the
-    same in three layers; with an access line for each request the difference is worth having.)
+    Lines of the access log pass at any level, because the access log has a switch of its own. (Twisted's own
+    observers do the same in three layers; with an access line for each request the difference is worth
+    having.)
     """
 
     def __init__(self, file: IO[str], *, format: Format, level: Level) -> None:

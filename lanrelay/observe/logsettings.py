@@ -51,7 +51,7 @@ class LogSettings:
 
     def prepare(self, before: Log, log: Log) -> Callable[[], None]:
         """
-        Make other settings ready; what is returned puts them in force.
+        Make other settings ready; the function that is returned puts them in force.
 
         @raise OSError: the new file cannot be opened.
         """

@@ -1,8 +1,8 @@
 """
 The Prometheus text format, and the histogram that fills it.
 
-The format is the one that every version of Prometheus reads (text, version 0.0.4). Whoever counts keeps plain
-numbers, and they become families only when somebody asks.
+The format is the one that every version of Prometheus reads (text, version 0.0.4). The counters keep plain
+numbers, which become families only when somebody asks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Histogram:
     """
     How many values were at most so large, for each of some bounds; two additions for each value.
 
-    @ivar bounds: ascending; what lies above the last is counted too.
+    @ivar bounds: ascending; values above the last are counted, too.
     @ivar counts: for each bound those that are above the one before, and at last those above all.
     @ivar sum: of all values.
     """
@@ -51,7 +51,7 @@ class Family:
     """
     One metric with all its labels.
 
-    Labels without a value are left out: Prometheus does not tell them from those that are not there.
+    Labels without a value are left out: to Prometheus they are the same as labels that are not there.
     """
 
     name: str

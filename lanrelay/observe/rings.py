@@ -17,10 +17,10 @@ class _Ring:
     """
     The present cell and those before it.
 
-    The number of a cell is its moment since the epoch, divided by its length. What time has skipped stays
-    empty: the machine slept, or its clock was set. Where the clock is set back, the cells that it goes
-    through again are emptied, for what they hold is of another time; a single step back, which a clock takes
-    that is being put right, changes nothing.
+    The number of a cell is its moment since the epoch, divided by its length. Cells that time has skipped
+    stay empty: the machine slept, or its clock was set. If the clock is set back, the cells that it goes
+    through again are emptied, because they hold another time. A single step back changes nothing: a clock
+    that is being put right takes such steps.
     """
 
     __slots__ = ("_cells", "_last")
@@ -148,8 +148,7 @@ class Trail:
     """
     What an upstream was in the last 60 minutes and in the last 24 hours: some 2,500 bytes, and the sentences.
 
-    What was found holds until something else is, but for no longer than until somebody should have looked
-    again: then nobody has.
+    A finding holds until the next one, but no longer than until somebody should have looked again.
     """
 
     __slots__ = ("_at", "_holds", "_hours", "_minutes", "_state", "_why")

@@ -25,11 +25,11 @@ Phase = Literal[
 
 
 BRIEF = 80
-"""What has no more characters is L{brief} whatever they are."""
+"""Characters; a text with no more of them is L{brief} as it is."""
 
 _LONGEST = 512
 TARGET = 256
-"""Of a target: a name has 253."""
+"""The same for a target; a name has 253."""
 _SENTENCES = 768
 _PLAIN = re.compile(r"[ !#-\[\]-~]*")  # each is written as it is
 
@@ -38,7 +38,7 @@ def brief(text: str, longest: int = _LONGEST) -> str:
     """
     C{text} as a log, a table and a page bear it: a client may choose 16 KB, and send a thousand of them.
 
-    What is left out is counted. The rest takes at most C{longest} bytes where it is written, with escapes.
+    It says how much is left out. The rest takes at most C{longest} bytes when it is written with its escapes.
     """
     if len(text) <= BRIEF or (len(text) <= longest and _PLAIN.fullmatch(text)):
         return text
@@ -63,8 +63,8 @@ class Session:
     What is known of one connection (a forward, a tunnel) or one HTTP exchange.
 
     Its listener opens it with L{lanrelay.observe.ledger.Ledger.open} and closes it exactly once with
-    C{close}; in between whoever knows something writes it here. Nothing in it is secret: no query, no field
-    value, no credentials.
+    C{close}; in between every part that knows something writes it here. Nothing in it is secret: no query, no
+    field value, no credentials.
 
     @ivar client: the peer as C{"127.0.0.1:50123"} or C{"unix"}.
     @ivar started: wall-clock seconds since the epoch.

@@ -18,9 +18,9 @@ from lanrelay.errors import StartError
 # after another.
 MAX_BCRYPT_COST = 12
 
-# Verified credentials that are remembered, so that bcrypt is paid once for a user and not for each request,
-# and so that whoever was let in before does not wait with those who guess.
-# A forward proxy has a handful of users; the bound is there for safety.
+# Verified credentials that are remembered, so that bcrypt is paid once for a user and not for each request. A
+# user who was let in before does not wait with those who guess. A forward proxy has a handful of users; the
+# bound is there for safety.
 REMEMBERED = 256
 
 _BCRYPT = re.compile(rb"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}\Z")
@@ -38,8 +38,8 @@ class Attempt:
     """
     A name and a password, to be checked.
 
-    @ivar digest: stands for both, and for whose they are; another one after the next C{load}.
-    @ivar costly: L{run} takes the CPU for some 50 ms, or up to 300.
+    @ivar digest: stands for both and for their owner; the next C{load} gives another one.
+    @ivar costly: L{run} takes 50 ms of CPU, or up to 300.
     """
 
     __slots__ = ("_entry", "_meant", "_password", "costly", "digest")
@@ -60,8 +60,8 @@ class Credentials:
     """
     The users of one forward proxy. L{load} comes before the first check.
 
-    Every check takes the same time for a user that is not there as for one that is: a name that is unknown
-    is checked against the entry of somebody else, always the same one, and then refused.
+    A check takes the same time whether the user exists or not: an unknown name is checked against the entry
+    of somebody else, always the same one, and then refused.
     """
 
     def __init__(self, auth: model.Auth) -> None:
@@ -114,7 +114,7 @@ class Credentials:
         return attempt.digest in self._verified
 
     def remember(self, attempt: Attempt) -> None:
-        """It is good: L{remembers} says so from now on, until the next L{load}."""
+        """The credentials are good: L{remembers} says so until the next L{load}."""
         while len(self._verified) >= REMEMBERED:
             del self._verified[next(iter(self._verified))]
         self._verified[attempt.digest] = None
@@ -213,7 +213,7 @@ def _read_htpasswd(path: Path, content: bytes) -> dict[bytes, _Entry]:
 
 
 def _entry(hashed: bytes, place: str, command: str) -> _Entry:
-    """Never quotes the hash: a line of plain text is a password."""
+    """The message never quotes the hash: a line of plain text is a password."""
     anew = f"set the password anew with `{command}`"
     if hashed.startswith(b"{SHA}"):
         try:

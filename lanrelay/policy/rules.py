@@ -25,7 +25,9 @@ Permit = Callable[[IPAddress], str | None]
 _KEPT = 1024
 
 EXPLICIT: frozenset[Kind] = frozenset({"link-local", "multicast", "unspecified", "reserved"})
-"""Kinds that neither a name nor C{any} permits: they lead to metadata services, or to where nobody means."""
+"""
+Kinds that neither a name nor C{any} permits: they lead to metadata services, or to places that nobody means.
+"""
 
 
 class DestinationRules:
@@ -54,8 +56,8 @@ class DestinationRules:
         """
         The reason for refusing C{host} without a look at its addresses; C{None} to go on to L{judge_address}.
 
-        That is a C{deny} rule for the name or for everything, or no C{allow} rule that could permit any
-        address of it: a name that may not be reached is not looked up either.
+        The reason is a C{deny} rule for the name or for everything, or that no C{allow} rule could permit any
+        of its addresses. So a name that may not be reached is not looked up either.
         """
         name = _name(host)
         for rule in self._deny:
@@ -106,7 +108,10 @@ class DestinationRules:
         return None
 
     def _is_plain(self, name: str | None) -> bool:
-        """Where it leads is no surprise to who says it, or who wrote it down; C{None} is an address."""
+        """
+        Whether a name can surprise nobody: the client or the configuration says where it leads. C{None} is an
+        address.
+        """
         if name is None or name == "localhost" or name.endswith(".localhost"):
             return True
         return name in self._resolve
@@ -116,8 +121,8 @@ class DestinationRules:
         The reason for refusing a name whose addresses are not looked up here, because a parent proxy does
         that; C{None} permits it.
 
-        Rules for names hold as ever. Where the name leads is for the parent to judge, so it counts as
-        C{public}: that word and C{any} permit or deny it, and C{private} or a network does neither.
+        Rules for names hold as ever. The parent judges where the name leads, so it counts as C{public}: that
+        word and C{any} permit or deny it, and C{private} or a network does neither.
         """
         name = _name(host)
         for rule in self._deny:

@@ -30,7 +30,7 @@ class CertificateInfo:
 
 class Certificate:
     """
-    What OpenSSL takes for one is one. What is read of it here is for showing, but the names and the digests.
+    Any certificate that OpenSSL takes. Names and digests are read exactly; all else is read for people.
 
     @ivar x509: pyOpenSSL's.
     @ivar der: its bytes; two with the same are equal.
@@ -163,7 +163,10 @@ def _printable(raw: bytes) -> str:
 
 
 def _on_one_line(text: str) -> str:
-    """A peer chooses it: else it could begin a line of its own, with the fingerprint that is looked for."""
+    """
+    A peer chooses this text, so it must not begin a line of its own with the fingerprint that somebody looks
+    for.
+    """
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def new_context(method: int, min_version: TlsVersion, *, renegotiates: bool = False) -> SSL.Context:
     """
-    With our defaults for one side.
+    A context with our defaults for one side.
 
     @param method: one of OpenSSL's.
     @param renegotiates: the peer may ask for a renegotiation of TLS 1.2; else it is told no.
@@ -40,8 +40,8 @@ def new_context(method: int, min_version: TlsVersion, *, renegotiates: bool = Fa
         context.set_options(no_renegotiation)
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # 34 KB less for each idle connection
     if min_version in ("1.0", "1.1"):
-        # OpenSSL 3 takes the SHA-1 signatures of these versions at security level 0 only. Whoever sets such a
-        # min_version has a device that knows nothing better.
+        # OpenSSL 3 takes the SHA-1 signatures of these versions at security level 0 only. A user who sets
+        # such a min_version has a device that knows nothing better.
         context.set_cipher_list(b"DEFAULT:@SECLEVEL=0")
     return context
 
@@ -64,7 +64,7 @@ def trust_authorities(
     found = read_authorities(path, what, purpose)
     for certificate in found:
         store.add_cert(certificate.x509)
-    # People put the server's own certificate there, or an intermediate: what they name is trusted as it is.
+    # People name the server's own certificate, or an intermediate: these are trusted as they are.
     store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
     return found
 

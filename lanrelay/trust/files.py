@@ -25,11 +25,11 @@ class Reloaded(Generic[T]):
     """
     Something made of files, and made anew when they are not what they were.
 
-    What cannot be used (a file half written, a new certificate with the old key) leaves what is there in
-    force; the log says so once, and not before the change has had time to become whole.
+    If the new files cannot be used (one is half written, a new certificate lies beside the old key), the old
+    thing stays in force. The log says so once, and not before the change has had time to become whole.
 
     @param what: what it is, for the log.
-    @param sources: its files and folders; what is no path stands for itself, and has changed when it is not
+    @param sources: its files and folders; anything else stands for itself, and has changed when it is not
         equal any more.
     @param make: raises L{StartError} when they cannot be used.
     @param seconds: monotonic.

@@ -89,7 +89,8 @@ class Keychains:
 
     async def read(self, reactor: Any) -> None:
         """
-        Wait until they have been read once; later on what is known is good, and read anew in the background.
+        Wait until they have been read once. Later the known roots are good, and are read anew in the
+        background.
 
         Never fails: without an answer only what OpenSSL finds itself is trusted, and the log says why.
         """
@@ -106,7 +107,7 @@ class Keychains:
             await waiting
 
     def denies(self, certificate: Certificate) -> bool:
-        """Whether it is never to be trusted for TLS, wherever else it is found."""
+        """Whether the keychains deny it for TLS, wherever else it is found."""
         return bool(self.denied) and _fingerprint(certificate) in self.denied
 
     def _leave(self, waiting: Deferred[None]) -> None:
@@ -165,7 +166,7 @@ def read_roots(run: Run, home: Path, *, seconds: Callable[[], float] = time.mono
             own += certificates_in(security("find-certificate", "-a", "-p", keychain))
         except subprocess.CalledProcessError:
             continue  # it is empty
-    # What the user says goes before what the administrator says, and that before what is so by nature.
+    # The user's word goes before the administrator's, and that before the default.
     settings = {**_settings(security, "-d"), **_settings(security)}
     trusted = [one for one in apple if settings.get(_fingerprint(one)) is not False]
     trusted += [one for one in own if settings.get(_fingerprint(one)) is True and _may_issue(one)]

@@ -97,7 +97,7 @@ class ClientTls:
         Without C{tls.ca} the pins alone decide, and OpenSSL has judged nothing. On macOS the keychains may
         deny what comes from elsewhere: from C{/etc/ssl/cert.pem}, or another OpenSSL's roots.
 
-        @raise CertificateError: somebody else's, or one that the keychains deny.
+        @raise CertificateError: it is somebody else's, or the keychains deny it.
         """
         from lanrelay.trust.certificate import Certificate
         from lanrelay.trust.verify import check_name

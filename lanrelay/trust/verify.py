@@ -52,8 +52,8 @@ def check_name(certificate: Certificate, wanted: str) -> None:
     """
     The certificate must be for C{wanted}, a DNS name or an address, by its alternative names (RFC 9525).
 
-    An odd name among them is nobody's, and harms no other: home-made certificates often have an address among
-    the DNS names, or one with a mask.
+    An odd name among them fits nobody, and spoils no other name: home-made certificates often have an address
+    among the DNS names, or an address with a mask.
 
     @raise WrongName: it is for others.
     """
@@ -97,8 +97,8 @@ def check_chain(leaf: Certificate, others: Sequence[Certificate], anchors: Seque
     """
     Whether C{anchors}, and nothing else, vouch for C{leaf} as a server's certificate.
 
-    For certificates that OpenSSL did not judge in the handshake itself, so what a handshake looks at beside
-    signatures, dates and the right to issue (purpose, digests) is looked at here.
+    This is for certificates that OpenSSL did not judge in the handshake. So it looks at all that a handshake
+    looks at: signatures, dates, the right to issue, purpose, digests.
 
     @param others: what may lie between them.
     @return: C{False}: C{leaf} does not come from any of them.

@@ -21,7 +21,7 @@ class UpstreamGroup:
     @ivar members: in the order of the configuration.
     @ivar checks: of each member, where there are health checks.
     @ivar sleepers: called after the machine has slept, before upstreams are checked.
-    @param inheritance: members that run already; those that are equal to ours are taken over.
+    @param inheritance: members that run already; this group takes over those that are equal to its own.
     """
 
     def __init__(
@@ -84,9 +84,9 @@ class UpstreamGroup:
         """
         Those that are up, in the order to try them; a single upstream always.
 
-        Empty when all of several are down. One that is down is not tried as a last resort: if it does not
-        answer at all, it takes the time in which one that restarts comes back, and the checks notice within
-        C{down_interval} when it is there again.
+        Empty when all of several are down. An upstream that is down is not tried as a last resort. If it does
+        not answer at all, the try takes the time in which one that restarts comes back; and the checks notice
+        within C{down_interval} when it is there again.
         """
         if len(self.members) == 1:
             return list(self.members)

@@ -110,13 +110,13 @@ class Dialer:
         fixed: Mapping[str, tuple[IPAddress, ...]] = _NONE,
     ) -> Dialed | None:
         """
-        What L{dial} would give for a target on the loopback, where the kernel decides while it is asked.
+        What L{dial} would give for a target on the loopback, if the kernel decides at once.
 
-        To be ready to wait takes a race, Deferreds, and a coroutine for each who asks another: 120,000 of the
-        340,000 instructions of a connection that is forwarded, echoes and ends.
+        L{dial} is ready to wait, which takes a race, Deferreds, and a coroutine for each call within: 120,000
+        of the 340,000 instructions of a connection that is forwarded, echoes and ends.
 
-        @return: C{None}: it is none of these, it may not be dialed, or it does not answer at once. Nothing is
-            left of it, and L{dial} does it all, and says what was wrong.
+        @return: C{None}: it is none of these, it may not be dialed, or it does not answer at once. Then
+            nothing is left of the try; L{dial} does it all again, and says what is wrong.
         """
         here = self.find_at_once(target, fixed)
         if here is None:
@@ -133,7 +133,7 @@ class Dialer:
         self, target: Target, fixed: Mapping[str, tuple[IPAddress, ...]] = _NONE
     ) -> Nearby | None:
         """
-        The first half of L{dial_at_once}: where a target on the loopback is. It is so for ever.
+        The first half of L{dial_at_once}: where a target on the loopback is. The answer never changes.
 
         @return: C{None}: it is none, or this dialer dials nothing at once.
         """
@@ -173,13 +173,13 @@ class Dialer:
         """
         Connect to C{target}.
 
-        A name is resolved once; what C{permit} lets pass of its addresses is dialed, so that the address
+        A name is resolved once. Only addresses that C{permit} lets pass are dialed, so that the address
         judged is the address dialed. On failure and when cancelled nothing is left open.
 
         With a parent proxy a name is not resolved here: the parent has its own idea of it, and may be the
         only one that knows it. So C{permit} is asked about literal addresses and those in C{fixed} alone (and
-        the parent is then sent the address that was permitted); names have to be judged before by who calls.
-        The parent's own address is not judged: the configuration names it.
+        the parent is then sent the address that was permitted); the caller has to judge names before. The
+        parent's own address is not judged: the configuration names it.
 
         @param connect_timeout: seconds for name and TCP together, and for the parent to open the way.
         @param handshake_timeout: seconds for TLS.
@@ -344,7 +344,7 @@ class Dialer:
         return None if reason is None else LeadsBack(reason)
 
     def _connect_on(self, journey: Journey) -> Connect:
-        """How a connection is made that may lead to a listener of ours, which is to know whence it came."""
+        """Makes a connection that may lead to a listener of ours, which will know whence it came."""
         loops = self._loops
 
         def begin(reactor: Any, address: SocketAddress) -> Deferred[Stream]:
@@ -393,7 +393,7 @@ class Dialer:
         return waiting.addTimeout(max(seconds, 0.0), self._reactor, timed_out)
 
 
-_LONG_HOST = 64  # what is longer is no address; clients choose it, so it is not kept
+_LONG_HOST = 64  # a longer text is no address; clients choose it, so it is not kept
 
 
 @lru_cache(maxsize=1024)

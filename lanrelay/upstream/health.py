@@ -24,7 +24,7 @@ SOON = 0.2
 """Seconds at most to a check that is wanted at once; they should not all go out in the same moment."""
 
 JITTER = 0.2
-"""The part of an interval by which it may be shorter, so that checks do not march in step."""
+"""An interval may be shorter by this part of it, so that checks do not march in step."""
 
 LONGEST_HEAD = 16384
 """Bytes that interim answers may take before the status that counts."""
@@ -61,14 +61,17 @@ class HealthCheck:
         self._users = 0
 
     def start(self) -> None:
-        """Begin; the first check comes a moment later. Who starts what runs already shares it."""
+        """Begin; the first check comes a moment later. A second start shares the checks that run already."""
         self._users += 1
         if self._timer is None and self._running is None:
             self._upstream.observers.append(self._hurry)
             self._timer = self._reactor.callLater(FIRST * self._rng(), self._begin)
 
     def stop(self) -> None:
-        """End, with the last who started it; a check under way is given up and counts for nothing."""
+        """
+        Stop for one of those that started it; the last one ends the checks. A check under way is given up and
+        counts for nothing.
+        """
         self._users = max(self._users - 1, 0)
         if self._users:
             return
@@ -83,9 +86,9 @@ class HealthCheck:
 
     def check_soon(self) -> None:
         """
-        Do not wait for the next time: what is known is old. A check under way began in another world.
+        Check at once, because what is known is old. A check under way, which began before, is given up.
 
-        Nothing happens if it was not started.
+        Nothing happens if no checks were started.
         """
         running, self._running = self._running, None
         if running is not None:

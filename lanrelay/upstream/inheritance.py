@@ -27,8 +27,8 @@ class Inheritance:
     Upstreams that run, with their state, their health checks, their idle connections, and what is known of
     their clients' sessions.
 
-    Whoever takes one shares it with who had it before: a check runs, and a pool keeps connections, until the
-    last of them has let go.
+    The listener that takes one shares it with the one that had it before: a check runs, and a pool keeps
+    connections, until the last of them has let go.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Inheritance:
         self._sessions = list(sessions)
 
     def spend(self) -> None:
-        """Nobody takes any more of it: generations must not hold on to each other."""
+        """Forget them all: generations of listeners must not hold on to each other."""
         self._members.clear()
         self._pools.clear()
         self._sessions.clear()

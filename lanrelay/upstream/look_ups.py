@@ -7,7 +7,10 @@ from collections import deque
 from twisted.internet.defer import Deferred
 
 PLACES = 32
-"""Who waits for a name at a time. A browser that opens a page asks for some dozens, most of them at once."""
+"""
+How many clients wait for names at a time. A browser that opens a page asks for some dozens, most of them at
+once.
+"""
 
 THREADS = 128
 """
@@ -18,10 +21,10 @@ though nobody waits for it any more.
 
 class LookUps:
     """
-    The budget of one forward proxy. Other listeners have no part in it, and it none in theirs.
+    The budget of one forward proxy. No other listener shares it.
 
-    Whoever leaves frees a place, whether there is an answer or not; the thread that is left behind counts for
-    L{THREADS} only, until it ends.
+    A caller that leaves frees its place, whether there is an answer or not. The thread that is left behind
+    counts for L{THREADS} only, until it ends.
 
     @ivar threads: counted by the resolver.
     """
@@ -41,8 +44,8 @@ class LookUps:
         """
         Take a place.
 
-        @return: C{None}: it is taken; otherwise it is when this fires, and not if that is cancelled. Whoever
-            has it owes a L{leave}.
+        @return: C{None} if the place is taken; else a Deferred that fires when it is, unless it is cancelled.
+            The caller then owes a L{leave}.
         """
         if self._is_free and not self._queue:
             self._taken += 1

@@ -1,4 +1,4 @@
-"""Connections of the relay to itself: which of them lead round in a circle."""
+"""Connections of the relay to itself, and which of them lead round in a circle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Host = IPAddress | Path
 """An address, or the path of a unix socket."""
 
 HOPS_MAX = 16
-"""Connections to oneself on one way; a name may lead to another of one's addresses at each turn."""
+"""How often one way may lead through the relay; a name may lead to another of its addresses at each turn."""
 
 _AT_ONCE = 1024  # connections to oneself that nobody has accepted yet; more are forgotten, the oldest first
 
@@ -27,7 +27,7 @@ class Journey(NamedTuple):
     """
     How it came to a dial.
 
-    @ivar listener: who dials.
+    @ivar listener: the one that dials.
     @ivar hops: how the client came to it, as far as that was through the relay itself.
     """
 
@@ -39,10 +39,10 @@ class Loops:
     """
     Knows of each connection that the relay makes to itself by which way it came.
 
-    A listener may lead to another one, and a proxy to a listener that goes on through the same proxy. But
-    where a listener connects to the same address for the second time on one way, it would for ever: each
-    turn takes two descriptors, until there are none. A way that is long beyond all use is as endless: a name
-    may lead to another address at each turn.
+    A listener may lead to another one, and a proxy to a listener that goes on through the same proxy. But a
+    listener that connects to the same address for the second time on one way would do so for ever: each turn
+    takes two descriptors, until there are none. A way that is long beyond all use counts as endless, too,
+    because a name may lead to another address at each turn.
 
     The two ends of such a connection know each other by the address from which it was made; on a unix socket
     by the process and the order, for they are accepted as they come.
@@ -65,7 +65,7 @@ class Loops:
         self._by_path.clear()
 
     def is_near(self, host: Host, port: int) -> bool:
-        """Whether there could be a listener of ours; soon said."""
+        """Whether there could be a listener of ours; this is quick."""
         return bool(self._paths) if isinstance(host, Path) else port in self.ports
 
     def owner(self, address: Host, port: int) -> str | None:

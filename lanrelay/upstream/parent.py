@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lanrelay.wire.http1 import Http1Client
     from lanrelay.wire.socks5 import Socks5Client
 
-# What another try, or another moment, does not mend: credentials and rules.
+# Refusals that no other try mends: of credentials, and by rules.
 _PERMANENT_STATUSES: Final = frozenset({400, 401, 403, 405, 407, 501})
 _PERMANENT_REPLIES: Final = frozenset({2, 7, 8})
 
@@ -52,7 +52,7 @@ class Parent:
 
     def open(self, stream: Stream, host: str, port: int) -> Deferred[Stream]:
         """
-        Ask the parent for a way to C{host}; what comes of it is parked and paused.
+        Ask the parent for a way to C{host}; the stream that comes of it is parked and paused.
 
         The name goes to the parent, which resolves it. The caller bounds the wait: cancelled, or failed, the
         stream is closed.
@@ -93,7 +93,7 @@ class _HttpConnect:
     """CONNECT (RFC 9110 section 9.3.6); the head of the answer is bounded as that of any origin."""
 
     def __init__(self, parent: Parent, host: str, port: int) -> None:
-        # Only who has a parent of this kind needs HTTP.
+        # Only a parent of this kind needs HTTP.
         from lanrelay.wire.authority import format_authority, parse_authority
         from lanrelay.wire.events import RequestHead
         from lanrelay.wire.headers import Headers
@@ -135,7 +135,7 @@ def refused_by_status(status: int, reason: bytes) -> ParentRefused:
 
 class _Socks:
     def __init__(self, config: model.ParentProxy, host: str, port: int) -> None:
-        from lanrelay.wire.socks5 import Socks5Client  # only who has a parent of this kind needs it
+        from lanrelay.wire.socks5 import Socks5Client  # only a parent of this kind needs it
 
         self._wire: Socks5Client = Socks5Client(
             host, port, username=config.username, password=config.password

@@ -59,10 +59,10 @@ async def probe(
     """
     Reach an upstream with these records as a client of the relay would; nothing is counted.
 
-    What it trusts is read anew, connections that are open are not used.
+    The files that it trusts are read anew; open connections are not used.
 
     @param tell: called after each step.
-    @raise CancelledError: whoever looked on has gone; nothing stays open.
+    @raise CancelledError: the caller cancelled; nothing stays open.
     """
     started = reactor.seconds()
     notes = _Notes(reactor, tell)

@@ -95,7 +95,7 @@ async def race(
     connect: Connect | None = None,
 ) -> Stream:
     """
-    Connect to the first of C{addresses} that answers; what else was begun is given up.
+    Connect to the first of C{addresses} that answers; the other tries are given up.
 
     The next address is begun C{delay} seconds after the one before, or at once when one fails. There is no
     time limit here: the caller cancels. Cancelled, the error is given L{CancelledError}, nothing stays open.
@@ -161,7 +161,7 @@ class Race:
         self.winner: SocketAddress | None = None
 
     def run(self) -> Deferred[Stream]:
-        """Begin; called once. Has fired already where the kernel decided at once."""
+        """Begin; called once. The result has fired already if the kernel decided at once."""
         if not self._waiting:
             raise ValueError("no address to connect to")
         self._next()
@@ -250,10 +250,10 @@ def most_telling(failures: Sequence[DialError]) -> DialError:
     """
     The failure that a person should hear of, with the rest in its C{others}.
 
-    What shows that a machine is there comes first: refused says "start the program", which is nearer to the
-    cause than the silence of a second address. Unroutable comes last, because of several addresses it is
-    most often the family that this network does not carry (IPv6 at home). Of equals the first stands, for
-    its address was the preferred one.
+    A failure that shows a machine comes first: refused says "start the program", which is nearer to the cause
+    than the silence of a second address. Unroutable comes last, because of several addresses it is most often
+    the family that this network does not carry (IPv6 at home). Of equals the first stands, for its address
+    was the preferred one.
     """
 
     def rank(error: DialError) -> int:
@@ -278,7 +278,7 @@ def from_errno(
     number: int, address: SocketAddress, *, has_way: Callable[[SocketAddress], bool] | None = None
 ) -> DialError:
     """
-    What a failed C{connect()} means. By errno, for Twisted has no class for most of them.
+    What a failed C{connect()} means, by its errno, because Twisted has no class for most of them.
 
     EADDRNOTAVAIL is the kernel finding no local port (all of them lead to that address already), or no local
     address (IPv6 switched off; macOS without a network).

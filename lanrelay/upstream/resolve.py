@@ -33,11 +33,11 @@ class Resolver:
     """
     Looks names up with the system's C{getaddrinfo}: hosts file, DNS, mDNS, whatever it is told to ask.
 
-    Nothing is kept: the system has a cache where it wants one, and a laptop that moves must not be told of
+    No answer is kept: the system has a cache if it wants one, and a laptop that moves must not hear of
     yesterday's network. No thread is started before the first look-up.
 
-    What the configuration names is looked up whenever somebody asks: there are only so many such names. What
-    clients choose has a budget (L{LookUps}), whose look-ups nobody else shares or waits for.
+    Names of the configuration are looked up whenever somebody asks: there are only so many of them. Names
+    that clients choose have a budget (L{LookUps}), whose look-ups nobody else shares or waits for.
 
     @param getaddrinfo: called in a thread as C{socket.getaddrinfo} is.
     @param start: starts a thread that runs what it is given.
@@ -85,7 +85,7 @@ class Resolver:
         """
         Ask anew for all that is being looked up: the network may be another one.
 
-        Who waits goes on waiting, for the new answer.
+        Callers go on waiting, for the new answer.
         """
         lookups, self._lookups = self._lookups, {}
         for key, running in lookups.items():

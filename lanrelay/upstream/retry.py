@@ -1,4 +1,4 @@
-"""Trying again what could not be connected, on the other upstreams and after a pause."""
+"""Tries a connection again that could not be made, on the other upstreams and after a pause."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lanrelay.upstream.upstream import Upstream
 T = TypeVar("T")
 
 LONGEST_PAUSE = 2.0
-"""Seconds: health's C{down_interval}; a person who waits does not see the difference to less."""
+"""Seconds: health's C{down_interval}. A person who waits does not notice a shorter one."""
 
 
 async def try_each(
@@ -34,9 +34,9 @@ async def try_each(
 
     One pass tries the group's candidates in turn. Passes follow each other after pauses that begin at
     C{retry.backoff}, double, and vary by half either way, so that clients do not march in step; the last pass
-    begins when C{retry.for} ends. That counts from when the upstream went down, where health knows: later
-    there is one pass, for who asks again and again should not wait each time. An upstream that failed with a
-    C{permanent} error is not tried again.
+    begins when C{retry.for} ends. If health knows when the upstream went down, C{retry.for} counts from
+    there. Later there is one pass, so that a client that asks again and again does not wait each time. An
+    upstream that failed with a C{permanent} error is not tried again.
 
     @param attempt: makes the connection, and leaves nothing behind when it fails or is cancelled.
     @param avoid: is tried last.

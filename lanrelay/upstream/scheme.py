@@ -29,7 +29,9 @@ KNOWN_MAX: Final = 64
 
 
 class Schemes:
-    """What was found out of addresses; a client that asks again and again makes no more connections."""
+    """
+    What was found out about addresses, so that a client that asks again and again makes no more connections.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -93,7 +95,7 @@ def _client_hello() -> bytes:
 
 
 class _Asking(Protocol):
-    """Hears the first two bytes of the answer; less if it ends before."""
+    """Hears the first two bytes of the answer, or fewer if it ends before."""
 
     def __init__(self) -> None:
         self.first: Deferred[bytes] = Deferred()

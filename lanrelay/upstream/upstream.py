@@ -40,7 +40,7 @@ State = Literal["up", "down", "not known yet", "not checked"]
 
 
 TOLD_MAX = 16
-"""What is noticed of an upstream at most before the log may say it again; a client may choose its Host."""
+"""How many findings are remembered before the log may say one again; a client may choose its Host."""
 
 
 class Transition(NamedTuple):
@@ -170,7 +170,9 @@ class Upstream:
 
     @property
     def greets(self) -> bool:
-        """It is told of the client in a PROXY header, so a connection is for one client alone."""
+        """
+        Whether it is told of the client in a PROXY header, so that a connection is for one client alone.
+        """
         return self.config.send_proxy is not None
 
     def dial_at_once(self) -> Dialed | None:
@@ -285,7 +287,7 @@ class Upstream:
 
     @property
     def state(self) -> State:
-        """As C{up}, for whoever tells people: who knows nothing says so."""
+        """As C{up}, for people: it also says where nobody knows."""
         if not self.up:
             return "down"
         if self.health is None:
@@ -294,7 +296,8 @@ class Upstream:
 
     def judge(self, error: DialError | None, *, seconds: float = 0.0) -> None:
         """
-        The word of a health check. The first one counts at once: there is nothing that it could contradict.
+        A health check was made. The first one counts at once, because there is nothing that it could
+        contradict.
 
         @param error: C{None} if it was good.
         @param seconds: that it took.
@@ -327,7 +330,8 @@ class Upstream:
 
     def failed(self, error: DialError, *, at_once: bool = False) -> None:
         """
-        A dial or a check failed. What is not the upstream's doing (a rule, our limits) changes nothing.
+        A dial or a check failed. A failure that is not the upstream's doing (a rule, our limits) changes
+        nothing.
 
         @param at_once: it is down by this one failure.
         """
@@ -351,7 +355,7 @@ class Upstream:
 
     @property
     def doubtful(self) -> bool:
-        """Down, or up although the latest outcome was a failure: it is checked more often."""
+        """Whether it is down, or up although the latest try failed; then it is checked more often."""
         return not self.up or self._streak > 0
 
     def _tell(self) -> None:

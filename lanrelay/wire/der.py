@@ -3,7 +3,7 @@ Reads the few fields of a certificate that decide something here, straight from 
 
 A strict parser refuses a certificate as a whole for one odd byte in it, and home-made ones have many: a
 DEFAULT written out, an address of eight bytes among the names, a subject that does not decode. OpenSSL takes
-those, so what it has verified is read here with as little as will do (RFC 5280 section 4.1).
+those, so this reads no more of a verified certificate than it needs (RFC 5280 section 4.1).
 """
 
 from __future__ import annotations

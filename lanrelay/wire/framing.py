@@ -20,9 +20,9 @@ Framing = int
 # every next hop can count to.
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 
-# RFC 9112 section 7.1. 15 digits stay below 2**60. White space after the size is refused in a request,
-# although a recipient may skip it (section 7.1.1), because those that do and those that do not see different
-# sizes. Of answers we are the only reader; some old servers pad their sizes to a fixed width.
+# RFC 9112 section 7.1. 15 digits stay below 2**60. White space after the size is refused in a request. A
+# recipient may skip it (section 7.1.1), but then one that does and one that does not see different sizes. Of
+# answers we are the only reader; some old servers pad their sizes to a fixed width.
 _CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(;[^\x00-\x08\x0a-\x1f\x7f]*)?\r\n")
 _CHUNK_LINE_BEGUN = re.compile(
     rb"[0-9A-Fa-f]{0,15}(?:(?<=[0-9A-Fa-f])(?:;[^\x00-\x08\x0a-\x1f\x7f]*)?\r?)?\Z"
@@ -139,8 +139,8 @@ def _is_unknown(codings: bytes) -> bool:
 
 def with_one_length(headers: Headers) -> Headers:
     """
-    With Content-Length once where it comes several times with one and the same value (RFC 9110 section 8.6);
-    else as they are.
+    With one Content-Length, if it came several times with the same value (RFC 9110 section 8.6); else as they
+    are.
     """
     values = b",".join(headers.all(b"content-length"))
     lengths = [member.strip(b" \t") for member in values.split(b",")]
@@ -292,10 +292,10 @@ _BARE = re.compile(rb"(?<!\r)\n|\r(?=[^\n])")
 
 def refuse_bare_line_ends(held: bytearray, start: int) -> None:
     """
-    Say at once what else would only be seen at an end that never comes: a head with LF alone has no CRLF
-    CRLF.
+    Raise at once for a fault that would else show at an end that never comes: a head with LF alone has no
+    CRLF CRLF.
 
-    @param start: where to look from; what stands before was looked at.
+    @param start: where to look from; the bytes before were looked at.
     @raise RemoteProtocolError: a LF without its CR, or a CR without its LF.
     """
     if _BARE.search(held, max(start - 1, 0)) is not None:

@@ -159,7 +159,9 @@ class Headers:
         return headers
 
     def __getattr__(self, name: str) -> Any:
-        """Makes what is first asked for; from then on nothing stands between it and who asks."""
+        """
+        Makes the value when it is first asked for, and puts it in its own place: later nothing is called.
+        """
         if name == "fields":
             self.fields = list(self.index.values())
             return self.fields
@@ -235,8 +237,8 @@ class Headers:
 
     def mapped(self, names: Collection[bytes], change: Callable[[Field], Field | None]) -> Headers:
         """
-        With what C{change} makes of each field of these lower-case names: another of the same name, or
-        nothing for C{None}. Itself if each stays as it was.
+        With each field of these lower-case names as C{change} makes it: another of the same name, or none for
+        C{None}. Itself if each stays as it was.
         """
         old = self.index
         there = [name for name in names if name in old]
@@ -290,8 +292,8 @@ _LOGS_IN = frozenset({b"ntlm", b"negotiate", b"nego2", b"kerberos"})
 
 def logs_in_connection(value: bytes) -> bool:
     """
-    Whether a value of Authorization or WWW-Authenticate names a scheme that logs in the connection, and not
-    the request (RFC 4559): whatever comes on it later is that user's.
+    Whether a value of Authorization or WWW-Authenticate names a scheme that logs in the connection, not the
+    request (RFC 4559): every later request on it is that user's.
     """
     return any(words[0].lower() in _LOGS_IN for member in value.split(b",") if (words := member.split()))
 

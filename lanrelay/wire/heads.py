@@ -70,9 +70,8 @@ REPEATED = frozenset(
     }
 )
 """
-Fields whose lines come again and again, so that they are judged once. Only such as are never secret and
-seldom unique, so that no peer's token stays in memory, and so that it cannot be flooded by what will not come
-again.
+Fields whose lines come again and again, so that they are judged once. They are never secret and seldom
+unique. So no peer's token stays in memory, and lines that never come again cannot flood it.
 """
 _CACHE_LINES = 1024
 _CACHE_LENGTH = 256

@@ -48,9 +48,8 @@ class Http1Server(MessageReader):
     """
     The side of a connection that is asked.
 
-    C{receive} never goes past the end of a request: what comes after it waits until L{start_next_cycle},
-    or is given away by C{take_unread}. After a CONNECT answered with 2xx, or a 101, everything waits
-    there.
+    C{receive} never goes past the end of a request: the bytes after it wait until L{start_next_cycle}, or
+    C{take_unread} gives them away. After a CONNECT answered with 2xx, or a 101, everything waits there.
 
     @ivar request: the head of the request under way.
     @ivar keep_alive: whether the connection can serve another request; valid once a final head was sent.
@@ -158,7 +157,7 @@ class Http1Server(MessageReader):
 
     @property
     def shows_its_end(self) -> bool:
-        """The framing of the response under way tells the client whether all of it has come."""
+        """Whether the framing of the response under way tells the client that all of it has come."""
         return self._response is not None and self._response.framing != UNTIL_CLOSE
 
     @property
@@ -172,7 +171,7 @@ class Http1Server(MessageReader):
         )
 
     def close_after_response(self) -> None:
-        """The response under way is the last one; said to the client if its head was not sent yet."""
+        """The response under way is the last one. Its head says so to the client, if it was not sent yet."""
         self.keep_alive = False
 
     def send(self, event: ResponseHead | BodyPart | EndOfMessage) -> bytes:
@@ -268,8 +267,8 @@ class Http1Client(MessageReader):
     The side of a connection that asks, one exchange after another.
 
     An answer may come while the request is still being sent; it is read, and the connection then only serves
-    again if the request was sent to its end. What comes after a complete response, or before a request, is
-    dropped and ends the connection's use. After a 101, or a 2xx to CONNECT, everything waits for
+    again if the request was sent to its end. Bytes after a complete response, or before a request, are
+    dropped, and end the connection's use. After a 101, or a 2xx to CONNECT, everything waits for
     C{take_unread}.
 
     @ivar personal: a user may be logged in on the connection (L{logs_in_connection}), so that it can serve
@@ -402,7 +401,7 @@ class Http1Client(MessageReader):
             framing == UNTIL_CLOSE
             or not _persists(head)
             or (b"connection" in request.headers.index and b"close" in request.headers.tokens(b"connection"))
-            # Whoever was offered another protocol may still wait for it, whatever it answered.
+            # The peer was offered another protocol, and may still wait for it, whatever it answered.
             or b"upgrade" in request.headers.index
             # Not even the length of what an origin may send here is known.
             or (framing == 0 and request.method != b"HEAD" and b"transfer-encoding" in head.headers.index)
@@ -424,8 +423,9 @@ class Http1Client(MessageReader):
     def _forgiven(self, data: bytes) -> tuple[bytearray | bytes, bytes] | None:
         """
         A head whose field lines, with the empty one, all end in LF alone is read as one with CRLF. Its status
-        line may end either way, for it is another program's where a CGI script writes the rest. Where lines
-        end in both ways two readers may see different ones, and a bare CR is always an error.
+        line may end either way, because another program writes it if a CGI script writes the rest. If field
+        lines end in both ways, two readers may see different lines, so that is an error; a bare CR is always
+        one.
         """
         first = data.find(b"\n")
         second = data.find(b"\n", first + 1)

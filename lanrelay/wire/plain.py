@@ -2,12 +2,13 @@
 Messages that are just what most are: whole, in one piece, of known length, with nothing in them for a proxy
 to think about.
 
-Whoever is told C{None} asks the general reader, which knows what it is, or what is wrong with it. What is
-read here that would read in the same way; a test holds the two against each other.
+A caller that gets C{None} asks the general reader, which knows what the message is, or what is wrong with it.
+The general reader reads every plain message in the same way; a test holds the two against each other.
 
-No field is taken apart that nobody looks at: its line goes on as it came. What is slow in Python is not only
-what it is asked to do: C{b"#" in line} makes an exception and drops it each time (1,900 instructions, C{find}
-takes 300), and C{translate} makes a table first (2,000). Without those two a small exchange takes 15 % less.
+A field that nobody looks at is not taken apart: its line goes on as it came. Some calls are slow in Python
+for another reason than their work: C{b"#" in line} makes an exception and drops it each time (1,900
+instructions, C{find} takes 300), and C{translate} makes a table first (2,000). Without those two a small
+exchange takes 15 % less.
 """
 
 from __future__ import annotations

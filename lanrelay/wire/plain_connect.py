@@ -29,7 +29,7 @@ def read_plain_connect(data: bytes) -> RequestTarget | None:
     """
     Where a C{CONNECT} leads whose head is whole, with nothing behind it, and plain.
 
-    Nothing is judged otherwise than by L{Http1Server}, for it is who judges.
+    L{Http1Server} itself judges the head, so no judgement can differ.
 
     @return: C{None}: it is none of these, or not valid. What it is, the general reader says.
     """

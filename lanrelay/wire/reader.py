@@ -32,9 +32,9 @@ class MessageReader:
     """
     What both ends have in common. A subclass says what a head means.
 
-    An error is raised by the call that finds it. What the same bytes held before the fault is then in
-    C{before_error}; whoever does not care for it loses only the last content of a message that is broken
-    anyway. After an error all further bytes are ignored.
+    An error is raised by the call that finds it. C{before_error} then has the events of the same bytes before
+    the fault. A caller that ignores it loses only the last content of a message that is broken anyway. After
+    an error all further bytes are ignored.
 
     @ivar before_error: the events that came before the error in the call that raised it.
     """
@@ -69,8 +69,8 @@ class MessageReader:
 
     def _forgiven(self, data: bytes) -> tuple[bytearray | bytes, bytes] | None:
         """
-        What to make of a head that is not valid, with what came behind it: what is held until more has come,
-        and what is read in its place. C{None}: nothing, it is an error.
+        What to make of a head that is not valid, with the bytes behind it: those to hold until more have
+        come, and those to read in its place. C{None}: nothing, it is an error.
         """
         return None
 

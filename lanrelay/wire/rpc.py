@@ -28,11 +28,11 @@ _OF_MCP: Final = {
 
 def method_in(content: bytes, start: int = 0) -> str:
     """
-    The method of the message that begins at C{start}; empty where that is not sure.
+    The method of the message that begins at C{start}; empty if that is not sure.
 
-    It is sure where no member but C{jsonrpc} and C{id} comes before it: what a client says elsewhere under
-    that name is its own. Where C{jsonrpc} does not come before it, what has a method may be something else
-    than JSON-RPC, so it is a word of MCP's or none.
+    It is sure if no member but C{jsonrpc} and C{id} comes before it: a member of that name elsewhere is the
+    client's own. If C{jsonrpc} does not come before it, the text may be something else than JSON-RPC, so only
+    a word of MCP's counts.
     """
     found = _BEGIN.match(content, start)
     if found is None:

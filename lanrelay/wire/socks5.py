@@ -49,7 +49,7 @@ PHRASES: Final = {
 @dataclass(frozen=True, slots=True)
 class Login:
     """
-    What a client says it is; its password is shown by nothing.
+    Who a client says it is; nothing shows its password.
 
     Bytes that are no UTF-8 are kept as surrogates, as in L{lanrelay.policy.credentials}.
     """
@@ -256,7 +256,7 @@ class Socks5Client:
     """
     Asks a SOCKS 5 server for a connection: send C{begin()}, then what C{receive} gives, until C{done}.
 
-    A name goes to the server as it is; whoever wants an address resolved here says the address.
+    A name goes to the server as it is; a caller that has resolved it here gives the address.
 
     @ivar done: the server has answered the request, or refused to go on.
     @ivar code: its reply; C{None} while not done, and when it refused before the request.
