@@ -98,8 +98,9 @@ class Streamable:
             elif is_away(exchange):
                 self._owner.went_down(failure_of(exchange))
             else:
-                self._owner.confirmed()
+                # First, for a server may ask back there for whatever it is asked; without it, that is lost.
                 self._listen()
+                self._owner.confirmed()
 
         self._confirming = self._post(message.text, over, within=PROBE)
 

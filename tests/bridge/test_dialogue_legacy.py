@@ -75,6 +75,15 @@ class HandshakeTests(SynchronousTestCase):
         scene.answer(confirmation, None, 202)
         scene.ask(rpc="tools/call")
 
+    def test_the_stream_of_the_servers_own_messages_is_asked_for_before_any_request(self) -> None:
+        """A server that asks back there, while it is not open, asks nobody, and waits."""
+        scene = Scene()
+        scene.say(HELLO)
+        scene.answer(scene.ask(rpc="initialize"), result(0, {"protocolVersion": "2025-11-25"}))
+        scene.say(CONFIRMATION, CALL)
+        scene.answer(scene.ask(), None, 202)
+        self.assertEqual([each.method for each in scene.all_asks[-2:]], ["GET", "POST"])
+
     def test_the_end_of_input_ends_the_session(self) -> None:
         scene, server = greeted()
         scene.end()

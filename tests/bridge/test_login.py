@@ -288,6 +288,12 @@ class LoginTests(LoginCase):
         self.assertIn("401", self.away(client))
         self.judge(windows=0)
 
+    def test_an_answer_by_a_name_that_is_nearly_the_authoritys_is_refused(self) -> None:
+        self.authority.says_iss = f"{self.authority.issuer}/"
+        client = self.client("--hold", "3s")
+        self.assertIn("Another authorization server", self.away(client))
+        self.judge(windows=1)
+
     def test_the_answer_of_another_authority_is_refused(self) -> None:
         self.authority.says_iss = "https://evil.example"
         client = self.client("--hold", "3s")

@@ -118,6 +118,8 @@ class Authority:
     def register(self, wanted: Json) -> Json:
         client = f"client-{len(self.registrations) + 1}"
         self.registrations.append(wanted)
+        if wanted.get("application_type") != "native":
+            self.fault("a web application may not come back to this machine (OpenID Registration section 2)")
         self.clients[client] = {"redirect": wanted["redirect_uris"][0], "secret": ""}
         return {**wanted, "client_id": client}
 

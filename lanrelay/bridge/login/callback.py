@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from lanrelay.bridge.login.messages import NoLogin
-from lanrelay.bridge.login.metadata import printable, same_issuer
+from lanrelay.bridge.login.metadata import printable
 from lanrelay.bridge.loop import READ, Loop, Start, now
 from lanrelay.bridge.stream import Stream
 
@@ -130,8 +130,9 @@ class Callback:
         # What does not know the state is not the page that was opened: the login goes on.
         if not self._state or not hmac.compare_digest(query.get("state", "").encode(), self._state.encode()):
             return "400 Bad Request", "This login was not asked for.", None
+        # Letter by letter with the name in its metadata (RFC 9207 section 2.4), an empty path too.
         named = query.get("iss")
-        if (named is None and self._names_itself) or (named and not same_issuer(named, self._issuer)):
+        if named != self._issuer and (named is not None or self._names_itself):
             sentence = "Another authorization server than the one that was asked has answered."
             return "400 Bad Request", sentence, NoLogin(sentence)
         if "error" in query:

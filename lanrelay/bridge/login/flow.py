@@ -166,6 +166,8 @@ class Flow:
             )
         wanted = {
             "client_name": "lanrelay",
+            # A web application, which is what it would be taken for, may not come back to loopback.
+            "application_type": "native",
             "redirect_uris": [callback.url],
             "grant_types": ["authorization_code", "refresh_token"],
             "response_types": ["code"],
