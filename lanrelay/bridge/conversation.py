@@ -22,6 +22,7 @@ from lanrelay.bridge.rpc import (
 from lanrelay.bridge.timers import Timer, Timers
 
 if TYPE_CHECKING:
+    from lanrelay.bridge.alive import Alive
     from lanrelay.bridge.filters import Filters
     from lanrelay.bridge.seams import Remembered
 
@@ -71,6 +72,7 @@ class Conversation:
         self.exchanges: dict[int, Exchange] = {}
         self.waiting_bytes = 0
         self.on_list_changed: Callable[[Request, str], bool] = lambda request, method: False
+        self._alive: Alive | None = None
         self._out: list[Action] = []
         self._number = 0
         self._path: str | None = None
@@ -158,6 +160,20 @@ class Conversation:
 
     def note(self, text: str, *, warning: bool = False) -> None:
         self._out.append(Note(text, warning))
+
+    def pass_on(self, message: Message) -> None:
+        """What the server says by itself."""
+        if self._alive is not None and message.method == "notifications/progress":
+            self._alive.heard(message.params)
+        self.say(message.text)
+
+    def keep_alive(self, request: Request, token: object) -> None:
+        """Let the client hear of a call for as long as it is under way."""
+        if self._alive is None:
+            from lanrelay.bridge.alive import Alive
+
+            self._alive = Alive(self.in_seconds, self.say)
+        self._alive.watch(request, token)
 
     def open(self, request: Request) -> None:
         self.requests[request.key] = request

@@ -235,6 +235,8 @@ class Dialogue:
             self._talk.refuse(request, INVALID_PARAMS, f"Unknown tool: {request.message.params.get('name')}")
         else:
             self._reach(request).carry(request)
+            if request.is_call and not request.answered and "progressToken" in request.message.meta:
+                self._talk.keep_alive(request, request.message.meta["progressToken"])
 
     def _too_long(self, beginning: bytes) -> None:
         found = re.search(_ID, beginning)

@@ -162,7 +162,7 @@ class Stateless(Reach):
         """There is no session."""
 
     def heard(self, message: Message) -> None:
-        self._talk.say(message.text)
+        self._talk.pass_on(message)
 
     def notify(self, message: Message) -> None:
         self._own.notify(message)
@@ -202,7 +202,7 @@ class Modern:
     def _heard(self, request: Request, exchange: Exchange, message: Message) -> None:
         if not message.is_response:
             if not request.answered and message.id is None:
-                self._talk.say(message.text)
+                self._talk.pass_on(message)
         elif not exchange.settled:
             exchange.settled = True
             self._answer(request, message)
@@ -256,7 +256,7 @@ class Modern:
                 self._owner.back()
             elif not request.answered:
                 acknowledged[0] = True
-                self._talk.say(message.text)
+                self._talk.pass_on(message)
 
         def over(exchange: Exchange) -> None:
             if exchange.settled or request.answered:

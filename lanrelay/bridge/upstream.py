@@ -256,7 +256,7 @@ class Upstream(Reach):
             self._asked[message.key] = message.id
         elif message.method == "notifications/cancelled":
             self._asked.pop(key_of(message.params.get("requestId")), None)
-        self._talk.say(message.text)
+        self._talk.pass_on(message)
 
     # --- what a new session has to know ---
 
