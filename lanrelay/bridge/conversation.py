@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from lanrelay.bridge.filters import Filters
     from lanrelay.bridge.seams import Remembered
 
+_LINGERING = 5.0
+"""Seconds that an exchange may stay open whose answer has come."""
+
 _MOVES = 5
 """Redirects that are followed in all."""
 
@@ -152,6 +155,11 @@ class Conversation:
     def drop(self, exchange: Exchange | None) -> None:
         if exchange is not None and self.exchanges.pop(exchange.number, None) is not None:
             self._out.append(Drop(exchange.number))
+
+    def let_linger(self, exchange: Exchange | None) -> None:
+        """Its answer has come; a server that does not end it does not keep a connection."""
+        if exchange is not None and exchange.number in self.exchanges:
+            self.in_seconds(_LINGERING, lambda: self.drop(exchange))
 
     # --- to the client ---
 

@@ -14,7 +14,7 @@ from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
 from lanrelay.bridge.timers import Timer
-from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, JSON, POST_FIELDS
+from lanrelay.bridge.way import ACCEPT_STREAM, ACKNOWLEDGED, HANDSHAKE, JSON, POST_FIELDS, PROBE
 
 if TYPE_CHECKING:
     from lanrelay.bridge.seams import Owner
@@ -38,6 +38,7 @@ class Sse:
         self._hello: Message | None = None
         self._timer: Timer | None = None
         self._sent: dict[Hashable, Request] = {}
+        self._opening: Exchange | None = None
         self._gone = False
 
     # --- its beginning ---
@@ -66,7 +67,7 @@ class Sse:
         if self._timer is not None:
             self._timer.cancel()
         self._endpoint = _path(data.decode("utf-8", "replace").strip(), self._talk.settings.path)
-        self._post(self._hello.text, self._first_over)
+        self._opening = self._post(self._hello.text, self._first_over)
         self._timer = self._talk.in_seconds(HANDSHAKE, lambda: self._not_greeted(exchange))
 
     def _not_greeted(self, exchange: Exchange) -> None:
@@ -88,6 +89,7 @@ class Sse:
             self._hello = None
             if self._timer is not None:
                 self._timer.cancel()
+            self._talk.let_linger(self._opening)
             if message.result is not None:
                 self._owner.opened(message)
                 return
@@ -97,7 +99,9 @@ class Sse:
             self._owner.not_this_way(exchange)
             return
         if message.is_response:
-            self._sent.pop(message.key, None)
+            request = self._sent.pop(message.key, None)
+            if request is not None:
+                self._talk.let_linger(request.exchange)
         self._owner.heard(message)
 
     def confirm(self, message: Message) -> None:
@@ -111,7 +115,7 @@ class Sse:
             else:
                 self._owner.lost()
 
-        self._post(message.text, over)
+        self._post(message.text, over, within=PROBE)
 
     # --- requests ---
 
@@ -138,14 +142,14 @@ class Sse:
             self._talk.fail(request, failure, may_have_run=exchange.failure is not None)
 
     def notify(self, message: Message) -> None:
-        self._post(message.text, _nothing)
+        self._post(message.text, _nothing, within=ACKNOWLEDGED)
 
     def reply(self, message: Message) -> None:
-        self._post(message.text, _nothing)
+        self._post(message.text, _nothing, within=ACKNOWLEDGED)
 
     def cancel(self, request: Request, message: Message) -> None:
         self._sent.pop(request.key, None)
-        self._post(message.text, _nothing)
+        self._post(message.text, _nothing, within=ACKNOWLEDGED)
 
     # --- its end ---
 
@@ -200,7 +204,13 @@ class Sse:
         self.abandon()
         self._owner.ended()
 
-    def _post(self, text: str, over: Over, request: Request | None = None) -> Exchange:
+    def _post(
+        self, text: str, over: Over, request: Request | None = None, *, within: float | None = None
+    ) -> Exchange:
+        """
+        @param within: seconds until it is acknowledged. A request has none: it may be answered in the post.
+        """
+
         def heard(exchange: Exchange, message: Message) -> None:
             """Some servers answer in the post itself."""
             self._heard(exchange, message)
@@ -213,6 +223,7 @@ class Sse:
             over,
             path=self._endpoint,
             replayable=request is None or request.is_harmless,
+            within=within,
         )
 
 

@@ -20,7 +20,7 @@ from lanrelay.bridge.rpc import (
     notification_text,
     quoted,
 )
-from lanrelay.bridge.way import PROBE
+from lanrelay.bridge.way import ACKNOWLEDGED, PROBE
 
 if TYPE_CHECKING:
     from lanrelay.bridge.seams import Owner
@@ -233,7 +233,7 @@ class Modern:
 
     def notify(self, message: Message) -> None:
         """The core protocol has none but the cancelling; an extension may."""
-        self._talk.ask("POST", fields_of(message), message.text, _nothing, _over)
+        self._talk.ask("POST", fields_of(message), message.text, _nothing, _over, within=ACKNOWLEDGED)
 
     def reply(self, message: Message) -> None:
         """A server of this era asks nothing."""

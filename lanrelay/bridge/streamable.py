@@ -10,7 +10,7 @@ from lanrelay.bridge.messages import Failure, Fields
 from lanrelay.bridge.refusals import failure_of, is_away, never_ran
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import LATEST_LEGACY, UNKNOWN_METHOD, Message
-from lanrelay.bridge.way import ACCEPT_STREAM, HANDSHAKE, POST_FIELDS, PROBE
+from lanrelay.bridge.way import ACCEPT_STREAM, ACKNOWLEDGED, HANDSHAKE, POST_FIELDS, PROBE
 
 if TYPE_CHECKING:
     from lanrelay.bridge.seams import Owner
@@ -21,8 +21,8 @@ _RESUMPTIONS = 5
 _SILENCE, _LONGEST_SILENCE = 5.0, 60.0
 """Seconds after which a resumed stream that has brought nothing is asked for again."""
 
-_LINGERING = 5.0
-"""Seconds that a stream may stay open after the answer for which it was made."""
+_MUTE = 60.0
+"""Seconds after which the stream of the server's own messages, resumed and silent, is asked for anew."""
 
 _SHORTEST, _LONGEST = 1.0, 30.0
 """Seconds between two attempts at the stream of the server's own messages."""
@@ -77,7 +77,7 @@ class Streamable:
             elif answer is not None and answer.result is not None:
                 version = answer.result.get("protocolVersion")
                 self.version = version if isinstance(version, str) else LATEST_LEGACY
-                self._let_linger(exchange)
+                self._talk.let_linger(exchange)
                 self._owner.opened(answer)
             elif answer is not None or not is_away(exchange):
                 self._owner.not_this_way(exchange)
@@ -122,7 +122,7 @@ class Streamable:
             self._owner.heard(message)
         elif message.id is None or message.key == request.key:
             exchange.settled = True
-            self._let_linger(exchange)
+            self._talk.let_linger(exchange)
             self._talk.answer(request, message)
         else:
             self._owner.heard(message)
@@ -204,11 +204,6 @@ class Streamable:
             seen = exchange.events
             self._talk.in_seconds(_SILENCE, lambda: self._look_again(request, exchange, seen, _SILENCE))
 
-    def _let_linger(self, exchange: Exchange) -> None:
-        """The answer has come; a server that keeps the stream open does not keep a connection."""
-        if exchange.streams:
-            self._talk.in_seconds(_LINGERING, lambda: self._talk.drop(exchange))
-
     # --- the rest of what the client says ---
 
     def notify(self, message: Message) -> None:
@@ -256,7 +251,16 @@ class Streamable:
         if exchange.is_stream:
             self._stream_was_there = True
             self._pause = _SHORTEST
+            if self._stream_id is not None:
+                self._talk.in_seconds(_MUTE, lambda: self._look_whether_mute(exchange))
             self._owner.back()
+
+    def _look_whether_mute(self, exchange: Exchange) -> None:
+        """Some servers give what they have kept when a stream is resumed, and never write to it again."""
+        if self._stream is exchange and not exchange.events:
+            self._talk.drop(exchange)
+            self._stream = self._stream_id = None
+            self._listen()
 
     def _stream_over(self, exchange: Exchange) -> None:
         if self._stream is not exchange:
@@ -329,13 +333,13 @@ class Streamable:
 
     # --- helpers ---
 
-    def _post(self, text: str, over: Over, *, within: float | None = None) -> Exchange:
+    def _post(self, text: str, over: Over, *, within: float = ACKNOWLEDGED) -> Exchange:
         def heard(exchange: Exchange, message: Message) -> None:
             if not message.is_response:
                 self._owner.heard(message)
 
         return self._talk.ask(
-            "POST", self._fields(), text, heard, over, replayable=within is not None, within=within
+            "POST", self._fields(), text, heard, over, replayable=within == PROBE, within=within
         )
 
     def _fields(self) -> Fields:

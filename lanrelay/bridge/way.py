@@ -13,4 +13,7 @@ HANDSHAKE = 60.0
 PROBE = 10.0
 """Seconds that it may take for what is no work."""
 
+ACKNOWLEDGED = 60.0
+"""Seconds that it may take to acknowledge what is no request."""
+
 POST_FIELDS: Fields = (ACCEPT, JSON)

@@ -457,6 +457,30 @@ class SessionTests(SynchronousTestCase):
             scene.event(again, result(7, {"content": []}))
             self.assertEqual(scene.heard(), [result(7, {"content": []})])
 
+    def test_the_servers_own_stream_that_is_silent_once_it_was_resumed_is_asked_for_anew(self) -> None:
+        scene, server = greeted()
+        assert server.stream is not None
+        note = {"jsonrpc": "2.0", "method": "notifications/message"}
+        scene.event(server.stream, note, id="e1")
+        scene.fail(server.stream, CUT)
+        scene.pass_time(1)
+        resumed = scene.ask("GET")
+        self.assertEqual(field(resumed, "Last-Event-ID"), "e1")
+        scene.pass_time(60)
+        self.assertIn(resumed.number, scene.dropped)
+        fresh = scene.ask("GET")
+        self.assertIsNone(field(fresh, "Last-Event-ID"))
+        scene.pass_time(600)
+        self.assertIs(scene.ask("GET"), fresh)
+
+    def test_a_notification_that_is_never_acknowledged_keeps_no_connection(self) -> None:
+        scene, _ = greeted(LegacyServer(listens=False))
+        scene.server = None
+        scene.say({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"})
+        lost = scene.ask()
+        scene.pass_time(60)
+        self.assertIn(lost.number, scene.dropped)
+
     def test_a_resumed_stream_that_brings_nothing_is_asked_for_again(self) -> None:
         scene, _ = greeted(LegacyServer(listens=False))
         scene.server = None

@@ -83,6 +83,35 @@ class SseTests(SynchronousTestCase):
         scene.say({**CALL, "id": 9})
         self.assertEqual([each["id"] for each in scene.heard()], [9])
 
+    def test_posts_that_are_never_acknowledged_keep_no_connections(self) -> None:
+        server = SseServer()
+        scene = Scene(server)
+        scene.say(HELLO, CONFIRMATION)
+        scene.heard()
+        scene.server = None
+        assert server.stream is not None
+        scene.say(CALL, {"jsonrpc": "2.0", "method": "notifications/roots/list_changed"})
+        call, note = scene.ask(rpc="tools/call"), scene.ask(rpc="notifications/roots/list_changed")
+        scene.pass_time(60)
+        self.assertEqual(scene.dropped, [note.number])  # the call may take as long as it takes
+        scene.event(server.stream, result(7, {"content": []}))
+        self.assertEqual(scene.heard(), [result(7, {"content": []})])
+        scene.pass_time(5)
+        self.assertEqual(scene.dropped, [note.number, call.number])
+        self.assertEqual(list(scene.asks), [server.stream.number])
+
+    def test_a_handshake_that_is_never_acknowledged_ends(self) -> None:
+        server = SseServer()
+        scene = Scene(server)
+        scene.say(HELLO)
+        scene.heard()
+        scene.server = None
+        scene.say(CONFIRMATION, CALL)
+        confirmation = scene.ask()
+        scene.pass_time(10)
+        self.assertIn(confirmation.number, scene.dropped)
+        self.assertTrue(scene.heard()[0]["result"]["isError"])
+
     def test_server_requests_go_both_ways(self) -> None:
         scene, server = greeted()
         assert server.stream is not None
