@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from lanrelay.errors import ProgramEnded, RelayError, RequestDenied
+from lanrelay.errors import ProgramEnded, ProgramError, RelayError, RequestDenied
 from lanrelay.http.answers import failed
-from lanrelay.mcp.streams import EventStream
+from lanrelay.mcp.streams import ANSWERS_MAX, EventStream
 from lanrelay.observe.session import Session as Record
 from lanrelay.transport.deadline import Deadline
 from lanrelay.wire.events import ResponseHead
@@ -205,12 +205,6 @@ class PostAnswer(EventsAnswer):
             answer = failed(error, connection.head, self.content)
             self._record.failed(error, by="upstream", detail=answer.explanation)
             headers, body, status = answer.headers, answer.body, answer.status
-        elif texts:
-            body = b"[%b]" % b",".join(texts) if self.batch else texts[0]
-            headers, status = Headers([(b"Content-Type", b"application/json")]), 200
-            if not self._live.session.over:
-                for name, value in self._headers:
-                    headers = headers.added(name, value)
         elif self._live.session.over:
             denied = RequestDenied(
                 "its session is over", http_status=404, remedy="Begin anew with initialize."
@@ -218,6 +212,16 @@ class PostAnswer(EventsAnswer):
             answer = failed(denied, connection.head, self.content)
             self._record.failed(denied, by="relay", detail=answer.explanation)
             headers, body, status = answer.headers, answer.body, answer.status
+        elif stream.lost:
+            much = ProgramError(f"the answers are larger than {ANSWERS_MAX >> 20} MB together")
+            answer = failed(much, connection.head, self.content)
+            self._record.failed(much, by="upstream", detail=answer.explanation)
+            headers, body, status = answer.headers, answer.body, answer.status
+        elif texts:
+            body = b"[%b]" % b",".join(texts) if self.batch else texts[0]
+            headers, status = Headers([(b"Content-Type", b"application/json")]), 200
+            for name, value in self._headers:
+                headers = headers.added(name, value)
         else:
             headers, body, status = Headers([]), b"", 202  # all of it was cancelled
         self._status(status)

@@ -113,6 +113,7 @@ class Carrier:
                     )
                 elif self.shared:
                     self._calls[key] = call  # the others wait for it, too
+                call.stream.put(error(call.key, _ENDED, "the session was ended"), answer=True)
         for stream in session.streams.values():
             stream.end()
 

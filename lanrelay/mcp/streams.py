@@ -10,7 +10,10 @@ KEPT_MAX: Final = 4 * 1024 * 1024
 
 
 WAITING_MAX: Final = 16 * 1024 * 1024
-"""Bytes behind which even what a connected client has yet to read is let go."""
+"""Bytes behind which even what a connected client has yet to read is let go, if it is no answer."""
+
+ANSWERS_MAX: Final = 64 * 1024 * 1024
+"""Bytes behind which even answers are let go; those of a batch are told all together."""
 
 
 class Event(NamedTuple):
@@ -40,6 +43,7 @@ class EventStream:
     @ivar pending: how many of its requests have no answer yet.
     @ivar ended: nothing more comes.
     @ivar cause: why the program ended, where that is why.
+    @ivar lost: an answer was let go before anybody heard it.
     @ivar told: the number of the newest event that was sent to anybody.
     @ivar stays: it goes on when nothing is pending.
     """
@@ -49,7 +53,7 @@ class EventStream:
         self.told = 0
         self.events: deque[Event] = deque()
         self.pending = 0
-        self.ended = False
+        self.ended = self.lost = False
         self.cause = ""
         self.listener: Listener | None = None
         self._kept = kept
@@ -117,9 +121,12 @@ class Kept:
         while self._size > self._most and len(self._order) > 1:
             old, number, size = self._order[0]
             unheard = old.listener is not None and number > old.told
-            if unheard and self._size - len(event.text) <= WAITING_MAX:
+            kept = old.events[0] if old.events and old.events[0].number == number else None
+            answer = kept is not None and kept.answer
+            if unheard and self._size - len(event.text) <= (ANSWERS_MAX if answer else WAITING_MAX):
                 break
             self._order.popleft()
             self._size -= size
-            if old.events and old.events[0].number == number:
+            if kept is not None:
+                old.lost = old.lost or (unheard and answer)
                 old.events.popleft()
