@@ -81,20 +81,39 @@ def subjects(
     file = file or (None if config is None else config.path)
     for listener in listeners:
         if listener.name == word:
-            found = list(_of_listener(listener, word))
-            if not found:
-                raise Unknown(_leads_nowhere(listener))
-            return found
+            return list(_of_listener(listener, word)) or [_itself(listener)]
     known = [one for one in _of_listeners(listeners) if word in (one.url, f"{one.url}/")]
     if known and not expect_mcp:
         return [replace(one, target=word) for one in known]
     return [_of_text(word, listeners, file, expect_mcp)]
 
 
-def _leads_nowhere(listener: model.Listener) -> str:
+def _itself(listener: model.Listener) -> Subject:
+    """
+    A listener that leads to no upstream, but answers MCP itself: as a client of its own sees it.
+
+    @raise Unknown: it does not, or nobody knows where.
+    """
+    name, mcp = listener.name, kind_of(listener).mcp(listener)
     if kind_of(listener).proxy:
-        return f"{listener.name} leads wherever its clients ask: name a URL, or HOST:PORT, that they want."
-    return f"{listener.name} leads to no upstream that could be examined."
+        raise Unknown(f"{name} leads wherever its clients ask: name a URL, or HOST:PORT, that they want.")
+    if mcp is None:
+        raise Unknown(f"{name} leads to no upstream that could be examined.")
+    for address in listener.listen:
+        if isinstance(address, (model.TcpAddress, model.LocalhostAddress)) and address.port:
+            host = str(address).rpartition(":")[0].strip("[]")
+            url = model.UpstreamUrl(scheme="http", host=host, port=address.port)
+            return Subject(
+                target=name,
+                upstream=model.Upstream(url=url),
+                listener=name,
+                path=mcp,
+                path_is_named=True,
+                mcp=(mcp,),
+                mcp_is_named=True,
+                host=str(address),
+            )
+    raise Unknown(f"{name} has no port of its own in the file: name the URL that `lanrelay status` shows.")
 
 
 # --- listeners ------------------------------------------------------------------------------------------
