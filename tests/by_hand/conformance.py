@@ -19,8 +19,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.process.support import answers, free_port, poll
+from tests.process.support import answers, poll
 from tests.support.npm import installed
+from tests.support.ports import free_port
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 
