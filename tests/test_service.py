@@ -48,6 +48,7 @@ class Busy:
         listener._connections.add(self)
 
     def drain(self) -> None: ...
+    def retire(self) -> None: ...
 
     def abort(self) -> None:
         self.aborted = True

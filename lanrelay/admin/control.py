@@ -30,7 +30,7 @@ from lanrelay.errors import AlreadyRunning, RelayError, StartError
 from lanrelay.listeners.service import Environment, ListenerService
 from lanrelay.transport.client import Client
 from lanrelay.transport.deadline import Deadline
-from lanrelay.transport.stream import Stream, hand_over
+from lanrelay.transport.stream import Stream, hand_over, handle_of
 
 Json = dict[str, Any]
 Tell = Callable[[object], None]
@@ -266,6 +266,9 @@ class ControlConnection(Protocol):
         elif self._running is not None:
             self._running.cancel()
 
+    def retire(self) -> None:
+        """It ends by itself."""
+
     def abort(self) -> None:
         self._stream.abortConnection()
 
@@ -293,10 +296,9 @@ def peer_uid(stream: object) -> int | None:
 
     @return: C{None} where there is no way to know, and C{UNKNOWN} where the system would not say.
     """
-    handle: Any = getattr(stream, "getHandle", None)  # of our own transports and of Twisted's
-    if handle is None:
+    sock = handle_of(stream)
+    if sock is None:
         return None
-    sock = handle()
     try:
         if hasattr(socket, "SO_PEERCRED"):
             _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))

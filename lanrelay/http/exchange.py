@@ -264,7 +264,7 @@ class Exchange:
             self.session.failed(error, by=by)
             if not self._head_sent:
                 self.session.status = error.http_status
-        self.session.ended_by = self.session.ended_by or by
+        self.session.left(by=by)
         self._finish()
 
     def pause_sending(self) -> None:
@@ -324,8 +324,7 @@ class Exchange:
             if rest:
                 self.session.sent += len(rest)
                 connection.send_body(rest)
-        self.session.phase = "done"
-        self.session.ended_by = "upstream"
+        self.session.done(by="upstream")
         self._finish()
         connection.end(trailers)
 
@@ -355,8 +354,7 @@ class Exchange:
         self._head_sent = True
         session = self.session
         session.sent += len(content)
-        session.phase = "done"
-        session.ended_by = "upstream"
+        session.done(by="upstream")
         self._finish()
         self.connection.send_whole(changed, content, trailers)
 

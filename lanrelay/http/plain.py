@@ -323,8 +323,7 @@ class PlainExchange:
         now = session.last_active = way.seconds()
         session.first_byte = now - session.opened
         session.sent = len(data) - content
-        session.phase = "done"
-        session.ended_by = "upstream"
+        session.done(by="upstream")
         if session.rpc in TOLD_BY and session.status == 200:
             first = request.find(b'"cursor"', self._content) < 0
             way.route.server.answered(session.rpc, [data[content:]], first=first)

@@ -120,7 +120,8 @@ class ConnectProxyService(ForwardProxyService):
             return UNHEARD
         own = from_here(head)
         if own is not None:
-            session.status, session.phase, session.ended_by = own.status, "done", "relay"
+            session.status = own.status
+            session.done(by="relay")
             session.sent = len(own.body)
             self.environment.ledger.close(session)
             connection.answer(own.status, own.headers, own.body)
@@ -230,7 +231,8 @@ class ConnectProxyService(ForwardProxyService):
                 (b"X-Content-Type-Options", b"nosniff"),
             ]
         )
-        session.status, session.phase, session.ended_by = 200, "done", "relay"
+        session.status = 200
+        session.done(by="relay")
         session.sent = 0 if head.method == b"HEAD" else len(body)
         self.environment.ledger.close(session)
         connection.answer(200, with_date(headers, time.time()), body)
@@ -281,7 +283,7 @@ class _Login:
         return self
 
     def client_gone(self, error: RelayError | None) -> None:
-        self._session.ended_by = "relay" if self._connection.aborted else "downstream"
+        self._session.left(by="relay" if self._connection.aborted else "downstream")
         self._checking.cancel()  # ends in _not_checked
 
     def body_received(self, data: bytes) -> None:
@@ -359,7 +361,7 @@ class _Tunnel:
         return self
 
     def client_gone(self, error: RelayError | None) -> None:
-        self._session.ended_by = "relay" if self._connection.aborted else "downstream"
+        self._session.left(by="relay" if self._connection.aborted else "downstream")
         if self._dialing is not None:
             self._dialing.cancel()  # ends in _not_connected
 

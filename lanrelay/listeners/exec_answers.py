@@ -135,8 +135,9 @@ class EventsAnswer:
         if error is not None:
             record.failed(error, by="downstream" if by == "downstream" else "relay")
         elif by == "relay":
-            record.phase = "done"
-        record.ended_by = record.ended_by or ("downstream" if by == "downstream" else "relay")
+            record.done(by="relay")
+        else:
+            record.left(by="downstream" if by == "downstream" else "relay")
         self._service.environment.ledger.close(record)
         if self._when_over is not None:
             self._when_over()

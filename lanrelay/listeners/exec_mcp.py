@@ -207,7 +207,7 @@ class McpService(Programs):
         if error is not None:
             record.failed(error, by=by)
         else:
-            record.phase, record.ended_by = "done", by
+            record.done(by=by)
         self.environment.ledger.close(record)
 
     def _host_ended(self, host: Host, cause: str) -> None:
@@ -368,7 +368,7 @@ class McpService(Programs):
     ) -> None:
         """A whole one; the record ends with it."""
         record.status, record.sent = status, len(body)
-        record.phase, record.ended_by = "done", "relay"
+        record.done(by="relay")
         self.environment.ledger.close(record)
         connection.answer(status, headers, body)
 

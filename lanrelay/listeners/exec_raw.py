@@ -94,7 +94,7 @@ class ExecConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_waiting()
         if self._pump is None:
-            self._session.ended_by = self._session.ended_by or "downstream"
+            self._session.left(by="downstream")
             self._streams_over = self._program_over = True
             self._check()
 
@@ -181,8 +181,11 @@ class ExecConnection(Protocol):
         if self._pump is None:
             self.abort()  # nothing has been sent yet
 
+    def retire(self) -> None:
+        """It ends by itself."""
+
     def abort(self) -> None:
-        self._session.ended_by = self._session.ended_by or "relay"
+        self._session.left(by="relay")
         if self._pump is not None:
             self._pump.abort()
         else:

@@ -222,9 +222,9 @@ class Body:
         elif not self._done:
             self._done = True
             record = self._posted.record
-            record.ended_by = "downstream"
             if error is not None:
                 record.failed(error, by="downstream")
+            record.left(by="downstream")
             self._posted.service.environment.ledger.close(record)
 
     def pause_sending(self) -> None:

@@ -16,7 +16,7 @@ from lanrelay.addresses import IPAddress
 from lanrelay.listeners.service import Connection
 from lanrelay.transport.client import Client
 from lanrelay.transport.pump import join
-from lanrelay.transport.stream import Stream
+from lanrelay.transport.stream import Stream, early_of, give_back
 from lanrelay.upstream.dial import Nearby, Target
 from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.framing import UNTIL_CLOSE
@@ -58,8 +58,7 @@ class PlainTunnels:
 
     def begin(self, stream: Stream, client: Client) -> Connection:
         """Take over a stream that is parked and paused; whoever has it now."""
-        early = getattr(stream, "early", None)
-        come: bytes = b"" if early is None else early()
+        come = early_of(stream)
         if come:
             began = self.reactor.seconds()
             try:
@@ -68,7 +67,7 @@ class PlainTunnels:
                 dialed = None  # the general way meets the same fault, and tells it
             if dialed is not None:
                 return PlainTunnel(self, stream, client, *dialed, began)
-            stream.put_back(come)  # type: ignore[attr-defined]  # as it has `early`
+            give_back(stream, come)
         return self.service.general(stream, client)
 
     def dial(self, head: bytes) -> tuple[Stream, Lead] | None:
@@ -142,6 +141,9 @@ class PlainTunnel:
 
     def drain(self) -> None:
         """A tunnel ends by itself."""
+
+    def retire(self) -> None:
+        """It ends by itself."""
 
     def abort(self) -> None:
         self._pump.abort()

@@ -237,7 +237,7 @@ class ReverseProxyService(ListenerService):
         """A request ends here; the answer is about to be sent."""
         session.status = status
         if error is None:
-            session.phase, session.ended_by = "done", by
+            session.done(by=by)
         else:
             session.failed(error, by=by, detail=detail)
         self.environment.ledger.close(session)

@@ -85,8 +85,11 @@ class Connection(Protocol):
     def abort(self) -> None:
         """End now, resetting whatever is open."""
 
-    # One that serves request after request may have `retire()`, too: do not outlive the answer by much, for
-    # there are newer settings; but lose no request that is on its way.
+    def retire(self) -> None:
+        """
+        There are newer settings: one that serves request after request ends with its next answer, but loses
+        no request that is on its way. Any other ends by itself.
+        """
 
 
 class ListenerService(Service):
@@ -351,7 +354,7 @@ class ListenerService(Service):
         if self._retired is None:
             self._retired = Deferred()
             for connection in list(self._connections):
-                _retire(connection)
+                connection.retire()
             self._check_drained()
         return self._retired
 
@@ -410,7 +413,7 @@ class ListenerService(Service):
         else:
             self._connections.add(connection)
             if self._retired is not None:
-                _retire(connection)
+                connection.retire()
 
     def _turned_away(self) -> None:
         self._gate.leave()
@@ -425,12 +428,6 @@ class ListenerService(Service):
         if self._retired is not None and not self._retired.called:
             self._retired.callback(None)
             self.stopService()
-
-
-def _retire(connection: Connection) -> None:
-    retire = getattr(connection, "retire", None)
-    if retire is not None:
-        retire()
 
 
 def _is_in(bound: BoundSocket, sockets: Collection[BoundSocket]) -> bool:

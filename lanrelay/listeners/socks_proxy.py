@@ -120,7 +120,7 @@ class SocksConnection(Protocol):
         elif state == _DIALING:
             session, dialing = self._session, self._dialing
             assert session is not None
-            session.ended_by = "relay" if self._aborted else "downstream"
+            session.left(by="relay" if self._aborted else "downstream")
             if dialing is not None:
                 dialing.cancel()  # ends in _not_connected
         self._service.gone(self)
@@ -296,6 +296,9 @@ class SocksConnection(Protocol):
     def drain(self) -> None:
         if self._state in (_GREETING, _CHECKING):
             self.abort()
+
+    def retire(self) -> None:
+        """It ends by itself."""
 
     def abort(self) -> None:
         self._aborted = True

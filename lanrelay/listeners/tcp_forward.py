@@ -144,7 +144,7 @@ class ForwardedConnection(Protocol):
         if isinstance(error, DialError):
             self._session.failed(error, by="upstream", detail=explained(error))
         elif failure.check(CancelledError):
-            self._session.ended_by = self._session.ended_by or "downstream"
+            self._session.left(by="downstream")
         else:
             self._service.log.failure(
                 "bug while dialing for {listener}", failure, listener=self._service.config.name
@@ -177,8 +177,11 @@ class ForwardedConnection(Protocol):
         if self._pump is None:
             self.abort()  # nothing has been sent yet
 
+    def retire(self) -> None:
+        """It ends by itself."""
+
     def abort(self) -> None:
-        self._session.ended_by = self._session.ended_by or "relay"
+        self._session.left(by="relay")
         if self._pump is not None:
             self._pump.abort()
         else:

@@ -63,8 +63,8 @@ class Session:
     What is known of one connection (a forward, a tunnel) or one HTTP exchange.
 
     Its listener opens it with L{lanrelay.observe.ledger.Ledger.open} and closes it exactly once with
-    C{close}; in between every part that knows something writes it here. Nothing in it is secret: no query, no
-    field value, no credentials.
+    C{close}; in between every part that knows something writes it here, and one says by L{done}, L{left} or
+    L{failed} how it ends. Nothing in it is secret: no query, no field value, no credentials.
 
     @ivar client: the peer as C{"127.0.0.1:50123"} or C{"unix"}.
     @ivar started: wall-clock seconds since the epoch.
@@ -108,6 +108,15 @@ class Session:
     tries: int = 0
     rpc: str = ""
     closed: bool = field(default=False, repr=False)
+
+    def done(self, *, by: Side) -> None:
+        """It has ended as it should; who was noted first stands."""
+        self.phase = "done"
+        self.ended_by = self.ended_by or by
+
+    def left(self, *, by: Side) -> None:
+        """Someone ended it where it is, which is nobody's fault; who was noted first stands."""
+        self.ended_by = self.ended_by or by
 
     def failed(self, error: RelayError, *, by: Side, detail: str = "") -> None:
         """Note why it ended; C{phase} stays where it is. The first reason that is noted stands."""

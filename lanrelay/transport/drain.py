@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lanrelay.transport.stream import handle_of
+
 # The first look comes after 2 ms, for a peer that reads acknowledges within 40 ms at most; then each after
 # twice as long as the one before.
 _FIRST, _LONGEST = 0.002, 0.25
@@ -84,8 +86,7 @@ def unsent_of(stream: Any) -> int:
         if not stream.connected:
             return 0  # it is lost, and has no socket any more
         unsent = len(stream.dataBuffer) - stream.offset + stream._tempDataLen
-    handle = getattr(stream, "getHandle", None)
-    sock = None if handle is None else handle()
+    sock = handle_of(stream)
     if sock is None or sock.fileno() < 0 or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return unsent  # what a unix socket has taken its peer can read
     try:

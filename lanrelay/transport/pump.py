@@ -136,7 +136,7 @@ class Pump:
         if not self._closing:
             if error is not None:
                 self._session.failed(error, by="relay")
-            self._session.ended_by = self._session.ended_by or "relay"
+            self._session.left(by="relay")
         self._reset()
 
     def _cancelled(self, done: Deferred[None]) -> None:
@@ -172,8 +172,7 @@ class Pump:
         """Our side has ended towards both, and so before that had theirs."""
         down, up = self._downstream, self._upstream
         self._closing = True
-        self._session.phase = "done"
-        self._session.ended_by = self._session.ended_by or self._first_end
+        self._session.done(by=self._first_end)
         for end in (down, up):
             if end.lost is None:
                 end.stream.loseConnection()
@@ -187,8 +186,7 @@ class Pump:
         if not self._closing:
             self._closing = True
             if isinstance(reason.value, ConnectionDone):
-                self._session.phase = "done"
-                self._session.ended_by = self._session.ended_by or self._first_end or end.side
+                self._session.done(by=self._first_end or end.side)
                 self._set_timer(self._limits.close, self._reset)
                 if other.lost is None:
                     other.stream.unregisterProducer()
@@ -225,8 +223,7 @@ class Pump:
         if isinstance(reason.value, RelayError) or not (end.read_ended or end.other.read_ended):
             session.failed(_explain(reason, end), by=end.side)
         else:
-            session.phase = "done"
-            session.ended_by = session.ended_by or self._first_end
+            session.done(by=self._first_end)
 
     def _let_have(self, end: _End, *, then: Callable[[], object], more: bool = False) -> None:
         """C{end} is not read any more; C{then} is called when it has got what is on its way to it."""

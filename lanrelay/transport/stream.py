@@ -80,14 +80,36 @@ PARKED: Final = Parked()
 """Of streams that need none of their own as long as they live."""
 
 
+# A stream is ours, or one of Twisted's, or a test's; what only some can do is asked for here.
+
+
+def handle_of(stream: Any) -> Any:
+    """The socket under C{stream}; C{None} if there is none."""
+    handle = getattr(stream, "getHandle", None)
+    return None if handle is None else handle()
+
+
+def early_of(stream: Any) -> bytes:
+    """
+    What has come on C{stream} before anybody heard it, where it can tell; whoever takes none of it gives it
+    back by L{give_back}.
+    """
+    early = getattr(stream, "early", None)
+    return b"" if early is None else early()
+
+
+def give_back(stream: Any, data: bytes) -> None:
+    """What L{early_of} gave is for who hears the stream later."""
+    stream.put_back(data)
+
+
 def tune(transport: Any) -> None:
     """
     No Nagle delay, and keep-alive probes after 30 s so that a peer lost in sleep is noticed.
 
     Takes a Twisted transport or a socket, of either side. Does nothing on what is no TCP transport.
     """
-    handle = getattr(transport, "getHandle", None)
-    sock = handle() if handle is not None else transport
+    sock = handle_of(transport) or transport
     if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
         tune_tcp(sock)
 
@@ -117,8 +139,7 @@ def unread_of(stream: Any) -> Callable[[], Any]:
 
 def _waits_of(stream: Any) -> Callable[[], Any]:
     """The part of L{unread_of} that asks the kernel."""
-    handle = getattr(stream, "getHandle", None)
-    sock = None if handle is None else handle()
+    sock = handle_of(stream)
     if sock is None:
         return _never
     if sock.fileno() < 0:

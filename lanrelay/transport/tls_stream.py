@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from lanrelay.errors import RelayError, TlsBroken, TlsTruncated
 from lanrelay.transport.records import LARGEST, records_of
-from lanrelay.transport.stream import Parked, Stream
+from lanrelay.transport.stream import Parked, Stream, handle_of
 
 if TYPE_CHECKING:
     from OpenSSL import SSL
@@ -230,8 +230,7 @@ class TlsStream:
 
     def getHandle(self) -> Any:
         """The socket beneath; C{None} where there is none."""
-        handle = getattr(self._raw, "getHandle", None)
-        return None if handle is None else handle()
+        return handle_of(self._raw)
 
     def holds_unread(self) -> bool:
         """Something has come, and been read from the kernel, that the protocol was not given yet."""

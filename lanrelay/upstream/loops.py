@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from lanrelay.addresses import IPAddress, is_loopback, is_unspecified, unmapped, unmapped_host
 from lanrelay.transport.client import Hop
+from lanrelay.transport.stream import handle_of
 
 Host = IPAddress | Path
 """An address, or the path of a unix socket."""
@@ -138,10 +139,9 @@ class Loops:
 
 def _peer_pid(stream: Any) -> int:
     """The process at the other end of a unix socket; 0 where nobody tells."""
-    handle = getattr(stream, "getHandle", None)
-    if handle is None:
+    sock = handle_of(stream)
+    if sock is None:
         return 0
-    sock = handle()
     try:
         if hasattr(socket, "SO_PEERCRED"):
             return int(struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])

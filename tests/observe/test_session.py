@@ -32,3 +32,28 @@ class BriefTests(SynchronousTestCase):
             session.failed(DialError(letter * 65536), by="upstream")
             self.assertLess(len(as_line(session, 1.0).encode()), 2048, letter)
             self.assertLess(len(json.dumps(as_fields(session, 1.0))), 2048, letter)
+
+
+class EndTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.session = Session(1, "web", "reverse-proxy", "127.0.0.1:50123", 0.0, 0.0, phase="body")
+
+    def ended(self) -> tuple[str, str, str]:
+        return self.session.phase, self.session.ended_by, self.session.error
+
+    def test_as_it_should(self) -> None:
+        self.session.done(by="upstream")
+        self.assertEqual(self.ended(), ("done", "upstream", ""))
+
+    def test_where_it_is(self) -> None:
+        self.session.left(by="downstream")
+        self.assertEqual(self.ended(), ("body", "downstream", ""))
+
+    def test_who_was_noted_first_stands(self) -> None:
+        self.session.failed(DialError("no"), by="upstream")
+        self.session.failed(DialError("nor this"), by="relay")
+        self.session.left(by="downstream")
+        self.assertEqual(self.ended(), ("body", "upstream", DialError.proxy_status))
+        self.assertEqual(self.session.detail, "no")
+        self.session.done(by="relay")
+        self.assertEqual(self.ended(), ("done", "upstream", DialError.proxy_status))
