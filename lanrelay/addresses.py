@@ -16,8 +16,8 @@ Kind = Literal["loopback", "private", "link-local", "multicast", "unspecified", 
 # Own tables, because the flags of the module ipaddress differ between Python 3.10 and 3.13. They follow the
 # IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890): what is not "globally reachable" there and
 # is neither loopback, link-local nor private is reserved, so that nothing gets there unless a rule names it.
-# That includes documentation, benchmarking and the deprecated relays: what answers on them is something local
-# that borrowed the number. The first row that holds the address decides.
+# That includes documentation, benchmarking and the deprecated relays: if something answers there, it is local
+# and has borrowed the number. The first row that holds the address decides.
 _IPV4: tuple[tuple[str, Kind], ...] = (
     ("0.0.0.0/32", "unspecified"),  # connect() takes it for loopback on Linux and macOS
     ("0.0.0.0/8", "reserved"),  # "this network", RFC 791
@@ -97,7 +97,7 @@ def kind(address: IPAddress) -> Kind:
     """
     What sort of address it is.
 
-    An IPv4-mapped address is what its IPv4 address is, for that is where the kernel connects.
+    An IPv4-mapped address is of the sort of its IPv4 address, because the kernel connects there.
     """
     return _row(unmapped(address))[2]
 
@@ -112,7 +112,7 @@ def _row(address: IPAddress) -> tuple[int, int, Kind]:
 
 def names_kind(network: IPNetwork, address: IPAddress) -> bool:
     """
-    Whether C{network} holds C{address} and nothing but what the registries give the same meaning.
+    Whether C{network} holds C{address}, and only addresses to which the registries give the same meaning.
 
     C{169.254.0.0/16} names 169.254.169.254; C{0.0.0.0/0} holds it and does not name it.
     """

@@ -32,7 +32,7 @@ class RelayError(Exception):
 
 
 class Fault(RelayError):
-    """A bug, as whoever asked is told of it; the log has its traceback."""
+    """A bug, as the client is told of it; the log has its traceback."""
 
     def __init__(self, detail: str = "a fault in the relay itself; its log has more") -> None:
         super().__init__(detail)
@@ -62,7 +62,7 @@ class StartError(RelayError):
 
 
 class AlreadyRunning(StartError):
-    """A relay with the same configuration runs, so that nothing else that is wrong is worth a word."""
+    """A relay with the same configuration runs. Then no other error is worth a word."""
 
 
 # --- the upstream could not be reached -------------------------------------------------------------
@@ -234,7 +234,7 @@ class ParentTimeout(DialTimeout):
 
 
 class ParentMalformed(DialError):
-    """What answers in the place of the parent proxy is no proxy of that kind."""
+    """The server in the place of the parent proxy is no proxy of that kind."""
 
     proxy_status = "http_protocol_error"
 
@@ -420,7 +420,7 @@ class LoopDetected(ExchangeError):
 
 
 class ProgramError(RelayError):
-    """A program that the relay runs did not do what it is there for."""
+    """A program that the relay runs did not do its work."""
 
     proxy_status = "destination_unavailable"
     http_status = 502
@@ -462,7 +462,7 @@ class RemoteProtocolError(RelayError):
 
 class OtherProtocol(RemoteProtocolError):
     """
-    Where HTTP was expected a client began with what is known to be something else.
+    A client began with another protocol where HTTP was expected.
 
     @ivar protocol: what it is, C{"TLS"} or C{"SOCKS"}.
     """
@@ -473,7 +473,7 @@ class OtherProtocol(RemoteProtocolError):
 
 
 class GreetingError(RemoteProtocolError):
-    """What a client said first is no proper SOCKS greeting or PROXY header, or did not come in time."""
+    """A client began with no proper SOCKS greeting or PROXY header, or it did not come in time."""
 
 
 class RequestDenied(RelayError):

@@ -1,8 +1,8 @@
 """
-Tells systemd what the process is about, by the protocol of sd_notify(3).
+Tells systemd how the process is, by the protocol of sd_notify(3).
 
-Datagrams of C{NAME=VALUE} lines to the unix socket that C{NOTIFY_SOCKET} names. Where nobody set it, nothing
-is sent. No answer comes, and a message that cannot be sent is no reason to stop relaying.
+Datagrams of C{NAME=VALUE} lines to the unix socket that C{NOTIFY_SOCKET} names. If it is not set, nothing is
+sent. No answer comes, and the relay goes on if a message cannot be sent.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _PATIENCE = 0.5  # seconds for which a message that must arrive may hold the rel
 
 class Notifier:
     """
-    One process's line to whoever supervises it.
+    One process's line to its supervisor.
 
     The socket is opened with the first message and stays, so that the watchdog is still fed when there is no
-    descriptor left. It is asked for after the fork, where this process is the one that is supervised.
+    descriptor left. The variable is read after the fork, when this process is the one that is supervised.
 
     @param environment: C{os.environ}; only read.
     @param describe: for the watchdog's turns: what C{systemctl status} should show.
@@ -50,7 +50,7 @@ class Notifier:
         return self._address is not None
 
     def ready(self, status: str) -> None:
-        """Start-up, or a reload, is over; from the first one on the watchdog is fed."""
+        """The start, or a reload, is over. From the first call on the watchdog is fed."""
         self._send("READY=1", self._with_status(status))
         if self._timer is None and self._address is not None:
             self._interval = watchdog_interval(self._environment, os.getpid())
@@ -66,8 +66,8 @@ class Notifier:
         """
         The end has begun.
 
-        @param seconds: how long it may take. Where that is more than the unit's C{TimeoutStopSec}, systemd
-            waits for it all the same.
+        @param seconds: how long it may take. systemd waits so long even if the unit's C{TimeoutStopSec} is
+            shorter.
         """
         self._send("STOPPING=1", f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}", self._with_status(status))
 
@@ -87,7 +87,7 @@ class Notifier:
         self._address = None
 
     def _feed(self) -> None:
-        # The reactor's turn is what is watched: a process that hangs feeds nobody.
+        # The watchdog watches the reactor's turn: a process that hangs does not feed it.
         self._timer = self._reactor.callLater(self._interval, self._feed)
         status = self._describe()
         if status and status != self._status:

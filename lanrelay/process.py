@@ -40,8 +40,8 @@ _OPEN_MAX = (
 
 def most_descriptors(sysctl: Callable[[str], int | None] | None = None) -> int | None:
     """
-    What the kernel grants a process whatever its limits say; C{None}: nothing of the kind. macOS has
-    C{kern.maxfilesperproc} below limits that are "unlimited". Not yet seen on a Mac.
+    How many descriptors the kernel grants a process whatever its limits say; C{None}: it has no such bound.
+    macOS has C{kern.maxfilesperproc} below limits that are "unlimited". Not yet seen on a Mac.
 
     @param sysctl: tells a number of the kernel's by its name.
     """
@@ -93,19 +93,20 @@ def raise_descriptor_limit(needed: int, *, most: int | None = None) -> int:
 
 
 _SPARE = 256
-"""For what is no connection: log, reactor, listening sockets, health checks, idle pooled connections."""
+"""Descriptors for all else: log, reactor, listening sockets, health checks, idle pooled connections."""
 
 
 def descriptors_for(connections: int) -> int:
-    """How many it takes: each has one of its own, and one to the upstream."""
+    """How many descriptors they take: each has one of its own, and one to the upstream."""
     return _SPARE + 2 * connections
 
 
 def connections_within(descriptors: int) -> int:
     """
-    How many there can be at a time; the others are better left waiting than let in without an upstream.
+    How many connections there can be at a time. It is better that others wait than that they get in and reach
+    no upstream.
 
-    Where descriptors are few, so is what is spared for the rest, down to a half of them.
+    If there are few descriptors, fewer are spared for all else: at most a half of them.
     """
     return max(1, (descriptors - min(_SPARE, descriptors // 2)) // 2)
 
@@ -125,7 +126,7 @@ def provide_descriptors(wanted: Sequence[int], *, usual: int) -> int:
     granted = raise_descriptor_limit(descriptors_for(sum(wanted)), most=most_descriptors())
     room = connections_within(granted)
     if room < sum(wanted):
-        # Who has set more than the default wants to know in any case.
+        # A user who has set more than the default wants to know in any case.
         few = room < _FEW_CONNECTIONS or any(usual != one > room for one in wanted)
         (_log.warn if few else _log.debug)(
             "the system grants {granted} open files, which is room for {room} connections at a time of "
@@ -174,7 +175,7 @@ class Signals:
         """Set the handlers; on the main thread only."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._received)
-        # nohup and `trap '' HUP` ask that a closed window end nothing.
+        # With nohup and `trap '' HUP` a closed window ends nothing.
         self._closed_window_stops = _on_terminal() and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
         signal.signal(signal.SIGHUP, self._received)
 

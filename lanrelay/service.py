@@ -53,14 +53,14 @@ if TYPE_CHECKING:
 _DEFAULT_CONNECTIONS = model.Listener(name="", listen=()).max_connections
 
 _LAST_WORDS = 0.5
-"""Seconds that connections which were reset have to tell of it; they need two turns of the reactor."""
+"""Seconds for connections that were reset to say that they have ended; they need two turns of the reactor."""
 
 
 class RelayService(Service):
     """
     One running relay. The order of life is C{open}, C{startService}, C{stopService}.
 
-    C{open} is apart because it comes before the fork, where errors can still be shown to whoever started us.
+    C{open} is apart because it comes before the fork, where a person can still see the errors.
     C{privilegedStartService} is not used: C{python -m twisted} never calls it.
 
     @param begun: the C{time.monotonic()} from which "ready in" counts.
@@ -69,12 +69,12 @@ class RelayService(Service):
     @ivar config: the one in force.
     @ivar listeners: the enabled ones in the order of the configuration, then the admin page.
     @ivar draining: those that a reload has replaced or removed, while they have connections.
-    @ivar watched: all that those may look at who show how the relay is; C{reloads} among it.
+    @ivar watched: what the status page and others may look at; C{reloads} among it.
     @ivar observers: called with what happens, C{"reloading"}, C{"reloaded"} or C{"stopping"}.
-    @ivar log_observer: what the application that we become part of should log with.
-    @ivar prepare_log: given the settings of the log in force and others, makes those ready, or raises
-        C{OSError}; returns what puts them in force.
-    @ivar reopen_log: goes on in a new file of the same name, for whoever has moved C{log.file} away.
+    @ivar log_observer: the observer for the application that we become part of.
+    @ivar prepare_log: takes the settings of the log in force and the new ones; makes the new ones ready, or
+        raises C{OSError}. It returns a function that puts them in force.
+    @ivar reopen_log: goes on in a new file of the same name, after somebody has moved C{log.file} away.
     """
 
     log = Logger()
@@ -313,7 +313,7 @@ class RelayService(Service):
         """
         Read the configuration file anew and put it in force, or leave everything as it is.
 
-        @param by: who asked, for the log and those who look.
+        @param by: who asked, for the log and the status page.
         """
         if self._stopped is not None or not self.running:
             refused = Reload(at=time.time(), by=by, errors=("the relay is stopping",))

@@ -33,7 +33,7 @@ class Options(usage.Options):
     """
     What stands after C{lanrelay} on the command line.
 
-    Whoever starts the relay by its own program may set C{"loaded"}, a configuration that lies in no file.
+    C{lanrelay run} may set C{"loaded"}, a configuration that lies in no file.
     """
 
     synopsis = "[-c FILE] [--watch]"
@@ -49,12 +49,12 @@ def makeService(options: Options) -> IService:
     """
     Make the relay, with its files loaded and its ports bound.
 
-    This is the last moment before twistd forks: what goes wrong here is told to the person at the terminal,
-    by lines on standard error and exit status 1. What goes wrong later can only be logged.
+    This is the last moment before twistd forks: the person at the terminal sees what goes wrong here, by
+    lines on standard error and exit status 1. Later there is only the log.
     """
     begun = time.monotonic()
-    # What a start makes stays: looking for cycles in it frees nothing, and took 7 of 250 ms. Frozen, no later
-    # collection looks at it either.
+    # The objects of a start stay: to look for cycles in them frees nothing, and took 7 of 250 ms. Once they
+    # are frozen, no later collection looks at them either.
     gc.disable()
     try:
         service = _make_service(options, begun)
@@ -95,7 +95,7 @@ def _make_service(options: Options, begun: float) -> IService:
         except OSError as error:
             wrong_with_log = _about_log(error, loaded)
 
-    # Files come before ports. But where the log is twistd's own, a start that fails leaves none behind.
+    # Files come before ports. But if the log is twistd's own, a start that fails leaves no file behind.
     early = config.log.file is not None
     if early:
         open_log()
@@ -155,7 +155,7 @@ def choose_log(
 ) -> ILogObserver | None:
     """
     Have the log written in our format and at our level: to C{log.file}, or to where Twisted's command line
-    puts it, which wins where it names a place itself.
+    puts it. A place that the command line names wins.
 
     @param command_line: the options of C{twistd} or C{python -m twisted}; the latter's are changed, for they
         are read later.
@@ -221,7 +221,7 @@ def _renew(file: LogFile) -> None:
     """
     Rotate twistd's log, as twistd does at SIGUSR1; or open it anew, if somebody has moved it away.
 
-    Twisted's C{rotate} does nothing where there is no file, and what is written goes on to the one that was.
+    Twisted's C{rotate} does nothing if there is no file, and lines go on to the one that was moved.
     """
     import os
 

@@ -1,4 +1,4 @@
-"""Recognises a program that carries MCP to a URL, in whatever way it is started."""
+"""Recognises a program that carries MCP to a URL, however it is started."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ def through_stdio(
     """
     Have an entry start this program, which leads to the listener of its origin.
 
-    Header fields and tool filters become its options, and of the environment stays what they refer to.
+    Header fields and tool filters become its options. Of the environment only the variables stay that they
+    refer to.
 
     @param ports: by origin.
     @param program: the absolute path of C{lanrelay}.

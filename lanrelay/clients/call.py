@@ -26,7 +26,7 @@ LARGEST = 8 * 1024 * 1024
 """Bytes of an answer."""
 
 _GRACE = 0.25
-"""Seconds after which a read that waits in vain has said so itself."""
+"""Seconds after which a read that waits in vain raises by itself."""
 
 _LATE = "The call failed: nothing came in time."
 
@@ -264,7 +264,7 @@ def _hello() -> Json:
 
 
 def _line(text: str) -> str:
-    """What a server says is part of a line of ours, and never begins one of its own."""
+    """A server's words are part of a line of ours, and never begin a line."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 

@@ -283,7 +283,7 @@ def _left_alone(server: Server, spelled: Spelling | None) -> tuple[Reason | None
 
 
 def _works(seen: _Seen, url: Url) -> bool | None:
-    """C{False} for what cannot work on any network."""
+    """C{False} for an entry that cannot work on any network."""
     spelled = seen.spelling
     if spelled is None or spelled.bridge is None:
         return False if seen.server.client.typed and not seen.server.type else None

@@ -101,7 +101,7 @@ def parse(text: str) -> Url | Literal["variable", "placeholder", "not_a_url"]:
 
 
 def is_variable(text: str) -> bool:
-    """Whether there is something in a text that a client replaces, as C{${VAR}} and C{{env:VAR}}."""
+    """Whether a text has a part that a client replaces, as C{${VAR}} and C{{env:VAR}}."""
     return _VARIABLE.search(text) is not None
 
 

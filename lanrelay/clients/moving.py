@@ -34,7 +34,7 @@ class Moved(NamedTuple):
 
 def credentials(finding: Finding) -> Moved:
     """
-    What of an entry's header fields is a credential.
+    The credentials among an entry's header fields.
 
     @raise NotEdited: one is a variable that only the client knows.
     """

@@ -109,7 +109,7 @@ def _to_the_front(finding: Finding, changed: list[Change], notes: list[str]) -> 
 
 
 def _environment(finding: Finding, notes: list[str]) -> list[Change]:
-    """What of a bridge's environment has no meaning, or another one, once its URL is the relay's."""
+    """The variables of a bridge that have no meaning, or another one, once its URL is the relay's."""
     server = finding.server
     path = server.environment_path
     if path is None:

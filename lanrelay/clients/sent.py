@@ -51,7 +51,7 @@ def transport(finding: Finding) -> Literal["http", "sse"] | None:
     spelled = finding.spelling
     if spelled is None or spelled.bridge is None:
         kind = finding.server.transport
-        # What has no type is tried by most clients, but for those that take it for SSE.
+        # Most clients try what an entry without a type speaks; some take it for SSE.
         return kind if kind in ("http", "sse") and (finding.server.type or kind == "sse") else None
     return _of_bridge(spelled)
 

@@ -179,7 +179,8 @@ def _words(entry: Table, path: Path, command: str) -> Iterator[Word]:
         if isinstance(node, Items):
             for number, item in enumerate(node.items):
                 text = text_of(item)
-                # What is no text is a word to the client, too, so those behind it keep their places.
+                # To the client a value that is no text is a word, too, so the words behind it keep their
+                # places.
                 yield Word("" if text is None else text, (*path, key, number))
         elif (text := text_of(node)) is not None and text:
             yield Word(text, (*path, key))

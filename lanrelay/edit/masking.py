@@ -44,10 +44,10 @@ def mask(text: str) -> str:
     """
     The text with its secrets as C{***}; line breaks, and all that is no secret, stay.
 
-    What is taken for a secret: the value of a key, variable or header that is called like one, what follows
-    an authentication scheme, user information of a URL, long random pieces of its path and the values of its
-    query, tokens that begin as well-known ones do, and long words of capitals, small letters and digits.
-    References (C{${VAR}}, C{${file:PATH}}) are shown.
+    These are taken for secrets: the value of a key, variable or header that is called like one, the word
+    behind an authentication scheme, user information of a URL, long random pieces of its path and the values
+    of its query, tokens that begin as well-known ones do, and long words of capitals, small letters and
+    digits. References (C{${VAR}}, C{${file:PATH}}) are shown.
     """
     text = _URL.sub(lambda found: url(found["url"]), text)
     text = _SCHEME.sub(lambda found: f"{found['scheme']} {_hidden(found['value'])}", text)
@@ -93,7 +93,10 @@ def _random(piece: str) -> bool:
 
 
 def _drawn(word: str) -> bool:
-    """As L{_random}, but of a word that nothing says may be a secret: capitals, small ones and digits."""
+    """
+    As L{_random}, but for a word with no hint that it is a secret: it needs capitals, small letters and
+    digits.
+    """
     return (
         sum(letter.isdigit() for letter in word) >= 3
         and any(letter.isupper() for letter in word)

@@ -64,9 +64,10 @@ def read(path: Path) -> Original:
 
 def replace(original: Original, content: bytes, *, backups: Path | None, mode: int = 0o600) -> Path | None:
     """
-    Put C{content} in the place of what was read, by a rename: a crash leaves the old file or the new one.
+    Put C{content} in the place of the file that was read, by a rename: a crash leaves the old file or the new
+    one.
 
-    @param backups: the folder that keeps what was there; made with mode 0700. C{None}: nothing is kept.
+    @param backups: the folder that keeps the old file; made with mode 0700. C{None}: nothing is kept.
     @param mode: of a file that was not there; one that was keeps its own, and its owner.
     @return: where the file before is kept; C{None} if there was none, or C{backups} is C{None}.
     @raise Changed: the file is not as it was read; it was not touched.

@@ -71,7 +71,10 @@ class McpServer:
 
 
 class McpServers:
-    """Those behind all listeners; what is known of one outlives a reload that leads to it as before."""
+    """
+    The servers behind all listeners. What is known of one outlives a reload, if a listener leads to it as
+    before.
+    """
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, ...], McpServer] = {}

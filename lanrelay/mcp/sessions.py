@@ -78,7 +78,7 @@ class Carrier:
 
     @param say: given a line for the program, with its end.
     @param note: given a sentence for the log.
-    @ivar server: where what the program says of itself is noted, if anywhere.
+    @ivar server: notes what the program says of itself; may be C{None}.
     """
 
     def __init__(self, say: Callable[[bytes], None], note: Callable[[str], None], *, shared: bool) -> None:
@@ -99,7 +99,7 @@ class Carrier:
         self.sessions.append(session)
 
     def remove(self, session: Session) -> None:
-        """It is gone: what it asked for is cancelled, and nobody hears of it any more."""
+        """The session is gone: its requests are cancelled, and nobody hears of it any more."""
         session.over = True
         if session in self.sessions:
             self.sessions.remove(session)
@@ -284,7 +284,9 @@ class Carrier:
                 self._stream_for(session, message).put(message.text)
 
     def _asked(self) -> Session | None:
-        """Who is meant by a question of the program: whose request is under way, the last one first."""
+        """
+        The session that a question of the program is for: one whose request is under way, the last one first.
+        """
         for call in reversed(self._calls.values()):
             if call.stream.takes_events and not call.session.over:
                 return call.session
@@ -293,7 +295,10 @@ class Carrier:
         return there[-1] if there else None
 
     def _stream_for(self, session: Session, message: Message) -> EventStream:
-        """One of its requests, for most of what a program says has to do with one; else C{general}."""
+        """
+        The stream of one of its requests, because most of what a program says has to do with one; else
+        C{general}.
+        """
         if message.method.endswith("/list_changed") and session.general.listener is not None:
             return session.general
         for call in reversed(self._calls.values()):
@@ -302,7 +307,7 @@ class Carrier:
         return session.general
 
     def ended(self, cause: str) -> None:
-        """The program has: who waits is told."""
+        """The program has ended: those who wait are told."""
         for call in [*self._calls.values(), *self._waiting]:
             stream = call.stream
             stream.cause = stream.cause or cause

@@ -1,4 +1,7 @@
-"""What one client is to hear on one stream of events, kept for a while so that it can be heard again."""
+"""
+The messages for one client on one stream of events. They are kept for a while, so that it can hear them
+again.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ KEPT_MAX: Final = 4 * 1024 * 1024
 
 
 WAITING_MAX: Final = 16 * 1024 * 1024
-"""Bytes behind which even what a connected client has yet to read is let go, if it is no answer."""
+"""Bytes; beyond them old events but answers are let go, even if a connected client has yet to read them."""
 
 ANSWERS_MAX: Final = 64 * 1024 * 1024
-"""Bytes behind which even answers are let go; those of a batch are told all together."""
+"""Bytes; beyond them old answers are let go, too. Those of a batch are told all together."""
 
 
 class Event(NamedTuple):
@@ -87,7 +90,7 @@ class EventStream:
                 self.listener.news()
 
     def hear(self, listener: Listener) -> None:
-        """From now on it is the one who hears; another one is sent away."""
+        """This one hears the stream from now on; the one before is sent away."""
         before, self.listener = self.listener, listener
         if before is not None:
             before.replaced()

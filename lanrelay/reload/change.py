@@ -25,7 +25,7 @@ class Change:
 
     @param files: those that the new configuration names, and where.
     @ivar parts: after C{commit}: what runs.
-    @ivar past: after C{commit}: those of them that do so no more.
+    @ivar past: after C{commit}: what ran before and only lets its connections end.
     """
 
     log = Logger()
@@ -98,8 +98,8 @@ class Change:
         """
         Open what cannot be opened while another socket listens on every address of the same port, or on one.
 
-        So that one has to be closed first; what waits in its queue is accepted before. If it turns out that
-        the new one cannot be had, the old one is opened again.
+        So the old socket is closed first, after the connections in its queue were accepted. If the new one
+        cannot be opened, the old one is opened again.
         """
         for index, listener in self._new.items():
             for opening in self._plan.beginnings[index].openings:
@@ -156,7 +156,9 @@ class Change:
             self.past.append(Past(listener=old, heirs=self._heirs(old), ended=ended))
 
     def inherit(self, past: Past) -> None:
-        """After C{commit}: who has the word now over connections that earlier reloads have left."""
+        """
+        After C{commit}: note which listeners now decide about connections that earlier reloads have left.
+        """
         had = bool(past.heirs)
         past.heirs = [heir for before in past.heirs for heir in self._heirs(before)]
         if had and not past.heirs:

@@ -1,4 +1,4 @@
-"""What a relay is made of; apart from what a reload does with it, which a start does without."""
+"""What a relay is made of. What a reload does with it stands elsewhere, because a start does without."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Wanted:
     """
     A listener of the new configuration.
 
-    @ivar kind: C{type}, or what else tells listeners apart that can never stand for one another.
+    @ivar kind: C{type}, or another word; listeners of different kinds never stand for one another.
     @ivar record: whatever it is made of; equal records make equal listeners.
     @ivar policy: what decides whether a connection may go on.
     """
@@ -51,7 +51,7 @@ class Past:
     """
     A listener that only lets its connections end.
 
-    @ivar heirs: the listeners by whose word they may go on; when none is left they have to end.
+    @ivar heirs: as long as one of these listeners is there, the connections may go on.
     @ivar ended: fires with the last.
     """
 

@@ -1,8 +1,8 @@
 """
 What a reload does to each listener and socket, worked out before anything is touched.
 
-Sockets are matched by where they listen, so that a listener with another name, or two that were swapped, go
-on with the same ones, and no connection that waits in the kernel's queue is lost.
+Sockets are matched by where they listen. So a listener with another name, or two that were swapped, go on
+with the same sockets, and no connection in the kernel's queue is lost.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Opening:
 
     @ivar listed: the entry.
     @ivar address: what to open; one loopback address where the other is there already.
-    @ivar displaced: sockets that have to be closed first, for one of the two listens on every address.
+    @ivar displaced: sockets that have to be closed first, because one of the two listens on every address.
     """
 
     listed: model.ListenAddress
@@ -170,8 +170,8 @@ def _endings(
         successors = [
             position for position, beginning in enumerate(beginnings) if index in beginning.predecessors
         ]
-        # Ports may have been swapped, or names: what somebody was let in by is in force as long as the
-        # listener of its place or of its name says so.
+        # Ports or names may have been swapped: the policy that let somebody in is in force as long as the
+        # listener at its place, or of its name, has it.
         heirs = [
             position for position in successors if wanted[position].policy == old.policy and not old.stale
         ]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lanrelay.admin.control import Command
 
 CONTROL = "control"
-"""The kind of the control socket, which is no listener for those who look at the relay."""
+"""The kind of the control socket, which the status page does not show as a listener."""
 
 
 def wanted_parts(

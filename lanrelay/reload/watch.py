@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 EVERY = 1.0
-"""Seconds between two looks. A change counts when the next one finds nothing newer: files should be whole."""
+"""
+Seconds between two looks. A change counts when the next look finds nothing newer, so that files are whole.
+"""
 
 FileSeen = tuple[int, int, int, int]
 
@@ -17,8 +19,8 @@ class FileWatch:
     """
     Looks at files from L{start} to L{stop}.
 
-    A file that is missing is waited for: editors and deployments take the old one away before they put the
-    new one there.
+    A missing file is no change until it is there again: editors and deployments take the old one away before
+    they put the new one there.
 
     @param files: those to look at; asked at each look, for one names others.
     @param changed: called when they are not what they were, and have been so for a moment.
@@ -46,7 +48,7 @@ class FileWatch:
             timer.cancel()
 
     def seen(self) -> None:
-        """What the files are now is known; to be called before they are read."""
+        """The files as they are now are known. To be called before they are read."""
         self._known = self._before = self._stamps()
 
     def _look(self) -> None:

@@ -102,8 +102,8 @@ def apply(form: Format, text: str, changes: Sequence[Change]) -> str:
     """
     Make changes, one after the other; the paths of each are those of the text that the ones before left.
 
-    After each the text is read anew, by Python's own reader as well where it has one for the format: what it
-    says must be what it said before, with the change, and nothing else.
+    After each change the text is read anew, by Python's own reader, too, if it has one for the format. It
+    must say what it said before with that change, and nothing else.
 
     @raise Broken: the text is not in the format.
     @raise NotEdited: a change cannot be made by range.
@@ -168,7 +168,7 @@ def _splices(form: Format, text: str, root: Node, change: Change) -> list[Splice
 
 
 def _changed(value: Any, change: Change) -> Any:
-    """The value with the change, as data; what the change does not concern is shared."""
+    """The value with the change, as data; all other parts are shared."""
     if isinstance(change, Insert):
         return _with(value, change.path, lambda holder: {**holder, change.key: change.value})
     if isinstance(change, Append):

@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 """Keys and indices from the root to a value."""
 
 Keep = Sequence[tuple[str | int, ...]]
-"""Ways into a file that are of interest, with C{*} for any key; what lies beside them is not taken apart."""
+"""Ways into a file that are of interest, with C{*} for any key; other values are not taken apart."""
 
 Range = tuple[int, int]
 """From one character to before another."""
@@ -80,7 +80,7 @@ class Scalar(Node):
 
 class Opaque(Node):
     """
-    A list or map that nobody asked for, so that where its parts stand is not known.
+    A list or map that nobody asked for; nobody knows where its parts stand.
 
     @ivar value: as Python has it.
     """
