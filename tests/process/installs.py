@@ -101,6 +101,45 @@ def by_uv() -> Install:
     return Install(python)
 
 
+def other_pythons() -> dict[str, Path]:
+    """The interpreters of this machine that the wheel is made for, but this one; by C{3.13} and the like."""
+    roots = [Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"]
+    found = {}
+    for minor in range(10, 15):
+        name = f"python3.{minor}"
+        candidates = [Path(one) for one in [shutil.which(name)] if one]
+        candidates += [one for root in roots for one in sorted(root.glob(f"3.{minor}.*/bin/{name}"))]
+        for candidate in candidates:
+            done = subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, timeout=60)
+            if done.returncode == 0 and minor != sys.version_info.minor:
+                found[f"3.{minor}"] = candidate
+                break
+    return found
+
+
+def by_uv_with(python: Path) -> Install:
+    """
+    C{uv tool install WHEEL}, with what it needs from the index.
+
+    @param python: the interpreter that it shall have.
+    @raise Unreachable: the index cannot be reached.
+    """
+    home = _folder() / f"uv-{python.name}"
+    _run([_program("uv"), "venv", "--quiet", "--python", str(python), str(home)])
+    install = Install(home / "bin" / "python")
+    try:
+        _run([_program("uv"), "pip", "install", "--quiet", "--python", str(install.python), str(built()[0])])
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in ("Failed to fetch", "dns error", "Could not connect")):
+            raise Unreachable(str(error)) from None
+        raise
+    return install
+
+
+class Unreachable(Exception):
+    """There is no way to the package index."""
+
+
 @cache
 def from_source(name: str, sources: tuple[str, ...]) -> Install:
     """

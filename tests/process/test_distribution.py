@@ -9,10 +9,21 @@ import tarfile
 from signal import SIGTERM
 from zipfile import ZipFile
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.version import __version__
-from tests.process.installs import CHECKOUT, Install, built, by_uv, checkout, sdist, wheel
+from tests.process.installs import (
+    CHECKOUT,
+    Install,
+    Unreachable,
+    built,
+    by_uv,
+    by_uv_with,
+    checkout,
+    other_pythons,
+    sdist,
+    wheel,
+)
 from tests.process.support import Mode, Relay, Upstream
 
 FORWARD = """\
@@ -73,51 +84,72 @@ class ArchiveTests(SynchronousTestCase):
         self.assertLessEqual({"LICENSE", "README.md", "setup.cfg", "pyproject.toml"}, top)
 
 
+def carries(test: SynchronousTestCase, install: Install, mode: Mode) -> None:
+    upstream = Upstream(test)
+    relay = Relay(test, FORWARD.format(port=upstream.port), mode=mode, install=install).start()
+    client = relay.connect("forward")
+    server = upstream.accept()
+    client.sendall(b"up")
+    test.assertEqual(server.recv(10), b"up")
+    test.assertIn(__version__, relay.get("/")[1].decode())
+    test.assertEqual(json.loads(relay.get("/healthz")[1])["version"], __version__)
+    client.close()
+    server.close()
+    relay.signal(SIGTERM)
+    test.assertEqual(relay.wait(), 0)
+    test.assertIn(f"lanrelay {__version__} with ", relay.log())
+
+
+def works(test: SynchronousTestCase, install: Install) -> None:
+    """The demonstration, C{run}, C{twistd}, and the look-up of plugins by which the last finds us."""
+    show = subprocess.Popen(
+        [*install.lanrelay, "demo", "--once"],
+        env=install.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    test.addCleanup(show.kill)
+    test.assertEqual(said(*install.lanrelay, "--version"), f"lanrelay {__version__}\n")
+    found = json.loads(said(str(install.python), "-c", LOOK_UP))
+    test.assertEqual(found, {"module": "lanrelay.tap", "version": __version__})
+    carries(test, install, "run")
+    carries(test, install, "foreground")
+    shown, _ = show.communicate(timeout=120)
+    test.assertEqual(show.returncode, 0, shown)
+    test.assertIn(f"lanrelay {__version__} in front of it", shown.splitlines()[0])
+
+
 class InstalledTests(SynchronousTestCase):
     """Each ends in an environment that has nothing of the checkout."""
 
-    def carries(self, install: Install, mode: Mode) -> None:
-        upstream = Upstream(self)
-        relay = Relay(self, FORWARD.format(port=upstream.port), mode=mode, install=install).start()
-        client = relay.connect("forward")
-        server = upstream.accept()
-        client.sendall(b"up")
-        self.assertEqual(server.recv(10), b"up")
-        self.assertIn(__version__, relay.get("/")[1].decode())
-        self.assertEqual(json.loads(relay.get("/healthz")[1])["version"], __version__)
-        client.close()
-        server.close()
-        relay.signal(SIGTERM)
-        self.assertEqual(relay.wait(), 0)
-        self.assertIn(f"lanrelay {__version__} with ", relay.log())
-
-    def works(self, install: Install) -> None:
-        show = subprocess.Popen(
-            [*install.lanrelay, "demo", "--once"],
-            env=install.variables(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.addCleanup(show.kill)
-        self.assertEqual(said(*install.lanrelay, "--version"), f"lanrelay {__version__}\n")
-        found = json.loads(said(str(install.python), "-c", LOOK_UP))
-        self.assertEqual(found, {"module": "lanrelay.tap", "version": __version__})
-        self.carries(install, "run")
-        self.carries(install, "foreground")
-        shown, _ = show.communicate(timeout=120)
-        self.assertEqual(show.returncode, 0, shown)
-        self.assertIn(f"lanrelay {__version__} in front of it", shown.splitlines()[0])
-
     def test_from_the_wheel(self) -> None:
-        self.works(wheel())
+        works(self, wheel())
 
     def test_from_the_source_distribution(self) -> None:
-        self.works(sdist())
+        works(self, sdist())
 
     def test_from_the_wheel_by_uv(self) -> None:
-        self.works(by_uv())
+        works(self, by_uv())
+
+
+class OtherPythonsTests(SynchronousTestCase):
+    """The same with the other interpreters that this machine has, and with what the index has for them."""
+
+    def test_every_one_that_is_here(self) -> None:
+        pythons = other_pythons()
+        if not pythons:
+            raise SkipTest("there is no other interpreter")
+        for version, python in pythons.items():
+            try:
+                install = by_uv_with(python)
+            except Unreachable as error:
+                raise SkipTest(f"the index cannot be reached: {error}") from None
+            found = said(str(install.python), "-c", "import sys; print(*sys.version_info[:2], sep='.')")
+            self.assertEqual(found.strip(), version)
+            said(str(install.python), "-c", LOOK_UP)
+            carries(self, install, "run")
 
 
 class VersionTests(SynchronousTestCase):
