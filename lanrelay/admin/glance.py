@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from lanrelay.admin.counters import Request
 from lanrelay.admin.problems import problem_of
@@ -111,11 +112,20 @@ def certificates_of(listener: ListenerService, watched: Watched) -> Iterator[Cer
 
 
 def bars(upstream: Upstream, now: float) -> Json:
-    """@param now: wall-clock seconds since the epoch."""
-    return {
-        "minutes": [_cell(one) for one in upstream.trail.minutes(now)],
-        "hours": [_cell(one) for one in upstream.trail.hours(now)],
-    }
+    """
+    The lists are the same ones as long as they are alike; nobody changes them.
+
+    @param now: wall-clock seconds since the epoch.
+    """
+    seen = upstream.trail.minutes(now), upstream.trail.hours(now)
+    had = _bars.get(upstream)
+    if had is None or had[0] != seen:
+        minutes, hours = ([_cell(one) for one in cells] for cells in seen)
+        had = _bars[upstream] = seen, {"minutes": minutes, "hours": hours}
+    return had[1]
+
+
+_bars: WeakKeyDictionary[Upstream, tuple[object, Json]] = WeakKeyDictionary()
 
 
 def _cell(cell: Cell) -> Json:

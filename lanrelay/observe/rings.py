@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
 MINUTES: Final = 60
@@ -100,16 +101,21 @@ class Cell(NamedTuple):
 
 
 class _States(_Ring):
-    __slots__ = ("_length", "_states", "_whys")
+    """What was read is kept while it is the same: who looks on does so once a second, at all upstreams."""
+
+    __slots__ = ("_changes", "_length", "_read", "_read_of", "_states", "_whys")
 
     def __init__(self, cells: int, length: int) -> None:
         super().__init__(cells)
         self._length = length
+        self._changes = 0
+        self._read: tuple[Cell, ...] = ()
+        self._read_of: object = None
         self._states: list[State] = ["unchecked"] * cells
         self._whys: list[str | None] = [None] * cells
 
     def _empty(self, position: int) -> None:
-        self._states[position], self._whys[position] = "unchecked", None
+        self._put(position, "unchecked", None)
 
     def note(self, now: float, state: State, why: str | None, between: tuple[State, str | None]) -> None:
         """@param between: what the cells are that were skipped."""
@@ -127,12 +133,19 @@ class _States(_Ring):
 
     def _put(self, position: int, state: State, why: str | None) -> None:
         self._states[position], self._whys[position] = state, why
+        self._changes += 1
 
-    def read(self, now: float, since: tuple[State, str | None]) -> list[Cell]:
+    def read(self, now: float, since: tuple[State, str | None]) -> tuple[Cell, ...]:
         """@param since: what the cells are of which nothing was noted yet."""
-        number, length = int(now // self._length), self._length
+        number = int(now // self._length)
+        wanted = number, since, self._last, self._changes
+        if self._read_of != wanted:
+            self._read, self._read_of = tuple(self._look(number, since)), wanted
+        return self._read
+
+    def _look(self, number: int, since: tuple[State, str | None]) -> Iterator[Cell]:
+        length = self._length
         first = number - self._cells + 1
-        found = []
         for index, at in enumerate(self._positions(number)):
             if at >= 0:
                 state, why = self._states[at], self._whys[at]
@@ -140,13 +153,13 @@ class _States(_Ring):
                 state, why = since
             else:
                 state, why = "unchecked", None
-            found.append(Cell(state, why, (first + index) * length))
-        return found
+            yield Cell(state, why, (first + index) * length)
 
 
 class Trail:
     """
-    What an upstream was in the last 60 minutes and in the last 24 hours: some 2,500 bytes, and the sentences.
+    What an upstream was in the last 60 minutes and in the last 24 hours: some 2,500 bytes, and the sentences;
+    8,000 more once somebody has looked.
 
     A finding holds until the next one, but no longer than until somebody should have looked again.
     """
@@ -187,10 +200,10 @@ class Trail:
             return self._state, self._why
         return "unchecked", None
 
-    def minutes(self, now: float) -> list[Cell]:
+    def minutes(self, now: float) -> tuple[Cell, ...]:
         """The last 60, the oldest first."""
         return self._minutes.read(now, self._meanwhile(now))
 
-    def hours(self, now: float) -> list[Cell]:
+    def hours(self, now: float) -> tuple[Cell, ...]:
         """The last 24, the oldest first."""
         return self._hours.read(now, self._meanwhile(now))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,18 @@ class StatusTests(WatchedTestCase):
         self.watched.reloaded(Reload(at=1.0, by="SIGHUP"))
         document = status(self.watched)
         self.assertEqual(json.loads(json.dumps(document)), document)
+
+    def test_bars_are_the_same_ones_until_something_is_found(self) -> None:
+        self.forward("nas.lan")
+        (group,) = self.listeners[0].groups
+        (member,) = group.members
+        before = status(self.watched)["upstreams"][0]
+        self.assertEqual((len(before["minutes"]), len(before["hours"])), (60, 24))
+        self.assertIs(status(self.watched)["upstreams"][0]["hours"], before["hours"])
+        member.trail.note("down", time.time(), "Nobody listens.", holds=15.0)
+        after = status(self.watched)["upstreams"][0]
+        self.assertEqual((before["hours"][-1]["state"], after["hours"][-1]["state"]), ("unchecked", "down"))
+        self.assertEqual(after["minutes"][-1]["why"], "Nobody listens.")
 
     def test_upstreams_say_by_which_route_and_where_they_are(self) -> None:
         address = model.TargetAddress(host="192.168.1.20", port=8443)

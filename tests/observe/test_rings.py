@@ -89,9 +89,23 @@ class TrailTests(SynchronousTestCase):
         self.note("up", NOW + 61)
         cells = self.trail.minutes(NOW + 62)
         self.assertEqual(
-            cells[-2:], [Cell("down", "Nobody is there.", MINUTE * 60), Cell("up", None, MINUTE * 60 + 60)]
+            cells[-2:], (Cell("down", "Nobody is there.", MINUTE * 60), Cell("up", None, MINUTE * 60 + 60))
         )
         self.assertEqual(self.trail.hours(NOW + 62)[-1], Cell("down", "Nobody is there.", MINUTE * 60))
+
+    def test_what_was_read_is_kept_while_it_is_the_same(self) -> None:
+        before = self.trail.minutes(NOW)
+        self.assertIs(self.trail.minutes(NOW + 1), before)
+        found: tuple[tuple[State, int], ...] = (("slow", 2), ("down", 3), ("up", 61))
+        for state, at in found:
+            self.note(state, NOW + at, state)
+            after = self.trail.minutes(NOW + at)
+            self.assertNotEqual(after, before)
+            self.assertEqual(after[-1].state, state)
+            self.assertIs(self.trail.minutes(NOW + at), after)
+            before = after
+        self.assertEqual(self.trail.minutes(NOW + 121)[-1].state, "up")
+        self.assertEqual(self.trail.minutes(NOW + 500)[-1].state, "unchecked")
 
     def test_what_was_found_holds_until_somebody_looks_again_and_no_longer(self) -> None:
         self.note("up", NOW + 50)
