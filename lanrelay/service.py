@@ -417,10 +417,12 @@ class RelayService(Service):
     def _hello(self, request: Json, tell: Tell) -> object:
         return {"pid": os.getpid(), "version": __version__}
 
-    def _status(self, request: Json, tell: Tell) -> object:
-        from lanrelay.admin.status import status  # rarely asked for
+    async def _status(self, request: Json, tell: Tell) -> object:
+        from lanrelay.admin.control import Written
+        from lanrelay.admin.portions import in_portions
+        from lanrelay.admin.status import status_text  # rarely asked for
 
-        return status(self.watched)
+        return Written(await in_portions(self._reactor, status_text(self.watched)))
 
     def _asked_to_reload(self, request: Json, tell: Tell) -> object:
         outcome = self.reload("lanrelay reload")

@@ -49,6 +49,12 @@ _UNREAD = 30.0  # seconds that an answer may wait to be read
 _CONNECTIONS = 16
 
 
+class Written(str):
+    """A result that is JSON already; its line ends, if any, stand between values."""
+
+    __slots__ = ()
+
+
 class Refused(RelayError):
     """A command cannot be carried out; the detail is a sentence for whoever asked."""
 
@@ -208,7 +214,10 @@ class ControlConnection(Protocol):
         result = command(request, lambda progress: self._send({"progress": progress}))
         if isinstance(result, Awaitable):
             result = await result
-        self._send({"result": result})
+        if isinstance(result, Written):
+            self._write('{"result": ' + result.replace("\n", " ") + "}")
+        else:
+            self._send({"result": result})
 
     def _not_answered(self, failure: Failure) -> None:
         if failure.check(Refused):
@@ -232,8 +241,11 @@ class ControlConnection(Protocol):
         self._next()
 
     def _send(self, message: Json) -> None:
+        self._write(json.dumps(message))
+
+    def _write(self, line: str) -> None:
         if not self._lost:
-            self._stream.write(json.dumps(message).encode("ascii") + b"\n")
+            self._stream.write(line.encode("ascii") + b"\n")
 
     def _close(self) -> None:
         """Send what is buffered, then close."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
 from lanrelay.admin.failures import Failures
 from lanrelay.observe.metrics import Histogram
@@ -20,30 +20,13 @@ REQUEST_BOUNDS = (
 DIAL_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 RECENT: Final = 100
-"""Requests of each listener that are remembered: some 250 bytes each."""
+"""
+Sessions of each listener that are remembered after their end, of 600 bytes each, 1,100 at most: to keep less
+of them would cost every request more time.
+"""
 
 
-class Request(NamedTuple):
-    """
-    What is remembered of a session that has ended; never a path, a field or content.
-
-    @ivar started: wall-clock seconds since the epoch.
-    @ivar method: empty for a connection that was forwarded as a whole.
-    @ivar rpc: the method of the JSON-RPC message in it, where that was in hand.
-    """
-
-    started: float
-    duration: float
-    method: str
-    rpc: str
-    status: int
-    received: int
-    sent: int
-    first_byte: float | None
-    error: str
-
-
-def _recent() -> deque[Request]:
+def _recent() -> deque[Session]:
     return deque(maxlen=RECENT)
 
 
@@ -82,7 +65,7 @@ class Count:
     duration: Histogram = field(default_factory=_requests)
     answered: Histogram = field(default_factory=_requests)
     dialed: Histogram = field(default_factory=_dials)
-    recent: deque[Request] = field(default_factory=_recent)
+    recent: deque[Session] = field(default_factory=_recent)
 
 
 class Counters:
@@ -107,19 +90,7 @@ class Counters:
         count.sessions += 1
         count.received += session.received
         count.sent += session.sent
-        count.recent.append(
-            Request(
-                session.started,
-                duration,
-                session.method,
-                session.rpc,
-                session.status,
-                session.received,
-                session.sent,
-                session.first_byte,
-                session.error,
-            )
-        )
+        count.recent.append(session)
         if session.dialed is not None:
             count.dialed.observe(session.dialed)
         if session.method:
@@ -139,6 +110,11 @@ class Counters:
                 _increment(count.dial_failures, session.error)
             for observer in self.failed:
                 observer(session)
+
+    def recent(self, listener: str) -> list[Session]:
+        """The latest of a listener that have ended, the latest last."""
+        count = self.listeners.get(listener)
+        return [] if count is None else list(count.recent)
 
     def forget(self, name: str) -> None:
         """The listener is gone: of it stays what is counted since the start."""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 from urllib.parse import parse_qs
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
 
+from lanrelay.admin.news import News
+from lanrelay.admin.portions import PORTION, in_portions
 from lanrelay.admin.viewers import Parts, Viewers
 from lanrelay.admin.watched import Watched
 from lanrelay.config import model
-from lanrelay.errors import RemoteProtocolError, RequestDenied, StartError
+from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, StartError
 from lanrelay.http.answers import Answer, failed
 from lanrelay.http.client import HttpConnection
-from lanrelay.http.sink import UNHEARD, RequestSink
+from lanrelay.http.sink import UNHEARD, RequestSink, Unheard
 from lanrelay.listeners.service import Connection, Environment, ListenerService
 from lanrelay.observe.session import brief
 from lanrelay.passage.browser import check_browser
@@ -52,6 +55,9 @@ Seconds for which a client that has just come may be silent, however many others
 go to take what it was told.
 """
 
+FEW: Final = 8
+"""Listeners that are drawn anew at a look for no other reason than that a minute has passed."""
+
 _MOMENT: Final = 0.05  # seconds until there may be somebody who has to go
 
 _KEEPALIVE: Final = 5.0
@@ -62,13 +68,16 @@ class Page(NamedTuple):
     """
     A whole answer.
 
+    @ivar body: whole, or the pieces of a text, to be made a little at a time.
     @ivar more: further fields.
+    @ivar portion: how many pieces are made at a time.
     """
 
     status: int
     content_type: bytes
-    body: bytes
+    body: bytes | Iterator[str]
     more: tuple[tuple[bytes, bytes], ...] = ()
+    portion: int = PORTION
 
 
 class _Seat(NamedTuple):
@@ -116,7 +125,7 @@ class AdminService(ListenerService):
         self._look_again: Any = None
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
-        self._viewers = Viewers(environment.reactor, self._look)
+        self._viewers = Viewers(environment.reactor, self._look, News(watched))
         self._renderer: Renderer | None = None
         self._pages: Mapping[str, Callable[[bytes], Page]] = {
             "/": self._page,
@@ -200,15 +209,22 @@ class AdminService(ListenerService):
         path = place.decode("latin-1")
         if path == "/events" and head.method == b"GET" and not self._viewers.full:
             headers = with_date(_COMMON.added(b"Content-Type", b"text/event-stream"), time.time())
-            return self._viewers.add(connection, headers)
+            wanted = parse_qs(query.decode("latin-1")).get("requests", [""])[0]
+            return self._viewers.add(connection, headers, wanted)
         answer = self._answer(head.method, path, query)
         if answer.status in (404, 405):
             self._refuse(connection)
+        if isinstance(answer.body, bytes):
+            self._send(connection, answer, answer.body)
+            return UNHEARD
+        made = in_portions(self.environment.reactor, answer.body, answer.portion)
+        return _Portioned(self, connection, answer, made)
+
+    def _send(self, connection: HttpConnection, answer: Page, body: bytes) -> None:
         headers = _COMMON.added(b"Content-Type", answer.content_type)
         for name, value in answer.more:
             headers = headers.added(name, value)
-        connection.answer(answer.status, with_date(headers, time.time()), answer.body)
-        return UNHEARD
+        connection.answer(answer.status, with_date(headers, time.time()), body)
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
         self.log.debug("admin: no request: {reason}", reason=str(error))
@@ -249,7 +265,8 @@ class AdminService(ListenerService):
         from lanrelay.admin.page import SESSIONS
         from lanrelay.admin.status import status
 
-        return self._drawing().look(status(self._watched, sessions=SESSIONS), moving=False)
+        document = status(self._watched, sessions=SESSIONS, few=FEW)
+        return self._drawing().look(document, moving=False)
 
     def _drawing(self) -> Renderer:
         """What draws the page; it keeps what it has drawn."""
@@ -274,9 +291,9 @@ class AdminService(ListenerService):
         return _json(200, {"status": "ready", **({"not_checked": unknown} if unknown else {})})
 
     def _status(self, query: bytes) -> Page:
-        from lanrelay.admin.status import status
+        from lanrelay.admin.status import status_text
 
-        return _json(200, status(self._watched))
+        return Page(200, b"application/json", status_text(self._watched))
 
     def _requests(self, query: bytes) -> Page:
         """The last that each listener was asked for, or those of the one that C{query} names."""
@@ -290,10 +307,32 @@ class AdminService(ListenerService):
         return _json(200, {"requests": requests(self._watched, dict.fromkeys(wanted))})
 
     def _metrics(self, query: bytes) -> Page:
-        from lanrelay.admin.exposition import figures  # late: few have a Prometheus
+        from lanrelay.admin.exposition import figures_in_pieces  # late: few have a Prometheus
         from lanrelay.observe.metrics import CONTENT_TYPE
 
-        return Page(200, CONTENT_TYPE, figures(self._watched))
+        return Page(200, CONTENT_TYPE, figures_in_pieces(self._watched), portion=1)
+
+
+class _Portioned(Unheard):
+    """The sink of a request whose answer is made in portions."""
+
+    def __init__(
+        self, service: AdminService, connection: HttpConnection, answer: Page, made: Deferred[str]
+    ) -> None:
+        self._service, self._connection, self._answer = service, connection, answer
+        self._made = made
+        made.addCallbacks(self._whole, self._failed)
+
+    def _whole(self, text: str) -> None:
+        self._service._send(self._connection, self._answer, text.encode("utf-8", "replace"))
+
+    def _failed(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self._service.log.failure("bug while a page was made", failure)
+            self._service._send(self._connection, _json(500, {}), b"{}\n")
+
+    def client_gone(self, error: RelayError | None) -> None:
+        self._made.cancel()
 
 
 def _json(status: int, content: dict[str, object], *more: tuple[bytes, bytes]) -> Page:

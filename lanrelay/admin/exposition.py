@@ -23,6 +23,11 @@ def figures(watched: Watched) -> bytes:
     return expose(_families(watched))
 
 
+def figures_in_pieces(watched: Watched) -> Iterator[str]:
+    """The same, a family at a time."""
+    return (expose([family]).decode() for family in _families(watched))
+
+
 def _families(watched: Watched) -> Iterator[Family]:
     yield from _about(watched)
     yield from _listeners(watched)

@@ -30,14 +30,20 @@ class Failed:
 
 
 class Failures:
-    """The latest first; those of one listener with the same target, error and detail are counted as one."""
+    """
+    The latest first; those of one listener with the same target, error and detail are counted as one.
+
+    @ivar version: another one when anything has failed.
+    """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
+        self.version = 0
         self._found: OrderedDict[tuple[str, str, str, str], Failed] = OrderedDict()
 
     def note(self, session: Session) -> None:
         """A session has ended with an error."""
+        self.version += 1
         now = time.time()
         key = (session.listener, session.target, session.error, session.detail)
         failed = self._found.get(key)

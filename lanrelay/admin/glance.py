@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from lanrelay.admin.counters import Request
 from lanrelay.admin.problems import problem_of
 from lanrelay.admin.watched import Watched
 from lanrelay.config.kinds import kind_named, scheme_of
 from lanrelay.listeners.service import ListenerService
 from lanrelay.observe.rings import Cell
+from lanrelay.observe.session import Session
 from lanrelay.observe.timeline import Happening
 from lanrelay.upstream.upstream import Upstream
 
@@ -171,17 +171,16 @@ def is_reachable(listener: ListenerService) -> bool:
 
 def requests(watched: Watched, names: Iterable[str]) -> list[Json]:
     """The latest of each of these listeners; the latest last."""
-    found = [
-        (one, name)
-        for name in names
-        if name in watched.counters.listeners
-        for one in watched.counters.listeners[name].recent
-    ]
-    found.sort(key=lambda each: each[0].started + each[0].duration)
-    return [request(one, name) for one, name in found]
+    found = [(one, name) for name in names for one in watched.counters.recent(name)]
+    return [request(one, name) for one, name in sorted(found, key=by_end)]
 
 
-def request(one: Request, listener: str) -> Json:
+def by_end(found: tuple[Session, str]) -> float:
+    """When it ended."""
+    return found[0].started + found[0].duration
+
+
+def request(one: Session, listener: str) -> Json:
     return {
         "at": round(one.started, 3),
         "listener": listener,

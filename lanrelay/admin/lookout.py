@@ -42,7 +42,11 @@ class Lookout:
         if shown:
             servers = (server for listener in shown for server in listener.mcp_servers)
             shown[0].environment.servers.keep(servers)
+        watched.follows = True
+        if watched.pieces is not None:
+            watched.pieces.forget()
         for lead in leads(watched.listeners):
+            lead.upstream.touched = partial(watched.ledger.touched.add, lead.listener)
             lead.upstream.told = partial(self._turned, lead.listener)
 
     def turn(self) -> None:

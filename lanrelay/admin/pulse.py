@@ -81,8 +81,7 @@ class Pulses:
 
     def first_byte(self, name: str) -> float | None:
         """The median of the seconds that the listener's last requests waited for their answer."""
-        count = self._counters.listeners.get(name)
-        recent = () if count is None else count.recent
+        recent = self._counters.recent(name)
         waited = sorted(one.first_byte for one in recent if one.first_byte is not None)
         return waited[(len(waited) - 1) // 2] if waited else None
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lanrelay.admin.counters import Count
-from lanrelay.admin.failures import Failed
 from lanrelay.admin.first_steps import first_steps
-from lanrelay.admin.glance import bars, events, glance, mcp_path, reachable
+from lanrelay.admin.glance import events, reachable
+from lanrelay.admin.items import (
+    count_item,
+    failed_item,
+    listener_item,
+    reload_item,
+    session_item,
+    upstream_item,
+)
 from lanrelay.admin.leads import Lead, leads
-from lanrelay.admin.watched import Reload, WallClock, Watched
-from lanrelay.errors import DialError
+from lanrelay.admin.watched import Watched
 from lanrelay.listeners.service import ListenerService
 from lanrelay.observe.logformat import moment
-from lanrelay.observe.session import Session
 from lanrelay.upstream.explain import explain
-from lanrelay.upstream.upstream import Transition, Upstream
+from lanrelay.upstream.upstream import Upstream
 
 if TYPE_CHECKING:
     from lanrelay.trust.certificate import CertificateInfo
@@ -76,16 +80,124 @@ def _because(upstream: Upstream) -> str:
 # --- the document ---
 
 
-def status(watched: Watched, *, sessions: int = SESSIONS) -> Json:
+class Pieces:
+    """
+    What the document says of listeners, their upstreams and what has happened, kept until it is not true
+    any more.
+
+    What a session, a dial or a check changes is made anew for its listener alone. All else that passes with
+    the minute is made anew once a minute: at once for whoever asks for the document, and for those who look
+    on, a few listeners at each look.
+
+    @ivar made: how many of listeners have been made.
+    """
+
+    def __init__(self, watched: Watched) -> None:
+        self._watched = watched
+        self._listeners: dict[ListenerService, tuple[int, Json, list[Json]]] = {}
+        self._events: tuple[int, list[Json]] = (-1, [])
+        self._failures: tuple[int, list[Json]] = (-1, [])
+        self._old = 0  # how many of the last minute may still be made anew
+        self.made = 0
+
+    def begin(self, *, few: int | None = None) -> None:
+        """
+        A look begins.
+
+        @param few: how many listeners may be made anew for no other reason than that a minute has passed;
+            C{None} for all.
+        """
+        self._old = len(self._listeners) if few is None else few
+        touched = self._watched.ledger.touched
+        if touched:
+            for listener in [one for one in self._listeners if one.config.name in touched]:
+                del self._listeners[listener]
+            touched.clear()
+
+    def listener(self, listener: ListenerService) -> tuple[Json, list[Json]]:
+        """What is said of it, and of its upstreams."""
+        watched = self._watched
+        known = self._listeners.get(listener)
+        now = time.time()
+        minute = int(now // 60)
+        if known is not None and known[0] != minute and self._old > 0:
+            self._old -= 1
+            known = None
+        if known is None:
+            self.made += 1
+            found = [] if listener.draining else list(leads([listener]))
+            upstreams = [upstream_item(lead, watched.wall, now) for lead in found]
+            known = (minute, listener_item(listener, watched, now), upstreams)
+            if watched.follows:
+                self._listeners[listener] = known
+        return known[1], known[2]
+
+    def forget(self) -> None:
+        """The listeners are others."""
+        self._listeners.clear()
+
+    def events(self) -> list[Json]:
+        """The same list as long as nothing else has happened."""
+        timeline = self._watched.timeline
+        if self._events[0] != timeline.version:
+            self._events = (timeline.version, events(timeline))
+        return self._events[1]
+
+    def failures(self) -> list[Json]:
+        """The same list as long as nothing else has failed."""
+        failures = self._watched.counters.failures
+        if self._failures[0] != failures.version:
+            self._failures = (failures.version, [failed_item(one) for one in failures])
+        return self._failures[1]
+
+    @property
+    def is_old(self) -> bool:
+        """A look would find something else."""
+        minute = int(time.time() // 60)
+        return (
+            not self._watched.follows
+            or len(self._watched.ledger) > 0  # whose bytes and phases are told by nobody
+            or bool(self._watched.ledger.touched)
+            or self._events[0] != self._watched.timeline.version
+            or not self._listeners
+            or any(known[0] != minute for known in self._listeners.values())
+        )
+
+
+def pieces(watched: Watched) -> Pieces:
+    """Those of the relay."""
+    if watched.pieces is None:
+        watched.pieces = Pieces(watched)
+    found: Pieces = watched.pieces
+    return found
+
+
+def status(watched: Watched, *, sessions: int = SESSIONS, few: int | None = None) -> Json:
     """
     The whole of C{/status.json}.
 
     @param sessions: how many of those that are open it holds at most, the oldest first.
+    @param few: see L{Pieces.begin}.
     """
+    document = _head(watched)
+    kept = pieces(watched)
+    kept.begin(few=few)
+    made = [kept.listener(listener) for listener in (*watched.listeners, *watched.draining)]
+    document["listeners"] = [one for one, _ in made]
+    document["upstreams"] = [one for _, upstreams in made for one in upstreams]
+    document["certificates"] = list(_certificates(watched, leads(watched.listeners), time.time()))
+    document["sessions_open"] = len(watched.ledger)
+    document["sessions"] = [session_item(one, watched) for one in watched.ledger.oldest(sessions)]
+    document["failures"] = kept.failures()
+    document.update(_reloads(watched))
+    document["events"] = kept.events()
+    document["counters"] = {name: count_item(one) for name, one in sorted(watched.counters.listeners.items())}
+    return document
+
+
+def _head(watched: Watched) -> Json:
     now = time.time()
     reasons = unready(watched)
-    found = list(leads(watched.listeners))
-    reloads = [_reload(one) for one in reversed(watched.reloads)]
     return {
         "version": watched.version,
         "pid": os.getpid(),
@@ -98,132 +210,59 @@ def status(watched: Watched, *, sessions: int = SESSIONS) -> Json:
         "first_steps": first_steps(watched.config),
         "warnings": list(watched.config.warnings),
         "reachable": reachable(watched),
-        "listeners": [
-            _listener(listener, watched, now) for listener in (*watched.listeners, *watched.draining)
-        ],
-        "upstreams": [_upstream(lead, watched.wall, now) for lead in found],
-        "certificates": list(_certificates(watched, found, now)),
-        "sessions_open": len(watched.ledger),
-        "sessions": [_session(one, watched) for one in islice(watched.ledger, sessions)],
-        "failures": [_failed(one) for one in watched.counters.failures],
-        "last_reload": reloads[0] if reloads else None,
-        "reloads": reloads,
-        "events": events(watched.timeline),
-        "counters": {name: _count(one) for name, one in sorted(watched.counters.listeners.items())},
     }
 
 
-def _listener(listener: ListenerService, watched: Watched, now: float) -> Json:
-    return {
-        "name": listener.config.name,
-        "kind": listener.kind,
-        "addresses": [bound.name for bound in listener.bound],
-        "listening": bool(listener.running and listener.bound),
-        "draining": listener.draining,
-        "tls": listener.config.tls is not None,
-        "mcp": mcp_path(listener),
-        "leads_to": listener.leads_to(),
-        "open_connections": listener.open_connections,
-        "max_connections": listener.config.max_connections,
-        **glance(listener, watched, now),
-    }
+def _reloads(watched: Watched) -> Json:
+    reloads = [reload_item(one) for one in reversed(watched.reloads)]
+    return {"last_reload": reloads[0] if reloads else None, "reloads": reloads}
 
 
-def _upstream(lead: Lead, wall: WallClock, now: float) -> Json:
-    upstream = lead.upstream
-    labels = lead.labels
-    return {
-        "listener": lead.listener,
-        "route": lead.route,
-        "url": upstream.name,
-        "address": labels["address"],
-        "up": {"up": True, "down": False}.get(upstream.state),
-        "checked": lead.checked,
-        "open": upstream.open,
-        "idle": lead.idle,
-        "insecure": upstream.insecure,
-        "last_error": None if upstream.last_error is None else _error(upstream.last_error),
-        "noticed": None if upstream.noticed is None else _error(upstream.noticed),
-        "history": [_transition(one, wall) for one in reversed(upstream.history)],
-        **bars(upstream, now),
-    }
+# --- the same as text, in portions ---
 
 
-def _transition(transition: Transition, wall: WallClock) -> Json:
-    return {
-        "at": moment(wall.at(transition.at)),
-        "up": transition.up,
-        "error": None if transition.error is None else _error(transition.error),
-    }
+def status_text(watched: Watched) -> Iterator[str]:
+    """
+    The whole of C{/status.json}, a little at a time: it is the same, but for what happens meanwhile.
+
+    Each piece takes a tenth of a millisecond or so; it is a line, or several that are short.
+    """
+    yield "{\n" + _members(_head(watched))
+    kept = pieces(watched)
+    kept.begin()
+    listeners = [*watched.listeners, *watched.draining]
+    yield from _list("listeners", (kept.listener(one)[0] for one in listeners))
+    yield from _list("upstreams", (one for each in listeners for one in kept.listener(each)[1]))
+    found = list(leads(watched.listeners))
+    yield from _list("certificates", _certificates(watched, found, time.time()))
+    yield f'  "sessions_open": {len(watched.ledger)},\n'
+    sessions = watched.ledger.oldest(SESSIONS)
+    yield from _list("sessions", (session_item(one, watched) for one in sessions))
+    yield from _list("failures", kept.failures())
+    yield _members(_reloads(watched))
+    yield from _list("events", kept.events())
+    yield '  "counters": {'
+    before = ""
+    for name, count in sorted(watched.counters.listeners.items()):
+        yield f"{before}\n    {_text(name)}: {_text(count_item(count))}"
+        before = ","
+    yield "\n  }\n}\n" if before else "}\n}\n"
 
 
-def _error(error: DialError) -> Json:
-    explanation = explain(error)
-    return {"error": error.proxy_status, "what": explanation.what, "remedy": explanation.remedy}
+def _members(found: Json) -> str:
+    return "".join(f"  {_text(key)}: {_text(value)},\n" for key, value in found.items())
 
 
-def _session(session: Session, watched: Watched) -> Json:
-    now = watched.reactor.seconds()
-    return {
-        "id": session.id,
-        "listener": session.listener,
-        "kind": session.kind,
-        "client": session.client,
-        "method": session.method,
-        "path": session.path.partition("?")[0],
-        "target": session.target,
-        "address": session.address,
-        "phase": session.phase,
-        "status": session.status,
-        "started": moment(session.started),
-        "age": round(now - session.opened, 3),
-        "last_active": moment(watched.wall.at(session.last_active)),
-        "silent_for": round(now - session.last_active, 3),
-        "received": session.received,
-        "sent": session.sent,
-    }
+def _list(key: str, items: Iterable[Json]) -> Iterator[str]:
+    """An item a line."""
+    before = f"  {_text(key)}: ["
+    for item in items:
+        yield f"{before}\n    {_text(item)}"
+        before = ","
+    yield "\n  ],\n" if before == "," else f"{before}],\n"
 
 
-def _failed(failed: Failed) -> Json:
-    session = failed.session
-    return {
-        "listener": session.listener,
-        "kind": session.kind,
-        "client": session.client,
-        "method": session.method,
-        "path": session.path.partition("?")[0],
-        "target": session.target,
-        "address": session.address,
-        "phase": session.phase,
-        "status": session.status,
-        "error": session.error,
-        "detail": session.detail,
-        "ended_by": session.ended_by,
-        "count": failed.count,
-        "first": moment(failed.first),
-        "last": moment(failed.last),
-    }
-
-
-def _reload(reload: Reload) -> Json:
-    return {
-        "at": moment(reload.at),
-        "by": reload.by,
-        "ok": reload.ok,
-        "errors": list(reload.errors),
-        "changes": list(reload.changes),
-    }
-
-
-def _count(count: Count) -> Json:
-    return {
-        "sessions": count.sessions,
-        "failed": count.failed,
-        "received": count.received,
-        "sent": count.sent,
-        "errors": dict(count.errors),
-        "requests": {str(code): number for code, number in sorted(count.codes.items())},
-    }
+_text = json.dumps
 
 
 # --- certificates ---

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from lanrelay.errors import RelayError
 from lanrelay.http.client import HttpConnection
 from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.headers import Headers
+
+if TYPE_CHECKING:
+    from lanrelay.admin.news import News
 
 LIMIT: Final = 16
 """Of the 64 connections that the admin page takes; the others are for those who ask once."""
@@ -30,11 +33,14 @@ class Viewers:
     The open streams. The relay is looked at only while there are any, and once for all of them.
 
     @param look: gives the page's title and its parts.
+    @param news: says whether a look would find anything, and what else is told.
     """
 
-    def __init__(self, reactor: Any, look: Callable[[], tuple[str, Parts]]) -> None:
+    def __init__(self, reactor: Any, look: Callable[[], tuple[str, Parts]], news: News) -> None:
         self._reactor = reactor
         self._look = look
+        self._news = news
+        self._seen: tuple[str, Parts] = ("", {})
         self._open: set[Viewer] = set()
         self._timer: Any = None
 
@@ -46,13 +52,18 @@ class Viewers:
         """There is no room for another one."""
         return len(self._open) >= LIMIT
 
-    def add(self, connection: HttpConnection, headers: Headers) -> Viewer:
-        """Answer a request by a stream; the sink of that request."""
-        viewer = Viewer(connection, self._open.discard)
+    def add(self, connection: HttpConnection, headers: Headers, requests: str = "") -> Viewer:
+        """
+        Answer a request by a stream; the sink of that request.
+
+        @param requests: the name of a listener whose requests are told, too.
+        """
+        viewer = Viewer(connection, self._open.discard, self._news.reader(requests))
         self._open.add(viewer)
         connection.send_head(ResponseHead(status=200, reason=b"OK", headers=headers))
         connection.send_body(b"retry: 1000\n\n")  # milliseconds, after a reload that moved the page
-        viewer.show(*self._look())
+        self._seen = self._look()
+        viewer.show(*self._seen)
         if self._timer is None:
             self._timer = self._reactor.callLater(INTERVAL, self._tick)
         return viewer
@@ -71,9 +82,10 @@ class Viewers:
         if not self._open:
             return
         self._timer = self._reactor.callLater(INTERVAL, self._tick)
-        title, parts = self._look()
+        if self._news.is_there():
+            self._seen = self._look()
         for viewer in list(self._open):
-            viewer.show(title, parts)
+            viewer.show(*self._seen)
 
 
 class Viewer:
@@ -84,9 +96,15 @@ class Viewer:
     on its way: one that does not read is told what has changed when it reads again.
     """
 
-    def __init__(self, connection: HttpConnection, gone: Callable[[Viewer], None]) -> None:
+    def __init__(
+        self,
+        connection: HttpConnection,
+        gone: Callable[[Viewer], None],
+        news: Callable[[], Iterable[tuple[str, str]]],
+    ) -> None:
         self._connection = connection
         self._gone = gone
+        self._news = news
         self._title = ""
         self._parts: Parts = {}
         self._paused = False
@@ -100,12 +118,15 @@ class Viewer:
             if self._behind >= PATIENCE:
                 self._connection.abort()  # ends in client_gone
             return
+        text = "".join(f"event: {kind}\ndata: {data}\n\n" for kind, data in self._news())
         known = self._parts
         news = {name: text for name, text in parts.items() if known.get(name) != text}
         if news or title != self._title:
             self._title, self._parts = title, parts
             data = json.dumps({"now": round(time.time(), 3), "title": title, "parts": news})
-            self._send(f"data: {data}\n\n")
+            text += f"data: {data}\n\n"
+        if text:
+            self._send(text)
         else:
             self._quiet += 1
             if self._quiet >= HEARTBEAT:

@@ -77,6 +77,8 @@ class Watched:
     @ivar lines: where the configuration has each listener, by its name and C{""}, and each of its upstreams,
         by the name and the URL.
     @ivar reloads: the latest last; see L{reloaded}.
+    @ivar follows: whoever changes a listener, or what belongs to it, says so in C{ledger.touched}.
+    @ivar pieces: of the status document, as L{lanrelay.admin.status} keeps them.
     @ivar timeline: what has happened, the latest last.
     @ivar pulses: what is remembered of each listener.
     """
@@ -93,6 +95,8 @@ class Watched:
     reloads: deque[Reload] = field(default_factory=lambda: deque(maxlen=RELOADS))
     own_certificates: OwnCertificates = field(default_factory=OwnCertificates)
     timeline: Timeline = field(default_factory=Timeline)
+    follows: bool = False
+    pieces: Any = None
     pulses: Pulses = field(init=False)
     wall: WallClock = field(init=False)
     configured: float = field(init=False)

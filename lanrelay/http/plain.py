@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 # What says something of the connection alone, beside Connection itself.
 _DROPPED: Final = frozenset({b"keep-alive"})
 
-_BRACE: Final = ord("{")  # with which a JSON object begins
-
 Asked = tuple[str, bytes | None, str, int, bytes]
 """
 Of a request method, id of its MCP session, target, where its content begins, and what goes to the origin.
@@ -242,7 +240,7 @@ class PlainExchange:
         session.path = path if len(path) <= BRIEF else brief(path)
         session.target, session.address = way.route.target, origin.address
         session.received = len(data) - content
-        if session.received and data[content] == _BRACE:
+        if session.received:
             session.rpc = method_in(data, content)
         self._origin, self._request, self._content = origin, data, content
         self._given, self._mcp = given, mcp
@@ -324,7 +322,7 @@ class PlainExchange:
         session.first_byte = now - session.opened
         session.sent = len(data) - content
         session.done(by="upstream")
-        if session.rpc in TOLD_BY and session.status == 200:
+        if session.rpc and session.rpc in TOLD_BY and session.status == 200:
             first = request.find(b'"cursor"', self._content) < 0
             way.route.server.answered(session.rpc, [data[content:]], first=first)
         self._origin = self._session = self._mcp = None

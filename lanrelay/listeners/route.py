@@ -295,8 +295,8 @@ class ProxyRoute:
         return ruled_trailers(trailers, self.config.response_headers)
 
     def content_began(self, exchange: Exchange, data: bytes) -> None:
-        if data[:1] == b"{":
-            exchange.session.rpc = method_in(data)
+        method = exchange.session.rpc = method_in(data)
+        if method in TOLD_BY:
             exchange.first_page = b'"cursor"' not in data
 
     def find_out(

@@ -381,6 +381,7 @@ class ListenerService(Service):
         """A connection's stream is gone; called by the connection, once."""
         if connection in self._connections:
             self._connections.remove(connection)
+            self.environment.ledger.touched.add(self.config.name)
         else:
             self._gone_early = connection
         self._gate.leave()
@@ -412,6 +413,7 @@ class ListenerService(Service):
             self._gone_early = None
         else:
             self._connections.add(connection)
+            self.environment.ledger.touched.add(self.config.name)
             if self._retired is not None:
                 connection.retire()
 

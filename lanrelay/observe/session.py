@@ -82,6 +82,7 @@ class Session:
     @ivar detail: the sentence to it.
     @ivar path: of an exchange, without its query, L{brief}.
     @ivar status: of an exchange, 0 before there is one.
+    @ivar duration: seconds from its beginning to its end, once it has ended.
     @ivar rpc: of an exchange whose content was in hand, the method of the JSON-RPC message in it.
     """
 
@@ -107,6 +108,7 @@ class Session:
     status: int = 0
     tries: int = 0
     rpc: str = ""
+    duration: float = 0.0
     closed: bool = field(default=False, repr=False)
 
     def done(self, *, by: Side) -> None:

