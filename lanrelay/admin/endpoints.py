@@ -254,11 +254,23 @@ class AdminService(ListenerService):
 
     def _page(self, query: bytes) -> Page:
         """For people."""
-        from lanrelay.admin.page import SESSIONS
-        from lanrelay.admin.status import status
+        from lanrelay.admin.page import policy  # late: nobody may ever look
 
-        body, policy = self._drawing().page(status(self._watched, sessions=SESSIONS))
-        return Page(200, b"text/html; charset=utf-8", body, ((b"Content-Security-Policy", policy),))
+        fields = ((b"Content-Security-Policy", policy()),)
+        return Page(200, b"text/html; charset=utf-8", self._page_in_pieces(), fields, portion=8)
+
+    def _page_in_pieces(self) -> Iterator[str]:
+        """All of it comes last: before, what it shows of each listener is made and kept."""
+        from lanrelay.admin.page import SESSIONS
+        from lanrelay.admin.status import pieces, status
+
+        watched, kept, drawing = self._watched, pieces(self._watched), self._drawing()
+        kept.begin()
+        for listener in [*watched.listeners, *watched.draining]:
+            kept.listener(listener)
+            yield ""
+        yield from drawing.ahead(status(watched, sessions=0))
+        yield drawing.page(status(watched, sessions=SESSIONS))[0].decode()
 
     def _look(self) -> tuple[str, Parts]:
         """What those who have the page open should see."""

@@ -92,6 +92,19 @@ class Renderer:
         )
         return text.encode("utf-8", "replace"), policy
 
+    def ahead(self, document: Json) -> Iterator[str]:
+        """
+        Draw what L{page} keeps of each listener; at each step one, and what is yielded is nothing.
+
+        So a page of many listeners takes several turns of the reactor, none of which is long.
+        """
+        for each in listeners(document):
+            had = self._drawn.get(each.key)
+            if had is None or had.shown != each or had.today != document["now"][:10]:
+                self._draw(each, document["now"])
+            self._folds(self._made, [each])
+            yield ""
+
     def look(self, document: Json, *, moving: bool) -> tuple[str, dict[str, Html]]:
         """
         The title for the browser's tab, and what the script replaces, by name.
@@ -172,6 +185,11 @@ class Renderer:
 
 def _without(found: Json, key: str) -> Json:
     return {name: value for name, value in found.items() if name != key}
+
+
+def policy() -> bytes:
+    """The page's C{Content-Security-Policy}."""
+    return _files()[3]
 
 
 @lru_cache(maxsize=1)

@@ -118,13 +118,14 @@ class Viewer:
             if self._behind >= PATIENCE:
                 self._connection.abort()  # ends in client_gone
             return
-        text = "".join(f"event: {kind}\ndata: {data}\n\n" for kind, data in self._news())
+        text = ""
         known = self._parts
         news = {name: text for name, text in parts.items() if known.get(name) != text}
         if news or title != self._title:
             self._title, self._parts = title, parts
             data = json.dumps({"now": round(time.time(), 3), "title": title, "parts": news})
-            text += f"data: {data}\n\n"
+            text = f"data: {data}\n\n"
+        text += "".join(f"event: {kind}\ndata: {data}\n\n" for kind, data in self._news())
         if text:
             self._send(text)
         else:
