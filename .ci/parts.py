@@ -30,11 +30,11 @@ BIN = TOP / ".venv" / "bin"
 
 ON_KQUEUE = ("transport", "upstream", "http", "listeners", "process", "live")
 
-LARGE = 9
-"""Modules of a part of L{STARTING}, whose tests take seconds each."""
+STARTING = ("live", "process", "cli", "bridge")
+"""The rooms whose tests start processes, or wait; they come first, for they are the longest."""
 
-STARTING = ("live", "process")
-"""The rooms whose tests start processes; they come first, for they are the longest."""
+LARGE = 9
+"""Modules of a part of such a room, whose tests take seconds each."""
 
 PATIENCE = 900.0
 """Seconds that a part may take; many times what it needs."""
@@ -75,7 +75,7 @@ def main(names: Sequence[str]) -> int:
     began = time.monotonic()
     passed = failed = 0
     skips: Counter[str] = Counter()
-    workers = (os.cpu_count() or 1) + 1
+    workers = 2 * (os.cpu_count() or 1)
     print(f"{len(chosen)} parts, {workers} at a time", flush=True)
     with ThreadPoolExecutor(workers) as pool, tempfile.TemporaryDirectory() as folder:
         for done in as_completed([pool.submit(run, part, Path(folder)) for part in chosen]):

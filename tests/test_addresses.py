@@ -38,7 +38,7 @@ class KindTests(SynchronousTestCase):
     def test_the_questions_agree_with_the_kind(self) -> None:
         for expected, texts in KINDS.items():
             for text in texts.split():
-                for word in KINDS:
+                for word in ("loopback", "private", "link-local", "unspecified"):
                     question = getattr(addresses, f"is_{word.replace('-', '_')}")
                     self.assertEqual(question(ip_address(text)), word == expected, (word, text))
 

@@ -75,10 +75,19 @@ class CaddyTests(PeerTestCase):
     def pin(self, path: Path) -> str:
         return public_key_pin(x509.load_pem_x509_certificate(path.read_bytes()))
 
-    def shown(self) -> str:
+    async def shown(self) -> str:
         """The pin of its leaf; of the certificate, for some versions of Caddy keep the key."""
-        path = self.storage / f"certificates/local/{NAME}/{NAME}.crt"
-        return certificate_pin(x509.load_pem_x509_certificate(path.read_bytes()))
+        found: list[str] = []
+
+        def whole() -> bool:
+            try:
+                found.append(certificate_pin(x509.load_pem_x509_certificate(self.leaf().read_bytes())))
+            except (FileNotFoundError, ValueError):  # Caddy is writing it
+                return False
+            return True
+
+        await self.until(whole)
+        return found[0]
 
     def leaf(self) -> Path:
         return self.storage / f"certificates/local/{NAME}/{NAME}.crt"
@@ -111,7 +120,7 @@ class CaddyTests(PeerTestCase):
         async def check() -> None:
             await deferToThread(self.caddy)
             await self.until(lambda: self.leaf().exists())
-            first = self.shown()
+            first = await self.shown()
             relay = self.relay(
                 by_file=f"ca: {self.root}",
                 by_pin=f'pin: "{self.pin(self.made("intermediate.crt"))}"',
@@ -125,7 +134,7 @@ class CaddyTests(PeerTestCase):
                     self.assertEqual((answer.status, answer.body), (200, "hello"), answer.body)
                 if not seen:
                     self.assertEqual((await self.ask(relay, "leaf")).status, 200)
-                seen.add(self.shown())
+                seen.add(await self.shown())
                 await deferLater(reactor, 0.3)
             answer = await self.ask(relay, "leaf")
             self.assertEqual(answer.status, 502)
