@@ -15,8 +15,23 @@ def user_unit(command: str) -> str:
     @param command: the line of C{ExecStart}, as L{command_line} makes it.
     """
     return f"""\
+{_begin(command)}NoNewPrivileges=yes
+UMask=0077
+
+[Install]
+WantedBy=default.target
+"""
+
+
+def _begin(command: str, *, more: str = "") -> str:
+    """
+    The beginning that both units have.
+
+    @param more: stands behind the description, with its line end before it.
+    """
+    return f"""\
 [Unit]
-Description=lanrelay, from loopback to the LAN
+Description=lanrelay, from loopback to the LAN{more}
 # With status 1 it ends when its configuration is wrong or a port is taken. It is tried again for as long as
 # it takes, so that what is mended later is in force then.
 StartLimitIntervalSec=0
@@ -32,11 +47,6 @@ RestartSec=5
 TimeoutStopSec=15
 # A relay that does not turn for so long is started anew.
 WatchdogSec=30
-NoNewPrivileges=yes
-UMask=0077
-
-[Install]
-WantedBy=default.target
 """
 
 
@@ -46,26 +56,9 @@ def system_unit(command: str) -> str:
 
     @param command: the line of C{ExecStart}, as L{command_line} makes it.
     """
+    begin = _begin(command, more="\nAfter=network.target")
     return f"""\
-[Unit]
-Description=lanrelay, from loopback to the LAN
-After=network.target
-# With status 1 it ends when its configuration is wrong or a port is taken. It is tried again for as long as
-# it takes, so that what is mended later is in force then.
-StartLimitIntervalSec=0
-
-[Service]
-Type=notify
-ExecStart={command}
-# A wrong configuration changes nothing; the journal says what is wrong with it.
-ExecReload=/bin/kill -HUP $MAINPID
-Restart=on-failure
-RestartSec=5
-# What is under way has timeouts.drain (3s by default) to end; a longer one is announced to systemd.
-TimeoutStopSec=15
-# A relay that does not turn for so long is started anew.
-WatchdogSec=30
-
+{begin}
 # A user that exists only while it runs. It may write to /run/lanrelay (the control socket, unix: listeners)
 # and to /var/log/lanrelay (log.file), and must be able to read the configuration and what that names.
 DynamicUser=yes
