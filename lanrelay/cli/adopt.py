@@ -180,7 +180,7 @@ class _Command:
     def _is_wanted(self, finding: Finding) -> bool:
         if self._chosen.manner == "proxy":
             return finding.reason == "program" and bool(finding.lan)
-        # Who names an entry means it, though the client has it switched off.
+        # A person who names an entry means it, even if it is switched off in the client.
         named = finding.server.name in self._chosen.server
         return finding.adopt or (named and finding.reason == "disabled")
 
@@ -194,7 +194,7 @@ class _Command:
     # --- what is in the way ---
 
     def _not_open(self, wanted: list[Finding]) -> list[Finding]:
-        """Without what its client has in memory and would write back."""
+        """Without the entries that their client has in memory and would write back."""
         from lanrelay.clients.processes import running
 
         left = []
@@ -269,7 +269,7 @@ class _Command:
         return "stdio" in COMMANDS
 
     def _moved(self, relay: RelayFile, wanted: list[Finding]) -> dict[int, Moved]:
-        """The credentials of those entries that can lose theirs; of the others it is said why not."""
+        """The credentials of the entries that can lose theirs; says of the others why they cannot."""
         from lanrelay.clients.moving import credentials
         from lanrelay.edit.formats.tree import NotEdited
 

@@ -1,8 +1,8 @@
 """
-Has entries of clients' files lead through the relay, and undoes what was begun when it cannot be ended.
+Has entries of clients' files lead through the relay. If a step fails, those before are undone.
 
-The order is what makes it safe: listeners are written and checked, the relay is reloaded, the call of each
-client is made through it, and only then is the client's file written.
+The order makes it safe: listeners are written and checked, the relay is reloaded, the call of each client is
+made through it, and only then is the client's file written.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Adoption:
         native: bool = False,
     ) -> None:
         """
-        Plan an entry to lead through listeners; what cannot be changed is left alone.
+        Plan an entry to lead through listeners; one that cannot be changed is left alone.
 
         @param moved: credentials that the listener is to send instead.
         @param native: the client is to do without its bridge.
@@ -199,7 +199,7 @@ class Adoption:
         """
         Do it all; on return C{done} and C{left} say what came of it.
 
-        What is not done is undone: listeners that nothing needs go again, whatever ended this.
+        A part that fails is undone: listeners that nothing needs go again, whatever ended this.
 
         @raise StartError: a file could not be written, or the relay refused the configuration.
         """
@@ -214,7 +214,9 @@ class Adoption:
             self._configure(self.origins(self.done), backup=False)
 
     def _configure(self, origins: Collection[str], *, backup: bool) -> None:
-        """Have the configuration, and the relay, have what these origins need, and no more of ours."""
+        """
+        Give the configuration, and the relay, what these origins need, and take away the rest that this made.
+        """
         try:
             if backup:  # the first time: what the configuration names must be there
                 self.relay.write_secrets(origins)
@@ -259,7 +261,7 @@ class Adoption:
             content = edit.content(entries)
             lock = locked(edit.original.path) if client.locked else nullcontext()
             with lock:
-                # The record comes first: what it says of a file that was not written is harmless.
+                # The record comes first: an entry of it about a file that was not written does no harm.
                 record.write(record.added(self._recorded(edit, entry, content) for entry in entries))
                 try:
                     kept = replace.replace(edit.original, content, backups=self._state / "backups")

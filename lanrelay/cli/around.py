@@ -1,4 +1,4 @@
-"""What stands around the relay on this machine: the service that starts it, and the clients that use it."""
+"""The surroundings of the relay on this machine: the service that starts it, and the clients that use it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _names(mode: Mode, file: Path) -> bool:
 
 
 def modes_here() -> list[Mode]:
-    """Those of this system, for whoever asks; none for a user without a name, as containers have them."""
+    """The modes of this system; none for a user without a name, as containers have them."""
     import sys
 
     from lanrelay.cli.service import this_machine

@@ -70,7 +70,7 @@ class Conversation:
         self._write(self._err, homely(text))
 
     def complain(self, text: str) -> None:
-        """What is wrong, with the command's name before it."""
+        """Say what is wrong, with the command's name before it."""
         self._write(self._err, f"lanrelay {self.command}: {homely(text)}")
 
     def json(self, document: Any) -> None:
@@ -93,7 +93,7 @@ class Conversation:
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
-        """Says at a terminal what is waited for, once that takes longer than half a second."""
+        """Says at a terminal what the command waits for, once that takes longer than half a second."""
         with waiting(text, stream=self._err, tell=self.tell):
             yield
 
@@ -150,7 +150,10 @@ class Conversation:
 
 
 def _printable_lines(text: str) -> str:
-    """What a peer or a file may have put in is never obeyed by the terminal; lines and tabs stay."""
+    """
+    The text without anything that a terminal obeys, which a peer or a file may have put in; lines and tabs
+    stay.
+    """
     return "\n".join(
         "\t".join(printable(part) for part in line.removesuffix("\r").split("\t"))
         for line in text.split("\n")

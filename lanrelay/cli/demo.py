@@ -134,7 +134,7 @@ class Signals:
     """
     Turns the first signal that asks for an end into L{Stopped}, wherever the main thread is.
 
-    C{with held()} puts that off, so that what was just made has an owner before anything can end.
+    C{with held()} puts that off, so that a new process has an owner before anything can end.
     """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -145,7 +145,7 @@ class Signals:
         self._raised = False
 
     def __enter__(self) -> Signals:
-        # What is ignored stays ignored, as under nohup.
+        # An ignored signal stays ignored, as under nohup.
         heard = [number for number in self._NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
         self._before = [(number, signal.signal(number, self._note)) for number in heard]
         return self
@@ -311,7 +311,10 @@ class Demonstration:
         stderr: int | None = None,
         cwd: Path | None = None,
     ) -> Child:
-        """In a session of its own: a Ctrl-C in the terminal is for us, who end the children in their turn."""
+        """
+        In a session of its own: a Ctrl-C in the terminal reaches only us, and we end the children in their
+        turn.
+        """
         with self._signals.held():
             child = Child(
                 subprocess.Popen(

@@ -2,7 +2,7 @@
 The "LAN host" of C{lanrelay demo}: an HTTPS server that speaks MCP and sends events.
 
 It runs in a process of its own, as C{python -m lanrelay.cli.demo_host CERT KEY}; prints its port and ends
-when its standard input does, so that it never outlives who started it. It is an origin to point the relay at,
+when its standard input does, so that it never outlives its starter. It is an origin to point the relay at,
 written with the standard library only; nothing of the relay is in it.
 """
 

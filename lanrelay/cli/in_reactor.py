@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 def in_reactor(work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """
-    What comes of C{work}, which is given the reactor; it turns as long as that takes, and no longer.
+    The result of C{work}, which is given the reactor; the reactor turns as long as that takes, and no longer.
 
     @raise KeyboardInterrupt: Ctrl-C; the work was cancelled.
     """
@@ -51,7 +51,8 @@ def _interrupts(reactor: Any) -> Iterator[list[int]]:
     """
     What has something in it once Ctrl-C was pressed.
 
-    Python's own handler raises wherever it is: in what the reactor calls that would be logged, and lost.
+    Python's own handler raises wherever it is: in a call of the reactor's the exception would be logged, and
+    lost.
     """
     pressed: list[int] = []
 

@@ -115,7 +115,7 @@ def look(chosen: argparse.Namespace, listeners: Listeners, talk: Conversation) -
 
 
 def listeners(chosen: Path | None, talk: Conversation) -> Listeners:
-    """The relay's listeners; a configuration that is not right is complained of, and has none."""
+    """The relay's listeners; none, and a complaint, for a configuration that is not right."""
     from lanrelay.config.default_path import NotFound
     from lanrelay.config.default_path import find as find_file
 

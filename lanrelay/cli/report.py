@@ -1,4 +1,4 @@
-"""How an examination looks on a terminal: a line for each check, what mends it below."""
+"""How an examination looks on a terminal: a line for each check, and below it what to do."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def open_closed() -> None:
 
 
 def silence(stream: IO[str]) -> None:
-    """Nobody reads any more: what is still said, and the interpreter's own last flush, goes nowhere."""
+    """Nobody reads any more: later output, and the interpreter's own last flush, go nowhere."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
@@ -27,7 +27,7 @@ def silence(stream: IO[str]) -> None:
 
 
 def write(stream: IO[str], text: str) -> None:
-    """Write it at once; that nobody reads it is no reason to stop what is being done."""
+    """Write it at once. If nobody reads it, the command goes on all the same."""
     try:
         stream.write(text)
         stream.flush()
@@ -37,7 +37,7 @@ def write(stream: IO[str], text: str) -> None:
 
 def flush() -> None:
     """
-    What was printed leaves the process now, so that it does not fail where nothing can be said.
+    Flush now what was printed, so that it does not fail later, where nothing can be said.
 
     @raise OSError: standard output cannot be written.
     """

@@ -73,7 +73,7 @@ def trust(chosen: Namespace, talk: Conversation) -> int:
     @param chosen: what L{parser} makes.
     @return: the exit status.
     """
-    # late: OpenSSL, of which the help needs nothing
+    # late: the help does without OpenSSL
     from lanrelay.setup.trusting import fingerprint
 
     digits = None if chosen.fingerprint is None else fingerprint(chosen.fingerprint)
@@ -395,7 +395,7 @@ class _Trust:
 
 
 async def _fetched(means: Any, server: Server) -> list[Fetched | RelayError]:
-    """For each who leads there what was shown, or why nothing was."""
+    """For each server to which the target leads: what it showed, or why it showed nothing."""
     from lanrelay.errors import RelayError
     from lanrelay.setup.trusting import fetch
 

@@ -199,7 +199,7 @@ class _Command:
         return done
 
     def _tell_of_listeners(self, record: Record, back: list[Adopted]) -> None:
-        """Listeners that were made for clients, and that none needs any more: somebody may take them out."""
+        """Name the listeners that were made for clients and that none needs any more."""
         from lanrelay.cli import looking
         from lanrelay.cli.conversation import Conversation
 

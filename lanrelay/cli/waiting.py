@@ -15,7 +15,7 @@ def waiting(
     text: str, *, stream: IO[str] | None = None, tell: Callable[[str], None] | None = None
 ) -> Iterator[None]:
     """
-    Says what is waited for, once, on standard error where that is a terminal.
+    Says once what the command waits for, on standard error if that is a terminal.
 
     @param tell: writes the line; by default it is printed as it is.
     """

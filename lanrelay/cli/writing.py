@@ -36,7 +36,7 @@ def show(talk: Conversation, plan: Sequence[Planned]) -> None:
 
 def write(talk: Conversation, plan: Sequence[Planned]) -> None:
     """
-    Write all of them, and say where what they held is kept.
+    Write all of them, and say where their old content is kept.
 
     @raise StartError: one cannot be written; nothing has changed.
     """
@@ -51,7 +51,8 @@ def write(talk: Conversation, plan: Sequence[Planned]) -> None:
 
 def reload_running(talk: Conversation, file: Path) -> bool:
     """
-    Have a relay that runs with the file read it anew; where none does, a step of something greater is quiet.
+    Have a relay that runs with the file read it anew. If none runs, say so, unless this is a step of a
+    greater command.
 
     @return: C{False}: one runs, and has refused.
     """

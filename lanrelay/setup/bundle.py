@@ -65,7 +65,7 @@ def ask_python(path: Path, run: Runner) -> Python:
 
 def bundle_files(folder: Path, python: Python, marker: Path, version: str) -> list[File]:
     """
-    The files of the bundle. They are made, and never anybody's own, so no copy of them is kept.
+    The files of the bundle. They are made here, and hold nobody's own work, so no copy of them is kept.
 
     @param marker: as in L{lanrelay.setup.first_touch.touch_once}.
     @raise StartError: the interpreter cannot be read.
@@ -105,7 +105,7 @@ def command_of(folder: Path, arguments: Sequence[str]) -> list[str]:
     """
     What starts the relay in the bundle; C{PYTHONHOME} must be the interpreter's prefix.
 
-    C{-S}, for else what is installed beside the interpreter would hide what is in the virtual environment.
+    C{-S}, because else packages beside the interpreter would hide those of the virtual environment.
     """
     return [str(program_of(folder)), "-S", str(launcher_of(folder)), *arguments]
 

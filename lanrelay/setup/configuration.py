@@ -1,8 +1,8 @@
 """
 The relay's configuration, changed by range: every byte that a change does not concern stays.
 
-All of it is text to text, and judged by reading the result anew: what it says must be what it said, with the
-change and nothing else. Who writes the file has L{checked} say first that it is right as a whole.
+Every function turns text into text, and reads the result anew: it must say what it said, with the change and
+nothing else. Before the file is written, L{checked} says whether it is right as a whole.
 """
 
 from __future__ import annotations

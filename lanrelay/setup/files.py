@@ -32,7 +32,8 @@ def write(file: File, *, force: bool = False) -> str:
     """
     Put it in place by a rename.
 
-    What was there and is another is kept beside it, as C{NAME.bak} or C{NAME.bak2}, unless C{force} is given.
+    A different file that was there is kept beside it, as C{NAME.bak} or C{NAME.bak2}, unless C{force} is
+    given.
 
     @return: what was done, as a sentence.
     @raise StartError: it cannot be written; then nothing has changed.

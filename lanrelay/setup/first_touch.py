@@ -2,7 +2,7 @@
 Touches the LAN once, so that macOS asks its question while somebody looks.
 
 Run by the app bundle of the relay's own, in its own process. Apple's Technote TN3179 does it so: a datagram
-to the port for what is discarded, on each network of this machine that can be broadcast to.
+to the discard port, on each network of this machine that has broadcasts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """
-A changed configuration, judged by what is in force with it: the old one with the change, and nothing else.
+A changed configuration, judged by what it puts in force: the old one with the change, and nothing else.
 
-Bytes in, bytes out: nothing is read or written here. Whoever changes the user's file goes this way.
+Bytes in, bytes out: nothing is read or written here. Every command that changes the user's file goes this
+way.
 """
 
 from __future__ import annotations
@@ -120,5 +121,5 @@ def says_anything(content: bytes) -> bool:
     try:
         root = FORMATS["yaml"].parse(decode(content)[0])
     except Broken:
-        return True  # what is wrong with it is said by who reads it
+        return True  # its reader says what is wrong with it
     return not isinstance(root, Table) or bool(root.entries)

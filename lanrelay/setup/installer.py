@@ -58,14 +58,14 @@ class Running(Protocol):
 
 
 class Failed(Exception):
-    """It cannot go on; C{str} is for the person at the terminal."""
+    """The installation cannot go on; C{str} is for the person at the terminal."""
 
 
 class Installer:
     """
     One mode of one machine.
 
-    @param others: the other modes of this platform; one that is installed makes way.
+    @param others: the other modes of this platform; an installed one makes way.
     @param tell: prints a sentence.
     @param pause: waits for seconds.
     """

@@ -17,8 +17,8 @@ from lanrelay.setup.files import File, remove, remove_folder
 from lanrelay.setup.mode import Mode, Step
 from lanrelay.version import __version__
 
-# Before a program may look into these macOS asks the user; a job of launchd's is refused without a word. So
-# it is with disks and shares below /Volumes.
+# macOS asks the user before a program may look into these, and into disks and shares below /Volumes. It
+# refuses a job of launchd's without a word.
 _GUARDED = ("Desktop", "Documents", "Downloads", "Library/Mobile Documents", "Library/CloudStorage")
 
 
@@ -71,7 +71,8 @@ class _Launchd(Mode):
         """
         A log that its user cannot open ends a job with 78, EX_CONFIG, before it has begun.
 
-        They are made as that user: what root makes or gives away in somebody's folder may lead elsewhere.
+        They are made as that user: a file that root makes, or gives away, in somebody's folder may lead
+        elsewhere.
         """
         machine = self.machine
         become = ("sudo", "-u", machine.user) if machine.root else ()

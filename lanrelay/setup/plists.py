@@ -14,7 +14,7 @@ APP_AGENT = "lanrelay.agent-app"
 DAEMON = "lanrelay.daemon"
 
 
-LEAST_EXIT_TIMEOUT = 20  # seconds; what launchd.plist(5) gave as its own for long. Macs are seen to take 5.
+LEAST_EXIT_TIMEOUT = 20  # seconds; launchd.plist(5) has long named it as the default; by reports Macs take 5
 
 
 def agent(command: Sequence[str], log: Path, *, drain: float = 0.0) -> dict[str, Any]:
