@@ -45,6 +45,7 @@ from lanrelay.version import __version__
 
 if TYPE_CHECKING:
     from lanrelay.admin.control import Command, Json, Tell
+    from lanrelay.admin.following import Following
     from lanrelay.listeners.logins import Logins
     from lanrelay.reload.change import Change
     from lanrelay.reload.watch import FileWatch
@@ -137,12 +138,14 @@ class RelayService(Service):
             room=self._room,
             status_page=self._status_page,
         )
+        self._following: Following | None = None
         self._commands: dict[str, Command] = {
             "hello": self._hello,
             "status": self._status,
             "reload": self._asked_to_reload,
             "probe": self._asked_to_probe,
             "examine": self._asked_to_examine,
+            "log": self._asked_for_log,
         }
         self._parts = [
             Part(wanted=one.wanted, listener=one.build(self._environment))
@@ -432,6 +435,13 @@ class RelayService(Service):
         from lanrelay.admin.probes import probe_all  # rarely asked for
 
         return await probe_all(self._environment, self.listeners, str(request.get("upstream") or ""), tell)
+
+    async def _asked_for_log(self, request: Json, tell: Tell) -> object:
+        if self._following is None:
+            from lanrelay.admin.following import Following  # rarely asked for
+
+            self._following = Following(self._reactor, self.watched)
+        return await self._following.log(request, tell)
 
     async def _asked_to_examine(self, request: Json, tell: Tell) -> object:
         from lanrelay.admin.examinations import examined  # rarely asked for

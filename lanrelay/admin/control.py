@@ -33,8 +33,8 @@ from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream, hand_over, handle_of
 
 Json = dict[str, Any]
-Tell = Callable[[object], None]
-"""Sends a line of progress."""
+Tell = Callable[[object], object]
+"""Sends a line of progress; returns C{False} if the client does not read, and should be sent less."""
 Command = Callable[[Json, Tell], "object | Awaitable[object]"]
 """Answers a request with what is to be the result; L{Refused} is the error."""
 
@@ -211,7 +211,7 @@ class ControlConnection(Protocol):
         command = self._service.commands.get(str(request.get("method")))
         if command is None:
             raise Refused(f"There is no such method; there are {', '.join(self._service.commands)}.")
-        result = command(request, lambda progress: self._send({"progress": progress}))
+        result = command(request, self._progress)
         if isinstance(result, Awaitable):
             result = await result
         if isinstance(result, Written):
@@ -240,6 +240,10 @@ class ControlConnection(Protocol):
         self._stream.resumeProducing()
         self._next()
 
+    def _progress(self, progress: object) -> bool:
+        self._send({"progress": progress})
+        return not self._full
+
     def _send(self, message: Json) -> None:
         self._write(json.dumps(message))
 
@@ -262,7 +266,9 @@ class ControlConnection(Protocol):
 
     def resumeProducing(self) -> None:
         self._full = False
-        if not self._busy:
+        if self._busy:
+            self._deadline.clear()
+        else:
             self._deadline.set(_IDLE)
             self._next()
 

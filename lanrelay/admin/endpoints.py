@@ -309,14 +309,15 @@ class AdminService(ListenerService):
 
     def _requests(self, query: bytes) -> Page:
         """The last that each listener was asked for, or those of the one that C{query} names."""
-        from lanrelay.admin.glance import names, requests
+        from lanrelay.admin.glance import names, requests_text
 
         known = names(self._watched)
         wanted = parse_qs(query.decode("latin-1")).get("listener", known)
         unknown = [name for name in wanted if name not in known]
         if unknown:
             return _json(404, {"error": "there is no such listener", "listeners": known})
-        return _json(200, {"requests": requests(self._watched, dict.fromkeys(wanted))})
+        text = requests_text(self._watched, dict.fromkeys(wanted))
+        return Page(200, b"application/json", text, portion=64)
 
     def _metrics(self, query: bytes) -> Page:
         from lanrelay.admin.exposition import figures_in_pieces  # late: few have a Prometheus

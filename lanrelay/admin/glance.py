@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -169,10 +170,18 @@ def is_reachable(listener: ListenerService) -> bool:
 # --- requests -----------------------------------------------------------------------------------------
 
 
-def requests(watched: Watched, names: Iterable[str]) -> list[Json]:
-    """The latest of each of these listeners; the latest last."""
-    found = [(one, name) for name in names for one in watched.counters.recent(name)]
-    return [request(one, name) for one, name in sorted(found, key=by_end)]
+def requests(watched: Watched, names: Iterable[str]) -> list[tuple[Session, str]]:
+    """The latest sessions of each of these listeners that have ended, with its name; the latest last."""
+    return sorted(((one, name) for name in names for one in watched.counters.recent(name)), key=by_end)
+
+
+def requests_text(watched: Watched, names: Iterable[str]) -> Iterator[str]:
+    """The whole of C{/requests.json}, one request at a time."""
+    before = '{"requests": ['
+    for one, name in requests(watched, names):
+        yield f"{before}\n  {json.dumps(request(one, name))}"
+        before = ","
+    yield "\n]}\n" if before == "," else f"{before}]}}\n"
 
 
 def by_end(found: tuple[Session, str]) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -57,11 +57,15 @@ class Requests:
     @ivar missed: how many there were that L{fresh} did not tell, for there were too many of them.
     """
 
-    def __init__(self, watched: Watched, names: list[str]) -> None:
+    def __init__(self, watched: Watched, names: list[str] | None) -> None:
+        """@param names: of listeners; C{None} for all that there are, whenever it is."""
         self._watched = watched
         self._names = names
-        self._told = {name: self._count(name) for name in names}
+        self._told = {name: self._count(name) for name in self._wanted()}
         self.missed = 0
+
+    def _wanted(self) -> Iterable[str]:
+        return self._watched.counters.listeners if self._names is None else self._names
 
     def _count(self, name: str) -> int:
         count = self._watched.counters.listeners.get(name)
@@ -72,8 +76,8 @@ class Requests:
         from lanrelay.admin.glance import by_end, request
 
         found: list[tuple[Session, str]] = []
-        for name in self._names:
-            count, told = self._count(name), self._told[name]
+        for name in self._wanted():
+            count, told = self._count(name), self._told.get(name, 0)
             if count == told:
                 continue
             self._told[name] = count

@@ -14,7 +14,10 @@ from lanrelay.upstream.probe import Probed, Step, probe
 
 
 async def probe_all(
-    environment: Environment, listeners: Sequence[ListenerService], name: str, tell: Callable[[object], None]
+    environment: Environment,
+    listeners: Sequence[ListenerService],
+    name: str,
+    tell: Callable[[object], object],
 ) -> list[Json]:
     """
     Reach all upstreams of the listener C{name}, or those whose URL it is; one after the other.

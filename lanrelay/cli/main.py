@@ -14,6 +14,7 @@ COMMANDS = {
     "check": "say what is wrong with a configuration file, or that nothing is",
     "demo": "show a private HTTPS host being used through the relay",
     "status": "show what the running relay is doing",
+    "log": "show the last requests, and those that come",
     "reload": "have the running relay read its configuration anew",
     "stdio": "carry MCP on standard input and output to a server",
     "doctor": "say what keeps a client from a server, and what to do about it",

@@ -54,7 +54,7 @@ async def probe(
     config: model.Upstream,
     timeouts: model.Timeouts,
     health: model.Health | None,
-    tell: Callable[[Step], None],
+    tell: Callable[[Step], object],
 ) -> Probed:
     """
     Reach an upstream with these records as a client of the relay would; nothing is counted.
@@ -101,7 +101,7 @@ def _secured(upstream: Upstream, version: str) -> str:
 class _Notes:
     """Which step is under way, since when."""
 
-    def __init__(self, reactor: Any, tell: Callable[[Step], None]) -> None:
+    def __init__(self, reactor: Any, tell: Callable[[Step], object]) -> None:
         self._reactor = reactor
         self._tell = tell
         self._name: Name = "files"
