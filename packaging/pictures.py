@@ -110,7 +110,7 @@ def page(seconds: float, *, inside: bool) -> None:
             *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
             *("--no-proxy-server", "--no-first-run", "--disable-background-networking"),
             f"--user-data-dir={folder / 'profile'}",
-            "--window-size=1200,1000",
+            "--window-size=1200,890",
             "--timeout=3000",
             f"--screenshot={picture}",
             "http://localhost:28081/",
