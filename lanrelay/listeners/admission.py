@@ -1,4 +1,4 @@
-"""Who is let in to a listener: the rules for clients, and before them a PROXY header, behind them TLS."""
+"""Decides who gets in to a listener: first a PROXY header, then the rules for clients, then TLS."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Admission:
     """
     Owns each stream from where it was accepted to where its client is admitted.
 
-    Who is refused is told to the ledger here, for there is no connection yet that could.
+    It tells the ledger of a refused client itself, because there is no connection yet that could.
 
     @param kind: of the listener, for the ledger.
     @param admit: takes over a stream; if it raises, the stream is still ours.
     @param turned_away: a client has gone or was refused, and its place is free.
-    @param settled: one less is on its way in, whatever became of it.
+    @param settled: called when one less is on its way in, whatever became of it.
     """
 
     log = Logger()
@@ -73,11 +73,11 @@ class Admission:
             self._tls.load()
 
     def stale(self) -> bool:
-        """Whether files have changed that say who may come in."""
+        """Whether files have changed that decide who may come in."""
         return self._tls is not None and self._tls.other_clients()
 
     def cancel(self) -> None:
-        """Nobody comes in any more who has not yet."""
+        """Those who are still on their way in do not get in."""
         for preparing in list(self._preparing):
             preparing.cancel()
 
@@ -114,11 +114,11 @@ class Admission:
 
     async def _prepare(self, stream: Stream, client: Client, speaks_for_others: bool) -> None:
         """
-        What comes before the listener's own protocol: a PROXY header, then TLS.
+        Do what comes before the listener's own protocol: read a PROXY header, then make TLS.
 
-        A peer in C{accept_proxy} speaks for others, so it is the client it announces whom C{clients} judges
-        and whom the log names; the peer itself need not be in C{clients}, unless it connects on its own
-        behalf (LOCAL). HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
+        A peer in C{accept_proxy} speaks for others, so C{clients} judges, and the log names, the client that
+        it announces; the peer itself need not be in C{clients}, unless it connects on its own behalf (LOCAL).
+        HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
         """
         reactor, timeouts = self._environment.reactor, self._timeouts
         if speaks_for_others:

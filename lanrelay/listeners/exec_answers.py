@@ -21,7 +21,9 @@ KEEPALIVE: Final = 15.0
 """Seconds of silence before a comment, as C{sse_keepalive} of a reverse proxy."""
 
 AT_ONCE: Final = 0.25
-"""Seconds within which an answer is one JSON document; after that the client gets what it can resume."""
+"""
+Seconds within which an answer is one JSON document; after that the client gets a stream, which it can resume.
+"""
 
 _PRIMED: Final = "2025-11-25"  # from here on clients know events without data
 
@@ -83,7 +85,7 @@ class EventsAnswer:
         self._connection.uncork()
 
     def _prime(self) -> bytes:
-        """What tells a client at once from where it may resume."""
+        """An event that tells a client at once from where it may resume."""
         if self._numbered and self._live.session.version >= _PRIMED and not self._heard:
             return b"id: %b-0\ndata: \n\n" % self._stream.name.encode()
         return b""
@@ -154,7 +156,7 @@ class EventsAnswer:
 
     def pause_sending(self) -> None:
         if self._done:
-            return  # the last of it is on its way, and nobody tells when that has left
+            return  # the last of it is on its way, and nothing tells when that has left
         self._full = True
         self._live.host.full(self)
 

@@ -21,11 +21,11 @@ class Host(Protocol):
     """
     One program.
 
-    Where it serves one client only, a client that does not read stops it; where it serves several, the
-    others go on, and of what that client leaves unread the newest is kept.
+    If it serves one client only, a client that does not read stops it. If it serves several, the others go
+    on, and the newest messages are kept that this client leaves unread.
 
     @param ended: called once, with why, when the program will say no more.
-    @ivar stuffed: it does not read, and nobody should bring more for now.
+    @ivar stuffed: it does not read, so no more should come for now.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Host(Protocol):
             self.program.stream.write(line)
 
     def end(self) -> None:
-        """End its input, and so it; what it says on its way out is read, and nobody hears it."""
+        """End its input, and so the program. Its last words are read, and nobody hears them."""
         self.ending = True
         if self.program is None:
             return
@@ -88,13 +88,13 @@ class Host(Protocol):
             self._ended(self, cause)
 
     def full(self, listener: object) -> None:
-        """One who hears of it does not keep up."""
+        """One of its clients does not keep up."""
         self._full.add(listener)
         if not self.carrier.shared and self.program is not None:
             self.program.stream.pauseProducing()
 
     def free(self, listener: object) -> None:
-        """It keeps up again, or has gone."""
+        """That client keeps up again, or has gone."""
         if listener in self._full:
             self._full.discard(listener)
             if not self._full and self.program is not None:

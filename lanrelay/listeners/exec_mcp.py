@@ -35,7 +35,7 @@ from lanrelay.wire.target import parse_target
 SESSION: Final = b"Mcp-Session-Id"
 MESSAGES: Final = b"/messages"
 ABANDONED: Final = 60.0
-"""Seconds: who has not come back by then for an answer is not expected any more."""
+"""Seconds after which a client that has not come back for an answer is expected no more."""
 SESSIONS_MAX: Final = 1000
 """That one program serves at once."""
 
@@ -164,8 +164,8 @@ class McpService(Programs):
 
     def _make_room(self) -> bool:
         """
-        End the longest idle session; one whose client listens only if there is no other, and one that owes an
-        answer only if nobody has waited for that for a while.
+        End the longest idle session. One whose client listens goes only if there is no other; one that owes
+        an answer, only if nobody has waited for that for a while.
         """
         before = self.environment.reactor.seconds() - ABANDONED
         idle = [
@@ -188,7 +188,7 @@ class McpService(Programs):
             self.end(live)
         elif live.heard:
             live.deadline.clear()
-        else:  # be it that an answer is to come, for which nobody waits any more
+        else:  # also if an answer is to come, for which nobody waits any more
             live.deadline.set(self.config.timeouts.tunnel)
 
     def end(self, live: Live, error: RelayError | None = None, *, by: Side = "relay") -> None:
@@ -381,7 +381,7 @@ class McpService(Programs):
         more: Headers | None = None,
         content: bytes | None = None,
     ) -> None:
-        """Say that nothing comes of it, and why."""
+        """Answer that nothing comes of it, and why."""
         answer = failed(
             error,
             connection.head,

@@ -1,4 +1,6 @@
-"""What all listeners share that run programs: how many there may be, what is logged of them, their end."""
+"""
+The common part of listeners that run programs: how many there may be, what the log says of them, their end.
+"""
 
 from __future__ import annotations
 
@@ -94,7 +96,7 @@ class Programs(ListenerService):
         self.log.info("{listener}: {line}", listener=self.config.name, line=line)
 
     def abort(self) -> None:
-        """End all now; at once where even C{timeouts.drain} is not to be waited for."""
+        """End all programs; at once, if C{timeouts.drain} is not to be waited for either."""
         hurried = self._deadline is None or self._deadline.active()
         super().abort()
         for program in list(self.programs):
@@ -107,7 +109,7 @@ class Programs(ListenerService):
         if not self.programs:
             super()._check_drained()
 
-    # What has not ended when the reactor does is ended then, for nobody would be there to do it later.
+    # Programs that are left when the reactor ends are ended then, because nobody could do it later.
 
     def _watch(self) -> None:
         if self._net is None:

@@ -21,8 +21,8 @@ from lanrelay.transport.stream import Stream, hand_over
 
 QUIET: Final = 0.05
 """
-Seconds for which a client's first word is waited for before the program is started. A page's request comes
-with its connection, so that none starts a program; a program that speaks first does so a little later.
+Seconds to wait for a client's first word before the program is started. A page's request comes with its
+connection, so no page starts a program. A program that speaks first does so a little later.
 """
 
 

@@ -1,4 +1,4 @@
-"""What an MCP client posts: read whole, then told to its program."""
+"""Reads whole what an MCP client posts, then tells its program."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Posted:
         return answer
 
     def _greeted(self, live: Live) -> None:
-        """A session whose handshake came to nothing, or whose client does not know of it, is none."""
+        """End a session whose handshake came to nothing, or of which its client does not know."""
         if not live.session.version:
             self.service.end(live, by="downstream")
 
@@ -158,7 +158,7 @@ class Sent(Posted):
 
 
 class Body:
-    """The sink that collects the content; while the program does not read, no more of it is."""
+    """The sink that collects the content; it pauses the client while the program does not read."""
 
     def __init__(self, posted: Posted) -> None:
         self._posted = posted

@@ -1,4 +1,4 @@
-"""Whether what a client says first is a request of HTTP, as a web page can have a browser send it."""
+"""Whether a client begins with a request of HTTP, as a web page can make a browser send it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import re
 from typing import Final
 
 LONGEST: Final = 64 * 1024
-"""Bytes that are held back at most; what begins as a request and has no end by then is taken for one."""
+"""
+Bytes that are held back at most. A beginning of a request that is longer, without an end, is taken for one.
+"""
 
 # What a page can have sent without asking first (Fetch, "CORS-safelisted method"), and the rest.
 _METHODS: Final = (

@@ -1,4 +1,4 @@
-"""What the forward proxies share: who may use them, where they lead, and how they get there."""
+"""The common part of the forward proxies: who may use them, where they lead, and how they get there."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ForwardProxyService(ListenerService):
 
     def check(self, username: str, password: str, client: Client) -> bool | Deferred[bool]:
         """
-        Whether who connected may use it: at once, or by a Deferred that has not fired, as L{Logins.check}.
+        Whether the client may use it: at once, or by a Deferred that has not fired, as L{Logins.check}.
 
         @raise RequestDenied: too many wait for that already.
         """
@@ -130,11 +130,10 @@ class ForwardProxyService(ListenerService):
         Connect to where a client wants to go.
 
         Directly: the name is judged, then each address as it is dialed. Through the parent: the same for
-        literal addresses and for names in C{resolve}, whose address the parent is sent; any other name is
-        for the parent to resolve, so only its name can be judged here
-        (L{DestinationRules.judge_unresolved}), and where it leads is for the parent's own rules. Resolving it
-        here, too, would judge an address that is not the one the parent connects to, and would fail where
-        only the parent knows the name.
+        literal addresses and for names in C{resolve}, whose address the parent is sent; the parent resolves
+        any other name, so only the name can be judged here (L{DestinationRules.judge_unresolved}), and the
+        parent's own rules say where it may lead. To resolve it here, too, would judge another address than
+        the one to which the parent connects, and would fail for a name that only the parent knows.
 
         @param client: who wants to.
         @param tunnel: C{False}: with a parent, only connect to that.
@@ -192,9 +191,9 @@ class ForwardProxyService(ListenerService):
         """
         The proxy to go through to C{target}, or C{None} to go there directly.
 
-        Directly goes what C{parent_bypass} holds: names by their name, addresses where one is given or fixed
-        by C{resolve}, for nothing is looked up to decide this. So does loopback: clients that say
-        C{127.0.0.1} mean this machine, and not the parent's.
+        Destinations in C{parent_bypass} are reached directly: names by their name, and addresses if the
+        client or C{resolve} says one, because nothing is looked up to decide this. So does loopback: clients
+        that say C{127.0.0.1} mean this machine, and not the parent's.
         """
         if self.parent is None:
             return None

@@ -15,10 +15,12 @@ from lanrelay.errors import RequestDenied
 from lanrelay.policy.credentials import Attempt, Credentials
 
 QUEUE: Final = 8
-"""Checks that wait for the one under way; with the most that one may cost (bcrypt 12) it is two seconds."""
+"""
+How many checks may wait for the one under way: at most two seconds, as one may cost so much (bcrypt 12).
+"""
 
 REFUSED_FOR: Final = 10.0
-"""Seconds for which what was wrong is known to be: a client asks for each thing with the same password."""
+"""Seconds for which a wrong password is remembered: a client asks for each thing with the same one."""
 
 _REMEMBERED: Final = 1024  # of what was wrong, and of addresses
 
@@ -48,10 +50,10 @@ class Logins:
         self, credentials: Credentials, username: str, password: str, address: IPAddress | None
     ) -> bool | Deferred[bool]:
         """
-        Whether these are right, at once where that is known or cheap to find out; a Deferred otherwise, which
-        may be cancelled.
+        Whether these are right: at once if that is known or cheap to find out, else by a Deferred, which may
+        be cancelled.
 
-        An address that has guessed wrong several times waits before the next look; whoever has been let in
+        An address that has guessed wrong several times waits before the next look; a user who was let in
         before does not.
 
         @param address: of the client; C{None} for a unix socket's.
@@ -188,7 +190,7 @@ class _Guesser:
 
     def reserve(self, now: float) -> float:
         """
-        As L{pause}; who comes after has to wait for longer.
+        As L{pause}; the next one has to wait for longer.
 
         @raise RequestDenied: too many wait.
         """

@@ -13,11 +13,11 @@ def make_ready(listeners: Sequence[ListenerService], files: Sequence[NamedFile])
     """
     Load every file, then bind every port: until all files are read, no client is let in anywhere.
 
-    The ports are tried even if a file is wrong, so that all is said at once; whoever asked closes them.
+    The ports are tried even if a file is wrong, so that all errors come at once; the caller closes them.
 
     @param files: where the configuration names them.
-    @return: everything that is wrong, in the order of the listeners. That the same relay runs already is the
-        only error where it is one, for all others would follow from it.
+    @return: everything that is wrong, in the order of the listeners. If the same relay runs already, that is
+        the only error, because all others would follow from it.
     """
     errors: list[list[StartError]] = [[] for _ in listeners]
     try:

@@ -43,7 +43,7 @@ def own_places(listeners: Iterable[ListenerService]) -> OwnPlaces:
 
 
 def _forbidden(listener: ListenerService) -> str:
-    """What it is, if nobody may come to it through another; else nothing."""
+    """What a listener is, if nobody may come to it through another; else empty."""
     kind = kind_named(listener.kind)
     if kind is not None:
         return f"the relay's own forward proxy {listener.config.name}" if kind.proxy else ""

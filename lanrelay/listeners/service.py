@@ -170,7 +170,7 @@ class ListenerService(Service):
         """
         Take over a stream that is parked and paused, whose client passed the rules and any TLS handshake.
 
-        Whoever takes it owes one call of L{gone}.
+        The connection owes one call of L{gone}.
         """
         raise NotImplementedError
 
@@ -211,7 +211,7 @@ class ListenerService(Service):
             raise self.start_error(error) from error
 
     def _open_missing(self, missing: Sequence[tuple[model.ListenAddress, model.ListenAddress]]) -> None:
-        """As L{bind_all}, what the other listeners do not leave to this one."""
+        """As L{bind_all}, for the addresses whose sockets this one does not take over."""
         lacking: FamilyMissing | None = None
         for address, listed in missing:
             try:
@@ -224,7 +224,8 @@ class ListenerService(Service):
 
     def _judge(self, bound: BoundSocket) -> None:
         """
-        What a service manager has opened is known only now: who opens a port to the network must say to whom.
+        Only now it is known what a service manager has opened: a listener that is open to the network must
+        say to whom.
 
         @raise StartError: others than this machine can reach it, and the configuration does not say who may.
         """
@@ -388,7 +389,7 @@ class ListenerService(Service):
         self._check_drained()
 
     def open_session(self, client: Client, phase: Phase = "accept") -> Session:
-        """Begin a record; whoever asked closes it at the ledger."""
+        """Begin a record; the caller closes it at the ledger."""
         return self.environment.ledger.open(self.config.name, self.kind, client.name, phase=phase)
 
     def journey(self, client: Client | None) -> Journey:
@@ -396,7 +397,7 @@ class ListenerService(Service):
         return Journey(self.config.name, () if client is None else client.hops)
 
     def bug(self, session: Session) -> None:
-        """Something that is no L{RelayError} was raised before anybody owned C{session}: it is over."""
+        """An exception that is no L{RelayError} came before anybody owned C{session}: the session is over."""
         if not session.closed:
             session.failed(Fault(), by="relay")
             self.environment.ledger.close(session)
@@ -405,8 +406,8 @@ class ListenerService(Service):
         try:
             connection = self.connected(stream, client)
         except Exception:
-            # Whoever calls closes the stream and gives its place back; who has half taken it must not do so,
-            # too.
+            # The caller closes the stream and gives its place back; a connection that has half taken it must
+            # not do so, too.
             stream.protocol = Parked()
             raise
         if self._gone_early is connection:  # lost while it was handed over
