@@ -1,4 +1,7 @@
-"""What is no target's: the configuration, the running relay, its ports and descriptors, and the clock."""
+"""
+Looks at this machine, not at a target: the configuration, the running relay, its ports and descriptors, and
+the clock.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _SPARE = 256  # as the relay itself reckons: for what is no connection
 
 def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = ()) -> Check:
     """
-    Of a file that is right in itself.
+    The check of a file that is right in itself.
 
     @param unreadable: what is wrong with the files that it names.
     """
@@ -52,7 +55,7 @@ def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = (
 
 
 def wrong_config(file: Path, complaints: str) -> Check:
-    """Of a file that is not right."""
+    """The check of a file that is not right."""
     return Check(
         layer="config",
         state="failed",
@@ -106,7 +109,7 @@ def relay_check(status: Mapping[str, Any] | None, why: str, config: model.Config
 
 
 def relay_of_others(why: str, file: Path) -> Check:
-    """Of a relay that another user runs with this file."""
+    """The check of a relay that another user runs with this file."""
     return Check(layer="relay", state="warn", said=why, remedy=f"sudo lanrelay doctor -c {quote(str(file))}")
 
 

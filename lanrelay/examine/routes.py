@@ -97,7 +97,7 @@ def source_of(address: IPAddress) -> str:
 
 
 def call(address: IPAddress) -> None:
-    """Have the kernel look for a neighbour (ARP): an empty datagram to its port for what is discarded."""
+    """Have the kernel look for a neighbour (ARP), by an empty datagram to its discard port."""
     if address.version == 4:
         with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as calling:
             calling.setblocking(False)
@@ -105,7 +105,7 @@ def call(address: IPAddress) -> None:
 
 
 def is_neighbour(address: IPAddress, *, table: Path = Path("/proc/net/arp")) -> bool:
-    """Whether Linux knows the hardware address of a neighbour, which it does when that has answered."""
+    """Whether Linux knows the hardware address of a neighbour; it does if that has answered."""
     try:
         rows = [line.split() for line in table.read_text("ascii").splitlines()[1:]]
     except OSError:

@@ -39,7 +39,7 @@ def connect(
     """
     Connect to C{address}, which is literal.
 
-    @param error: what it fails with, for an errno; 0 for an address that cannot be one.
+    @param error: makes the error from an errno; 0 for an address that cannot be one.
     @param begun: called with the socket's own name before anybody can have heard of it.
     @return: a stream that is parked, paused and tuned. Has fired already where the kernel decides at once:
         unix sockets, and on Linux what is on this machine. Cancelling closes.
@@ -60,9 +60,9 @@ def connect(
 
 def connect_at_once(reactor: Any, family: int, address: Any) -> Stream | None:
     """
-    What L{connect} gives where the kernel decides at once and agrees, without what is needed to wait for it.
+    The stream of L{connect}, if the kernel agrees at once, without anything that waiting needs.
 
-    @return: C{None}: it cannot be had at once. Nothing is left open, and L{connect} will say what it is.
+    @return: C{None}: it cannot be had at once. Nothing is left open, and L{connect} will say why.
     """
     try:
         sock, number = _begin(family, address)
@@ -74,7 +74,7 @@ def connect_at_once(reactor: Any, family: int, address: Any) -> Stream | None:
     return None
 
 
-# What socket.socket adds to it (names for the family, dup, makefile) no stream needs, and it costs each
+# No stream needs what socket.socket adds to it (names for the family, dup, makefile). It costs each
 # connection 8 us of 140: a class made around the socket, and three calls more to close it.
 Socket = socket.SocketType
 _NONBLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from the start, where the system knows that: a call less

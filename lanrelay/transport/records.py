@@ -152,8 +152,8 @@ class DirectRecords:
     a connection, and its C{_raise_ssl_error}.
 
     The way through cffi to a function of OpenSSL costs 900 instructions. So OpenSSL is not asked what the
-    sizes tell: where the one record that was read is all that came, there is nothing more to read, and
-    nothing to answer. Of the 51,000 instructions that TLS adds to an exchange of 1 KB that saves 16,000.
+    sizes tell: if the one record that was read is all that came, there is nothing more to read, and nothing
+    to answer. This saves 16,000 of the 51,000 instructions that TLS adds to an exchange of 1 KB.
     """
 
     __slots__ = ("_adds", "_beneath", "_connection", "_from_ssl", "_into_ssl", "_ssl", "_whole", "quiet")
@@ -164,7 +164,7 @@ class DirectRecords:
         self.quiet = beneath.quiet
         self._ssl = connection._ssl
         if not beneath.bio_get_mem_data(connection._into_ssl, beneath.null):
-            # What has grown with the handshake is given back: 3 KB of 38 for an idle connection.
+            # Memory that grew with the handshake is given back: 3 KB of 38 for an idle connection.
             into, out = (beneath.bio_new(beneath.bio_s_mem()) for _ in range(2))
             beneath.ssl_set_bio(self._ssl, into, out)
             connection._into_ssl, connection._from_ssl = into, out

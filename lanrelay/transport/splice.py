@@ -1,4 +1,4 @@
-"""Bytes from socket to socket that no program copies, through one pipe for all streams."""
+"""Moves bytes from socket to socket without copying them, through one pipe for all streams."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SharedPipe:
     """
     The way of C{splice}: pages of one socket's buffer become those of another's.
 
-    It is as L{lanrelay.transport.tcp}'s shared buffer: empty between two events, for what a socket does not
-    take at once is read out. So no stream has descriptors of its own for it, and a reader that stalls costs
-    what it costs with the buffer. The relay's CPU on loopback fell, in one run, from 0.27 to 0.22 s/GB with
-    one stream and from 0.47 to 0.33 with eight; HAProxy's with 256 KB was 0.33 and 0.44.
+    Like the shared buffer of L{lanrelay.transport.tcp} it is empty between two events, because bytes that a
+    socket does not take at once are read out. So no stream has descriptors of its own for it, and a reader
+    that stalls costs what it costs with the buffer. The relay's CPU on loopback fell, in one run, from 0.27
+    to 0.22 s/GB with one stream and from 0.47 to 0.33 with eight; HAProxy's with 256 KB was 0.33 and 0.44.
 
     @ivar held: bytes in it.
     """
@@ -84,14 +84,14 @@ def shared_pipe() -> SharedPipe | None:
 
 
 def discard(pipe: SharedPipe) -> None:
-    """What it holds is nobody's any more, and must not become another's."""
+    """Throw away what it holds, so that no other stream gets it."""
     global _pipe
     pipe.close()
     _pipe = None
 
 
 def unable(error: OSError) -> bool:
-    """Whether the kernel does not do that, for these sockets or at all; then nobody tries again."""
+    """Whether the kernel does not splice, for these sockets or at all; then nobody tries again."""
     global _able
     if error.errno not in _UNABLE:
         return False
