@@ -6,11 +6,13 @@ import platform
 from collections.abc import Callable, Iterator
 
 from lanrelay.admin.counters import Count
+from lanrelay.admin.glance import is_reachable
 from lanrelay.admin.leads import Lead, leads
 from lanrelay.admin.process_figures import process_figures
 from lanrelay.admin.status import certificates
 from lanrelay.admin.watched import Watched
 from lanrelay.observe.metrics import Family, Histogram, Kind, expose
+from lanrelay.observe.timeline import KINDS
 
 
 def figures(watched: Watched) -> bytes:
@@ -81,6 +83,32 @@ def _listeners(watched: Watched) -> Iterator[Family]:
     for name, count in most.items():
         limit.add(count, {"listener": name})
     yield from (listening, connections, limit)
+    reached = Family(
+        "lanrelay_listener_reachable",
+        "gauge",
+        "Whether it can be used, as far as is known: it listens, and an upstream of each group is not down.",
+    )
+    tools = Family(
+        "lanrelay_mcp_tools", "gauge", "Tools of the MCP server behind it, as it told a client last."
+    )
+    sessions = Family(
+        "lanrelay_mcp_sessions", "gauge", "MCP sessions that have begun and have not been ended."
+    )
+    for listener in watched.listeners:
+        labels = {"listener": listener.config.name}
+        if listener.relays:
+            reached.add(int(is_reachable(listener)), labels)
+        known = [server for server in listener.mcp_servers if server.known]
+        if known:
+            sessions.add(listener.mcp_sessions, labels)
+        told = [server.tools for server in known if server.tools is not None]
+        if told:
+            tools.add(sum(told), labels)
+    yield from (reached, tools, sessions)
+    happened = Family("lanrelay_events_total", "counter", "What has happened, by kind; refusals, too.")
+    for kind in KINDS:
+        happened.add(watched.timeline.counts.get(kind, 0), {"kind": kind})
+    yield happened
 
 
 # --- what sessions came to ---

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 LIMIT: Final = 200
 
@@ -13,6 +13,7 @@ FOLD: Final = 60.0
 """Seconds in which the same happening again counts with the one before."""
 
 Kind = Literal["started", "reloaded", "refused", "down", "up", "woke", "certificate"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _Key = tuple[Kind, str | None, str | None, str]
 
@@ -45,6 +46,7 @@ class Timeline:
     counted with that: a flood takes one line.
 
     @ivar version: another one when anything has happened.
+    @ivar counts: how many there were of each kind.
     @ivar observers: told of each that is new or has been counted up.
     """
 
@@ -52,6 +54,7 @@ class Timeline:
         self._limit = limit
         self._numbers = 0
         self.version = 0
+        self.counts: dict[Kind, int] = {}
         self._found: deque[tuple[_Key, Happening]] = deque()
         self._latest: dict[_Key, Happening] = {}
         self.observers: list[Callable[[Happening], None]] = []
@@ -67,6 +70,7 @@ class Timeline:
         word: str = "",
     ) -> None:
         """@param word: what else has to be the same for two to be counted together."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         key = (kind, listener, upstream, word)
         known = self._latest.get(key)
         if known is not None and known.last <= now < known.last + FOLD:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import skipUnless
@@ -12,6 +15,7 @@ from unittest import skipUnless
 import yaml
 
 from lanrelay.admin.exposition import figures
+from lanrelay.admin.glance import request
 from lanrelay.admin.status import status
 from lanrelay.admin.watched import Reload
 from lanrelay.config import model
@@ -21,6 +25,7 @@ from tests.support.tls import server_certificate
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 RULES = DOCS / "lanrelay.rules.yml"
+DASHBOARD = DOCS / "grafana-dashboard.json"
 
 # What an alert must, and must not, say; in the words of `promtool test rules`.
 CASES = """
@@ -107,6 +112,15 @@ class PromtoolTests(WatchedTestCase):
         everything(self)
         self.promtool("check", "metrics", given=figures(self.watched))
 
+    def test_the_dashboards_questions_can_be_asked(self) -> None:
+        rules = [
+            {"record": f"dashboard:{number}", "expr": expression}
+            for number, expression in enumerate(sorted(set(asked_by_the_dashboard())))
+        ]
+        file = Path(self.mktemp())
+        file.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+        self.promtool("check", "rules", str(file))
+
 
 class DocumentationTests(WatchedTestCase):
     def setUp(self) -> None:
@@ -124,6 +138,47 @@ class DocumentationTests(WatchedTestCase):
         explained = set(re.findall(r"`(\w+)`", self.page))
         self.assertEqual(sorted(keys(status(self.watched)) - explained), [])
 
+    def test_every_field_of_a_request_is_explained(self) -> None:
+        explained = set(re.findall(r"`(\w+)`", self.page))
+        session = self.around.ledger.open("web", "reverse-proxy", "unix")
+        self.assertEqual(sorted(request(session, "web").keys() - explained), [])
+
+    def test_the_dashboard_asks_for_metrics_that_are_there(self) -> None:
+        asked: dict[str, set[str]] = {}
+        for expression in asked_by_the_dashboard():
+            for name, labels in re.findall(r"\b((?:lanrelay|process)_\w+)(?:\{([^}]*)\})?", expression):
+                bare = re.sub("_(bucket|sum|count)$", "", name)
+                asked.setdefault(bare, set()).update(re.findall(r"(\w+)=", labels))
+            self.assertNotIn("$", expression)
+        linux_only = {"process_resident_memory_bytes"}
+        self.assertEqual(sorted(asked.keys() - self.names - linux_only), [])
+        shown = {name for name in self.names if name.startswith("lanrelay_")}
+        self.assertEqual(
+            sorted(shown - asked.keys()),
+            ["lanrelay_connections_max", "lanrelay_listener_up", "lanrelay_sessions_total"],
+        )
+        for name, labels in asked.items():
+            there = set(re.findall(rf"^{name}\w*\{{(.*)\}}", figures(self.watched).decode(), re.MULTILINE))
+            known = set(re.findall(r'(\w+)="', " ".join(there)))
+            self.assertEqual(sorted(labels - known - {"instance"}), [], name)
+
+    def test_the_dashboards_panels_lie_beside_each_other(self) -> None:
+        board = json.loads(DASHBOARD.read_text())
+        taken: set[tuple[int, int]] = set()
+        for panel in board["panels"]:
+            self.assertTrue(panel["description"], panel["title"])
+            place = panel["gridPos"]
+            cells = set(
+                product(
+                    range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+                )
+            )
+            self.assertEqual(cells & taken, set(), panel["title"])
+            self.assertLessEqual(place["x"] + place["w"], 24)
+            taken |= cells
+        identities = [panel["id"] for panel in board["panels"]]
+        self.assertEqual(len(set(identities)), len(identities))
+
     def test_rules_ask_for_metrics_that_are_there(self) -> None:
         asked: set[str] = set()
         for group in yaml.safe_load(RULES.read_text())["groups"]:
@@ -134,12 +189,27 @@ class DocumentationTests(WatchedTestCase):
         self.assertGreater(len(bare), 10)
 
 
+def asked_by_the_dashboard() -> Iterator[str]:
+    """Its questions, with what Grafana fills in."""
+    board = json.loads(DASHBOARD.read_text())
+    asked = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    asked += [one["expr"] for one in board["annotations"]["list"]]
+    for expression in asked:
+        yield (
+            expression.replace("$__rate_interval", "5m")
+            .replace('"$instance"', '".*"')
+            .replace('"$listener"', '".*"')
+        )
+
+
 def everything(case: WatchedTestCase) -> None:
     """One of each thing that can be in the document and among the figures."""
-    case.proxy(
+    proxy = case.proxy(
         ("/", https(address=model.TargetAddress(host="192.0.2.1", port=443))),
         tls=model.ServerTls(cert=server_certificate().cert, key=server_certificate().key),
     )
+    proxy.routes[0].server.told("initialize", {"serverInfo": {"name": "notes"}})
+    proxy.routes[0].server.told("tools/list", {"tools": []})
     upstream = case.forward("nas.lan", health=model.Health(fall=1)).group.members[0]
     upstream.failed(ConnectionRefused(target="nas.lan:5432"))
     case.around.ledger.open("web", "reverse-proxy", "unix")
