@@ -147,7 +147,9 @@ class Exchange:
 
     def start(self) -> Exchange:
         """Begin; returns itself, the sink."""
-        self._expect(self.route.doubts(self))
+        doubts = self.route.doubts(self)
+        if doubts:
+            self._expect(doubts)
         held = None if self._bodyless else self.route.held_request(self)
         if held is None:
             self._go()
@@ -361,10 +363,11 @@ class Exchange:
     def _final_head(self, head: ResponseHead) -> ResponseHead | None:
         """What the client is sent for it; C{None} if that is another answer, which it was sent."""
         route, session = self.route, self.session
-        error = route.fault_of(self, head)
-        if error is not None:
-            self.refuse_response(error)
-            return None
+        if head.status == 407:
+            error = route.fault_of(self, head)
+            if error is not None:
+                self.refuse_response(error)
+                return None
         doubting = self._doubt(head) if self._doubts else None
         session.status = head.status
         now = session.last_active = route.reactor.seconds()

@@ -45,8 +45,12 @@ _DROPPED: Final = frozenset({b"keep-alive"})
 
 Asked = tuple[str, bytes | None, str, int, bytes]
 """
-Of a request method, id of its MCP session, target, where its content begins, and what goes to the origin.
+Of a request method, id of its MCP session, its path as a session has it, where its content begins, and what
+goes to the origin.
 """
+
+
+_TARGET: Final = 256  # characters of a target that is remembered
 
 
 class Answers:
@@ -138,6 +142,7 @@ class PlainWay:
         self.max_body = route.max_body
         self.requests = Rules(*guards.all, *route.requests.all)
         self.answers, self.session_answers = Answers(route.answers), Answers(route.session_answers)
+        self.rare = self.requests.rare
         self.request_fields = PlainFields(
             noted=self.requests.weighed | {b"host"}, unusual=self.requests.looked_at, dropped=_DROPPED
         )
@@ -161,9 +166,11 @@ class PlainExchange:
         "_given",
         "_mcp",
         "_origin",
+        "_path",
         "_repeats",
         "_request",
         "_session",
+        "_target",
         "_way",
         "connection",
         "let_in",
@@ -181,6 +188,7 @@ class PlainExchange:
         self._session: Any = None
         self._request = b""
         self._content = 0
+        self._target = self._path = ""  # of the last one
         self._given: bytes | None = None
         self._mcp: McpSession | None = None
 
@@ -225,7 +233,7 @@ class PlainExchange:
         asked = self._like_the_last(data) or self._judged(data)
         if asked is None or client is None:
             return False
-        method, given, target, content, request = asked
+        method, given, path, content, request = asked
         mcp = None if given is None else way.route.in_session(given)
         if mcp is not None and mcp.upstream_id != given:
             return False
@@ -236,8 +244,7 @@ class PlainExchange:
             return False
         self._session = session = way.ledger.open(way.listener, way.kind, client.name, phase="response")
         session.method = method
-        path = target.partition("?")[0]
-        session.path = path if len(path) <= BRIEF else brief(path)
+        session.path = path
         session.target, session.address = way.route.target, origin.address
         session.received = len(data) - content
         if session.received:
@@ -267,7 +274,9 @@ class PlainExchange:
         host = noted[b"host"][2]
         if host != self.let_in and client.local not in way.known_hosts.get(host, ()):
             return None
-        if way.requests.in_target(target) or way.requests.weigh(noted, method.encode("ascii")):
+        if target != self._target and not self._is_plain_target(target):
+            return None
+        if not way.rare.isdisjoint(noted) and way.requests.weigh(noted, method.encode("ascii")):
             return None
         way.route.plain_request(lines, noted[b"host"])
         self.let_in = host
@@ -276,7 +285,7 @@ class PlainExchange:
         session_id = noted.get(b"mcp-session-id")
         given = None if session_id is None else session_id[2]
         self._repeats.saw((method, given), data, len(method) + len(target) + 1, content, passed)
-        return method, given, target, content, passed
+        return method, given, self._path, content, passed
 
     def _like_the_last(self, data: bytes) -> Asked | None:
         """The same, for one that differs from another before it in its target and one value."""
@@ -290,11 +299,11 @@ class PlainExchange:
         start = len(method) + 1
         at = data.find(b" ", start)
         target = data[start:at].decode("latin-1")
-        if (
+        if target != self._target and (
             "#" in target
             or not target.isprintable()
             or len(target) > LIMITS.target
-            or self._way.requests.in_target(target)
+            or not self._is_plain_target(target)
         ):
             return None
         fitting = template.fit(data, at)
@@ -302,7 +311,16 @@ class PlainExchange:
             return None
         value, content = fitting
         passed = b"".join((data[:at], template.before, value, template.after, data[content:]))
-        return method, given, target, content, passed
+        return method, given, self._path, content, passed
+
+    def _is_plain_target(self, target: str) -> bool:
+        """Whether a target concerns no rule; it is remembered, for the next is often the same."""
+        if self._way.requests.in_target(target):
+            return False
+        path = target.partition("?")[0]
+        self._path = path if len(path) <= BRIEF else brief(path)
+        self._target = target if len(target) <= _TARGET else ""
+        return True
 
     # Asker: what the origin says.
 
@@ -339,7 +357,8 @@ class PlainExchange:
         if answer is None or origin is None:
             return None
         status, lines, noted, content = answer
-        if status in answers.rules.statuses or answers.rules.weigh(noted, status):
+        rules = answers.rules
+        if status in rules.statuses or (not rules.rare.isdisjoint(noted) and rules.weigh(noted, status)):
             return None
         self._way.route.plain_answer(lines, noted)
         lines.append(data[content:])

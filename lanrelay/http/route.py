@@ -138,7 +138,7 @@ class Route(Protocol):
         """What the client is sent of an answer's trailers."""
 
     def fault_of(self, exchange: Exchange, head: ResponseHead) -> RelayError | None:
-        """What the client is told in place of this final answer."""
+        """What the client is told in place of this 407."""
 
     def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
         """The fields of an answer that the relay makes itself."""

@@ -11,8 +11,8 @@ from lanrelay.config import model
 from lanrelay.errors import RelayError, TlsOnPlain
 from lanrelay.http.event_stream import EventStream
 from lanrelay.http.exchange import Exchange
-from lanrelay.http.held import BODY_MAX, HeldAnswer, HeldRequest
-from lanrelay.http.noticing import Noticing, Overheard
+from lanrelay.http.held import BODY_MAX, HeldRequest
+from lanrelay.http.noticing import Noticing
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.origins import Origins
 from lanrelay.http.route import BodyFilter, Doubt
@@ -261,11 +261,14 @@ class ProxyRoute:
             asked.status = head.status
             asked.places = None if upstream is None else self._places_for(upstream, exchange.host)
             headers = changed(concerned, headers, asked)
-        changed_head = ResponseHead(status=head.status, reason=head.reason, headers=headers)
-        if exchange.head.method == b"HEAD" and self._rewriter(exchange, changed_head) is not None:
-            headers = headers.without({b"content-length"})  # nobody knows how long it would be
-            return ResponseHead(status=head.status, reason=head.reason, headers=headers)
-        return changed_head
+        answer = ResponseHead(status=head.status, reason=head.reason, headers=headers)
+        if (
+            self.rewrites_oauth
+            and exchange.head.method == b"HEAD"
+            and self._rewriter(exchange, answer) is not None
+        ):
+            answer.headers = headers.without({b"content-length"})  # nobody knows how long it would be
+        return answer
 
     def _asked(self, exchange: Exchange) -> Asked:
         """What rules know of C{exchange}, in one place for all of them."""
@@ -310,7 +313,10 @@ class ProxyRoute:
     # --- what is made again -------------------------------------------------------------------------------
 
     def doubts(self, exchange: Exchange) -> Sequence[Doubt]:
-        given = exchange.head.headers.index.get(b"mcp-session-id") if self.recovers else None
+        head = exchange.head
+        given = head.headers.index.get(b"mcp-session-id") if self.recovers else None
+        if given is None and not self._has_paths and (head.method != b"POST" or not self.recovers):
+            return ()  # of nearly all that is no MCP
         return self._doubts(exchange, None if given is None else self.in_session(given[2]))
 
     def _doubts(self, exchange: Exchange, mcp: McpSession | None, *, told: bytes = b"") -> Sequence[Doubt]:
@@ -380,24 +386,25 @@ class ProxyRoute:
         For an event stream of unknown length that nobody has encoded, for what names the upstream in its
         content, and for what may tell of a fault, or of an MCP server; all else passes as it is.
         """
-        found = self._body_filter(exchange, head)
-        session = exchange.session
-        if session.rpc not in TOLD_BY or head.status != 200 or b"content-encoding" in head.headers:
-            return found
-        return listening(self.server, session.rpc, head, found, first=exchange.first_page)
+        status, rpc = head.status, exchange.session.rpc
+        found: BodyFilter | None = None
+        if status in STATUSES and exchange.origin is not None:
+            return self.noticing.overhear(status, exchange.origin, self._host_for(exchange))
+        kind = head.headers.index.get(b"content-type")
+        if kind is not None and kind[2].lower().startswith(b"text/event-stream"):
+            found = self._event_stream(exchange, head)
+        elif self.rewrites_oauth and exchange.head.method != b"HEAD":
+            rewrite = self._rewriter(exchange, head)
+            found = None if rewrite is None else exchange.hold(head, rewrite)
+        if rpc and rpc in TOLD_BY and status == 200 and b"content-encoding" not in head.headers:
+            return listening(self.server, rpc, head, found, first=exchange.first_page)
+        return found
 
-    def _body_filter(
-        self, exchange: Exchange, head: ResponseHead
-    ) -> EventStream | Overheard | HeldAnswer | None:
-        if head.status in STATUSES and exchange.origin is not None:
-            return self.noticing.overhear(head.status, exchange.origin, self._host_for(exchange))
+    def _event_stream(self, exchange: Exchange, head: ResponseHead) -> EventStream | None:
         headers = head.headers
-        kind = headers.get(b"content-type")
-        if kind is None or kind.partition(b";")[0].strip().lower() != b"text/event-stream":
-            rewrite_document = None if kind is None else self._rewriter(exchange, head)
-            if rewrite_document is None or exchange.head.method == b"HEAD":
-                return None
-            return exchange.hold(head, rewrite_document)
+        kind = headers.get(b"content-type") or b""
+        if kind.partition(b";")[0].strip().lower() != b"text/event-stream":
+            return None
         if exchange.head.method == b"HEAD" or head.status in (204, 304) or b"content-length" in headers:
             return None
         if any(coding != b"identity" for coding in headers.tokens(b"content-encoding")):

@@ -149,8 +149,6 @@ class TargetRoute:
         return ResponseHead(status=head.status, reason=head.reason, headers=headers)
 
     def fault_of(self, exchange: Exchange, head: ResponseHead) -> RelayError | None:
-        if head.status != 407:
-            return None
         parent = None if exchange.origin is None else exchange.origin.upstream
         if parent is None:
             return None

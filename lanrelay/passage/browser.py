@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from lanrelay.config.model import BrowserGuard, IPAddress
@@ -16,6 +17,10 @@ from lanrelay.wire.target import parse_target
 
 EXPOSED = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"
 """The response fields that a page of an accepted origin may read."""
+
+# Pages name the same few origins again and again: they are remembered, and only such as a name can be.
+_KNOWN = 256
+_LONGEST = 300
 
 _ORIGIN = re.compile(rb"(https?)://([^/?#@]+)")
 _PORTS = {"http": 80, "https": 443}
@@ -240,6 +245,7 @@ def _origin_remedy(shown: str, place: str) -> str:
     return f"If that page may use it, add {shown} to {place}.origins."
 
 
+@lru_cache(maxsize=_KNOWN)
 def _origin(scheme: str, authority: Authority) -> bytes:
     """As browsers write it (RFC 6454 section 6.2), without the scheme's own port; and no trailing dot."""
     port = None if authority.port == _PORTS[scheme] else authority.port
@@ -248,6 +254,10 @@ def _origin(scheme: str, authority: Authority) -> bytes:
 
 def _normal_origin(value: bytes) -> bytes | None:
     """C{None} for what is no origin of the web, C{null} too."""
+    return _known_origin(value) if len(value) <= _LONGEST else _judged_origin(value)
+
+
+def _judged_origin(value: bytes) -> bytes | None:
     match = _ORIGIN.fullmatch(value.lower())
     if match is None:
         return None
@@ -255,6 +265,9 @@ def _normal_origin(value: bytes) -> bytes | None:
         return _origin(match[1].decode("ascii"), parse_authority(match[2]))
     except ValueError:
         return None
+
+
+_known_origin = lru_cache(maxsize=_KNOWN)(_judged_origin)
 
 
 def _listed(entry: str) -> bytes:

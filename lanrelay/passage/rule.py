@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 EVERYBODYS: Final = frozenset({b"host", b"via", b"date"})
 """What a proxy reads or writes in every head; each rule sees these."""
 
+_COMPILED_MAX: Final = 256
+"""Sets of fields that are looked at and come together; the pages of one site have a handful."""
+
 _new = object.__new__
 
 
@@ -218,7 +221,7 @@ class Rule:
             not self.looks_at.isdisjoint(headers.index)
             or self.always
             or start in self.statuses
-            or (bool(self.in_target) and any(target.find(piece) >= 0 for piece in self.in_target))
+            or (self.in_target != () and any(target.find(piece) >= 0 for piece in self.in_target))
             or (
                 self.concerns is not None
                 and self.sees <= headers.index.keys()
@@ -233,6 +236,7 @@ class Rules:
 
     @ivar looked_at: the fields that concern one of them.
     @ivar weighed: those whose values may.
+    @ivar rare: of these, one for each rule; a head without any is not weighed.
     @ivar statuses: the statuses that do.
     @ivar always: no head is plain.
     """
@@ -245,14 +249,17 @@ class Rules:
         self.always = any(rule.always for rule in rules)
         self._pieces = tuple({piece.decode("ascii") for rule in rules for piece in rule.in_target})
         self._weighing = _Weighing(rules)
+        self.rare = self._weighing.rare
         # Of those that judge or change.
-        acting = [rule for rule in rules if (rule.judge or rule.change) and rule.can_be_concerned]
-        self._acting = [(rule, rule.looks_at, rule.asks_for_more) for rule in acting]
-        self._acting_looked_at = _all_of(rule.looks_at for rule in acting)
-        self._acting_pieces = tuple({piece for rule in acting for piece in rule.in_target})
-        self._acting_weighing = _Weighing(acting)
-        self._besides = [rule.beside for rule in acting if rule.beside is not None]
-        self._any = any(rule.always or rule.statuses for rule in acting)
+        self._acting = [rule for rule in rules if (rule.judge or rule.change) and rule.can_be_concerned]
+        self._acting_looked_at = _all_of(rule.looks_at for rule in self._acting)
+        self._acting_pieces = tuple({piece for rule in self._acting for piece in rule.in_target})
+        self._acting_weighing = _Weighing(self._acting)
+        self._besides = [rule.beside for rule in self._acting if rule.beside is not None]
+        self._any = any(rule.always or rule.statuses for rule in self._acting)
+        # Of a head that has none of these fields nothing is to be weighed, either.
+        self._telling = self._acting_looked_at | self._acting_weighing.rare
+        self._by_fields: dict[frozenset[bytes], list[tuple[Rule, bool]]] = {}
 
     def concerned(
         self,
@@ -270,33 +277,39 @@ class Rules:
         @param new_host: it is not known that its Host may be let in.
         @param asked: what is known of the exchange beside the head, if anything.
         """
-        if (
-            not new_host
-            and not self._any
-            and self._acting_looked_at.isdisjoint(headers.index)
-            and (asked is None or not self._beside(asked))
-        ):
+        index = headers.index
+        if not (new_host or self._any) and (asked is None or not self._beside(asked)):
             for piece in self._acting_pieces:
                 if target.find(piece) >= 0:
                     break
             else:  # nearly always
-                weighing = self._acting_weighing
-                if weighing.rare.isdisjoint(headers.index) or not weighing.concern(headers, start):
+                if self._telling.isdisjoint(index):
                     return ()
-        index = headers.index
+                if self._acting_looked_at.isdisjoint(index):
+                    weighing = self._acting_weighing
+                    if weighing.rare.isdisjoint(index) or not weighing.concern(headers, start):
+                        return ()
+        there = self._acting_looked_at.intersection(index)
         return [
             rule
-            for rule, looks_at, more in self._acting
-            if not looks_at.isdisjoint(index)
-            or (
-                more
-                and (
-                    (new_host and rule.judges_host)
-                    or (asked is not None and rule.beside is not None and rule.beside(asked))
-                    or rule.is_concerned(headers, start, target)
-                )
-            )
+            for rule, looked_at in self._by_fields.get(there) or self._compile(there)
+            if looked_at
+            or (new_host and rule.judges_host)
+            or (asked is not None and rule.beside is not None and rule.beside(asked))
+            or rule.is_concerned(headers, start, target)
         ]
+
+    def _compile(self, there: frozenset[bytes]) -> list[tuple[Rule, bool]]:
+        """Those that may be concerned by a head with these fields, and whether the fields alone say so."""
+        found = [
+            (rule, not rule.looks_at.isdisjoint(there))
+            for rule in self._acting
+            if rule.asks_for_more or not rule.looks_at.isdisjoint(there)
+        ]
+        if len(self._by_fields) >= _COMPILED_MAX:
+            self._by_fields.clear()
+        self._by_fields[there] = found
+        return found
 
     def _beside(self, asked: Asked) -> bool:
         for concerns in self._besides:  # noqa: SIM110 - as in L{in_target}
@@ -308,8 +321,7 @@ class Rules:
 
     def weigh(self, noted: dict[bytes, Field], start: bytes | int) -> bool:
         """Whether a head with fields of L{weighed} concerns one of them by its values."""
-        weighing = self._weighing
-        return not weighing.rare.isdisjoint(noted) and weighing.concern(Headers.of_index(noted), start)
+        return not self.rare.isdisjoint(noted) and self._weighing.concern(Headers.of_index(noted), start)
 
     def in_target(self, target: str) -> bool:
         """Whether the target concerns one of them."""

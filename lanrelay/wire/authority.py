@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 from typing import NamedTuple
 
@@ -41,6 +42,10 @@ def parse_authority(text: bytes | str, default_port: int | None = None) -> Autho
         raw = text.encode("ascii") if isinstance(text, str) else text
     except UnicodeEncodeError:
         raise ValueError("the host is not ASCII") from None
+    return (_known if len(raw) <= _LONGEST else _parse)(raw, default_port)
+
+
+def _parse(raw: bytes, default_port: int | None) -> Authority:
     match = _AUTHORITY.fullmatch(raw)
     if match is None:
         raise ValueError("no valid host and port")
@@ -58,6 +63,11 @@ def parse_authority(text: bytes | str, default_port: int | None = None) -> Autho
     if not 1 <= port <= 65535:
         raise ValueError("no valid port")
     return Authority(host, port)
+
+
+# The same few are named again and again; what is longer than a host and a port can be is not remembered.
+_LONGEST = 263
+_known = lru_cache(maxsize=512)(_parse)
 
 
 def format_authority(host: str, port: int | None = None) -> str:

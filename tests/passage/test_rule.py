@@ -111,6 +111,23 @@ class RulesTests(SynchronousTestCase):
         self.assertEqual(list(rules.concerned(HEADERS, b"GET", new_host=True)), [guard])
         self.assertEqual(list(rules.concerned(HEADERS, b"GET")), [])
 
+    def test_it_is_the_same_whatever_came_before(self) -> None:
+        """What is compiled for some fields is for these alone, and bounded."""
+        names = [b"x-%d" % number for number in range(12)]
+        rules = Rules(
+            *(
+                Rule(looks_at=frozenset({name}), change=lambda view, asked: view, in_target=(name,))
+                for name in names
+            )
+        )
+        for number in range(1 << 12):
+            there = [name for place, name in enumerate(names) if number >> place & 1]
+            headers = Headers([(name, b"") for name in there])
+            target = b"/" + names[number % 12]
+            found = {min(rule.looks_at) for rule in rules.concerned(headers, b"GET", target)}
+            self.assertEqual(found, {*there, names[number % 12], *([b"x-1"] if number % 12 > 9 else [])})
+        self.assertLessEqual(len(rules._by_fields), 256)
+
     def test_what_is_known_beside_the_head_may_concern_one(self) -> None:
         def let_in(asked: Asked) -> bool:
             return asked.page is not None
