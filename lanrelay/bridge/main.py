@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -58,6 +59,7 @@ def run(words: Sequence[str], outside: Outside) -> int:
             _secure(found)
             if found.via is not None:
                 target.parent(found.via)
+            gc.enable()
             return outside.check(found)
         try:
             told = log.opened(found.log, verbose=found.verbose)
@@ -83,7 +85,9 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
     if reached.url.is_pipe:
         from lanrelay.bridge.pipe import Pipe
 
-        return Pipe(reached, explain, told.note).run()
+        pipe = Pipe(reached, explain, told.note)
+        _has_begun()
+        return pipe.run()
     import time
 
     from lanrelay.bridge.bridge import Bridge
@@ -109,8 +113,16 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
     def carrier(loop: Loop, sink: Sink) -> Carries:
         return carried(loop, sink) if login is None else login(loop, sink, carried)
 
-    Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note).run()
+    bridge = Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note)
+    _has_begun()
+    bridge.run()
     return 0
+
+
+def _has_begun() -> None:
+    """What there is now stays, so it is never looked through for garbage; what comes is."""
+    gc.freeze()
+    gc.enable()
 
 
 def _login(
@@ -180,7 +192,9 @@ def _program(found: Options, words: list[str], told: log.Log) -> int:
     def carrier(loop: Loop, sink: Sink) -> Program:
         return Program(loop, words, sink, told.note)
 
-    Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note).run()
+    bridge = Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note)
+    _has_begun()
+    bridge.run()
     return 0
 
 
