@@ -26,7 +26,7 @@ def main() -> int:
     environment.itself(options.environment, "benchmarks")
     environment.compile_the_relay()
     # From here on what the relay needs is importable.
-    from benchmarks import machine, measure, profile, report, rounds
+    from benchmarks import bridges, machine, measure, profile, report, rounds
     from benchmarks.origins import Missing, Origins
     from benchmarks.rows import WORKLOADS
 
@@ -78,8 +78,9 @@ def main() -> int:
     if options.only or options.without:
         print(text)
     else:
-        (HERE / "RESULTS.md").write_text(text)
-        print(f"written to {HERE / 'RESULTS.md'}")
+        results = HERE / "RESULTS.md"
+        results.write_text(bridges.put(text, bridges.section(results.read_text())))
+        print(f"written to {results}")
     return 0
 
 
