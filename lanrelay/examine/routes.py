@@ -61,9 +61,9 @@ async def route_to(
 
 def in_thread(reactor: Any, work: Callable[[], T]) -> Deferred[T]:
     """
-    What comes of C{work} in a thread of its own, that nobody waits for at the end of the process.
+    The result of C{work} in a thread of its own, for which the end of the process does not wait.
 
-    Whoever cancels waits no longer; the work goes on.
+    A caller that cancels waits no longer; the work goes on.
     """
     result: Deferred[T] = Deferred()
 

@@ -91,10 +91,10 @@ class Wait:
 
 class _Queue:
     """
-    Those who wait equally long on one reactor; there is one only while somebody waits.
+    The limits of one length on one reactor; it exists only while there are some.
 
-    Who came first is due first, so one timer is enough. It stays as it is when the first one is cancelled:
-    what is left for the next one is worked out when it fires.
+    The first to begin is the first to run out, so one timer is enough. The timer stays as it is when the
+    first limit is cancelled: when it fires, the rest for the next one is worked out.
     """
 
     __slots__ = ("_reactor", "_seconds", "_timer", "waits")

@@ -21,7 +21,8 @@ class Records(Shape):
     """
     What a L{TlsStream<lanrelay.transport.tls_stream.TlsStream>} asks of OpenSSL.
 
-    What comes back may lie in a buffer that all connections share: it is valid until the next call of any.
+    The bytes that it returns may lie in a buffer that all connections share: they are valid until the next
+    call of any.
     """
 
     quiet: SSL.WantReadError
@@ -146,10 +147,10 @@ def _beneath() -> Any:
 
 class DirectRecords:
     """
-    By the functions of OpenSSL that pyOpenSSL calls.
+    Uses the functions of OpenSSL that pyOpenSSL calls.
 
-    With L{_Beneath} the only place that knows pyOpenSSL's insides: C{_ssl}, C{_into_ssl} and C{_from_ssl} of
-    a connection, and its C{_raise_ssl_error}.
+    Only this and L{_Beneath} know pyOpenSSL's insides: C{_ssl}, C{_into_ssl} and C{_from_ssl} of a
+    connection, and its C{_raise_ssl_error}.
 
     The way through cffi to a function of OpenSSL costs 900 instructions. So OpenSSL is not asked what the
     sizes tell: if the one record that was read is all that came, there is nothing more to read, and nothing
