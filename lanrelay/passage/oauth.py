@@ -148,7 +148,7 @@ _NAMING = frozenset({b"www-authenticate", b"location"})
 def response_to_relay(headers: Headers, places: Places) -> Headers:
     """
     The fields of a response; to be asked before
-    L{rewrite_response<lanrelay.passage.places.rewrite_response>}, which hides where a Location led.
+    L{answer_rules<lanrelay.passage.places.answer_rules>}, which hides where a Location led.
     """
 
     def moved(field: Field) -> Field:

@@ -162,18 +162,6 @@ _COOKIES = frozenset({b"set-cookie"})
 _REQUEST = frozenset({b"referer", b"destination"})
 
 
-def rewrite_response(headers: Headers, places: Places, rewrite: Collection[str]) -> Headers:
-    """
-    @param rewrite: C{"location"} for Location and Content-Location, C{"cookies"} for Set-Cookie and, on a
-        plain-HTTP listener, against HSTS and Alt-Svc; other words are not for fields.
-    """
-    if "location" in rewrite:
-        headers = _locations_to_relay(headers, places)
-    if "cookies" in rewrite:
-        headers = _cookies_to_relay(headers, places)
-    return headers
-
-
 def _locations_to_relay(headers: Headers, places: Places) -> Headers:
     return headers.mapped(_LOCATIONS, lambda field: _with_value(field, places.to_relay(field[2])))
 
@@ -208,7 +196,10 @@ def _change_cookies(view: View, asked: Asked) -> Headers:
 
 
 def answer_rules(rewrite: Collection[str]) -> list[Rule]:
-    """As L{rewrite_response}."""
+    """
+    @param rewrite: C{"location"} for Location and Content-Location, C{"cookies"} for Set-Cookie and, on a
+        plain-HTTP listener, against HSTS and Alt-Svc; other words are not for fields.
+    """
     rules = []
     if "location" in rewrite:
         rules.append(Rule(looks_at=_LOCATIONS, change=_change_locations))

@@ -7,11 +7,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.passage.places import (
     Places,
     Site,
+    answer_rules,
     cookie_to_relay,
     move_path,
     rewrite_request,
-    rewrite_response,
 )
+from lanrelay.passage.rule import Asked, Rules, changed
 from lanrelay.wire.headers import Headers
 
 
@@ -202,6 +203,12 @@ class CookieTests(SynchronousTestCase):
             (b"__Secure-a=b; Secure; Path=/", b"", b"/nas", b"__Secure-a=b; Secure; Path=/nas"),
         ):
             self.assertEqual(cookie_to_relay(value, places(under=under, at=at)), expected)
+
+
+def rewrite_response(headers: Headers, known: Places, words: set[str]) -> Headers:
+    """As an exchange has it done, by the rules that such a head concerns."""
+    asked = Asked(method=b"GET", target=b"/", status=200, places=known)
+    return changed(Rules(*answer_rules(words)).concerned(headers, 200), headers, asked)
 
 
 class FieldsTests(SynchronousTestCase):
