@@ -77,13 +77,20 @@ def main(names: Sequence[str]) -> int:
     skips: Counter[str] = Counter()
     workers = 2 * (os.cpu_count() or 1)
     print(f"{len(chosen)} parts, {workers} at a time", flush=True)
-    with ThreadPoolExecutor(workers) as pool, tempfile.TemporaryDirectory() as folder:
-        for done in as_completed([pool.submit(run, part, Path(folder)) for part in chosen]):
-            outcome = done.result()
-            passed += outcome.passed
-            failed += outcome.failed
-            skips += outcome.skips
-            tell(outcome)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
+        try:
+            for done in as_completed([pool.submit(run, part, Path(folder)) for part in chosen]):
+                outcome = done.result()
+                passed += outcome.passed
+                failed += outcome.failed
+                skips += outcome.skips
+                tell(outcome)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in list(_running):  # so that trial cleans up
+                os.killpg(process.pid, signal.SIGINT)
+            raise
     for reason, times in sorted(skips.items()):
         print(f"skipped, {times} times: {reason}")
     lacking = [reason for reason in skips if LACKING.search(reason)]
@@ -137,6 +144,9 @@ def _trial(name: str, program: Sequence[str], modules: Sequence[str]) -> Part:
     return Part(name, [*program, f"--temp-directory=_trial_temp_{name}", *modules])
 
 
+_running: set[subprocess.Popen[bytes]] = set()
+
+
 # --- doing it -------------------------------------------------------------------------------------------
 
 
@@ -153,7 +163,11 @@ def run(part: Part, folder: Path) -> Outcome:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        status, used = _wait(process, began + PATIENCE)
+        _running.add(process)
+        try:
+            status, used = _wait(process, began + PATIENCE)
+        finally:
+            _running.discard(process)
     text = file.read_text(errors="replace")
     passed, failed = counted(text) if part.tests else (int(status == 0), int(status != 0))
     # A run that broke off, or failed in another way than by a test, has failed, too.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.process.support import PATIENCE, poll
 
 TOP = Path(__file__).resolve().parents[1]
 
@@ -76,6 +80,30 @@ class PartsTests(SynchronousTestCase):
     def test_what_takes_too_long_is_ended_with_all_that_it_started(self) -> None:
         self.patch(self.parts, "PATIENCE", 0.5)
         self.assertEqual(self.outcome("import subprocess; subprocess.run(['sleep', '60'])"), (0, 1))
+
+    def test_whoever_ends_it_ends_what_it_runs(self) -> None:
+        folder = Path(os.path.abspath(self.mktemp()))
+        folder.mkdir()
+        sleeper = f"import os, time; open({str(folder / 'pid')!r}, 'w').write(str(os.getpid()) + '.'); "
+        program = (
+            f"import sys; sys.path.insert(0, {str(TOP)!r})\n"
+            "from tests.test_parts import load; parts = load();"
+            f"words = [sys.executable, '-c', {sleeper + 'time.sleep(99)'!r}];"
+            "parts.parts = lambda: [parts.Part('made-up', words)]; parts.main([])"
+        )
+        process = subprocess.Popen(
+            [sys.executable, "-c", program],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        file = folder / "pid"
+        poll(lambda: file.exists() and file.read_text().endswith("."), "its beginning")
+        process.terminate()
+        self.assertNotIn(process.wait(PATIENCE), (0, 2))
+        self.assertRaises(ProcessLookupError, os.kill, int(file.read_text()[:-1]), 0)
 
     def test_a_skip_for_want_of_a_program_is_seen(self) -> None:
         log = "===\n[SKIPPED]\ncurl is not here\n\ntests.a.B.c\ntests.a.B.d\n===\n"
