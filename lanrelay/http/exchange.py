@@ -14,9 +14,10 @@ from twisted.python.failure import Failure
 from lanrelay.errors import Fault, RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
 from lanrelay.http.answers import failed
 from lanrelay.http.client import HttpConnection
-from lanrelay.http.held import HELD, HeldAnswer, HeldRequest, Whole
+from lanrelay.http.held import HELD, HeldAnswer
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.route import BodyFilter, Doubt, Route
+from lanrelay.http.upload import Upload
 from lanrelay.observe.session import Session, Side
 from lanrelay.passage.intermediary import wanted_upgrade
 from lanrelay.transport.pump import PumpLimits
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
 
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
 
-# What of a request's body is kept while there is no connection to send it on; over it the client is paused.
-# A small POST fits, so that its client is still heard, and missed, during the dial.
-HELD_MAX: Final = 64 * 1024
-
 # RFC 9110 section 9.2.2; with no body to repeat. CONNECT and TRACE do not come here to be repeated.
 REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 REPEATS: Final = 3  # of a request of which nothing was sent
@@ -44,8 +41,8 @@ class Exchange:
 
     It owns the origin connection from C{start} to the end of the answer, and closes its session once.
 
-    Its route says what becomes of both heads. On the way up content may be held until the request is whole
-    (L{HeldRequest}), on the way down a L{BodyFilter} may change it, or hold it. Where a L{Doubt} wants to
+    Its route says what becomes of both heads. Content goes up through an L{Upload}, and down through a
+    L{BodyFilter} where it is changed or held. Where a L{Doubt} wants to
     know an answer before the client does, that is held, and the request may be made again.
 
     @ivar head: as the client sent it.
@@ -54,6 +51,8 @@ class Exchange:
     @ivar first_page: it does not ask for the continuation of a list.
     @ivar asked: what rules know of it beside the fields, if a rule has asked yet.
     @ivar route: by which it travels.
+    @ivar origin: the connection; C{dialing} one is being made, or it is being found out why there is none.
+    @ivar over: nothing more is done for it.
     @ivar upgrade: the client asked for another protocol, and may be given it.
     @ivar repeats: how often it was sent anew.
     @ivar avoided: the upstream that it may have cost its life.
@@ -63,29 +62,23 @@ class Exchange:
     log = Logger()
 
     __slots__ = (
-        "_bodyless",
-        "_copy",
         "_deciding",
-        "_dialing",
         "_doubting",
         "_doubts",
         "_filter",
         "_full",
         "_head_sent",
-        "_held",
-        "_held_request",
-        "_held_size",
-        "_over",
         "_repeated",
-        "_trailers",
-        "_whole",
+        "_upload",
         "asked",
         "avoided",
         "connection",
+        "dialing",
         "first_page",
         "head",
         "host",
         "origin",
+        "over",
         "repeats",
         "route",
         "session",
@@ -118,27 +111,22 @@ class Exchange:
         self._repeated = False  # although it had been sent
         index = head.headers.index
         length = index.get(b"content-length")
-        self._bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
+        bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
+        self._upload = None if bodyless else Upload(self)
         self.upgrade = b"upgrade" in index and bool(wanted_upgrade(head))
-        self._dialing: Deferred[Any] | None = None
-        self._held_request: HeldRequest | None = None
-        self._copy: Whole | None = None  # of the content, while it may have to be sent again
+        self.dialing: Deferred[Any] | None = None
         self._doubts: Sequence[Doubt] = ()
         self._doubting: Doubt | None = None  # holds the answer back
         self._deciding: Deferred[bool] | None = None
         self._filter: BodyFilter | None = None
-        self._held: list[bytes] = []
-        self._held_size = 0
-        self._whole = self._bodyless  # all of the request has come
-        self._trailers: Headers | None = None
         self._full = False  # the client does not read
         self._head_sent = False
-        self._over = False
+        self.over = False
 
     @property
     def bodyless(self) -> bool:
         """The request has no content."""
-        return self._bodyless
+        return self._upload is None
 
     @property
     def page(self) -> bytes | None:
@@ -150,11 +138,12 @@ class Exchange:
         doubts = self.route.doubts(self)
         if doubts:
             self._expect(doubts)
-        held = None if self._bodyless else self.route.held_request(self)
-        if held is None:
-            self._go()
+        upload = self._upload
+        held = None if upload is None else self.route.held_request(self)
+        if upload is None or held is None:
+            self.go()
             return self
-        self._held_request = held
+        upload.hold(held)
         self.session.phase = "request"
         if b"expect" in self.head.headers:
             # Its content is waited for here, so it is asked for here (RFC 9110 section 10.1.1).
@@ -165,12 +154,13 @@ class Exchange:
     def _expect(self, doubts: Sequence[Doubt]) -> None:
         self._doubts = doubts
         copies = max((doubt.copies for doubt in doubts), default=0)
-        if copies:
-            self._copy = Whole(copies)
+        if copies and self._upload is not None:
+            self._upload.keep_copy(copies)
 
-    def _go(self) -> None:
+    def go(self) -> None:
+        """Find a connection, and send the request on it."""
         limit = self.route.max_body
-        if limit is not None and not self._bodyless:
+        if limit is not None and self._upload is not None:
             length = self.head.headers.get(b"content-length")
             if length is not None and int(length) > limit:
                 self._too_large(limit)
@@ -187,9 +177,9 @@ class Exchange:
     def has_asked(self, origin: OriginConnection, content: bytes, doubts: Sequence[Doubt]) -> None:
         """In place of L{start}: all of the request was sent to C{origin}, with this content."""
         self.origin = origin
-        self._whole = True
         self._expect(doubts)
-        self._keep_copy(content)
+        if self._upload is not None:
+            self._upload.was_sent(content)
 
     def failed_by(self, failure: Failure) -> None:
         """A bug: its session and its origin must not stay open."""
@@ -213,53 +203,20 @@ class Exchange:
         else:
             if session.received == len(data):
                 self.route.content_began(self, data)
-            self.send_up(data)
-
-    def send_up(self, data: bytes) -> None:
-        """Content for the origin, as soon as there is one."""
-        held = self._held_request
-        if held is not None:
-            if not held.add(data):
-                self._let_go(held.content)  # it is too long, and passes as it came
-            return
-        if self._copy is not None:
-            self._keep_copy(data)
-        if self._dialing is None and self.origin is not None:
-            self.origin.send_body(data)
-        elif not self._over:
-            self._held.append(data)
-            self._held_size += len(data)
-            if self._held_size >= HELD_MAX:
-                self.connection.pause_reading()
-
-    def _keep_copy(self, data: bytes) -> None:
-        if self._copy is not None and not self._copy.add(data):
-            self._copy = None
-
-    def _let_go(self, content: bytes) -> None:
-        """Begin at last, with what was held back."""
-        self._held_request = None
-        self._go()
-        if content:
-            self.send_up(content)
+            assert self._upload is not None
+            self._upload.add(data)
 
     def body_ended(self, trailers: Headers) -> None:
-        held = self._held_request
-        if held is not None:
-            content = held.changed()
-            if len(content) != held.size and b"content-length" in self.head.headers:
-                length = b"%d" % len(content)
-                self.head = replace(self.head, headers=self.head.headers.replaced(b"Content-Length", length))
-            self._let_go(content)
-        if self._whole:
-            return  # it had no body, and was sent as a whole
-        self._whole = True
-        self._trailers = self.route.request_trailers(trailers) if trailers else trailers
-        if self._dialing is None and self.origin is not None:
-            self._request_sent(self.origin)
+        if self._upload is not None:
+            self._upload.end(trailers)
+
+    def request_sent(self) -> None:
+        """All of its content has gone on."""
+        if not self._head_sent:
+            self.session.phase = "response"
 
     def client_gone(self, error: RelayError | None) -> None:
-        if self._over:
+        if self.over:
             return
         by: Side = "relay" if self.connection.aborted else "downstream"
         if error is not None:
@@ -334,7 +291,7 @@ class Exchange:
         try:
             self._all_received(head, content, trailers)
         except Exception:
-            if self._over:
+            if self.over:
                 raise
             self.failed_by(Failure())  # the connection, which is idle by now, cannot tell us by its end
 
@@ -382,16 +339,18 @@ class Exchange:
 
     def _doubt(self, head: ResponseHead) -> Doubt | None:
         """Who wants the request to be made again, or may; it can only be if all of it is at hand."""
+        upload = self._upload
+        content = None if upload is None else upload.copied
         for doubt in self._doubts:
             if (
                 doubt.holds(head)
                 and not self.upgrade
-                and (self._bodyless or (self._whole and self._copy is not None))
+                and (upload is None or content is not None)
                 and not logs_in_connection(self.head.headers.get(b"authorization") or b"")  # said once
             ):
                 return doubt
-        content = self._copy.content if self._copy is not None and self._whole else None
-        self._copy = None
+        if upload is not None:
+            upload.drop_copy()
         for doubt in self._doubts:
             doubt.passes(head, content)
         return None
@@ -406,8 +365,8 @@ class Exchange:
             if finding is None:
                 self._fail(error)
             else:
-                self._dialing = Deferred.fromCoroutine(finding)
-                self._dialing.addErrback(self._not_connected)
+                self.dialing = Deferred.fromCoroutine(finding)
+                self.dialing.addErrback(self._not_connected)
 
     def keep(self, origin: OriginConnection) -> bool:
         return self.connection.keep(self.route.place_of(self), origin)
@@ -488,12 +447,11 @@ class Exchange:
 
     def _repeat(self) -> None:
         """Send the request anew; its answer was held back, and is not wanted any more."""
-        session, copy = self.session, self._copy
+        session = self.session
         self._filter = self._doubting = None
         session.status, session.first_byte = 0, None
-        if copy is not None:
-            self._held = [copy.content]
-            self._held_size = len(self._held[0])
+        if self._upload is not None:
+            self._upload.send_again()
         self.repeats += 1
         origin = self.connection.take_kept(self.route.place_of(self))
         if origin is not None:
@@ -505,20 +463,20 @@ class Exchange:
 
     def _dial(self) -> None:
         self.session.phase = "dial"
-        dialing = self._dialing = Deferred.fromCoroutine(self.route.connect(self))
+        dialing = self.dialing = Deferred.fromCoroutine(self.route.connect(self))
         dialing.addCallback(self._connected)
         dialing.addErrback(self._not_connected)
 
     def _connected(self, origin: OriginConnection) -> None:
-        self._dialing = None
-        if self._over:
+        self.dialing = None
+        if self.over:
             origin.abort()
         else:
             self._begin(origin)
 
     def _not_connected(self, failure: Failure) -> None:
-        self._dialing = None
-        if self._over or failure.check(CancelledError):
+        self.dialing = None
+        if self.over or failure.check(CancelledError):
             return  # the client has gone
         error = failure.value
         if isinstance(error, RelayError):
@@ -531,37 +489,22 @@ class Exchange:
 
     def _begin(self, origin: OriginConnection) -> None:
         self.origin = origin
-        session = self.session
+        session, upload = self.session, self._upload
         session.address = origin.address
-        session.phase = "response" if self._bodyless else "request"
+        session.phase = "response" if upload is None else "request"
         head = self.route.request_head(self, origin)
         for doubt in self._doubts:
             doubt.asking(head)
         origin.start(
             head,
             self,
-            whole=self._bodyless,
-            content_follows=bool(self._held) or self.connection.content_at_hand,
+            whole=upload is None,
+            content_follows=self.connection.content_at_hand or (upload is not None and upload.waits),
         )
         if self._full and self.origin is origin:
             origin.pause_reading()
-        if self._bodyless or self.origin is not origin:
-            return
-        held, self._held = self._held, []
-        self._held_size = 0
-        for data in held:
-            origin.send_body(data)
-        if self.origin is not origin:
-            return
-        if self._whole:
-            self._request_sent(origin)
-        elif not origin.full:
-            self.connection.resume_reading()  # last, for a stream may deliver from within this call
-
-    def _request_sent(self, origin: OriginConnection) -> None:
-        if not self._head_sent:
-            self.session.phase = "response"
-        origin.end_request(self._trailers)
+        if upload is not None and self.origin is origin:
+            upload.begin(origin)
 
     def _may_repeat(self, origin: OriginConnection) -> bool:
         """
@@ -574,7 +517,7 @@ class Exchange:
             return False
         if not origin.sent:
             return True
-        if self._repeated or not self._bodyless or self.upgrade or self.head.method not in REPEATABLE:
+        if self._repeated or self._upload is not None or self.upgrade or self.head.method not in REPEATABLE:
             return False
         self.spared = not origin.reused
         self._repeated = origin.reused or self.route.has_other(origin)
@@ -595,7 +538,7 @@ class Exchange:
         session.first_byte = self.route.reactor.seconds() - session.opened
         self.connection.send_head(self.route.response_head(self, head))
         self.origin = None
-        self._over = True
+        self.over = True
         stream, unread = origin.take_over()
         limits = PumpLimits(idle=timeouts.stream, half_closed=timeouts.half_closed, close=timeouts.close)
         pump = self.connection.join(stream, session=session, limits=limits, to_downstream=unread)
@@ -615,7 +558,7 @@ class Exchange:
         answer = failed(
             error,
             self.head,
-            self.body_in_hand(),
+            None if self._upload is None else self._upload.content,
             upstream=session.target,
             listener=session.listener,
             status_page=partial(self.route.status_page, connection.client),
@@ -631,20 +574,13 @@ class Exchange:
         headers = self.route.answer_headers(self, answer.headers)
         connection.answer(answer.status, headers, answer.body, answer.reason)
 
-    def body_in_hand(self) -> bytes | None:
-        """The whole content of the request, if it is still here."""
-        if not self._whole:
-            return None
-        if self._copy is not None:
-            return self._copy.content
-        return b"".join(self._held) if self._held else None
-
     def _finish(self) -> None:
         """Nothing more is done for this exchange; its session is closed."""
-        self._over = True
-        self._held.clear()
+        self.over = True
+        if self._upload is not None:
+            self._upload.drop()
         origin, self.origin = self.origin, None
-        dialing, self._dialing = self._dialing, None
+        dialing, self.dialing = self.dialing, None
         if self._filter is not None:
             self._filter.stop()
             self._filter = None

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model
 from lanrelay.errors import ConnectionRefused
-from lanrelay.http.exchange import HELD_MAX
+from lanrelay.http.upload import HELD_MAX
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.observe.session import Session
 from lanrelay.upstream.dial import Dialed
