@@ -125,13 +125,10 @@ def _name(shown: Shown, state: State, now: Moment) -> Html:
 
 def _for_clients(one: Json) -> Html:
     url = usage.told(one)
-    path = usage.mcp_path(one)
-    if path is not None and url and "unix:" not in url:
-        url = usage.with_path(url, path)
     shown = copied(url, f"the address of {one['name']}") if url else html("no address")
     kind = kind_named(one["kind"])
     words = (str(one["kind"]) if kind is None else kind.called) + (" with TLS" if one["tls"] else "")
-    if path is not None:
+    if usage.mcp_path(one) is not None:
         era = (one.get("mcp_server") or {}).get("era")
         words = f"{words} · MCP {era}" if era else f"{words} · MCP"
     return Html(f"{shown}{tag('p', words, class_='aside')}")
@@ -276,7 +273,17 @@ def use(listener: Json, leads_to: Sequence[str]) -> Html:
         f"{copy_button(f'for {each.client}')}</figure>"
         for each in found
     ]
-    return Html(f'<div class="snippets">{"".join(text)}</div>')
+    guessed = ""
+    if usage.mcp_path(listener) is not None and not listener["mcp"]:
+        guessed = tag(
+            "p",
+            prose(
+                "It speaks MCP; at which path is not in the configuration. This takes `/mcp` for it: "
+                "the key `mcp` of the listener says another."
+            ),
+            class_="aside",
+        )
+    return Html(f'{guessed}<div class="snippets">{"".join(text)}</div>')
 
 
 def _to(file: str) -> Html:

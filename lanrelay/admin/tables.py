@@ -101,7 +101,7 @@ def certificates(document: Json) -> Html:
         ]
         for one in document["certificates"]
     ]
-    columns = ["=Listener", "Whose", "For", "Issued by", "=Ends", "#Left"]
+    columns = ["=Listener", "Whose", "=For", "=Issued by", "=Ends", "#Left"]
     empty = "No listener has one, and no upstream has shown one yet."
     return section("certificates", "Certificates", columns, rows, empty=empty)
 

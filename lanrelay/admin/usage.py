@@ -39,7 +39,14 @@ def snippets(listener: Json, leads_to: Sequence[str]) -> tuple[Snippet, ...]:
     @param listener: as the status document has it.
     @param leads_to: the URLs of its upstreams.
     """
-    url, path, kind = told(listener), mcp_path(listener), kind_named(listener["kind"])
+    try:
+        return _snippets(listener, told(listener), leads_to)
+    except ValueError:
+        return ()  # what it is bound to makes no URL
+
+
+def _snippets(listener: Json, url: str, leads_to: Sequence[str]) -> tuple[Snippet, ...]:
+    path, kind = mcp_path(listener), kind_named(listener["kind"])
     if not url or kind is None:
         return ()
     if "unix:" in url:
@@ -75,10 +82,14 @@ def _key(listener: Json, word: str) -> str | None:
 
 
 def mcp_path(listener: Json) -> str | None:
-    """The path of its MCP endpoint; C{None} where it has none that anybody knows of."""
+    """
+    The path of its MCP endpoint; C{None} where it has none that anybody knows of.
+
+    Where the configuration does not say it and yet MCP is spoken, it is the usual one.
+    """
     if listener.get("mcp"):
         return str(listener["mcp"])
-    return urlsplit(told(listener)).path or "/mcp" if listener.get("mcp_server") else None
+    return "/mcp" if listener.get("mcp_server") else None
 
 
 def with_path(url: str, path: str) -> str:

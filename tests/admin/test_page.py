@@ -412,6 +412,16 @@ class PartsTests(SynchronousTestCase):
             (found,) = re.findall(r'<p class="state \w+">([^<]*)', parts_of(content)["row-web"])
             self.assertEqual(found, expected)
 
+    def test_a_path_that_nobody_has_said_is_called_a_guess(self) -> None:
+        content = document(1, down=())
+        (one, _) = content["listeners"]
+        self.assertNotIn("This takes /mcp for it", text_of(parts_of(content)["use-mcp-0"]))
+        one.update(mcp=None, url="http://localhost:28082")
+        use = text_of(parts_of(content)["use-mcp-0"])
+        self.assertIn("This takes /mcp for it", use)
+        self.assertIn("claude mcp add --transport http mcp-0 http://localhost:28082/mcp", use)
+        self.assertIn("<code>http://localhost:28082</code>", parts_of(content)["row-mcp-0"])
+
     def test_each_of_several_upstreams_has_its_line(self) -> None:
         content = document(1, down=())
         (first,) = content["upstreams"]

@@ -44,6 +44,7 @@ class UsageTests(SynchronousTestCase):
         for kind, url, leads_to, more, expected in (
             ("reverse-proxy", http, "https://nas.lan", {}, ["Browser", "curl"]),
             ("reverse-proxy", f"{http}/mcp", "https://nas.lan", {"mcp": "/mcp"}, mcp),
+            ("reverse-proxy", http, "https://nas.lan", {"mcp_server": {"server": "x"}}, mcp),
             ("exec", f"{http}/mcp", "", {"mcp": "/mcp"}, mcp),
             ("exec", tcp, "", {}, ["nc"]),
             ("connect-proxy", http, "", {}, proxy),
@@ -59,6 +60,8 @@ class UsageTests(SynchronousTestCase):
             ("tcp-forward", "unix:/run/a b", "tcp://db.lan:5432", {}, ["nc"]),
             ("reverse-proxy", "http+unix:/run/a b", "https://nas.lan", {}, ["curl"]),
             ("reverse-proxy", None, "https://nas.lan", {"listening": False}, []),
+            ("tcp-forward", "tcp://[::1%x]]:y", "tcp://db.lan:5432", {}, []),
+            ("tcp-forward", tcp, "tcp://db.lan:x", {}, ["nc"]),
         ):
             made = snippets(listener(kind, url, **more), [leads_to] if leads_to else [])
             self.assertEqual([each.client for each in made], expected, (kind, url))
