@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from shlex import quote
 from typing import Any
 
 from lanrelay.admin.watched import Watched
-from lanrelay.errors import DialError, HostRefused, TlsOnPlain
+from lanrelay.config.default_path import NotFound, find
+from lanrelay.errors import DialError, HostRefused, TlsOnPlain, Unroutable
 from lanrelay.examine.causes import cause_of
 from lanrelay.listeners.service import ListenerService
 from lanrelay.upstream.explain import explain
+from lanrelay.upstream.sentences import why_unroutable
 from lanrelay.upstream.upstream import Upstream
 
 Json = dict[str, Any]
@@ -18,26 +23,17 @@ Json = dict[str, Any]
 def problem_of(listener: ListenerService, watched: Watched) -> Json | None:
     """The worst there is; C{None} if it can be used, as far as is known."""
     if not (listener.running and listener.bound) and not listener.draining:
-        return {
-            "cause": "not_running",
-            "sentence": f"{listener.config.name} does not listen.",
-            "remedy": "Look at the relay's log.",
-            "command": "lanrelay doctor",
-            "since": watched.pulses.of(listener.config.name).since,
-            "line": line_of(watched, listener.config.name),
-        }
+        return _closed(listener, watched)
     for group in listener.groups:
-        if any(_fault(member) is None for member in group.members):
-            continue
-        member = group.members[0]
-        error = _fault(member)
-        if error is not None:
-            return _problem(listener, member, error, watched)
+        faults = [_fault(member) for member in group.members]
+        if faults[0] is not None and None not in faults:
+            member = group.members[0]
+            return _problem(listener, member, faults[0], member.failing, watched)
     for group in listener.groups:
         for member in group.members:
             if member.noticed is not None:
-                return _problem(listener, member, member.noticed, watched)
-    return None
+                return _problem(listener, member, member.noticed, member.noticing, watched)
+    return _expired(listener, watched)
 
 
 def _fault(upstream: Upstream) -> DialError | None:
@@ -47,20 +43,59 @@ def _fault(upstream: Upstream) -> DialError | None:
     return None
 
 
-def _problem(listener: ListenerService, upstream: Upstream, error: DialError, watched: Watched) -> Json:
+def _closed(listener: ListenerService, watched: Watched) -> Json:
     name = listener.config.name
-    explanation = explain(error)
     return {
-        "cause": _cause(error),
+        "cause": "not_running",
+        "sentence": f"{name} does not listen.",
+        "remedy": "Look at the relay's log.",
+        "command": _command("lanrelay doctor", watched),
+        "since": round(watched.pulses.of(name).since, 3),
+        "line": line_of(watched, name),
+    }
+
+
+def _expired(listener: ListenerService, watched: Watched) -> Json | None:
+    """Its own certificate, which clients do not take any more."""
+    own = watched.own_certificates.of(listener)
+    end = None if own is None else own.not_after.timestamp()
+    if own is None or end is None or end > time.time():
+        return None
+    name = listener.config.name
+    return {
+        "cause": "expired",
+        "sentence": f"The certificate that {name} shows has expired ({own.not_after:%Y-%m-%d}).",
+        "remedy": "Put a new one in the place of the files `tls.cert` and `tls.key`; it is taken at once.",
+        "command": None,
+        "since": round(end, 3),
+        "line": line_of(watched, name),
+    }
+
+
+def _problem(
+    listener: ListenerService, upstream: Upstream, error: DialError, since: float, watched: Watched
+) -> Json:
+    """@param since: the reactor's seconds."""
+    name, explanation, cause = listener.config.name, explain(error), _cause(error)
+    if cause == "local_network_privacy":
+        command = "sudo lanrelay service install --mode daemon"
+    elif cause in ("unknown_ca", "self_signed", "pin_differs"):
+        command = _command(f"lanrelay trust {quote(name)}", watched)
+    else:
+        command = _command(f"lanrelay doctor {quote(name)}", watched)
+    return {
+        "cause": cause,
         "sentence": explanation.what,
         "remedy": explanation.remedy,
-        "command": _command(name, _cause(error)),
-        "since": round(watched.wall.at(upstream.changed), 3),
+        "command": command,
+        "since": round(watched.wall.at(since), 3),
         "line": line_of(watched, name, upstream.name),
     }
 
 
 def _cause(error: DialError) -> str:
+    if isinstance(error, Unroutable):
+        return why_unroutable(error, sys.platform)
     if isinstance(error, HostRefused):
         return "host_refused"
     if isinstance(error, TlsOnPlain):
@@ -68,10 +103,16 @@ def _cause(error: DialError) -> str:
     return cause_of(error) or error.proxy_status
 
 
-def _command(name: str, cause: str) -> str:
-    if cause in ("unknown_ca", "self_signed", "pin_differs"):
-        return f"lanrelay trust {quote(name)}"
-    return f"lanrelay doctor {quote(name)}"
+def _command(command: str, watched: Watched) -> str:
+    """With the relay's own file, unless that is found anyway."""
+    path = watched.config.path
+    # What names a file to the relay alone helps nobody at another terminal.
+    environment = {key: value for key, value in os.environ.items() if key != "LANRELAY_CONFIG"}
+    try:
+        found = find(None, environment=environment) == path
+    except NotFound:
+        found = False
+    return command if found else f"{command} -c {quote(str(path))}"
 
 
 def line_of(watched: Watched, listener: str, url: str = "") -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from ipaddress import IPv4Network
+from typing import Literal
 
 from lanrelay import errors
 from lanrelay.addresses import IPAddress, kind, parse_ip, unmapped
@@ -166,17 +167,27 @@ def timeout(error: DialError, _: str) -> Sentences:
 
 
 def unroutable(error: DialError, platform: str) -> Sentences:
+    cause = why_unroutable(error, platform)
+    if cause == "host_down":
+        return host_down(error)
+    return kept_from_lan(error, platform) if cause == "local_network_privacy" else no_route(error)
+
+
+def why_unroutable(
+    error: DialError, platform: str
+) -> Literal["host_down", "local_network_privacy", "no_route"]:
+    """What "no route to host" means, as far as the error tells."""
     ip = _ip(error)
     sort = "" if ip is None else kind(ip)
     tunnel = ip is not None and ip in CARRIER_GRADE
     slow = error.elapsed >= AT_ONCE and error.errno not in (errno.ENETUNREACH, errno.EADDRNOTAVAIL)
     if slow or error.errno == errno.EHOSTDOWN:  # which macOS says at once, for a while after ARP gave up
-        return host_down(error)
+        return "host_down"
     # The local network privacy of macOS 15: EHOSTUNREACH at once, for what is on the machine's own network.
     # An address of a tunnel (Tailscale's 100.64.0.0/10) does not come under it, and a link-local one that
     # cannot be reached is most often of another link.
     local = sort == "private" and not tunnel and error.errno != errno.ENETUNREACH
-    return kept_from_lan(error, platform) if platform == "darwin" and local else no_route(error)
+    return "local_network_privacy" if platform == "darwin" and local else "no_route"
 
 
 def host_down(error: DialError) -> Sentences:

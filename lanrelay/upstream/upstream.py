@@ -72,6 +72,8 @@ class Upstream:
     @ivar last_error: of the latest dial or check that failed; C{None} once one has succeeded.
     @ivar answered: it has answered a request; set by who asked.
     @ivar noticed: what its answers tell of how it is asked, where that is wrong.
+    @ivar failing: when the first of the failures came that C{last_error} is the latest of, in the reactor's
+        seconds; C{noticing} the same of C{noticed}.
     @ivar history: the latest changes of state, the oldest first.
     @ivar trail: what it was in the last minutes and hours.
     @ivar observers: called after each outcome of a dial or a check.
@@ -118,6 +120,7 @@ class Upstream:
         self.judged = False
         self.open = 0
         self.last_error: DialError | None = None
+        self.failing = self.noticing = self.changed
         self.noticed: DialError | None = None
         self.answered = False
         self._told: set[str] = set()  # of what was noticed
@@ -279,6 +282,8 @@ class Upstream:
         from lanrelay.upstream.explain import explain
 
         fault.target, fault.address = self._label, address
+        if self.noticed is None:
+            self.noticing = self._reactor.seconds()
         self.noticed = fault
         if self.touched is not None:
             self.touched()
@@ -343,6 +348,8 @@ class Upstream:
         """
         if isinstance(error, (AddressDenied, LocalLimit)):
             return
+        if self.last_error is None:
+            self.failing = self._reactor.seconds()
         self.last_error = error
         if self.touched is not None:
             self.touched()
