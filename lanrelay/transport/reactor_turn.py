@@ -26,6 +26,55 @@ itself of what is closed: kqueue always, epoll if nobody has a copy of it; of st
 call of the system less for a connection that is forwarded, and 6 us of Python.
 """
 
+DEPARTURES = "lanrelay_departures"
+"""Where a reactor has the L{Departures} of its turn."""
+
+
+class Departures:
+    """
+    What streams write while a turn hands out several events, which leaves when all are handed out.
+
+    A send that wakes who sleeps on another core costs several times one to who is awake already. Sent each
+    for itself, with the relay's work for the next event in between, every one of 32 answers finds its client
+    asleep; sent one after the other, the first does. Measured beside each other with 32 connections, a small
+    HTTP exchange took 20 us of the relay's CPU instead of 32.
+
+    Nothing waits long: all leave before something large is sent, and when some dozen wait. Who is alone in a
+    turn sends at once.
+
+    @ivar open: who writes something small may leave it here, by L{add}.
+    """
+
+    __slots__ = ("_streams", "open")
+
+    most = 32
+
+    def __init__(self) -> None:
+        self.open = False
+        self._streams: list[Any] = []
+
+    def add(self, stream: Any) -> None:
+        """Have C{send_waiting} of this stream called soon; it is added once for each call."""
+        self._streams.append(stream)
+        if len(self._streams) == self.most:
+            self.leave()
+
+    def leave(self) -> None:
+        """Send what waits, in the order in which it came."""
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            try:
+                stream.send_waiting()
+            except Exception:
+                _bug(stream)
+
+    def close(self) -> None:
+        """The turn is over."""
+        self.open = False
+        if self._streams:
+            self.leave()
+
+
 _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}
 
 
@@ -52,68 +101,80 @@ def quicken(reactor: Any) -> None:
         known = sys.modules.get(f"twisted.internet.{module}")
         if known is not None and type(reactor) is getattr(known, name):
             try:
-                turn, forget = turn_of(reactor), _forget_of(reactor)
+                departures = Departures()
+                turn, forget = turn_of(reactor, departures), _forget_of(reactor)
                 reactor.doIteration = turn
+                setattr(reactor, DEPARTURES, departures)
                 setattr(reactor, FORGET, forget)
             except AttributeError:
                 pass  # another Twisted than those we know, with other insides
 
 
-def _turn_on_epoll(reactor: Any) -> Callable[[float | None], None]:
+def _turn_on_epoll(reactor: Any, departures: Departures) -> Callable[[float | None], None]:
     poll, find, theirs = reactor._poller.poll, reactor._selectables.get, reactor._doReadOrWrite
     readable, writable = select.EPOLLIN, select.EPOLLOUT
     over = select.EPOLLERR | select.EPOLLHUP
 
     def turn(timeout: float | None) -> None:
-        for number, event in poll(timeout, _MOST):
-            selectable = find(number)
-            if selectable is None:
-                continue  # one that came before has closed it, or paused it
-            if not getattr(selectable, "lean", False):
-                callWithLogger(selectable, theirs, selectable, number, event)
-                continue
-            try:
-                why = None if event == writable else selectable.doRead()
-                if why is None and event != readable and not (event & over and event & readable):
-                    why = selectable.doWrite()
-                if why is not None:
-                    selectable.connectionLost(_ENDS.get(why) or Failure(why))
-            except Exception:
-                _bug(selectable)
+        events = poll(timeout, _MOST)
+        departures.open = len(events) > 1
+        try:
+            for number, event in events:
+                selectable = find(number)
+                if selectable is None:
+                    continue  # one that came before has closed it, or paused it
+                if not getattr(selectable, "lean", False):
+                    callWithLogger(selectable, theirs, selectable, number, event)
+                    continue
+                try:
+                    why = None if event == writable else selectable.doRead()
+                    if why is None and event != readable and not (event & over and event & readable):
+                        why = selectable.doWrite()
+                    if why is not None:
+                        selectable.connectionLost(_ENDS.get(why) or Failure(why))
+                except Exception:
+                    _bug(selectable)
+        finally:
+            departures.close()
 
     return turn
 
 
-def _turn_on_kqueue(reactor: Any) -> Callable[[float | None], None]:
+def _turn_on_kqueue(reactor: Any, departures: Departures) -> Callable[[float | None], None]:
     find, theirs, reads = reactor._selectables.get, reactor._doWriteOrRead, reactor._reads
     reactor._kq.control  # noqa: B018 - AttributeError: another Twisted
     readable, over = select.KQ_FILTER_READ, select.KQ_EV_EOF  # type: ignore[attr-defined, unused-ignore]
 
     def turn(timeout: float | None) -> None:
         # Looked up each time: when twistd has become a daemon, it has the reactor make another.
-        for event in reactor._kq.control(None, _MOST, timeout):
-            number = event.ident
-            selectable = find(number)
-            if selectable is None:
-                continue
-            if not getattr(selectable, "lean", False):
-                if event.fflags and event.flags & over:
-                    # Twisted would end it, and leave unread what had come.
-                    event.fflags = 0
-                    if number in reads:
-                        event.filter = readable
-                callWithLogger(selectable, theirs, selectable, number, event)
-                continue
-            try:
-                # A reset ends both: first what is left to be read. Whoever sends would end it before.
-                if event.filter == readable or (event.flags & over and number in reads):
-                    why = selectable.doRead()
-                else:
-                    why = selectable.doWrite()
-                if why is not None:
-                    selectable.connectionLost(_ENDS.get(why) or Failure(why))
-            except Exception:
-                _bug(selectable)
+        events = reactor._kq.control(None, _MOST, timeout)
+        departures.open = len(events) > 1
+        try:
+            for event in events:
+                number = event.ident
+                selectable = find(number)
+                if selectable is None:
+                    continue
+                if not getattr(selectable, "lean", False):
+                    if event.fflags and event.flags & over:
+                        # Twisted would end it, and leave unread what had come.
+                        event.fflags = 0
+                        if number in reads:
+                            event.filter = readable
+                    callWithLogger(selectable, theirs, selectable, number, event)
+                    continue
+                try:
+                    # A reset ends both: first what is left to be read. Whoever sends would end it before.
+                    if event.filter == readable or (event.flags & over and number in reads):
+                        why = selectable.doRead()
+                    else:
+                        why = selectable.doWrite()
+                    if why is not None:
+                        selectable.connectionLost(_ENDS.get(why) or Failure(why))
+                except Exception:
+                    _bug(selectable)
+        finally:
+            departures.close()
 
     return turn
 

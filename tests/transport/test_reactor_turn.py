@@ -33,7 +33,9 @@ except ImportError:  # macOS, or kqueue played on Linux
     INSIDES = ("_kq", "_selectables", "_doWriteOrRead")
 
 
-class TurnTests(SynchronousTestCase):
+class TurnCase(SynchronousTestCase):
+    """Streams on a reactor of their own, whose turns are made by hand."""
+
     def setUp(self) -> None:
         self.sockets: list[socket.socket] = []
         self.reactor: Any = DefaultReactor()
@@ -63,6 +65,8 @@ class TurnTests(SynchronousTestCase):
     def turn(self) -> None:
         self.reactor.iterate(0)
 
+
+class TurnTests(TurnCase):
     def test_all_that_are_ready_are_served(self) -> None:
         pairs = [self.pair() for _ in range(5)]
         for _, _, peer in pairs:
