@@ -16,6 +16,7 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from lanrelay.admin.commands import Commands
 from lanrelay.admin.counters import Counters
 from lanrelay.admin.lookout import Lookout
 from lanrelay.admin.pulse import Minutely
@@ -44,8 +45,6 @@ from lanrelay.upstream.wakeup import Wakeup
 from lanrelay.version import __version__
 
 if TYPE_CHECKING:
-    from lanrelay.admin.control import Command, Json, Tell
-    from lanrelay.admin.following import Following
     from lanrelay.listeners.logins import Logins
     from lanrelay.reload.change import Change
     from lanrelay.reload.watch import FileWatch
@@ -138,15 +137,7 @@ class RelayService(Service):
             room=self._room,
             status_page=self._status_page,
         )
-        self._following: Following | None = None
-        self._commands: dict[str, Command] = {
-            "hello": self._hello,
-            "status": self._status,
-            "reload": self._asked_to_reload,
-            "probe": self._asked_to_probe,
-            "examine": self._asked_to_examine,
-            "log": self._asked_for_log,
-        }
+        self._commands = Commands(self.watched, self._environment, self._resolver, self.reload).by_name
         self._parts = [
             Part(wanted=one.wanted, listener=one.build(self._environment))
             for one in wanted_parts(config, self.watched, self._commands)
@@ -414,39 +405,6 @@ class RelayService(Service):
     def _tell(self, what: str) -> None:
         for observer in list(self.observers):
             observer(what)
-
-    # --- what the control socket is asked for ---
-
-    def _hello(self, request: Json, tell: Tell) -> object:
-        return {"pid": os.getpid(), "version": __version__}
-
-    async def _status(self, request: Json, tell: Tell) -> object:
-        from lanrelay.admin.control import Written
-        from lanrelay.admin.portions import in_portions
-        from lanrelay.admin.status import status_text  # rarely asked for
-
-        return Written(await in_portions(self._reactor, status_text(self.watched)))
-
-    def _asked_to_reload(self, request: Json, tell: Tell) -> object:
-        outcome = self.reload("lanrelay reload")
-        return {"ok": outcome.ok, "errors": outcome.errors, "changes": outcome.changes}
-
-    async def _asked_to_probe(self, request: Json, tell: Tell) -> object:
-        from lanrelay.admin.probes import probe_all  # rarely asked for
-
-        return await probe_all(self._environment, self.listeners, str(request.get("upstream") or ""), tell)
-
-    async def _asked_for_log(self, request: Json, tell: Tell) -> object:
-        if self._following is None:
-            from lanrelay.admin.following import Following  # rarely asked for
-
-            self._following = Following(self._reactor, self.watched)
-        return await self._following.log(request, tell)
-
-    async def _asked_to_examine(self, request: Json, tell: Tell) -> object:
-        from lanrelay.admin.examinations import examined  # rarely asked for
-
-        return await examined(self._reactor, self._resolver, self.config, request)
 
     # --- what the log says at start ---
 
