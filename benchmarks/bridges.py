@@ -241,6 +241,8 @@ def direct(url: str) -> float:
 
 # --- the figures ----------------------------------------------------------------------------------------
 
+_BESIDE = ": other work ran on it, and a quiet one shows lower figures for all"
+
 FIGURES = {
     "up": ("first answer, server up", "ms"),
     "down": ("first answer, server down", "ms"),
@@ -400,7 +402,7 @@ def _lines(rows: dict[str, Row], bare: Sequence[float], left_out: dict[str, str]
     load = os.getloadavg()[0]
     lines += [
         f"CPython {platform.python_version()}, node {version}; the load of the machine was {load:.1f} at the "
-        "end, of which these programs, one at a time, are up to 1. A start is from the start of the process, "
+        f"end, of which these programs, one at a time, are up to 1{_BESIDE if load > 2 else ''}. A start is from the start of the process, "
         "which is installed already, to the answer of `initialize`. RSS is that of the program and all that "
         "it has started. Without anything remembered `lanrelay stdio` waits for a server that is down, for "
         "20 s unless `--hold` says otherwise: it may be just starting.",
