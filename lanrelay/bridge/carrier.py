@@ -78,6 +78,7 @@ class Carrier:
     """
     @param most: connections at once.
     @ivar backlog: bytes that have not gone to the kernel yet.
+    @ivar scheme: whether the target speaks TLS, against its URL; and when that was seen.
     """
 
     def __init__(self, loop: Loop, target: Target, sink: Sink, explain: Explain, *, most: int = MOST) -> None:
@@ -93,6 +94,7 @@ class Carrier:
         self._queue: deque[Ask] = deque()
         self._held = False
         self._asked = False
+        self.scheme: tuple[float, bool] | None = None
 
     def ask(self, ask: Ask) -> None:
         """Carry it; the sink is told, never before this has returned."""
@@ -401,6 +403,10 @@ class _Connection:
             self._carrier.closed(self)
             self._carrier.again(ask)
             return
+        assert self._stream is not None
+        if not response.begun and not self._used and self._stream.is_plain:
+            self._look_whether_tls(error or Cut(False))
+            return
         if error is not None:
             self._fail(error, ran=True)
             return
@@ -409,6 +415,30 @@ class _Connection:
                 self._part(part)
         except Malformed:
             self._fail(Cut(response.begun), ran=True)
+
+    def _look_whether_tls(self, error: Exception) -> None:
+        """A new connection, in plain text, that ended without a word: some servers of TLS send no alert."""
+        from lanrelay.bridge.scheme import KNOWN_FOR, SpeaksTls, speaks_tls
+
+        carrier = self._carrier
+        assert self._stream is not None
+        self._stream.close()
+        self._stream = None
+
+        def looked(found: bool | None, failed: Exception | None) -> None:
+            self._dialing = None
+            carrier.scheme = now(), bool(found)
+            if found:
+                self._fail(SpeaksTls(), ran=False)
+            else:
+                self._fail(error, ran=True)
+
+        known = carrier.scheme
+        if known is not None and now() < known[0] + KNOWN_FOR:
+            looked(known[1], None)
+        else:
+            way = carrier.target.way(now() + CONNECT_WITHIN)
+            self._dialing = Task(carrier.loop, speaks_tls(carrier.loop, way), looked)
 
     def _fail(self, error: Exception, *, ran: bool) -> None:
         ask = self.ask

@@ -42,6 +42,10 @@ class Stream:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    @property
+    def is_plain(self) -> bool:
+        return self._tls is None
+
     def resume(self) -> None:
         """Read, from here on; before the first call nothing is read."""
         if not self._reading and not self.closed:

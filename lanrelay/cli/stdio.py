@@ -112,7 +112,10 @@ def _translated(error: Exception, url: str) -> RelayError:
     from lanrelay import errors
     from lanrelay.bridge.carrier import Cut
     from lanrelay.bridge.http import Malformed
+    from lanrelay.bridge.scheme import SpeaksTls
 
+    if isinstance(error, SpeaksTls):
+        return errors.TlsOnPlain(target=_place(url))
     if isinstance(error, Malformed):
         if "\\x15\\x03" in str(error):
             return errors.TlsOnPlain(target=_place(url))

@@ -39,6 +39,7 @@ _CAUSES: dict[type[RelayError], Cause] = {
     errors.ParentMalformed: "proxy_refused",
     errors.TlsTimeout: "timeout",
     errors.NotTls: "not_tls",
+    errors.TlsOnPlain: "tls_on_plain",
     errors.NoCommonVersion: "old_tls",
     errors.ClientCertificateWanted: "client_certificate_wanted",
     errors.SelfSigned: "self_signed",

@@ -149,6 +149,31 @@ class TlsTests(WayCase):
         plain = self.serve()
         self.fails(f"https://127.0.0.1:{plain.port}/mcp")
         self.assertEqual(self.cause, "not_tls")
+        # OpenSSL ends such a connection without an alert.
+        said = self.fails(self.url.replace("https:", "http:"))
+        self.assertEqual(self.cause, "tls_on_plain")
+        self.assertIn("https://", said)
+        self.assertEqual(self.server.seen, [])
+
+    def test_a_server_that_ends_each_connection_without_a_word(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+
+            def end_each() -> None:
+                while True:
+                    try:
+                        one, _ = listening.accept()
+                    except OSError:
+                        return
+                    one.recv(65536)
+                    one.close()
+
+            thread = threading.Thread(target=end_each, daemon=True)
+            thread.start()
+            self.fails(url)
+            self.assertEqual(self.cause, "reset")
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 class ViaTests(WayCase):

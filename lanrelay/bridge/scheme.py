@@ -1,0 +1,84 @@
+"""Whether a port that ended a plain connection without a word speaks TLS; one more connection finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from lanrelay.bridge.dial import Way, dial
+from lanrelay.bridge.loop import Loop, Start, Steps, now
+from lanrelay.bridge.stream import Stream
+
+WITHIN = 1.0
+"""Seconds for each of the connection and its answer, as L{lanrelay.upstream.scheme} has it."""
+
+KNOWN_FOR = 30.0
+"""Seconds for which it is remembered."""
+
+_RECORDS = (b"\x15\x03", b"\x16\x03")
+"""What a TLS server may begin with (RFC 8446 section 5.1): an alert, or its handshake."""
+
+
+class SpeaksTls(Exception):
+    """The port was spoken to in plain text, and speaks TLS; nothing was run there."""
+
+
+def speaks_tls(loop: Loop, way: Generator[Start, Any, Way]) -> Steps[bool]:
+    """
+    Whether it answers a client of TLS as TLS does.
+
+    @param way: the steps to what was spoken to in plain text.
+    """
+    try:
+        stream = yield from dial(loop, (yield from way), within=WITHIN)
+    except Exception:
+        return False  # what it is shown, then, is the end of the first connection
+    try:
+        first: bytes = yield _first(stream, _client_hello())
+    finally:
+        stream.close()
+    return first in _RECORDS
+
+
+def _first(stream: Stream, said: bytes) -> Start:
+    """Say it; gives the first two bytes of the answer, fewer at its end or after L{WITHIN}."""
+
+    def start(loop: Loop, resume: Callable[[Any], None]) -> Callable[[], None]:
+        came = b""
+
+        def received(data: bytes) -> None:
+            nonlocal came
+            came += data[:2]
+            if len(came) >= 2:
+                over()
+
+        def over(error: Exception | None = None) -> None:
+            give_up()
+            resume(came[:2])
+
+        def give_up() -> None:
+            timer.cancel()
+            stream.close()
+
+        timer = loop.at(now() + WITHIN, over)
+        stream.received, stream.ended = received, over
+        stream.write(said)
+        stream.resume()
+        return give_up
+
+    return start
+
+
+def _client_hello() -> bytes:
+    """What a client says first; who answers in TLS speaks it, whatever it says."""
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    outgoing = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return outgoing.read()
