@@ -402,10 +402,10 @@ def _lines(rows: dict[str, Row], bare: Sequence[float], left_out: dict[str, str]
     load = os.getloadavg()[0]
     lines += [
         f"CPython {platform.python_version()}, node {version}; the load of the machine was {load:.1f} at the "
-        f"end, of which these programs, one at a time, are up to 1{_BESIDE if load > 2 else ''}. A start is from the start of the process, "
-        "which is installed already, to the answer of `initialize`. RSS is that of the program and all that "
-        "it has started. Without anything remembered `lanrelay stdio` waits for a server that is down, for "
-        "20 s unless `--hold` says otherwise: it may be just starting.",
+        f"end, of which these programs, one at a time, are up to 1{_BESIDE if load > 2 else ''}. A start is "
+        "from the start of the process, which is installed already, to the answer of `initialize`. RSS is "
+        "that of the program and all that it has started. Without anything remembered `lanrelay stdio` "
+        "waits for a server that is down, for 20 s unless `--hold` says otherwise: it may be just starting.",
         "",
         END,
     ]
