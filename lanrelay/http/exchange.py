@@ -14,7 +14,8 @@ from twisted.python.failure import Failure
 from lanrelay.errors import Fault, RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
 from lanrelay.http.answers import failed
 from lanrelay.http.client import HttpConnection
-from lanrelay.http.held import HELD, HeldAnswer
+from lanrelay.http.doubts import Doubts
+from lanrelay.http.held import HeldAnswer
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.route import BodyFilter, Doubt, Route
 from lanrelay.http.upload import Upload
@@ -22,10 +23,9 @@ from lanrelay.observe.session import Session, Side
 from lanrelay.passage.intermediary import wanted_upgrade
 from lanrelay.transport.pump import PumpLimits
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers, logs_in_connection
+from lanrelay.wire.headers import Headers
 
 if TYPE_CHECKING:
-    from lanrelay.passage.oauth import Rewrite
     from lanrelay.passage.rule import Asked
 
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
@@ -62,8 +62,6 @@ class Exchange:
     log = Logger()
 
     __slots__ = (
-        "_deciding",
-        "_doubting",
         "_doubts",
         "_filter",
         "_full",
@@ -115,9 +113,7 @@ class Exchange:
         self._upload = None if bodyless else Upload(self)
         self.upgrade = b"upgrade" in index and bool(wanted_upgrade(head))
         self.dialing: Deferred[Any] | None = None
-        self._doubts: Sequence[Doubt] = ()
-        self._doubting: Doubt | None = None  # holds the answer back
-        self._deciding: Deferred[bool] | None = None
+        self._doubts: Doubts | None = None
         self._filter: BodyFilter | None = None
         self._full = False  # the client does not read
         self._head_sent = False
@@ -152,8 +148,8 @@ class Exchange:
         return self
 
     def _expect(self, doubts: Sequence[Doubt]) -> None:
-        self._doubts = doubts
-        copies = max((doubt.copies for doubt in doubts), default=0)
+        self._doubts = Doubts(self, doubts)
+        copies = self._doubts.copies
         if copies and self._upload is not None:
             self._upload.keep_copy(copies)
 
@@ -177,7 +173,8 @@ class Exchange:
     def has_asked(self, origin: OriginConnection, content: bytes, doubts: Sequence[Doubt]) -> None:
         """In place of L{start}: all of the request was sent to C{origin}, with this content."""
         self.origin = origin
-        self._expect(doubts)
+        if doubts:
+            self._expect(doubts)
         if self._upload is not None:
             self._upload.was_sent(content)
 
@@ -267,16 +264,15 @@ class Exchange:
         self.origin = None  # it has found its way to the pool
         if trailers:
             trailers = self.route.response_trailers(trailers)
-        if self._doubting is None:
-            self._end(trailers)
+        if self._doubts is None or self._doubts.holding is None:
+            self.end(trailers)
         else:
-            held = self._filter
-            assert isinstance(held, HeldAnswer)
-            held.stop()
-            held.trailers = trailers
-            self._decide(self._doubting)
+            if self._filter is not None:
+                self._filter.stop()  # it is whole: it waits for no more
+            self._doubts.decide(trailers)
 
-    def _end(self, trailers: Headers) -> None:
+    def end(self, trailers: Headers) -> None:
+        """All of the answer has come, and goes to the client."""
         connection = self.connection
         if self._filter is not None:
             rest = self._filter.finish()
@@ -325,35 +321,19 @@ class Exchange:
             if error is not None:
                 self.refuse_response(error)
                 return None
-        doubting = self._doubt(head) if self._doubts else None
+        held = self._doubts is not None and self._doubts.hold(head, self._upload)
         session.status = head.status
         now = session.last_active = route.reactor.seconds()
         session.first_byte = now - session.opened
         session.phase = "body"
         head = route.response_head(self, head)
         self._filter = route.body_filter(self, head)
-        if doubting is not None and self._filter is None:
-            self._doubting = doubting
-            self._filter = self.hold(head)
+        if held:
+            if self._filter is None:
+                self._filter = HeldAnswer(self, head)
+            elif self._doubts is not None:
+                self._doubts.let_go()  # it is changed, or overheard, as it passes
         return head
-
-    def _doubt(self, head: ResponseHead) -> Doubt | None:
-        """Who wants the request to be made again, or may; it can only be if all of it is at hand."""
-        upload = self._upload
-        content = None if upload is None else upload.copied
-        for doubt in self._doubts:
-            if (
-                doubt.holds(head)
-                and not self.upgrade
-                and (upload is None or content is not None)
-                and not logs_in_connection(self.head.headers.get(b"authorization") or b"")  # said once
-            ):
-                return doubt
-        if upload is not None:
-            upload.drop_copy()
-        for doubt in self._doubts:
-            doubt.passes(head, content)
-        return None
 
     def origin_failed(self, error: RelayError) -> None:
         origin, self.origin = self.origin, None
@@ -394,23 +374,11 @@ class Exchange:
         self.session.sent += len(data)
         self.connection.send_body(data)
 
-    def hold(self, head: ResponseHead, rewrite: Rewrite | None = None) -> HeldAnswer:
-        """
-        A L{BodyFilter} that sends nothing of an answer before it is whole, or too long; one that does not end
-        in time passes as it came.
-        """
-        timer = self.route.reactor.callLater(HELD, self._held_too_long)
-        return HeldAnswer(head, self._send_held, rewrite, timer)
-
-    def _held_too_long(self) -> None:
-        held = self._filter
-        assert isinstance(held, HeldAnswer)
-        self._send_held(held.head)
-        if held.content:
-            self.send_down(held.content)
-
-    def _send_held(self, head: ResponseHead) -> None:
-        self._filter = self._doubting = None
+    def release(self, head: ResponseHead) -> None:
+        """An answer is held no more: its filter is done with, and C{head} goes to the client."""
+        self._filter = None
+        if self._doubts is not None:
+            self._doubts.let_go()
         self._send_final(head)
 
     def cork(self) -> None:
@@ -419,36 +387,12 @@ class Exchange:
     def uncork(self) -> None:
         self.connection.uncork()
 
-    # --- once more --------------------------------------------------------------------------------
+    # --- getting a connection ---------------------------------------------------------------------
 
-    def _decide(self, doubt: Doubt) -> None:
-        """All of an answer is held that a doubt wants to know."""
-        again = doubt.again(self)
-        if isinstance(again, bool):
-            self._decided(again)
-            return
-        self.session.phase = "dial"
-        self._deciding = again
-        again.addCallback(self._decided)
-        again.addErrback(self._not_decided)
-
-    def _decided(self, again: bool) -> None:
-        self._deciding = None
-        if again:
-            self._repeat()
-            return
-        held = self._filter
-        assert isinstance(held, HeldAnswer)
-        self._end(held.trailers)
-
-    def _not_decided(self, failure: Failure) -> None:
-        if not failure.check(CancelledError):
-            self._not_connected(failure)  # a bug
-
-    def _repeat(self) -> None:
+    def repeat(self) -> None:
         """Send the request anew; its answer was held back, and is not wanted any more."""
         session = self.session
-        self._filter = self._doubting = None
+        self._filter = None
         session.status, session.first_byte = 0, None
         if self._upload is not None:
             self._upload.send_again()
@@ -458,8 +402,6 @@ class Exchange:
             self._begin(origin)  # elsewhere its user may not be logged in
         else:
             self._dial()
-
-    # --- getting a connection ---------------------------------------------------------------------
 
     def _dial(self) -> None:
         self.session.phase = "dial"
@@ -493,8 +435,8 @@ class Exchange:
         session.address = origin.address
         session.phase = "response" if upload is None else "request"
         head = self.route.request_head(self, origin)
-        for doubt in self._doubts:
-            doubt.asking(head)
+        if self._doubts is not None:
+            self._doubts.asking(head)
         origin.start(
             head,
             self,
@@ -588,7 +530,6 @@ class Exchange:
             origin.abort()
         if dialing is not None:
             dialing.cancel()
-        deciding, self._deciding = self._deciding, None
         self.route.ledger.close(self.session)
-        if deciding is not None:
-            deciding.cancel()
+        if self._doubts is not None:
+            self._doubts.cancel()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lanrelay.observe.session import Session
 from lanrelay.passage.oauth import DOCUMENT_MAX, Rewrite, changed_document
-from lanrelay.wire.events import NO_FIELDS, ResponseHead
+from lanrelay.wire.events import ResponseHead
+
+if TYPE_CHECKING:
+    from lanrelay.http.exchange import Exchange
 
 INITIALIZE_MAX: Final = 16 * 1024
 """Bytes of an initialize request that is remembered; SDKs send some 300. So a route keeps 4 MiB at most."""
@@ -66,34 +69,27 @@ class HeldRequest(Whole):
 
 class HeldAnswer(Whole):
     """
-    An answer that is held back; the L{BodyFilter<lanrelay.http.route.BodyFilter>} of its exchange.
+    An answer of which nothing is sent before it is whole, or too long; one that does not end in time passes
+    as it came. It is the L{BodyFilter<lanrelay.http.route.BodyFilter>} of its exchange.
 
     @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
-    @param timer: runs out when it has been held long enough.
     """
 
     holds_head = True
-    __slots__ = ("_timer", "head", "rewrite", "send_head", "trailers")
+    __slots__ = ("_exchange", "_timer", "head", "rewrite")
 
-    def __init__(
-        self,
-        head: ResponseHead,
-        send_head: Callable[[ResponseHead], None],
-        rewrite: Rewrite | None,
-        timer: Any,
-    ) -> None:
+    def __init__(self, exchange: Exchange, head: ResponseHead, rewrite: Rewrite | None = None) -> None:
         super().__init__(ANSWER_MAX if rewrite is None else DOCUMENT_MAX)
         self.head = head
-        self.send_head = send_head
         self.rewrite = rewrite
-        self.trailers = NO_FIELDS
-        self._timer = timer
+        self._exchange = exchange
+        self._timer: Any = exchange.route.reactor.callLater(HELD, self._too_long)
 
     def feed(self, data: bytes) -> bytes:
         if self.add(data):
             return b""
         self.stop()
-        self.send_head(self.head)
+        self._exchange.release(self.head)
         return self.content
 
     def finish(self) -> bytes:
@@ -102,8 +98,14 @@ class HeldAnswer(Whole):
         content = came if self.rewrite is None else self.rewrite(came)
         if content != came:
             self.head = replace(self.head, headers=changed_document(self.head.headers, len(content)))
-        self.send_head(self.head)
+        self._exchange.release(self.head)
         return content
+
+    def _too_long(self) -> None:
+        exchange = self._exchange
+        exchange.release(self.head)
+        if self.content:
+            exchange.send_down(self.content)
 
     def take_chunks(self, write: Callable[[bytes], None], session: Session) -> None: ...
     def pause(self) -> None: ...

@@ -11,7 +11,7 @@ from lanrelay.config import model
 from lanrelay.errors import RelayError, TlsOnPlain
 from lanrelay.http.event_stream import EventStream
 from lanrelay.http.exchange import Exchange
-from lanrelay.http.held import BODY_MAX, HeldRequest
+from lanrelay.http.held import BODY_MAX, HeldAnswer, HeldRequest
 from lanrelay.http.noticing import Noticing
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.origins import Origins
@@ -395,7 +395,7 @@ class ProxyRoute:
             found = self._event_stream(exchange, head)
         elif self.rewrites_oauth and exchange.head.method != b"HEAD":
             rewrite = self._rewriter(exchange, head)
-            found = None if rewrite is None else exchange.hold(head, rewrite)
+            found = None if rewrite is None else HeldAnswer(exchange, head, rewrite)
         if rpc and rpc in TOLD_BY and status == 200 and b"content-encoding" not in head.headers:
             return listening(self.server, rpc, head, found, first=exchange.first_page)
         return found
