@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from lanrelay.config.model import Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
-from lanrelay.http.answers import failed, reason_phrase
+from lanrelay.http.answering import Answering
+from lanrelay.http.answers import failed
 from lanrelay.http.client_stream import (
     ANSWERED,
     ANSWERING,
@@ -23,14 +24,12 @@ from lanrelay.http.client_stream import (
     IDLE,
     LINGERING,
     TUNNEL,
-    ClientStream,
     Leaving,
 )
 from lanrelay.http.sink import Application, RequestSink
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
-from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers
+from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead
 from lanrelay.wire.http1 import Http1Server
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
     from lanrelay.http.origin import OriginConnection
     from lanrelay.observe.session import Session
     from lanrelay.transport.client import Client
-
-_END: Final = EndOfMessage()
 
 # What a client may pipeline before its reading is paused: one read, as HAProxy and nginx keep one buffer.
 PIPELINED_MAX: Final = 64 * 1024
@@ -52,7 +49,7 @@ DISCARDED_MAX: Final = 64 * 1024 * 1024
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
-class HttpConnection(ClientStream):
+class HttpConnection(Answering):
     """
     One client connection: C{hand_over(stream, connection)} starts it.
 
@@ -64,28 +61,22 @@ class HttpConnection(ClientStream):
     @ivar head: the request that is under way, or the last one.
     @ivar content_at_hand: some of its content came together with it, and is told in the same call.
     @ivar aborted: the listener ended it; not the client.
-    @ivar sink: hears of the request that is under way.
-    @ivar leaving: whether it ends although its client may ask for more.
     @ivar kept: origin connections that serve this client alone; C{None} as long as there was none.
     """
 
     __slots__ = (
         "_application",
         "_discarded",
-        "_dispatching",
         "_full",
         "_gone",
         "_late",
         "_next_turn",
         "_pump",
-        "_receiving",
         "aborted",
         "client",
         "content_at_hand",
         "head",
         "kept",
-        "leaving",
-        "sink",
     )
 
     def __init__(
@@ -104,97 +95,12 @@ class HttpConnection(ClientStream):
         self.content_at_hand = self.aborted = False
         self.kept: KeptOrigins | None = None
         self._application, self._gone = application, gone
-        self.sink: RequestSink | None = None
-        self._receiving = False  # more of the request is to come
-        self.leaving = Leaving.NOT
-        self._dispatching = False
         self._full = False  # the client does not read
         self._discarded, self._late = 0, b""
         self._next_turn: Any = None  # of the reactor, for what was pipelined
         self._pump: Pump | None = None
 
     # --- for the application, about the request under way -----------------------------------------
-
-    def send_head(self, head: ResponseHead) -> None:
-        """Send an interim or the final response head; the wire picks the framing."""
-        if self.state >= LINGERING:
-            return
-        if head.status < 200 and head.status != 101:
-            self._write(self._wire.send(head))
-            self._settle()
-            return
-        self._final_head()
-        self._write(self._wire.send(head))
-
-    def send_body(self, data: bytes) -> None:
-        """Send a part of the content; after C{pause_sending} it should be the last for now."""
-        if self.state < LINGERING:
-            self._write(self._wire.send(BodyPart(data=data)))
-
-    @property
-    def chunk_writer(self) -> Callable[[bytes], None] | None:
-        """Sends what is a whole chunk already, until the answer ends; C{None} if that has none."""
-        return self._stream.write if self.state < LINGERING and self._wire.sends_chunks else None
-
-    def end(self, trailers: Headers = NO_FIELDS) -> None:
-        """The response is complete. If the request is not, the rest of it is read and thrown away."""
-        if self.state >= LINGERING:
-            return
-        self._write(self._wire.send(EndOfMessage(trailers=trailers) if trailers else _END))
-        self._ended()
-
-    def send_whole(self, head: ResponseHead, content: bytes, trailers: Headers = NO_FIELDS) -> None:
-        """Send a whole final response, in one write: as L{send_head}, L{send_body} and L{end}."""
-        if self.state >= LINGERING:
-            return
-        self._final_head()
-        self._write(self._wire.send_whole(head, content, trailers))
-        self._ended()
-
-    def _final_head(self) -> None:
-        if self._receiving or self.leaving:
-            self._wire.close_after_response()
-        self.state = ANSWERING
-
-    def _ended(self) -> None:
-        self.uncork()  # before a next request is looked at: only a client that reads is given more
-        self.state = ANSWERED
-        self.sink = None
-        outermost, self._dispatching = not self._dispatching, True
-        if self._paused:
-            self._paused = False
-            self._resume()  # what comes from within waits in `_late`
-        if outermost:
-            self._dispatch(())
-
-    def say_close(self) -> None:
-        """The answer that is about to begin is the last one on this connection."""
-        self._wire.close_after_response()
-
-    def answer(self, status: int, headers: Headers, body: bytes = b"", reason: bytes = b"") -> None:
-        """
-        Send a whole small response that the relay made; C{Content-Length} is added.
-
-        @param reason: empty for what belongs to C{status}.
-        """
-        if b"content-length" not in headers and status not in (204, 304):
-            headers = headers.added(b"Content-Length", b"%d" % len(body))
-        reason = reason or reason_phrase(status)
-        self.send_whole(ResponseHead(status=status, reason=reason, headers=headers), body)
-
-    def pause_reading(self) -> None:
-        """Hold the request's body back."""
-        if not self._paused:
-            self._paused = True
-            self._stream.pauseProducing()
-            self._settle()
-
-    def resume_reading(self) -> None:
-        """Let the request's body come again."""
-        if self._paused:
-            self._paused = False
-            self._resume()
-            self._settle()
 
     def hand_on(self, begin: Callable[[], RequestSink], content: Sequence[bytes], *, whole: bool) -> None:
         """
@@ -272,22 +178,6 @@ class HttpConnection(ClientStream):
         if self.state is not GONE:
             self.state = GONE
             self._gone(self)
-
-    def cut(self) -> None:
-        """
-        End an answer that is not whole.
-
-        What was sent of it still arrives. That there was more to come the framing says; where the end of the
-        connection would be the end of the answer, a reset says it.
-        """
-        if self.state >= LINGERING:
-            return
-        if not self._wire.shows_its_end:
-            self._cut()
-        elif self._receiving:
-            self._linger()
-        else:
-            self._close()
 
     def keep(self, place: Hashable, origin: OriginConnection) -> bool:
         """C{origin} serves this client alone, and waits for its next request to C{place}."""
