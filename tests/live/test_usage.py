@@ -55,10 +55,14 @@ class UsageTests(SynchronousTestCase):
         ).start()
         self.addCleanup(self.relay.stop)
 
-    def document(self) -> dict[str, Any]:
-        url = f"http://127.0.0.1:{self.admin}/status.json"
+    def get(self, path: str) -> bytes:
+        url = f"http://127.0.0.1:{self.admin}{path}"
         with build_opener(ProxyHandler({})).open(url, timeout=20) as answer:
-            document: dict[str, Any] = json.load(answer)
+            content: bytes = answer.read()
+        return content
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.get("/status.json"))
         return document
 
     def lines(self) -> dict[str, dict[str, str]]:
@@ -89,6 +93,9 @@ class UsageTests(SynchronousTestCase):
         passed = lines["through"]["curl"].replace("curl ", f"curl --cacert '{authority().root}' ", 1)
         self.assertEqual(self.shell(passed), page)
         self.assertIn('"serverInfo"', self.shell(lines["tools"]["curl"]))
+        (known,) = (one["mcp_server"] for one in self.document()["listeners"] if one["name"] == "tools")
+        shown = f"{known['server']} {known['version']}".strip()
+        self.assertIn(f'<p class="aside">{shown} · ', self.get("/").decode())
         target = f"http://127.0.0.1:{self.relay.port('web')}/"
         for name in ("proxy", "socks"):
             asked = lines[name]["curl"].replace("https://nas.lan/", target)
