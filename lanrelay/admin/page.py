@@ -104,6 +104,8 @@ class Renderer:
                 self._draw(each, document["now"])
             self._folds(self._made, [each])
             yield ""
+        self._events(self._made, document)
+        yield ""
 
     def look(self, document: Json, *, moving: bool) -> tuple[str, dict[str, Html]]:
         """
@@ -117,7 +119,6 @@ class Renderer:
         whole = overall(document, shown)
         before, self._made = self._made, {}
         names = [(each.key, each.listener["name"]) for each in shown]
-        happened, now = document.get("events") or (), document["now"]
         return f"{whole.headline} · lanrelay", {
             "mood": Html(whole.mood),
             "state": _state(whole),
@@ -125,12 +126,9 @@ class Renderer:
             "first": _first_steps(document),
             "problems": _problem_list(document, shown),
             "listeners": self._once(before, "listeners", names, partial(_listeners, names)),
-            **self._rows(shown, now, most=None if moving else ROWS),
+            **self._rows(shown, document["now"], most=None if moving else ROWS),
             **self._folds(before, shown),
-            # The line of time moves on by five minutes at least.
-            "events": self._once(
-                before, "events", (happened, int(seconds(now)) // 300), partial(tables.events, happened, now)
-            ),
+            "events": self._events(before, document),
             "failures": tables.failures(document, show),
             "sessions": tables.sessions(document, show),
             "certificates": self._once(
@@ -138,6 +136,12 @@ class Renderer:
             ),
             "reloads": tables.reloads(document, show),
         }
+
+    def _events(self, before: Made, document: Json) -> Html:
+        """The line of time moves on by five minutes at least."""
+        happened, now = document.get("events") or (), document["now"]
+        seen = (happened, int(seconds(now)) // 300)
+        return self._once(before, "events", seen, partial(tables.events, happened, now))
 
     def _rows(self, shown: Sequence[Shown], now: str, *, most: int | None) -> dict[str, Html]:
         """@param most: how many rows are made anew of which only figures have changed; C{None}: all."""
