@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.live.test_exec_mcp import LINES, Peer
 from tests.process.support import poll
-from tests.support.peers import free_ports
+from tests.support.ports import free_port
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 from tests.support.stdio import Stdio
@@ -21,7 +21,7 @@ from tests.support.stdio import Stdio
 
 class NamedTests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.port, self.admin = free_ports(2)
+        self.port, self.admin = free_port(), free_port()
         self.relay = Relay(
             f"""
             admin: {{listen: "127.0.0.1:{self.admin}"}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -13,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.support.npm import BETTER_SQLITE3, installed
+from tests.support.npm import BETTER_SQLITE3, beside, installed
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 from tests.support.stdio import Stdio
@@ -55,8 +54,7 @@ class EverythingTests(TestCase):
 
     def setUp(self) -> None:
         package = installed(PACKAGE, VERSION)
-        self.client = package.parent.parent / "lanrelay-test-client.mjs"
-        self.client.write_text(CLIENT)
+        self.client = beside(package, "lanrelay-test-client.mjs", CLIENT)
         self.relay = Relay(
             f"""
             listeners:
@@ -98,8 +96,8 @@ class NativeTests(SynchronousTestCase):
     timeout = 240
 
     def keeps_notes(self, package: Path) -> None:
-        program = package.parent.parent / "lanrelay-notes.mjs"
-        shutil.copyfile(CHECKOUT / "tests" / "support" / "notes_program.mjs", program)
+        text = (CHECKOUT / "tests" / "support" / "notes_program.mjs").read_text()
+        program = beside(package, "lanrelay-notes.mjs", text)
         temporary = tempfile.TemporaryDirectory()
         self.addCleanup(temporary.cleanup)
         folder = Path(temporary.name)

@@ -55,3 +55,13 @@ def installed(package: str, version: str) -> Path:
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return folder / "node_modules" / package
+
+
+def beside(package: Path, name: str, text: str) -> Path:
+    """A program of a test, from where Node finds C{package}; other runs may write it at the same time."""
+    program = package.parent.parent / name
+    if not program.exists() or program.read_text() != text:
+        with tempfile.NamedTemporaryFile("w", dir=program.parent, delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(program)
+    return program

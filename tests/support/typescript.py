@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.support.npm import installed
+from tests.support.npm import beside, installed
 from tests.support.stdio import COMMAND, environment
 
 FIRST, SECOND = ("@modelcontextprotocol/sdk", "1.32.2"), ("@modelcontextprotocol/client", "2.4.0")
@@ -66,11 +66,7 @@ def use(
         C{progress}, which lacks what came in one read with an answer behind it: these clients drop that.
     """
     package = installed(*sdk)
-    # Node looks for packages from where the program lies.
-    program = package.parent.parent / "lanrelay-stdio-client.mjs"
-    text = (_FIRST if sdk is FIRST else _SECOND) + _PROGRAM
-    if not program.exists() or program.read_text() != text:
-        program.write_text(text)
+    program = beside(package, "lanrelay-stdio-client.mjs", (_FIRST if sdk is FIRST else _SECOND) + _PROGRAM)
     command, *before = COMMAND
     server = {"command": command, "args": [*before, *words], "env": environment(folder)}
     told = json.dumps({"server": server, "calls": calls, "options": options or {}})
