@@ -37,6 +37,9 @@ class Outside(Protocol):
     def listeners(self, config: str | None) -> list[Listener]:
         """What the running relay listens on. Raises L{lanrelay.bridge.names.NotThere}."""
 
+    def is_pipe(self, config: str | None, name: str) -> bool:
+        """Whether the file says that this listener is a byte pipe; asked where no relay can tell."""
+
     def check(self, options: Options) -> int:
         """C{--check}."""
 
@@ -218,6 +221,8 @@ def _target(found: Options, where: Url | None, told: log.Log, outside: Outside) 
         made.knows(names.place_of(name, made.asked, outside.listeners(found.config)))
     except names.NotThere as error:
         told.warn(str(error))  # it is waited for, as any target that is down
+        if outside.is_pipe(found.config, name):
+            made.is_a_pipe()
     return made
 
 

@@ -35,6 +35,11 @@ Ask = Callable[[], list[Listener]]
 """Asks the relay; blocks. Raises L{NotThere}."""
 
 
+def is_pipe(kind: str, mcp: object) -> bool:
+    """Whether bytes go through such a listener as they are."""
+    return kind in PIPES or (kind == "exec" and not mcp)
+
+
 def place_of(name: str, path: str, listeners: list[Listener]) -> Url:
     """
     Where a listener is.
@@ -57,7 +62,7 @@ def place_of(name: str, path: str, listeners: list[Listener]) -> Url:
             "not_running", f"The listener {name} does not listen.", "Run `lanrelay doctor` to see why."
         )
     address = addresses[0]
-    pipe = kind in PIPES or (kind == "exec" and not found.get("mcp"))
+    pipe = is_pipe(kind, found.get("mcp"))
     secure = bool(found.get("tls"))
     path = "" if pipe else path or str(found.get("mcp") or DEFAULT_PATH)
     if address.startswith("unix:"):
@@ -81,6 +86,10 @@ class NamedTarget(HttpTarget):
         self.asked = path
         self._ask = ask
         self._known = False
+
+    def is_a_pipe(self) -> None:
+        """The file says so; where it is, the relay will tell."""
+        self.url = Url("tcp", self.url.place, "")
 
     def knows(self, where: Url) -> None:
         """The relay has been asked already."""

@@ -85,6 +85,21 @@ class _Outside:
             raise NotThere("not_running", str(error), start) from None
         return list(status["listeners"])
 
+    def is_pipe(self, config: str | None, name: str) -> bool:
+        from pathlib import Path
+
+        from lanrelay.bridge.names import is_pipe
+        from lanrelay.config.default_path import NotFound, find
+        from lanrelay.config.kinds import kind_of
+        from lanrelay.config.load import ConfigErrors, load
+
+        try:
+            listeners = load(find(Path(config) if config is not None else None)).listeners
+        except (NotFound, ConfigErrors, OSError):
+            return False  # what is wrong is told where the relay is asked
+        found = ((kind_of(one), one) for one in listeners if one.name == name)
+        return any(is_pipe(kind.word, kind.mcp(one)) for kind, one in found)
+
     def check(self, options: Options) -> int:
         from lanrelay.bridge.options import headers
         from lanrelay.cli.stdio_check import check

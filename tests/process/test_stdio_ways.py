@@ -339,3 +339,23 @@ class PipeTests(WayCase):
         server.start()
         out, _ = piped.communicate(b"hello", timeout=60)
         self.assertEqual((out, piped.returncode), (b"hello", 0))
+
+    def test_a_listener_is_a_pipe_though_its_relay_does_not_run_yet(self) -> None:
+        relay = Relay(
+            """
+            listeners:
+              first: {type: exec, listen: "127.0.0.1:0", command: [cat]}
+              second: {type: tcp-forward, listen: "127.0.0.1:0", upstream: "tcp://127.0.0.1:9"}
+            """
+        )
+        self.addCleanup(relay.stop)
+        os.environ["XDG_RUNTIME_DIR"] = str(relay.folder)
+        self.addCleanup(os.environ.pop, "XDG_RUNTIME_DIR")
+        first, second = (self.pipe(name, "-c", str(relay.config)) for name in ("first", "second"))
+        assert first.stderr is not None
+        self.assertIn(b"No relay is running", first.stderr.readline())
+        relay.start()
+        out, _ = first.communicate(b"hello\n", timeout=60)
+        self.assertEqual((out, first.returncode), (b"hello\n", 0))
+        out, _ = second.communicate(b"hello\n", timeout=60)
+        self.assertEqual(out, b"")
