@@ -42,8 +42,8 @@ class Exchange:
     It owns the origin connection from C{start} to the end of the answer, and closes its session once.
 
     Its route says what becomes of both heads. Content goes up through an L{Upload}, and down through a
-    L{BodyFilter} where it is changed or held. Where a L{Doubt} wants to
-    know an answer before the client does, that is held, and the request may be made again.
+    L{BodyFilter} where it is changed or held. Where L{Doubts} want to know an answer before the client does,
+    that is held, and the request may be made again.
 
     @ivar head: as the client sent it.
     @ivar target: what it asked for in origin-form, whatever form it sent.

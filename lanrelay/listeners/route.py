@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Coroutine, Hashable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
 from lanrelay.errors import RelayError, TlsOnPlain
@@ -18,17 +18,12 @@ from lanrelay.http.origins import Origins
 from lanrelay.http.route import BodyFilter, Doubt
 from lanrelay.listeners.addressing import Addressing, Respelling
 from lanrelay.listeners.mcp_overheard import listening
+from lanrelay.listeners.route_rules import answer_rules, request_rules
 from lanrelay.listeners.service import Environment
 from lanrelay.mcp.known import TOLD_BY
-from lanrelay.passage import oauth, places
-from lanrelay.passage.browser import CORS, origin_rule, with_cors
+from lanrelay.passage.browser import with_cors
 from lanrelay.passage.intermediary import (
-    HOPS,
-    VIAS,
-    configured_rule,
     date_field,
-    forwarded_rule,
-    login_rule,
     next_hop,
     response_to_forward,
     ruled_trailers,
@@ -50,7 +45,7 @@ from lanrelay.passage.oauth import (
     with_parameter,
 )
 from lanrelay.passage.places import Places, Site, asks_for_events
-from lanrelay.passage.rule import Asked, Rule, Rules, changed
+from lanrelay.passage.rule import Asked, changed
 from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.noticed import STATUSES
 from lanrelay.upstream.upstream import Upstream
@@ -62,24 +57,6 @@ if TYPE_CHECKING:
     from lanrelay.http.client import HttpConnection
     from lanrelay.http.mcp_sessions import McpSession, McpSessions
     from lanrelay.observe.session import Session
-
-_SESSION_ID: Final = frozenset({b"mcp-session-id"})
-# MCP sessions are followed by the exchange: a request ends one, an answer begins one, or says that one was
-# forgotten.
-_SESSION_ENDS: Final = Rule(sees=_SESSION_ID, concerns=lambda fields, method: method == b"DELETE")
-_SESSION_BEGINS: Final = Rule(
-    looks_at=_SESSION_ID,
-    change=lambda fields, asked: fields if asked.names is None else asked.names.for_client(fields),
-)
-_SESSION_LOST: Final = Rule(statuses=frozenset({404}))
-# Of a session that was initialised anew the upstream knows another id than the client.
-_SESSION_NAMES: Final = Rule(
-    sees=_SESSION_ID | {b"last-event-id"},
-    beside=lambda asked: asked.names is not None,
-    change=lambda fields, asked: fields if asked.names is None else asked.names.for_upstream(fields),
-)
-# Answers that may tell of a fault are overheard.
-_OVERHEARD: Final = Rule(statuses=STATUSES)
 
 
 class ProxyRoute:
@@ -143,38 +120,9 @@ class ProxyRoute:
         self._host_line = b"" if host is None else host[3]
         self._places: dict[tuple[Upstream, bytes], Places | None] = {}
         self._has_paths = any(side.path for side in self._sides.values())
-        self.requests = self._request_rules()
-        self.answers = self._answer_rules(_SESSION_BEGINS)
-        self.session_answers = self._answer_rules(_SESSION_LOST)
-
-    def _request_rules(self) -> Rules:
-        listener, config = self._listener, self.config
-        page: str = listener.origin
-        if page == "auto":  # servers compare it with Host
-            page = "keep" if config.host == "preserve" else "upstream"
-        rules = [
-            origin_rule(page),
-            forwarded_rule(listener.forwarded, secure=self._secure),
-            HOPS,
-            login_rule(b"authorization"),
-            places.request_rule(listener.rewrite),
-        ]
-        if "endpoint" in listener.rewrite:
-            rules.append(places.EVENT_STREAMS)
-        if self.rewrites_oauth:
-            rules += [oauth.FORMS, oauth.DOCUMENTS]
-        if self.recovers:
-            rules += [_SESSION_ENDS, _SESSION_NAMES]
-        return Rules(*rules, configured_rule(config.request_headers))
-
-    def _answer_rules(self, of_session: Rule) -> Rules:
-        rules = [CORS, _OVERHEARD, VIAS, login_rule(b"www-authenticate")]
-        if self.rewrites_oauth:  # before what hides where a Location led
-            rules.append(oauth.ANSWERS)
-        rules += places.answer_rules(self._listener.rewrite)
-        if self.recovers:
-            rules.append(of_session)
-        return Rules(*rules, configured_rule(self.config.response_headers))
+        self.requests = request_rules(listener, config)
+        self.answers = answer_rules(listener, config)
+        self.session_answers = answer_rules(listener, config, in_session=True)
 
     def session_began(self, client_id: bytes, initialize: bytes) -> None:
         """The upstream may have begun an MCP session."""
