@@ -6,6 +6,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.mcp.known import McpServer, McpServers
+from lanrelay.mcp.sessions import Carrier, Session
+from lanrelay.mcp.text import read
 
 
 def answer(result: dict[str, Any]) -> bytes:
@@ -72,6 +74,32 @@ class ServerTests(SynchronousTestCase):
         )
         self.assertEqual((self.server.server[:7], len(self.server.server)), ("a?[2J?x", 100))
         self.assertEqual(self.server.version, "")
+
+
+class CarrierTests(SynchronousTestCase):
+    def test_what_a_program_says_of_itself_is_noted(self) -> None:
+        for shared in (False, True):
+            lines: list[bytes] = []
+            carrier = Carrier(lines.append, lambda sentence: None, shared=shared)
+            carrier.server = server = McpServer()
+            session = Session()
+            carrier.add(session)
+            for method, result in (
+                (
+                    "initialize",
+                    {"protocolVersion": "2025-06-18", "serverInfo": {"name": "notes", "version": "1"}},
+                ),
+                ("tools/list", {"tools": [{}, {}]}),
+                ("tools/call", {"serverInfo": {"name": "other"}, "tools": []}),
+            ):
+                asked = {"jsonrpc": "2.0", "id": 1, "method": method, "params": {}}
+                carrier.client_says(session, read(json.dumps(asked).encode())[0], session.stream())
+                identity = json.loads(lines[-1])["id"]
+                reply = {"jsonrpc": "2.0", "id": identity, "result": result}
+                carrier.program_says(json.dumps(reply).encode())
+            self.assertEqual(
+                (server.server, server.version, server.era, server.tools), ("notes", "1", "2025-06-18", 2)
+            )
 
 
 class ServersTests(SynchronousTestCase):
