@@ -106,10 +106,15 @@ def main(names: Sequence[str]) -> int:
 
 
 def parts() -> list[Part]:
-    """The longest first."""
+    """What shows most comes first, then the longest."""
     python, trial = str(BIN / "python"), str(BIN / "trial")
     shims = TOP / "tests" / "support"
-    found = []
+    ruff = str(BIN / "ruff")
+    found = [
+        Part("mypy", [str(BIN / "mypy")], tests=False),
+        Part("ruff check", [ruff, "check"], tests=False),
+        Part("ruff format", [ruff, "format", "--check"], tests=False),
+    ]
     for room, modules in rooms():
         found.append(_trial(f"plain.{room}", [trial], modules))
         if room.partition("-")[0] in ON_KQUEUE:
@@ -117,13 +122,7 @@ def parts() -> list[Part]:
             found.append(_trial(f"kqueue.{room}", played, modules))
         else:
             found.append(_trial(f"darwin.{room}", [python, str(shims / "darwin_on_linux.py")], modules))
-    ruff = str(BIN / "ruff")
-    return [
-        *found,
-        Part("ruff check", [ruff, "check"], tests=False),
-        Part("ruff format", [ruff, "format", "--check"], tests=False),
-        Part("mypy", [str(BIN / "mypy")], tests=False),
-    ]
+    return found
 
 
 def rooms() -> Iterator[tuple[str, list[str]]]:
