@@ -14,8 +14,8 @@ def address_for(client: Client | None, listeners: Iterable[ListenerService]) -> 
     """
     The page's URL; empty where there is none, or where C{client} may not connect to it.
 
-    @param client: whoever asks some listener for something; it can reach no more than the address that it
-        has reached already, and loopback if it is on this machine.
+    @param client: the client of any listener; it can reach no more than the address that it has reached
+        already, and loopback if it is on this machine.
     """
     if client is None or client.address is None or client.local is None:
         return ""

@@ -16,7 +16,9 @@ FileState = tuple[int, int, int]
 
 
 class OwnCertificates:
-    """Reads a file when it has changed; one that cannot be read any more leaves what it held before."""
+    """
+    Reads a file when it has changed; of one that cannot be read any more, the last certificates are kept.
+    """
 
     def __init__(self) -> None:
         self._known: dict[Path, tuple[FileState, CertificateInfo | None]] = {}
@@ -39,7 +41,7 @@ class OwnCertificates:
 
 
 def _read(path: Path) -> CertificateInfo | None:
-    # late: 30 ms, and only where there is TLS, which has imported it
+    # late: it takes 30 ms; where a listener has TLS, it is imported already
     from lanrelay.trust.pem import read_certificates
 
     try:

@@ -20,7 +20,7 @@ class Commands:
     """
     The answers of one relay.
 
-    What they need is imported when somebody asks: a start does without.
+    What a command needs is imported when it is asked for, so that a start is quick.
 
     @param reload: reads the configuration file anew; its argument is who asked.
     @ivar by_name: for the control socket.

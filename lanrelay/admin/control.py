@@ -1,5 +1,5 @@
 """
-The control socket: what may change the relay, or have it act, is asked for here and nowhere else.
+The control socket: the only place where the relay is asked to change or to do something.
 
 A client sends a line of JSON, C{{"method": "probe", "name": "nas-db"}}, and gets lines of JSON: any number of
 C{{"progress": ...}}, then one C{{"result": ...}} or C{{"error": "sentence"}}. Then it may ask again.
@@ -44,13 +44,13 @@ LONGEST = 4096
 UNKNOWN = -1
 """Stands for a user of whom the system does not tell."""
 
-_IDLE = 60.0  # seconds until a client that asks nothing is let go
+_IDLE = 60.0  # seconds until a client that asks nothing is disconnected
 _UNREAD = 30.0  # seconds that an answer may wait to be read
 _CONNECTIONS = 16
 
 
 class Written(str):
-    """A result that is JSON already; its line ends, if any, stand between values."""
+    """A result that is JSON already; its line ends, if there are any, stand between its values."""
 
     __slots__ = ()
 
@@ -90,24 +90,25 @@ class ControlService(ListenerService):
         return "lanrelay status, reload, doctor"
 
     def start_error(self, error: StartError) -> StartError:
-        """It is no entry of C{listeners}, so the place is said in the text."""
+        """The control socket is no entry of C{listeners}, so the error's text says the place."""
         return StartError(f"control: {error.detail}", remedy=error.remedy)
 
     def load(self) -> None:
         """
-        Read nothing, but look for a relay with the same configuration, wherever it may have its socket.
+        Read no files, but look for a relay with the same configuration, wherever its socket may be.
 
         @raise Taken: there is one.
         """
         super().load()
-        if self.given is None:  # else it is this process that has a socket
+        if self.given is None:  # else this process has a socket already
             for path in self._control.paths:
                 if is_believable(path):
                     self._check_that_nobody_listens(path)
 
     def bind(self) -> None:
         """
-        As for any listener; but a place that the configuration does not name is not insisted on.
+        Bind as any listener does; but where the configuration names no place, the relay may run without a
+        socket.
 
         @raise StartError: also when a relay with the same configuration runs.
         """
@@ -177,7 +178,7 @@ class ControlConnection(Protocol):
         self._buffer += data
         self._next()
         if len(self._buffer) > LONGEST:
-            self._stream.pauseProducing()  # it does not wait for its answers
+            self._stream.pauseProducing()  # the client asks more before it has its answers
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._lost = True
@@ -197,7 +198,7 @@ class ControlConnection(Protocol):
                     self._send({"error": f"A request has at most {LONGEST} bytes."})
                     self._close()
                 elif self._buffer[:1] not in (b"", b"{"):
-                    self._close()  # it speaks something else
+                    self._close()  # the client does not speak this protocol
                 return
             self._buffer = rest
             self._deadline.clear()
@@ -255,7 +256,7 @@ class ControlConnection(Protocol):
         """Send what is buffered, then close."""
         self._draining = True
         self._deadline.set(_UNREAD)
-        self._stream.unregisterProducer()  # else Twisted waits for a paused one
+        self._stream.unregisterProducer()  # else Twisted waits for a producer that is paused
         self._stream.loseConnection()
 
     # --- as the producer: whether the client reads ---
@@ -285,7 +286,7 @@ class ControlConnection(Protocol):
             self._running.cancel()
 
     def retire(self) -> None:
-        """It ends by itself."""
+        """Nothing to do: the connection ends by itself."""
 
     def abort(self) -> None:
         self._stream.abortConnection()
@@ -333,7 +334,7 @@ def pid_of(path: Path, *, timeout: float = 1.0) -> int | None:
     """
     The process that listens at C{path}; blocks for C{timeout} at most.
 
-    @return: C{None} for nobody, 0 for one that does not say.
+    @return: C{None} if nobody listens, 0 if the system does not say who.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(timeout)
@@ -370,7 +371,7 @@ def make_folder(folder: Path) -> None:
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        pass  # as mostly; whose it is, is looked at below
+        pass  # as it mostly does; the owner is checked below
     except OSError as error:
         raise StartError(f"{folder} cannot be made: {error.strerror}") from error
     found = os.lstat(folder)

@@ -11,12 +11,12 @@ from lanrelay.admin.failures import Failures
 from lanrelay.observe.metrics import Histogram
 from lanrelay.observe.session import Session
 
-# Seconds. From a LAN host that answers from memory to a model that thinks; what streams lies above.
+# Seconds, from a LAN host that answers from memory to a model that thinks; streams last longer.
 REQUEST_BOUNDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
     *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
 )
-# From a neighbour to the limits of `timeouts.connect` (5 s) and `retry`.
+# Seconds, from a neighbour on the LAN to the limits of `timeouts.connect` (5 s) and `retry`.
 DIAL_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 RECENT: Final = 100
@@ -45,10 +45,10 @@ class Count:
 
     @ivar failed: those of C{sessions} that ended with an error.
     @ivar errors: how often each of RFC 9209's words was the reason.
-    @ivar dial_failures: the same for those that came to no connection.
+    @ivar dial_failures: the same for sessions that got no connection to an upstream.
     @ivar codes: HTTP requests by the status of their answer; 0 for none.
     @ivar duration: of HTTP requests to the end of their answer, without tunnels.
-    @ivar answered: of the same to the head of their answer.
+    @ivar answered: of the same requests, to the head of their answer.
     @ivar dialed: of the dials that succeeded.
     @ivar wrong: those of C{sessions} that failed, or were answered with a status of 500 or above.
     @ivar recent: the latest, the oldest first.
@@ -117,7 +117,7 @@ class Counters:
         return [] if count is None else list(count.recent)
 
     def forget(self, name: str) -> None:
-        """The listener is gone: of it stays what is counted since the start."""
+        """The listener is gone: only what is counted since the start stays."""
         count = self.listeners.get(name)
         if count is not None:
             count.recent.clear()

@@ -33,7 +33,7 @@ from lanrelay.wire.target import parse_target
 if TYPE_CHECKING:
     from lanrelay.admin.page import Renderer
 
-# Of all answers. Nothing that is told here is for other pages, or for any cache.
+# The fields of all answers: nothing that is told here is for other pages, or for any cache.
 _COMMON = Headers(
     [
         (b"Cache-Control", b"no-store"),
@@ -61,10 +61,10 @@ _PAGE_PORTION: Final = 8
 FEW: Final = 4
 """Listeners that are drawn anew at a look for no other reason than that a minute has passed."""
 
-_MOMENT: Final = 0.05  # seconds until there may be somebody who has to go
+_MOMENT: Final = 0.05  # seconds until another look for a client that can make room
 
 _KEEPALIVE: Final = 5.0
-"""Seconds. Who looks at the page has its events; a monitor that asks every 15 s connects anew."""
+"""Seconds. The open page keeps a stream of events instead; a monitor that asks every 15 s connects anew."""
 
 
 class Page(NamedTuple):
@@ -85,9 +85,9 @@ class Page(NamedTuple):
 
 class _Seat(NamedTuple):
     """
-    What a client has of those that there are.
+    One of the places for clients, and when its client may have to leave it.
 
-    @ivar unread: tells whether it has said something that nobody has read yet.
+    @ivar unread: tells whether the client has sent something that the relay has not read yet.
     @ivar until: when its grace is over.
     """
 
@@ -96,9 +96,9 @@ class _Seat(NamedTuple):
 
     def is_free(self, now: float, *, reads: bool) -> bool:
         """
-        Whether it can be given to others, if its client is idle.
+        Whether the seat can be given to another client, if its own is idle.
 
-        @param reads: it takes what it is answered; who does not may ask as much as it likes.
+        @param reads: the client reads its answers; one that does not keeps no seat by asking more.
         """
         return now >= self.until and not (reads and self.unread())
 
@@ -112,10 +112,10 @@ class AdminService(ListenerService):
 
     kind = "admin"
     relays: ClassVar[bool] = False
-    eager: ClassVar[bool] = True  # so that nobody who has asked makes room for those accepted after it
+    eager: ClassVar[bool] = True  # a request keeps its place before later clients
 
     def __init__(self, environment: Environment, config: model.Admin, watched: Watched) -> None:
-        # What is under way at a stop ends at once: an answer is made and sent in one go.
+        # A stop waits 1 s at most: an answer is made and sent in one go.
         listener = model.Listener(
             name="admin",
             listen=config.listen,
@@ -124,7 +124,7 @@ class AdminService(ListenerService):
             timeouts=model.Timeouts(keepalive=_KEEPALIVE, drain=1.0),
         )
         super().__init__(environment, listener)
-        self._here: dict[HttpConnection, _Seat] = {}  # whose last request is longest ago first
+        self._here: dict[HttpConnection, _Seat] = {}  # first the one whose last request is longest ago
         self._look_again: Any = None
         self._guard = model.BrowserGuard(hosts=config.hosts)
         self._watched = watched
@@ -146,15 +146,15 @@ class AdminService(ListenerService):
         again, self._look_again = self._look_again, None
         if again is not None:
             again.cancel()
-        self._viewers.close()  # they would not end by themselves
+        self._viewers.close()  # the streams would not end by themselves
         return super().stopService()
 
     def retire(self) -> Deferred[None]:
-        self._viewers.close()  # they come again, to the new page
+        self._viewers.close()  # the browsers connect again, to the new page
         return super().retire()
 
     def start_error(self, error: StartError) -> StartError:
-        """It is no entry of C{listeners}, so the place is said in the text."""
+        """The admin listener is no entry of C{listeners}, so the error's text says the place."""
         return StartError(f"admin.listen: {error.detail}", remedy=error.remedy)
 
     def connected(self, stream: Stream, client: Client) -> HttpConnection:
@@ -173,7 +173,9 @@ class AdminService(ListenerService):
         super().gone(connection)
 
     def _make_room(self) -> None:
-        """Whoever asks nothing leaves the last places to others: the longest idle goes first."""
+        """
+        Clients that ask nothing leave the last places to others: the one that is idle for longest goes first.
+        """
         self._look_again = None
         while len(self._here) > PLACES - _SPARE:
             now = self.environment.reactor.seconds()
@@ -185,7 +187,7 @@ class AdminService(ListenerService):
                 ),
                 None,
             )
-            if idle is None:  # they are about to say something, or have said it and are not read yet
+            if idle is None:  # all are about to ask, or have asked and are not read yet
                 if self.running:
                     self._look_again = self.environment.reactor.callLater(_MOMENT, self._make_room)
                 return
@@ -195,7 +197,7 @@ class AdminService(ListenerService):
     # --- Application ---
 
     def request_received(self, connection: HttpConnection, head: RequestHead) -> RequestSink:
-        if connection in self._here:  # else it is being closed
+        if connection in self._here:  # else the connection is being closed
             self._here[connection] = self._here.pop(connection)._replace(until=0.0)
         try:
             local = connection.client.local if connection.client else None
@@ -234,7 +236,7 @@ class AdminService(ListenerService):
         self._first_to_go(connection)
 
     def _refuse(self, connection: HttpConnection) -> None:
-        """It has no business here: with its answer the connection ends."""
+        """The client asked for what is not here: the connection ends after the answer."""
         connection.say_close()
         self._first_to_go(connection)
 
@@ -263,7 +265,7 @@ class AdminService(ListenerService):
         return Page(200, b"text/html; charset=utf-8", self._page_in_pieces(), fields, portion=_PAGE_PORTION)
 
     def _page_in_pieces(self) -> Iterator[str]:
-        """All of it comes last: before, what it shows of each listener is made and kept."""
+        """The page is the last piece; before it, what it shows of each listener is made and kept."""
         from lanrelay.admin.page import SESSIONS
         from lanrelay.admin.status import pieces, status
 
@@ -277,7 +279,7 @@ class AdminService(ListenerService):
         yield drawing.page(status(watched, sessions=SESSIONS))[0].decode()
 
     def _look(self) -> tuple[str, Parts]:
-        """What those who have the page open should see."""
+        """What an open page should show now."""
         from lanrelay.admin.page import SESSIONS
         from lanrelay.admin.status import status
 
@@ -285,7 +287,7 @@ class AdminService(ListenerService):
         return self._drawing().look(document, moving=False)
 
     def _drawing(self) -> Renderer:
-        """What draws the page; it keeps what it has drawn."""
+        """The renderer of the page, which keeps what it has drawn."""
         if self._renderer is None:
             from lanrelay.admin.page import Renderer  # late: nobody may ever look
 
@@ -293,7 +295,7 @@ class AdminService(ListenerService):
         return self._renderer
 
     def _health(self, query: bytes) -> Page:
-        """The process is alive: it answers."""
+        """That it answers shows that the process is alive."""
         return _json(200, {"status": "ok", "version": self._watched.version})
 
     def _readiness(self, query: bytes) -> Page:
@@ -312,7 +314,7 @@ class AdminService(ListenerService):
         return Page(200, b"application/json", status_text(self._watched))
 
     def _requests(self, query: bytes) -> Page:
-        """The last that each listener was asked for, or those of the one that C{query} names."""
+        """The last requests of each listener, or of the one that C{query} names."""
         from lanrelay.admin.glance import names, requests_text
 
         known = names(self._watched)

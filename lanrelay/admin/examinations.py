@@ -1,4 +1,4 @@
-"""Makes the examination of C{lanrelay doctor} in the relay itself, for who asks on the control socket."""
+"""Makes the examination of C{lanrelay doctor} in the relay itself, asked for on the control socket."""
 
 from __future__ import annotations
 

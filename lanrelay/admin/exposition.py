@@ -70,7 +70,7 @@ def _listeners(watched: Watched) -> Iterator[Family]:
     opened: dict[str, int] = {}
     most: dict[str, int] = {}
     up: dict[tuple[str, str], bool] = {}
-    for listener in (*watched.listeners, *watched.draining):  # after a reload there are two of one name
+    for listener in (*watched.listeners, *watched.draining):  # after a reload two may have one name
         name = listener.config.name
         opened[name] = opened.get(name, 0) + listener.open_connections
         if not listener.draining:
@@ -120,7 +120,7 @@ def _sessions(watched: Watched) -> Iterator[Family]:
     opened = dict.fromkeys(counts, 0)
     received = {name: count.received for name, count in counts.items()}
     sent = {name: count.sent for name, count in counts.items()}
-    for session in watched.ledger:  # a stream of days should not be counted at its end only
+    for session in watched.ledger:  # else a stream of days would be counted only at its end
         name = session.listener
         opened[name] = opened.get(name, 0) + 1
         received[name] = received.get(name, 0) + session.received
@@ -233,7 +233,7 @@ def _upstreams(found: list[Lead]) -> Iterator[Family]:
         values: dict[tuple[tuple[str, str], ...], int] = {}
         for lead in found:
             key = tuple(lead.labels.items())
-            value = of(lead)  # the same upstream may be listed twice, the same labels may not
+            value = of(lead)  # a listener may list an upstream twice, but no labels may come twice
             if value is None:
                 continue
             values[key] = merged(values[key], value) if key in values else value

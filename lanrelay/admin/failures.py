@@ -33,7 +33,7 @@ class Failures:
     """
     The latest first; those of one listener with the same target, error and detail are counted as one.
 
-    @ivar version: another one when anything has failed.
+    @ivar version: changes whenever anything fails.
     """
 
     def __init__(self, limit: int = LIMIT) -> None:

@@ -14,7 +14,7 @@ def first_steps(config: model.Config) -> list[Step]:
     """
     Three steps, the most helpful first: C{title}, C{text} (a sentence) and C{command}, to be copied.
 
-    None of them where a listener leads to a server or a program: somebody has begun already.
+    There are none where a listener leads to a server or a program: the user has begun already.
     """
     proxies = [kind_of(listener).proxy for listener in config.listeners if listener.enabled]
     if not all(proxies):

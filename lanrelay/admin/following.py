@@ -1,4 +1,4 @@
-"""Tells whoever asks on the control socket which requests have ended, and which end from now on."""
+"""Tells a client of the control socket which requests have ended, and which end from now on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is to be seen of a listener at a glance: its URL, its state, its last hour, what is wrong with it."""
+"""What a listener shows at a glance: its URL, its state, its last hour, what is wrong with it."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _mcp_server(listener: ListenerService) -> Json | None:
 
 
 def _since(listener: ListenerService, watched: Watched) -> float:
-    """When the latest of its upstreams became what it is, or else it began itself."""
+    """When an upstream of it last changed its state, or else when the listener began."""
     begun = watched.pulses.of(listener.config.name).since
     changes = [
         watched.wall.at(member.changed)
@@ -99,7 +99,7 @@ def _days_left(listener: ListenerService, watched: Watched, now: float) -> int |
 
 
 def certificates_of(listener: ListenerService, watched: Watched) -> Iterator[CertificateInfo]:
-    """What it shows, and what its upstreams showed last."""
+    """The certificates that the listener shows, and those that its upstreams showed last."""
     own = watched.own_certificates.of(listener)
     if own is not None:
         yield own
@@ -114,7 +114,7 @@ def certificates_of(listener: ListenerService, watched: Watched) -> Iterator[Cer
 
 def bars(upstream: Upstream, now: float) -> Json:
     """
-    The lists are the same ones as long as they are alike; nobody changes them.
+    While nothing changes, the very same lists are given; the caller must not change them.
 
     @param now: wall-clock seconds since the epoch.
     """
@@ -160,7 +160,7 @@ def reachable(watched: Watched) -> Json:
 
 
 def is_reachable(listener: ListenerService) -> bool:
-    """It listens, and of each of its groups of upstreams one is not known to be down."""
+    """The listener listens, and each of its groups has an upstream that is not known to be down."""
     return bool(listener.running and listener.bound) and all(
         any(member.up and not (member.health is None and member.last_error) for member in group.members)
         for group in listener.groups
@@ -205,7 +205,7 @@ def request(one: Session, listener: str) -> Json:
 
 
 def names(watched: Watched) -> list[str]:
-    """Of the listeners that have requests to show."""
+    """The names of the listeners that have requests to show."""
     return [listener.config.name for listener in watched.listeners]
 
 

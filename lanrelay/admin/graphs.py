@@ -20,7 +20,7 @@ _HIGH = 24
 
 WORDS = {"up": "up", "slow": "slow", "down": "down", "unchecked": "not checked"}
 
-# Bottom and height of a cell: they differ in more than colour.
+# Bottom and height of a cell, so that states differ in more than colour.
 _SHAPES = {"up": (2, 6), "slow": (2, 6), "down": (0, 8), "unchecked": (6, 2)}
 
 
@@ -30,7 +30,7 @@ _STATE_AND_WHY = itemgetter("state", "why")
 
 
 def requests_graph(requests: Sequence[int], errors: Sequence[int]) -> Html:
-    """A bar for each minute; what failed is the red part of it."""
+    """A bar for each minute; its red part is what failed."""
     count, failed = sum(requests), sum(errors)
     label = f"Requests of the last {len(requests)} minutes: {count:,}, of which {failed:,} failed"
     if count:
@@ -63,12 +63,12 @@ def strip(cells: Sequence[Json], span: str, seconds: int) -> Html:
     """
     A cell for each minute or hour.
 
-    @param span: of all of them, for those who hear it.
-    @param seconds: of one.
-    @return: nothing where nobody has looked in all of them.
+    @param span: of all cells together, for those who hear it.
+    @param seconds: of one cell.
+    @return: nothing where the upstream was not checked in any of them.
     """
     if all(cell["state"] == "unchecked" for cell in cells):
-        return Html("")  # nobody has looked
+        return Html("")  # it was not checked
     drawn, heard, place = [], [], 0
     for state, why, first, last, count in runs(cells):
         kind = state if state in WORDS else "unchecked"

@@ -17,7 +17,7 @@ class Lead:
     An upstream of a listener.
 
     @ivar route: the path prefix of its route; empty for a listener without routes.
-    @ivar checked: it is looked at in the background.
+    @ivar checked: health checks in the background look at it.
     @ivar idle: how many connections to it wait for a request.
     """
 

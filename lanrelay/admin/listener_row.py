@@ -51,7 +51,7 @@ def place(key: str) -> str:
 
 
 def frame(key: str, name: str) -> Html:
-    """Where the parts of a row go; what it says itself does not change while the listener is there."""
+    """The fixed part of a row, with the places for the parts that change."""
     at = part(key)
     log = f"/requests.json?listener={part(name)}"
     requests = tag(
@@ -85,7 +85,7 @@ def _fold(kind: str, at: str, text: str, name: str) -> Html:
 
 
 def row(shown: Shown, now: Moment) -> Html:
-    """Figures and what is wrong. No text in it changes with time alone before midnight."""
+    """Figures and what is wrong. Before midnight, no text in it changes with time alone."""
     one, upstreams = shown.listener, shown.upstreams
     state = shown.state
     single = upstreams[0] if len(upstreams) == 1 else None
@@ -291,7 +291,7 @@ def _to(file: str) -> Html:
 
 
 def past(shown: Shown) -> Html:
-    """Where it listens, and what became of each upstream when."""
+    """Where it listens, and when the state of each upstream changed."""
     one = shown.listener
     facts = [("Listens on", ", ".join(one["addresses"]) or "nothing"), ("Leads to", one["leads_to"])]
     text = [_facts(facts)]

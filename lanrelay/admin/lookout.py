@@ -22,7 +22,7 @@ _RULES: Final = frozenset({"http_request_denied", "destination_ip_prohibited"})
 
 class Lookout:
     """
-    What happens is told by whom it happens to; only certificates are looked at, once a minute.
+    Listeners and upstreams tell what happens to them; only certificates are looked at, once a minute.
 
     @param now: wall-clock seconds since the epoch.
     """

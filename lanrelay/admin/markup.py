@@ -41,15 +41,16 @@ def section(
     empty: str = "None.",
 ) -> Html:
     """
-    A heading and a table, whose rows are cards on a narrow screen.
+    A heading and a table; on a narrow screen its rows are cards.
 
-    @param columns: C{#} before a name makes a column of numbers, C{=} one that is not narrowed for others.
+    @param columns: C{#} before a name makes a column of numbers, C{=} one that does not become narrower for
+        the others.
     @param keys: ids by which the script knows a row again.
     """
     text = [tag("h2", heading, id=f"{name}-title")]
     if not rows:
         return Html(f"{text[0]}{tag('p', empty, class_='empty')}")
-    # The roles are those that elements of tables have by themselves, until a style makes cards of them.
+    # Elements of tables have these roles by themselves, but lose them when a style makes cards of them.
     head, before = [], []
     for column in columns:
         label, kind = column.lstrip("#="), {"#": "number", "=": "name"}.get(column[0], "text")
@@ -96,7 +97,7 @@ def size(count: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As long as one wants to read it; the script says the same."""
+    """A duration, no more exact than a reader wants it; the script writes it in the same way."""
     whole = max(int(seconds), 0)
     minutes, hours, days = whole // 60, whole // 3600, whole // 86400
     if days:
@@ -118,9 +119,9 @@ def clock(moment: Moment) -> Html:
 
 def since(moment: Moment, now: Moment, *, exact: bool = False) -> Html:
     """
-    The time of the day, or the day where that is not today; it stays as it is until midnight.
+    The time of the day, or the day if it was not today; the text stays as it is until midnight.
 
-    @param exact: both, where it is not today.
+    @param exact: both, if it was not today.
     """
     at, today = time.localtime(seconds(moment)), time.localtime(seconds(now))
     text = time.strftime("%H:%M", at)
@@ -146,7 +147,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 class Times:
     """
-    How long ago something was; the script has these texts go on.
+    How long ago something was; the script keeps these texts up to date.
 
     @param now: a moment; C{None} to leave the texts to the script.
     """
@@ -194,7 +195,7 @@ def word(text: str) -> Html:
 
 
 def copied(text: str, what: str) -> Html:
-    """Something to copy, with the button for it, which shows where there is a script."""
+    """Something to copy, with a button, which is shown only where the script runs."""
     return Html(f'<span class="copied">{tag("code", text)}{copy_button(what)}</span>')
 
 

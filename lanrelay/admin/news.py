@@ -1,4 +1,4 @@
-"""What has become different since somebody looked: events, requests, and whether another look would tell."""
+"""What has changed since the last look: events, requests, and whether another look would find anything."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Json = dict[str, Any]
 
 
 class News:
-    """What those who look on are told in their turn, beside the parts of the page."""
+    """What the viewers of the page are told beside its parts."""
 
     def __init__(self, watched: Watched) -> None:
         self._watched = watched
 
     def is_there(self) -> bool:
-        """A look at the document would find something else than the last one."""
+        """Whether a look at the document would find something else than the last one."""
         from lanrelay.admin.status import pieces
 
         return pieces(self._watched).is_old
@@ -29,7 +29,7 @@ class News:
         """
         Tells at each call what has happened since the last one: the kind of news, and JSON.
 
-        @param listener: whose requests are told, too; empty for none.
+        @param listener: the name of the one whose requests are told, too; empty for none.
         """
         happened = self._watched.timeline.version
         requests = Requests(self._watched, [listener] if listener else [])
@@ -54,11 +54,11 @@ class Requests:
     """
     The requests that end from now on.
 
-    @ivar missed: how many there were that L{fresh} did not tell, for there were too many of them.
+    @ivar missed: how many L{fresh} left out because there were too many.
     """
 
     def __init__(self, watched: Watched, names: list[str] | None) -> None:
-        """@param names: of listeners; C{None} for all that there are, whenever it is."""
+        """@param names: of listeners; C{None} for all, and for those that come later."""
         self._watched = watched
         self._names = names
         self._told = {name: self._count(name) for name in self._wanted()}

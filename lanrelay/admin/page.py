@@ -50,7 +50,7 @@ class Drawn(NamedTuple):
     made: Html
 
     def differs(self, shown: Shown, today: str) -> bool:
-        """In more than figures."""
+        """Whether more than figures differs."""
         before = self.shown
         return (before.state, before.problem, self.today) != (shown.state, shown.problem, today)
 
@@ -59,8 +59,8 @@ class Renderer:
     """
     Makes the page and its parts.
 
-    What was made of a listener is kept, and made anew only when the document says something else of it: with
-    60 listeners a session that ends costs the row of one.
+    The parts of a listener are kept, and made anew only when the document says something else of it: so the
+    end of a session costs one row, not 60.
     """
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Renderer:
 
     def ahead(self, document: Json) -> Iterator[str]:
         """
-        Draw what L{page} keeps of each listener; at each step one, and what is yielded is nothing.
+        Draw what L{page} keeps of each listener; one at each step, and yield empty texts.
 
         So a page of many listeners takes several turns of the reactor, none of which is long.
         """
@@ -111,7 +111,7 @@ class Renderer:
         """
         The title for the browser's tab, and what the script replaces, by name.
 
-        @param moving: with the texts that change with time alone; without them, equal parts say that nothing
+        @param moving: with the texts that change with time alone. Without them, equal parts show that nothing
             has happened, and the script fills them in.
         """
         show = Times(document["now"] if moving else None)
@@ -144,7 +144,9 @@ class Renderer:
         return self._once(before, "events", seen, partial(tables.events, happened, now))
 
     def _rows(self, shown: Sequence[Shown], now: str, *, most: int | None) -> dict[str, Html]:
-        """@param most: how many rows are made anew of which only figures have changed; C{None}: all."""
+        """
+        @param most: how many of the rows in which only figures have changed are made anew; C{None}: all.
+        """
         self._look += 1
         before, self._drawn = self._drawn, {}
         today, late = now[:10], []
@@ -266,7 +268,9 @@ def _problem_list(document: Json, shown: Sequence[Shown]) -> Html:
 
 
 def _problems(document: Json, shown: Sequence[Shown]) -> Iterator[tuple[str, Html]]:
-    """How bad, and a sentence. What is wrong with a listener is said in its row, and only named here."""
+    """
+    How bad each problem is, and a sentence. A listener is only named here; its row says what is wrong.
+    """
     named = set()
     for each in shown:
         state, problem = each.state, each.problem

@@ -17,7 +17,7 @@ upstream with its cells), so that others wait for 3 ms at most.
 
 def in_portions(reactor: Any, pieces: Iterator[str], size: int = PORTION) -> Deferred[str]:
     """
-    Join C{pieces}, of which C{size} are made in each turn of the reactor, the first ones at once.
+    Join C{pieces}; each turn of the reactor makes C{size} of them, and the first ones are made at once.
 
     @return: fires with the whole text, or fails with what making it raised; cancelling it ends the work.
     """

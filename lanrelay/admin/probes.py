@@ -1,4 +1,4 @@
-"""Finds the upstreams that somebody means, and has each of them reached."""
+"""Finds the upstreams that a name or a URL means, and has each of them reached."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def probe_all(
     """
     Reach all upstreams of the listener C{name}, or those whose URL it is; one after the other.
 
-    @param tell: hears which upstream is reached for, and each step.
+    @param tell: is told which upstream is tried, and each step.
     @raise Refused: there is none.
     """
     outcomes = []

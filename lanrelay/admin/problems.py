@@ -56,7 +56,7 @@ def _closed(listener: ListenerService, watched: Watched) -> Json:
 
 
 def _expired(listener: ListenerService, watched: Watched) -> Json | None:
-    """Its own certificate, which clients do not take any more."""
+    """The listener's own certificate has ended, so clients do not take it any more."""
     own = watched.own_certificates.of(listener)
     end = None if own is None else own.not_after.timestamp()
     if own is None or end is None or end > time.time():
@@ -104,9 +104,9 @@ def _cause(error: DialError) -> str:
 
 
 def _command(command: str, watched: Watched) -> str:
-    """With the relay's own file, unless that is found anyway."""
+    """The command, with the relay's configuration file unless the command finds that by itself."""
     path = watched.config.path
-    # What names a file to the relay alone helps nobody at another terminal.
+    # A path that only the relay can open does not help at another terminal.
     environment = {key: value for key, value in os.environ.items() if key != "LANRELAY_CONFIG"}
     try:
         found = find(None, environment=environment) == path

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 
 from lanrelay.observe.metrics import Family
 
-_STATM = "/proc/self/statm"  # Linux only; macOS tells the largest size ever, which is another figure
+_STATM = "/proc/self/statm"  # Linux only; macOS tells only the largest size there ever was
 
 
 def process_figures(started: float) -> Iterator[Family]:
     """
-    The C{process_*} families; without what this system does not tell.
+    The C{process_*} families that this system has figures for.
 
     @param started: wall-clock seconds since the epoch.
     """
@@ -43,7 +43,7 @@ def process_figures(started: float) -> Iterator[Family]:
 
 
 def _memory() -> tuple[int, int] | None:
-    """All of it, and what is resident, in bytes."""
+    """The virtual and the resident memory, in bytes."""
     try:
         with open(_STATM) as file:
             whole, resident, *_ = file.read().split()

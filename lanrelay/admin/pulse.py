@@ -1,4 +1,4 @@
-"""What the relay remembers of each listener: its last hour, its last requests, since when it is there."""
+"""What the relay remembers of each listener: its last hour, its last requests, when it began to listen."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class Pulse:
     __slots__ = ("_counted", "_counts", "since")
 
     def __init__(self, since: float, count: Count | None = None) -> None:
-        """@param count: of one of the same name that was there before."""
+        """@param count: what was counted before, for an earlier listener of the same name."""
         self.since = since
         self._counts = Counts()
         self._counted = (0, 0) if count is None else (count.sessions, count.wrong)
 
     def sample(self, minute: int, count: Count | None) -> None:
-        """What C{count} has more than at the last call came in C{minute}."""
+        """Note for C{minute} what C{count} has gained since the last call."""
         if count is None:
             return
         requests, errors = self._counted
@@ -41,8 +41,8 @@ class Pulse:
 
 class Pulses:
     """
-    The listeners that there are. Nothing is done when a session ends but what L{Counters} do: what they have
-    counted is looked at once a minute, and when somebody asks.
+    The pulses of the current listeners. L{Counters} alone note the end of a session; the pulses look at the
+    counts once a minute, and when they are asked for.
 
     @param now: wall-clock seconds since the epoch.
     """
@@ -54,7 +54,7 @@ class Pulses:
         self._minute = int(now() // 60)
 
     def follow(self, names: Iterable[str]) -> None:
-        """There are these listeners, and no others: what was known of those is forgotten."""
+        """There are these listeners now; what was known of all others is forgotten."""
         now, before, counted = self._now(), self._found, self._counters.listeners
         self._found = {name: before.get(name) or Pulse(now, counted.get(name)) for name in names}
         for name in before.keys() - self._found.keys():
@@ -68,7 +68,10 @@ class Pulses:
         return found
 
     def turn(self) -> None:
-        """A minute has passed, or some: what was counted since the last call belongs to that one."""
+        """
+        A minute or more has passed; what was counted since the last call belongs to the minute that has
+        ended.
+        """
         for name, pulse in self._found.items():
             pulse.sample(self._minute, self._counters.listeners.get(name))
         self._minute = int(self._now() // 60)

@@ -12,7 +12,7 @@ GOOD, POOR, BAD, NONE = "good", "poor", "bad", "none"
 
 class State(NamedTuple):
     """
-    How somebody is.
+    How an upstream or a listener is.
 
     @ivar kind: C{good}, C{poor}, C{bad} or, where nobody can tell, C{none}.
     @ivar said: that in words.
@@ -61,7 +61,7 @@ def listeners(document: Json) -> Iterator[Shown]:
 
 
 def _problem(upstreams: Sequence[Json]) -> Json | None:
-    """From what the upstreams say, where the document does not say it of the listener."""
+    """The problem as the upstreams have it, where the document has none for the listener."""
     for one in upstreams:
         error = one["noticed"] or (one["last_error"] if one["up"] is False else None)
         if error is not None:
@@ -84,7 +84,7 @@ def _by_listener(found: Sequence[Json]) -> dict[str, list[Json]]:
 
 
 def of_upstream(one: Json) -> State:
-    """One that is not checked is known by what came of its use."""
+    """The state of an upstream; one that is not checked is judged by what came of its use."""
     if one["up"] is None:
         if one["checked"]:
             return State(NONE, "not known yet")
@@ -122,7 +122,7 @@ def of_listener(one: Json, upstreams: Sequence[Json]) -> State:
 
 class Overall(NamedTuple):
     """
-    The worst of all, where one that is off does not make it bad for the others.
+    The state of the whole relay: one listener that is down does not make the others bad.
 
     @ivar mood: as the kind of a L{State}.
     """
@@ -155,7 +155,7 @@ def overall(document: Json, found: Sequence[Shown]) -> Overall:
     ):
         mood = POOR
     elif of and up < of:
-        mood = NONE  # at the start, before anybody has looked
+        mood = NONE  # at the start, before the first check
     else:
         mood = GOOD
     return Overall(mood, headline)

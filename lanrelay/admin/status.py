@@ -63,7 +63,7 @@ def _unready(listeners: Iterable[ListenerService]) -> Iterator[str]:
 
 
 def not_checked(watched: Watched) -> list[str]:
-    """The upstreams of which nothing is known because nobody looks, as sentences."""
+    """The upstreams of which nothing is known because no health check looks at them, as sentences."""
     return [
         f"{lead.listener}: {lead.upstream.name} is not checked"
         for lead in leads(watched.listeners)
@@ -82,14 +82,13 @@ def _because(upstream: Upstream) -> str:
 
 class Pieces:
     """
-    What the document says of listeners, their upstreams and what has happened, kept until it is not true
-    any more.
+    What the document says of listeners, their upstreams and what has happened, kept for as long as it is
+    true.
 
-    What a session, a dial or a check changes is made anew for its listener alone. All else that passes with
-    the minute is made anew once a minute: at once for whoever asks for the document, and for those who look
-    on, a few listeners at each look.
+    A session, a dial or a check has only its own listener made anew. What depends on the minute is made anew
+    once a minute: for a request for the document, all at once; for open pages, a few listeners at each look.
 
-    @ivar made: how many of listeners have been made.
+    @ivar made: how often the part of a listener was made.
     """
 
     def __init__(self, watched: Watched) -> None:
@@ -97,7 +96,7 @@ class Pieces:
         self._listeners: dict[ListenerService, tuple[int, Json, list[Json]]] = {}
         self._events: tuple[int, list[Json]] = (-1, [])
         self._failures: tuple[int, list[Json]] = (-1, [])
-        self._old = 0  # how many of the last minute may still be made anew
+        self._old = 0  # how many that are a minute old may still be made anew
         self.made = 0
 
     def begin(self, *, few: int | None = None) -> None:
@@ -133,7 +132,7 @@ class Pieces:
         return known[1], known[2]
 
     def forget(self) -> None:
-        """The listeners are others."""
+        """The listeners have changed."""
         self._listeners.clear()
 
     def events(self) -> list[Json]:
@@ -152,11 +151,11 @@ class Pieces:
 
     @property
     def is_old(self) -> bool:
-        """A look would find something else."""
+        """Whether a look would find something else."""
         minute = int(time.time() // 60)
         return (
             not self._watched.follows
-            or len(self._watched.ledger) > 0  # whose bytes and phases are told by nobody
+            or len(self._watched.ledger) > 0  # bytes and phases of open sessions change without a word
             or bool(self._watched.ledger.touched)
             or self._events[0] != self._watched.timeline.version
             or not self._listeners
@@ -165,7 +164,7 @@ class Pieces:
 
 
 def pieces(watched: Watched) -> Pieces:
-    """Those of the relay."""
+    """The pieces of the relay's document, made at the first call."""
     if watched.pieces is None:
         watched.pieces = Pieces(watched)
     found: Pieces = watched.pieces
@@ -176,7 +175,7 @@ def status(watched: Watched, *, sessions: int = SESSIONS, few: int | None = None
     """
     The whole of C{/status.json}.
 
-    @param sessions: how many of those that are open it holds at most, the oldest first.
+    @param sessions: how many open sessions it holds at most, the oldest first.
     @param few: see L{Pieces.begin}.
     """
     document = _head(watched)
@@ -223,7 +222,7 @@ def _reloads(watched: Watched) -> Json:
 
 def status_text(watched: Watched) -> Iterator[str]:
     """
-    The whole of C{/status.json}, a little at a time: it is the same, but for what happens meanwhile.
+    The whole of C{/status.json}, a little at a time; what happens meanwhile may show in the later pieces.
 
     Each piece takes a tenth of a millisecond or so; it is a line, or several that are short.
     """

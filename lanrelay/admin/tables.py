@@ -146,7 +146,7 @@ KINDS = {
 
 
 def events(found: Sequence[Json], now: str) -> Html:
-    """On a line of time, and as a list, the latest first; what is older unfolds."""
+    """The events on a line of time, and as a list, the latest first; the older ones unfold."""
     heading = tag("h2", "Events", id="events-title")
     if not found:
         return Html(f"{heading}{tag('p', 'Nothing has happened since the start.', class_='empty')}")

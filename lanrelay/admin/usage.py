@@ -22,7 +22,7 @@ class Snippet(NamedTuple):
     """
     One thing to copy.
 
-    @ivar client: whose it is.
+    @ivar client: the program that it is for.
     @ivar text: the lines.
     @ivar place: the file into which they go; empty for a terminal.
     """
@@ -34,7 +34,7 @@ class Snippet(NamedTuple):
 
 def snippets(listener: Json, leads_to: Sequence[str]) -> tuple[Snippet, ...]:
     """
-    What applies to a listener; nothing where no client can connect to it by an address.
+    The snippets for a listener; none where clients cannot connect to it by an address.
 
     @param listener: as the status document has it.
     @param leads_to: the URLs of its upstreams.
@@ -42,7 +42,7 @@ def snippets(listener: Json, leads_to: Sequence[str]) -> tuple[Snippet, ...]:
     try:
         return _snippets(listener, told(listener), leads_to)
     except ValueError:
-        return ()  # what it is bound to makes no URL
+        return ()  # no URL can be made of where it is bound
 
 
 def _snippets(listener: Json, url: str, leads_to: Sequence[str]) -> tuple[Snippet, ...]:
@@ -83,9 +83,9 @@ def _key(listener: Json, word: str) -> str | None:
 
 def mcp_path(listener: Json) -> str | None:
     """
-    The path of its MCP endpoint; C{None} where it has none that anybody knows of.
+    The path of its MCP endpoint; C{None} where none is known.
 
-    Where the configuration does not say it and yet MCP is spoken, it is the usual one.
+    Where the configuration does not say it and yet MCP was seen, it is the usual one.
     """
     if listener.get("mcp"):
         return str(listener["mcp"])
@@ -106,7 +106,7 @@ def _is_sse(listener: Json, path: str) -> bool:
 
 @lru_cache(maxsize=1)
 def _program() -> str:
-    """C{lanrelay} as a program finds it that does not have the PATH of a shell."""
+    """C{lanrelay} as a program finds it without the PATH of a shell."""
     beside = Path(sys.executable).with_name("lanrelay")
     return str(beside) if beside.exists() else shutil.which("lanrelay") or "lanrelay"
 
@@ -170,7 +170,7 @@ def _connect_proxy(url: str) -> tuple[Snippet, ...]:
 
 def _socks_proxy(url: str) -> tuple[Snippet, ...]:
     parts = urlsplit(url)
-    named = urlunsplit(parts._replace(scheme="socks5h"))  # names are for the relay to look up
+    named = urlunsplit(parts._replace(scheme="socks5h"))  # so that the relay looks names up
     return (
         Snippet("Shell", f"export all_proxy={quote(named)}\nexport ALL_PROXY={quote(named)}"),
         Snippet("curl", f"curl -x {quote(named)} https://nas.lan/"),

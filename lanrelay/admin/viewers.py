@@ -1,4 +1,4 @@
-"""C{/events}: what has changed on the status page, told once a second to those who look at it."""
+"""C{/events}: tells the open status pages once a second what has changed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Parts = Mapping[str, str]
 
 class Viewers:
     """
-    The open streams. The relay is looked at only while there are any, and once for all of them.
+    The open streams. While there are any, one look at the relay serves them all.
 
     @param look: gives the page's title and its parts.
     @param news: says whether a look would find anything, and what else is told.
@@ -54,14 +54,14 @@ class Viewers:
 
     def add(self, connection: HttpConnection, headers: Headers, requests: str = "") -> Viewer:
         """
-        Answer a request by a stream; the sink of that request.
+        Answer a request by a stream; gives the sink of that request.
 
         @param requests: the name of a listener whose requests are told, too.
         """
         viewer = Viewer(connection, self._open.discard, self._news.reader(requests))
         self._open.add(viewer)
         connection.send_head(ResponseHead(status=200, reason=b"OK", headers=headers))
-        connection.send_body(b"retry: 1000\n\n")  # milliseconds, after a reload that moved the page
+        connection.send_body(b"retry: 1000\n\n")  # milliseconds until the browser connects again
         self._seen = self._look()
         viewer.show(*self._seen)
         if self._timer is None:
@@ -92,8 +92,8 @@ class Viewer:
     """
     One stream; the sink of its request.
 
-    It keeps the parts that it was sent last, which viewers share, and never has more than one piece of news
-    on its way: one that does not read is told what has changed when it reads again.
+    It keeps the parts that it was sent last, which viewers share. Never is more than one piece of news on its
+    way: a browser that does not read is told what has changed when it reads again.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class Viewer:
         self._quiet = 0
 
     def show(self, title: str, parts: Parts) -> None:
-        """Send what is not as it was."""
+        """Send the parts that have changed."""
         if self._paused:
             self._behind += 1
             if self._behind >= PATIENCE:
@@ -136,7 +136,7 @@ class Viewer:
     def end(self) -> None:
         """The relay stops, or the page moves."""
         self._connection.end()
-        self._connection.drain()  # the browser keeps none for what is not there any more
+        self._connection.drain()  # the browser keeps no connection to what is gone
 
     def _send(self, text: str) -> None:
         self._quiet = 0

@@ -1,4 +1,4 @@
-"""The running relay as those see it who show how it is."""
+"""The running relay as the status endpoints see it."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class WallClock:
     """
     Turns the reactor's seconds into wall-clock moments.
 
-    The two drift apart when the machine sleeps or its clock is set. Otherwise the same second gives the same
-    moment, to the millisecond, so that what has not changed looks unchanged.
+    The two drift apart when the machine sleeps or its clock is set. Else the same second always gives the
+    same moment, to the millisecond, so that what has not changed looks unchanged.
     """
 
     def __init__(self, seconds: Callable[[], float], now: Callable[[], float] = time.time) -> None:
@@ -71,13 +71,13 @@ class Watched:
 
     @ivar started: wall-clock seconds since the epoch.
     @ivar config: the one in force.
-    @ivar configured: since when it is, in wall-clock seconds.
+    @ivar configured: since when it is in force, in wall-clock seconds.
     @ivar listeners: those that were started; the service keeps the list.
     @ivar draining: those that a reload has replaced or removed, while they have connections.
     @ivar lines: where the configuration has each listener, by its name and C{""}, and each of its upstreams,
         by the name and the URL.
     @ivar reloads: the latest last; see L{reloaded}.
-    @ivar follows: whoever changes a listener, or what belongs to it, says so in C{ledger.touched}.
+    @ivar follows: whether each change of a listener, or of what belongs to it, is noted in C{ledger.touched}.
     @ivar pieces: of the status document, as L{lanrelay.admin.status} keeps them.
     @ivar timeline: what has happened, the latest last.
     @ivar pulses: what is remembered of each listener.
@@ -107,7 +107,7 @@ class Watched:
         self.configured = self.started
 
     def reloaded(self, reload: Reload) -> None:
-        """Note how an attempt to reload came out; a new C{config} is for the caller to set."""
+        """Note how an attempt to reload came out; the caller sets a new C{config}."""
         self.reloads.append(reload)
         if reload.ok:
             self.configured = reload.at
