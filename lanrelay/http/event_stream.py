@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from lanrelay.config.model import Duration
+from lanrelay.http.route import BodyFilter
 from lanrelay.observe.session import Session
 from lanrelay.transport.deadline import Deadline
 from lanrelay.wire.framing import whole_chunk
@@ -15,7 +16,7 @@ _ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n")
 """How a chunk ends whose content ends with the blank line that ends an event."""
 
 
-class EventStream:
+class EventStream(BodyFilter):
     """
     The L{BodyFilter<lanrelay.http.route.BodyFilter>} of one such response.
 
@@ -24,7 +25,6 @@ class EventStream:
     @param rewrite: for the URL of the stream's C{endpoint} event, if it is to be rewritten.
     """
 
-    holds_head = False
     __slots__ = (
         "_boundary",
         "_deadline",

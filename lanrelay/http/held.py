@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from lanrelay.observe.session import Session
+from lanrelay.http.route import BodyFilter
 from lanrelay.passage.oauth import DOCUMENT_MAX, Rewrite, changed_document
 from lanrelay.wire.events import ResponseHead
 
@@ -67,7 +66,7 @@ class HeldRequest(Whole):
         return self._rewrite(self.content)
 
 
-class HeldAnswer(Whole):
+class HeldAnswer(Whole, BodyFilter):
     """
     An answer of which nothing is sent before it is whole, or too long; one that does not end in time passes
     as it came. It is the L{BodyFilter<lanrelay.http.route.BodyFilter>} of its exchange.
@@ -106,10 +105,6 @@ class HeldAnswer(Whole):
         exchange.release(self.head)
         if self.content:
             exchange.send_down(self.content)
-
-    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
 
     def stop(self) -> None:
         """It is held no longer, or its end has come."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from lanrelay.errors import DialError, HostRefused, RelayError, TlsOnPlain, Unanswered
 from lanrelay.http.origin import OriginConnection
-from lanrelay.observe.session import Session
+from lanrelay.http.route import BodyFilter
 from lanrelay.upstream.noticed import CONTENT_MAX, fault_in
 from lanrelay.upstream.upstream import Upstream
 
@@ -15,7 +15,7 @@ HOST_MAX: Final = 255
 """Bytes of a Host that are shown."""
 
 
-class Overheard:
+class Overheard(BodyFilter):
     """
     The L{BodyFilter<lanrelay.http.route.BodyFilter>} of an answer that may tell; all of it passes as
     it came.
@@ -23,7 +23,6 @@ class Overheard:
     @param tell: is told the beginning of the content when the answer is whole.
     """
 
-    holds_head = False
     __slots__ = ("_content", "_tell")
 
     def __init__(self, tell: Callable[[bytes], None]) -> None:
@@ -38,11 +37,6 @@ class Overheard:
     def finish(self) -> bytes:
         self._tell(self._content)
         return b""
-
-    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> None: ...
-    def pause(self) -> None: ...
-    def resume(self) -> None: ...
-    def stop(self) -> None: ...
 
 
 class Noticing:

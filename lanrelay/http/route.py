@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from lanrelay.config.model import Timeouts
 from lanrelay.errors import RelayError
@@ -29,8 +29,9 @@ class BodyFilter(Protocol):
     @ivar holds_head: it has the head, too, and sends it when it lets go of the content.
     """
 
-    @property
-    def holds_head(self) -> bool: ...
+    __slots__ = ()
+
+    holds_head: ClassVar[bool] = False
 
     def feed(self, data: bytes) -> bytes:
         """What to send for C{data}, which may be nothing yet."""
@@ -43,15 +44,19 @@ class BodyFilter(Protocol):
         Who takes whole chunks without C{feed}, to C{write} them and count them in C{session}; C{None} if
         nobody does.
         """
+        return None
 
     def pause(self) -> None:
         """The client does not read."""
+        return
 
     def resume(self) -> None:
         """The client reads again."""
+        return
 
     def stop(self) -> None:
         """Nothing more is asked of it, whatever the reason."""
+        return
 
 
 class Doubt(Protocol):
@@ -85,6 +90,8 @@ class Doubt(Protocol):
 class Route(Protocol):
     """
     How the requests of one listener or route travel; shared by its exchanges, so it keeps nothing of one.
+
+    A route says where they go, and what becomes of their heads. What else it may do has a default: nothing.
 
     @ivar reactor: its clock.
     @ivar ledger: closes each exchange's session.
@@ -124,24 +131,31 @@ class Route(Protocol):
 
     def doubts(self, exchange: Exchange) -> Sequence[Doubt]:
         """Asked once, at the start of C{exchange}."""
+        return ()
 
     def held_request(self, exchange: Exchange) -> HeldRequest | None:
         """For content that has to be whole before it, and its head, are sent."""
+        return None
 
     def content_began(self, exchange: Exchange, data: bytes) -> None:
         """The first of the request's content came."""
+        return
 
     def request_trailers(self, trailers: Headers) -> Headers:
         """What the origin is sent of a request's trailers."""
+        return trailers
 
     def response_trailers(self, trailers: Headers) -> Headers:
         """What the client is sent of an answer's trailers."""
+        return trailers
 
     def fault_of(self, exchange: Exchange, head: ResponseHead) -> RelayError | None:
         """What the client is told in place of this 407."""
+        return None
 
     def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
         """The fields of an answer that the relay makes itself."""
+        return headers
 
     def find_out(
         self, exchange: Exchange, origin: OriginConnection, error: RelayError
@@ -150,6 +164,8 @@ class Route(Protocol):
         No answer comes from C{origin}, and no one else is asked. What is given finds out why, and raises a
         L{RelayError}; C{None}: C{error} says it.
         """
+        return None
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
         """For the content that follows C{head}, which is what C{response_head} gave."""
+        return None

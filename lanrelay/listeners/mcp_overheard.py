@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from lanrelay.http.route import BodyFilter
 from lanrelay.mcp.known import LONGEST, McpServer
-from lanrelay.observe.session import Session
 from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.sse import messages
 
@@ -29,10 +28,9 @@ def listening(
     return _Listening(tell, inner)
 
 
-class _Listening:
+class _Listening(BodyFilter):
     """Passes all as it comes, and tells a copy of it at the end, if that is not too long."""
 
-    holds_head = False
     __slots__ = ("_came", "_inner", "_size", "_tell")
 
     def __init__(self, tell: Callable[[bytes], None], inner: BodyFilter | None) -> None:
@@ -53,8 +51,6 @@ class _Listening:
         if self._size <= LONGEST:
             self._tell(b"".join(self._came))
         return b"" if self._inner is None else self._inner.finish()
-
-    def take_chunks(self, write: Callable[[bytes], None], session: Session) -> None: ...
 
     def pause(self) -> None:
         if self._inner is not None:

@@ -15,6 +15,7 @@ from lanrelay.http.held import BODY_MAX, HeldAnswer, HeldRequest
 from lanrelay.http.noticing import Noticing
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.origins import Origins
+from lanrelay.http.plain import PlainRoute
 from lanrelay.http.route import BodyFilter, Doubt
 from lanrelay.listeners.addressing import Addressing, Respelling
 from lanrelay.listeners.mcp_overheard import listening
@@ -59,7 +60,7 @@ if TYPE_CHECKING:
     from lanrelay.observe.session import Session
 
 
-class ProxyRoute:
+class ProxyRoute(PlainRoute):
     """
     A L{Route<lanrelay.http.route.Route>}: one entry of C{routes}.
 
@@ -231,9 +232,6 @@ class ProxyRoute:
                 host=exchange.host,
             )
         return asked
-
-    def fault_of(self, exchange: Exchange, head: ResponseHead) -> None:
-        return None
 
     def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
         page = exchange.page

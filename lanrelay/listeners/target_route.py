@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,14 +11,14 @@ from lanrelay.addresses import parse_ip
 from lanrelay.errors import RelayError, TlsOnPlain, Unanswered
 from lanrelay.http.exchange import Exchange
 from lanrelay.http.origin import OriginConnection
-from lanrelay.http.route import Doubt
+from lanrelay.http.route import Route
 from lanrelay.passage.intermediary import request_to_forward, response_to_forward, via_fields, with_date
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.dial import Target
 from lanrelay.upstream.parent import Parent, refused_by_status
 from lanrelay.wire.authority import format_authority
 from lanrelay.wire.events import RequestHead, ResponseHead
-from lanrelay.wire.headers import Headers, logs_in_connection, make_field
+from lanrelay.wire.headers import logs_in_connection, make_field
 from lanrelay.wire.target import RequestTarget, parse_target
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ ANSWERED_MAX: Final = 256
 _LOGS_IN: Final = make_field(b"Proxy-Support", b"Session-Based-Authentication")  # RFC 4559 section 6
 
 
-class TargetRoute:
+class TargetRoute(Route):
     """
     How C{http://} requests travel: each on a connection of its own to where its target says.
 
@@ -156,26 +156,6 @@ class TargetRoute:
         error = refused_by_status(head.status, head.reason)
         error.parent, error.target = parent.name, exchange.session.target
         return error
-
-    def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
-        return headers
-
-    def doubts(self, exchange: Exchange) -> Sequence[Doubt]:
-        return ()
-
-    def held_request(self, exchange: Exchange) -> None:
-        return None
-
-    def content_began(self, exchange: Exchange, data: bytes) -> None: ...
-
-    def request_trailers(self, trailers: Headers) -> Headers:
-        return trailers
-
-    def response_trailers(self, trailers: Headers) -> Headers:
-        return trailers
-
-    def body_filter(self, exchange: Exchange, head: ResponseHead) -> None:
-        return None
 
 
 def dial_target(target: RequestTarget) -> Target:
