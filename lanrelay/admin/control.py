@@ -36,13 +36,13 @@ Json = dict[str, Any]
 Tell = Callable[[object], object]
 """Sends a line of progress; returns C{False} if the client does not read, and should be sent less."""
 Command = Callable[[Json, Tell], "object | Awaitable[object]"]
-"""Answers a request with what is to be the result; L{Refused} is the error."""
+"""Gives the result of a request; raises L{Refused} for an error."""
 
 LONGEST = 4096
 """Bytes of a request."""
 
 UNKNOWN = -1
-"""Stands for a user of whom the system does not tell."""
+"""Stands for a user whom the system does not name."""
 
 _IDLE = 60.0  # seconds until a client that asks nothing is disconnected
 _UNREAD = 30.0  # seconds that an answer may wait to be read

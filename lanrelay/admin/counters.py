@@ -21,8 +21,8 @@ DIAL_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 
 RECENT: Final = 100
 """
-Sessions of each listener that are remembered after their end, of 600 bytes each, 1,100 at most: to keep less
-of them would cost every request more time.
+Sessions of each listener that are remembered after their end; each takes 600 bytes, 1,100 at most. To keep
+less of each would cost every request more time.
 """
 
 

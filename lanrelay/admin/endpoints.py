@@ -47,19 +47,19 @@ PLACES: Final = 64
 """More than any browser and monitor together keep open."""
 
 _SPARE: Final = 16
-"""Of these, for those who come while others are being closed."""
+"""Places of these for clients that come while others are being closed."""
 
 _GRACE: Final = 0.25
 """
-Seconds for which a client that has just come may be silent, however many others come; and for one that has to
-go to take what it was told.
+Seconds for which a new client may be silent, however many others come, and in which one that has to go may
+take its answer.
 """
 
 _PAGE_PORTION: Final = 8
 """Listeners that are drawn in one turn of the reactor; each takes some 0.3 ms."""
 
 FEW: Final = 4
-"""Listeners that are drawn anew at a look for no other reason than that a minute has passed."""
+"""Listeners that a look draws anew only because a minute has passed."""
 
 _MOMENT: Final = 0.05  # seconds until another look for a client that can make room
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lanrelay.observe.session import Session
 
 LIMIT = 50
-"""More than one reads; each is a few hundred bytes."""
+"""More than a person reads; each is a few hundred bytes."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from lanrelay.admin.markup import Html, hour_and_minute, html, tag
 Json = dict[str, Any]
 
 WIDTH = 240
-"""Of a graph and of a strip, in units of their own; the style has them fill their column."""
+"""The width of a graph and of a strip in their own units; the style stretches them to fill their column."""
 
 _HIGH = 24
 
@@ -102,7 +102,7 @@ def runs(cells: Sequence[Json]) -> Iterator[tuple[str, str | None, float, float,
 # --- events ---
 
 SPANS = ((3600, 300), (6 * 3600, 900), (86400, 3600), (7 * 86400, 6 * 3600), (60 * 86400, 86400))
-"""Seconds that a line of time may hold, and what its end is rounded up to, so that it seldom moves."""
+"""Seconds that a line of time may hold, and those to which its end is rounded up, so that it seldom moves."""
 
 
 def line_of_time(events: Sequence[Json], kinds: dict[str, str], now: float) -> Html:

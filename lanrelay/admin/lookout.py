@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lanrelay.upstream.upstream import Upstream
 
 _RULES: Final = frozenset({"http_request_denied", "destination_ip_prohibited"})
-"""Words of those whom a rule of the relay refused."""
+"""The error types of sessions that a rule of the relay has refused."""
 
 
 class Lookout:

@@ -25,7 +25,7 @@ Made = dict[str, tuple[object, Html]]
 
 ROWS = 12
 """
-How many rows are made anew for a look at which only their figures have changed; each takes some 0.15 ms. When
+How many rows a look makes anew when only their figures have changed; each takes some 0.15 ms. When
 all of 60 have, as at the end of each minute, the last of them follow four looks later.
 """
 
@@ -138,7 +138,7 @@ class Renderer:
         }
 
     def _events(self, before: Made, document: Json) -> Html:
-        """The line of time moves on by five minutes at least."""
+        """Time alone moves the line of time every five minutes at most."""
         happened, now = document.get("events") or (), document["now"]
         seen = (happened, int(seconds(now)) // 300)
         return self._once(before, "events", seen, partial(tables.events, happened, now))

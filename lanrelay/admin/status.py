@@ -36,8 +36,8 @@ SESSIONS = 1000
 
 SOON = timedelta(days=14)
 """
-Before its end a certificate is a problem: ACME clients should have renewed it by then. Of one that lives for
-less, it is the last quarter of its life (Caddy's own live 12 hours).
+From so long before its end a certificate is a problem: ACME clients should have renewed it by then. For one
+with a short life it is the last quarter of that (Caddy's own live 12 hours).
 """
 
 

@@ -16,14 +16,16 @@ if TYPE_CHECKING:
     from lanrelay.admin.news import News
 
 LIMIT: Final = 16
-"""Of the 64 connections that the admin page takes; the others are for those who ask once."""
+"""How many of the page's 64 connections may be streams; the others are for single requests."""
 
 INTERVAL: Final = 1.0
 HEARTBEAT: Final = 15
-"""Intervals without news after which the page, and whoever is between us, is told that there is somebody."""
+"""
+Intervals without news after which a comment tells the page, and proxies on the way, that the stream lives.
+"""
 
 PATIENCE: Final = 60
-"""Intervals that a viewer may be behind before it has to make room for others."""
+"""Intervals for which a viewer may be behind before it has to make room for others."""
 
 Parts = Mapping[str, str]
 

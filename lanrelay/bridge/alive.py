@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
 EVERY = 25.0
 """
-Seconds of silence. The SDKs give a request up after 60, and begin to count anew with each progress where
-their host wants it; Claude Code ends a call of which it has heard nothing for 30 minutes.
+Seconds of silence. The SDKs give a request up after 60; each progress has them count anew if their host wants
+that; Claude Code ends a call of which it has heard nothing for 30 minutes.
 """
 
 LONGEST = 6 * 3600.0
 """Seconds after which a call is left to the client's own patience: perhaps the server hangs."""
 
 _STEP = 1e-6
-"""Between two of ours: progress must grow, and the server's next word is larger than any sum of these."""
+"""
+What each progress of ours adds: progress must grow, and the server's next is larger than any sum of these.
+"""
 
 
 class Alive:
@@ -33,7 +35,9 @@ class Alive:
         self._calls: dict[Hashable, _Call] = {}
 
     def watch(self, request: Request, token: Any) -> None:
-        """Until it is answered. The client has given the token, so it wants to hear of progress."""
+        """
+        Watch a call until it is answered. The client has given a token, so it wants to hear of progress.
+        """
         key = key_of(token)
         call = self._calls[key] = _Call(request, quoted(token))
         self._in_seconds(EVERY, lambda: self._look(key, call, 1))
@@ -76,7 +80,7 @@ class _Call:
         except (TypeError, ValueError):
             before = 0.0
         told = f'{{"progressToken":{self.token},"progress":{before + count * _STEP:.6f}'
-        for name in ("total", "message"):  # whoever shows a bar goes on showing it
+        for name in ("total", "message"):  # a client that shows a bar goes on showing it
             if name in self.told:
                 told += f',"{name}":{quoted(self.told[name])}'
         return told + "}"

@@ -1,4 +1,4 @@
-"""Between client and dialogue, dialogue and carrier; and the ends of it all."""
+"""Connects the client, the dialogue and the carrier, and ends them all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from lanrelay.bridge.loop import Loop, Timer, now
 from lanrelay.bridge.messages import Action, Ask, Done, Drop, Event, Failure, Fields, Note, Say, Wake
 
 HIGH, LOW = 1024 * 1024, 256 * 1024
-"""Bytes that wait for the client, or the target: no more is read above the one, until below the other."""
+"""
+Bytes that wait for the client, or the target: above the first no more is read, until they are below the
+second.
+"""
 
 LAST = 2.0
 """Seconds from the end of standard input, or a signal, to the end of the process."""
@@ -91,7 +94,7 @@ class Bridge:
         self._until = 0.0
 
     def run(self) -> None:
-        """Until all is said, or nobody is there any more."""
+        """Run until all is said, or the client is gone."""
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: self.loop.post(self._ended))
         self._parent = os.getppid()
@@ -104,7 +107,10 @@ class Bridge:
         self.loop.close()
 
     def _bug(self, error: Exception) -> None:
-        """Say where; what it says itself may hold a piece of a message. A host would not start us again."""
+        """
+        Say where, and go on, for a host would not start us again. The error's own text may hold a piece of a
+        message.
+        """
         place = error.__traceback__
         while place is not None and place.tb_next is not None:
             place = place.tb_next
@@ -125,7 +131,7 @@ class Bridge:
         self._do(self._dialogue.too_long(beginning, now()))
 
     def _ended(self) -> None:
-        """No more comes from the client: a dialogue that does not come to its end is ended."""
+        """No more comes from the client: a dialogue that does not end by itself is ended."""
         if self._last is None:
             self._until = now() + LAST
             self._last = self.loop.at(self._until - 0.2, self.loop.stop)
@@ -133,7 +139,7 @@ class Bridge:
             self._do(self._dialogue.ended(now()))
 
     def _reader_gone(self) -> None:
-        """Nobody reads what is said: all that is left is to take leave of the server."""
+        """The client reads no more: all that is left is to take leave of the server."""
         self._note(Note("The client does not read any more."))
         self._ended()
 
@@ -195,7 +201,7 @@ class Bridge:
         self._balance()
 
     def _balance(self) -> None:
-        """Who sends more than the other side takes waits."""
+        """A side that sends more than the other takes has to wait."""
         if self._writer.unsent > HIGH:
             self._carrier.hold(True)
         elif self._writer.unsent < LOW:

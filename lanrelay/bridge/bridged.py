@@ -111,7 +111,7 @@ class Bridged:
         return True
 
     def _as_handshake(self, answer: Message) -> Message:
-        """What C{initialize} would have been answered."""
+        """The answer that C{initialize} would have got."""
         text = answer.text
         members, _ = places(text, answer.members["result"].start)
         meta = members["_meta"].value if "_meta" in members else None
@@ -234,7 +234,7 @@ class Bridged:
         self._questions.answered(message)
 
     def notify(self, message: Message) -> None:
-        """The era has none of clients: roots are asked for, and it has no requests that could progress."""
+        """Nothing is sent: in this era clients have no notifications."""
 
     # --- what the server says by itself ---
 
@@ -288,7 +288,7 @@ class Bridged:
             return
         self._stream = None
         if exchange.settled or (exchange.refusal() is not None and not is_away(exchange)):
-            return  # it does not do that
+            return  # the server has no subscriptions
         if exchange.failure is not None and not exchange.failure.ran:
             self._owner.went_down(exchange.failure)
         if exchange.is_stream:

@@ -29,19 +29,19 @@ _OTHERS = 48
 """Descriptors that are not for connections."""
 
 CONNECT_WITHIN = 10.0
-"""Seconds for name, race, parent and TLS, as undici allows, and thus other bridges."""
+"""Seconds for name, race, parent and TLS; undici allows the same, and so do bridges that use it."""
 
 KEPT_FOR = 30.0
-"""Seconds for which a connection is kept that waits for a request."""
+"""Seconds for which an idle connection is kept."""
 
 FRESH_FOR = 1.0
 """
-Seconds for which a kept connection is good for what must not be sent twice. uvicorn closes its own after 5 s,
-Node after 5 s: what crosses such an end has perhaps been run.
+Seconds for which a kept connection is good for what must not be sent twice. uvicorn and Node close theirs
+after 5 s: a request that crosses such an end has perhaps been run.
 """
 
 KEPT = 8
-"""Connections that wait."""
+"""Idle connections that are kept at most."""
 
 
 class Sink(Protocol):
@@ -58,27 +58,27 @@ class Sink(Protocol):
 
 
 class Target(Protocol):
-    """Where asks go; asked anew for each connection, for what is there may have changed."""
+    """Where asks go. It is asked anew for each connection, for the place may have changed."""
 
     def way(self, until: float) -> Steps[Way]:
-        """The steps to it; they raise what is known of why there is none."""
+        """The steps to the place of the target; they raise why there is none."""
 
     def failed(self) -> None:
-        """No connection came about."""
+        """The connection failed."""
 
     def head(self, ask: Ask) -> bytes:
-        """The request line and the fields of C{ask}, the person's own among them; without lengths."""
+        """The request line and the fields of C{ask}, with the person's own; without the length."""
 
 
 Explain = Callable[[Exception, bool], Failure]
-"""Puts an error in words; C{True} where the server may have done what it was asked."""
+"""Puts an error in words; its flag says whether the server may have done what it was asked."""
 
 
 class Carrier:
     """
     @param most: connections at once.
     @ivar backlog: bytes that have not gone to the kernel yet.
-    @ivar scheme: whether the target speaks TLS, against its URL; and when that was seen.
+    @ivar scheme: whether the target speaks TLS although its URL says not; and when that was seen.
     """
 
     def __init__(self, loop: Loop, target: Target, sink: Sink, explain: Explain, *, most: int = MOST) -> None:
@@ -97,7 +97,7 @@ class Carrier:
         self.scheme: tuple[float, bool] | None = None
 
     def ask(self, ask: Ask) -> None:
-        """Carry it; the sink is told, never before this has returned."""
+        """Carry it; the sink hears of it only after this has returned."""
         kept = self._kept(ask)
         if kept is not None:
             self._use(kept, ask)
@@ -162,7 +162,7 @@ class Carrier:
             self.closed(connection)
 
     def closed(self, connection: _Connection) -> None:
-        """It is no more."""
+        """The connection is gone."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -175,7 +175,7 @@ class Carrier:
         return ask
 
     def again(self, ask: Ask) -> None:
-        """The kept connection was closed, so it goes on a new one."""
+        """The kept connection was closed, so the ask goes out on a new one."""
         made = _Connection(self)
         self._open.add(made)
         self._by_number[ask.number] = made
@@ -250,7 +250,7 @@ class _Connection:
     def dial(self, target: Target, ask: Ask) -> None:
         self.ask = ask
         self._owe(len(ask.body or b""))
-        # Not here and now: who asks is not told before it has asked.
+        # Later, for the sink hears of an ask only after C{ask} has returned.
         self._carrier.loop.post(lambda: self._dial(target, ask))
 
     def _dial(self, target: Target, ask: Ask) -> None:
@@ -307,11 +307,11 @@ class _Connection:
         self._used = True
         self.since = now()
         if self._stream is not None:
-            self._stream.resume()  # its end is noticed, whatever is held
+            self._stream.resume()  # so that its end is noticed, also while answers are held
         self._timer = self._carrier.loop.at(until, self._too_long)
 
     def is_usable(self) -> bool:
-        """Nothing has come, its end neither."""
+        """Neither a byte nor the end has come."""
         from select import POLLIN, poll
 
         if self._stream is None or self._stream.closed:
@@ -345,7 +345,7 @@ class _Connection:
 
     def _received(self, data: bytes) -> None:
         ask = self.ask
-        if self._response is None or ask is None:  # it speaks without having been asked: a 408, mostly
+        if self._response is None or ask is None:  # the server speaks unasked: a 408, mostly
             self._too_long()
             return
         try:
@@ -417,7 +417,9 @@ class _Connection:
             self._fail(Cut(response.begun), ran=True)
 
     def _look_whether_tls(self, error: Exception) -> None:
-        """A new connection, in plain text, that ended without a word: some servers of TLS send no alert."""
+        """
+        Find out why a new connection in plain text ended without a word: some servers of TLS send no alert.
+        """
         from lanrelay.bridge.scheme import KNOWN_FOR, SpeaksTls, speaks_tls
 
         carrier = self._carrier
@@ -453,7 +455,7 @@ class Cut(Exception):
     """
     The server ended the connection before its answer was whole.
 
-    @ivar begun: a part of it had come.
+    @ivar begun: a part of the answer had come.
     """
 
     def __init__(self, begun: bool) -> None:

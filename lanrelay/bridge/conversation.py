@@ -1,4 +1,4 @@
-"""What the parts of the dialogue share: the requests that are open, what they say, what time it is."""
+"""What the parts of the dialogue share: the open requests, what is to be said, and the time."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Settings(NamedTuple):
 class Conversation:
     """
     @ivar requests: those of the client that have no answer yet, by their keys.
-    @ivar on_list_changed: is told when a list differs from what the client has; says whether it has told
+    @ivar on_list_changed: is called when a list differs from what the client has; says whether it has told
         the client.
     """
 
@@ -109,7 +109,7 @@ class Conversation:
         within: float | None = None,
     ) -> Exchange:
         """
-        @param within: seconds until the answer begins; what a client asks takes as long as it takes.
+        @param within: seconds until the answer begins; requests of the client have no such limit.
         """
         self._number += 1
         data = None if body is None else line_of(body)
@@ -129,7 +129,10 @@ class Conversation:
             exchange.over(exchange)
 
     def moved(self, exchange: Exchange) -> bool:
-        """Whether the answer was a redirect that was followed: it was asked anew, as nothing has run."""
+        """
+        Whether the answer is a redirect that is followed. The request is sent anew, as the server ran
+        nothing.
+        """
         location = exchange.field("location")
         if location is None or exchange.asked.path not in self._paths:
             return False
@@ -157,7 +160,7 @@ class Conversation:
             self._out.append(Drop(exchange.number))
 
     def let_linger(self, exchange: Exchange | None) -> None:
-        """Its answer has come; a server that does not end it does not keep a connection."""
+        """The answer has come. A server that does not end the stream then may not keep the connection."""
         if exchange is not None and exchange.number in self.exchanges:
             self.in_seconds(_LINGERING, lambda: self.drop(exchange))
 
@@ -170,13 +173,13 @@ class Conversation:
         self._out.append(Note(text, warning))
 
     def pass_on(self, message: Message) -> None:
-        """What the server says by itself."""
+        """Pass on what the server says by itself."""
         if self._alive is not None and message.method == "notifications/progress":
             self._alive.heard(message.params)
         self.say(message.text)
 
     def keep_alive(self, request: Request, token: object) -> None:
-        """Let the client hear of a call for as long as it is under way."""
+        """Tell the client from time to time that a call is still under way."""
         if self._alive is None:
             from lanrelay.bridge.alive import Alive
 
@@ -209,14 +212,14 @@ class Conversation:
             self._give(request.batch, text)
 
     def give_result(self, request: Request, result: str) -> None:
-        """An answer of ours."""
+        """Give the client an answer of our own."""
         self._end(request, result_text(request.id, result))
 
     def refuse(self, request: Request, code: int, sentence: str, data: str | None = None) -> None:
         self._end(request, error_text(request.id, code, sentence, data))
 
     def fail(self, request: Request, failure: Failure, *, may_have_run: bool = False) -> None:
-        """There will be no answer of the server."""
+        """The server will not answer: say so."""
         if request.answered or request.inner:
             self._close(request)
             return
@@ -236,7 +239,7 @@ class Conversation:
             self._give(request.batch, None)
 
     def give_remembered(self, request: Request) -> bool:
-        """Answer a list, or a ping, from what is known; whether that was possible."""
+        """Answer a list, or a ping, from memory; gives whether that was possible."""
         if request.answered or request.inner:
             return False
         if request.method == "ping":
@@ -265,7 +268,7 @@ class Conversation:
             self.say(f"[{','.join(batch.answers)}]")
 
     def give_in_batch(self, batch: Batch | None, text: str) -> None:
-        """An answer to what became no request."""
+        """Answer a member of a batch that is no valid request."""
         self._give(batch, text)
 
     # --- lists ---
@@ -276,7 +279,7 @@ class Conversation:
         if not request.answered and not request.inner:
             self.recall.gave(request, result)
         elif differs:
-            self.recall.gave(request, result)  # it is told once
+            self.recall.gave(request, result)  # so that the change is told once
             changed = LISTS[request.method][1]
             if not self.on_list_changed(request, changed):
                 self.say(notification_text(changed))

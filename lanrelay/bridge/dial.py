@@ -195,12 +195,12 @@ def _race(addresses: list[Address], until: float) -> Generator[Start, Any, tuple
     finally:
         for one, _ in tried.values():
             one.close()
-    # A host that is there says more than one that is not.
+    # The failure of a host that is there says more than that of one that is not.
     raise next((one for one in failed if isinstance(one, ConnectionRefused)), failed[0])
 
 
 def _start(family: int, where: Any, shown: str) -> Any:
-    """A socket that connects, or why there is none."""
+    """A socket that is connecting, or why there is none."""
     try:
         made = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
@@ -220,7 +220,7 @@ def _start(family: int, where: Any, shown: str) -> Any:
 
 
 def _set_up(one: socket.socket) -> None:
-    """Requests go at once, and a peer that went without a word (a machine that slept) is noticed."""
+    """Have requests go out at once, and notice a peer that went without a word (a machine that sleeps)."""
     if one.family == socket.AF_UNIX:
         return
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -293,7 +293,7 @@ def _shake(connected: socket.socket, tls: Tls, until: float) -> Generator[Start,
 
 def receive(connected: socket.socket, most: int, until: float) -> Generator[Start, Any, bytes]:
     """
-    What comes next, C{most} bytes at most; nothing at the end.
+    Wait for what comes next, C{most} bytes at most; gives nothing at the end.
 
     @raise TimeoutError: C{until} has come.
     """

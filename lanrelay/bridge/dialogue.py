@@ -34,10 +34,12 @@ _MOST_REQUESTS = 8192
 """Requests in flight; a thousand calls at once are normal."""
 
 _MOST_BYTES = 128 * 1024 * 1024
-"""Of the requests in flight: two lines of the longest."""
+"""Bytes of the requests in flight: two of the longest lines."""
 
 _LAST_ANSWERS, _LAST = 1.5, 1.9
-"""Seconds after the end of input: answers are given until the one, the session is ended until the other."""
+"""
+Seconds after the end of input: until the first answers are given, until the second the session is ended.
+"""
 
 _ID = rb'"id"\s*:\s*("(?:[^"\\]|\\.){0,200}"|-?\d{1,40}(?![\d.eE]))'
 
@@ -78,7 +80,7 @@ class Dialogue:
         return self._after(now, lambda: self._too_long(beginning))
 
     def ended(self, now: float) -> list[Action]:
-        """The client says nothing more."""
+        """The client has ended."""
         return self._after(now, self._ended)
 
     def answered(self, number: int, status: int, reason: str, fields: Fields, now: float) -> list[Action]:
@@ -204,7 +206,7 @@ class Dialogue:
 
     @property
     def _stateless(self) -> Stateless:
-        """Made for the first request of 2026-07-28: a quick start does without."""
+        """The part for 2026-07-28, made at its first request, so that a start is quick."""
         if self._newer is None:
             from lanrelay.bridge.stateless import Stateless
 
@@ -223,7 +225,7 @@ class Dialogue:
 
     def _request(self, request: Request) -> None:
         older = self._talk.requests.get(request.key)
-        if older is not None:  # the client has given it up, as the SDKs understand it
+        if older is not None:  # for the SDKs, a repeated id gives up the older request
             self._talk.forget(older)
             self._talk.drop(older.exchange)
         self._talk.open(request)

@@ -17,13 +17,13 @@ class Exchange:
     @ivar heard: is called with each message of the answer, of a stream while it comes.
     @ivar over: is called once, after the last message; not after a L{lanrelay.bridge.messages.Drop}.
     @ivar begun: is called with the head of the answer.
-    @ivar named: is called with an event that is no message: its name and its data.
+    @ivar named: is called with the name and the data of an event that is no message.
     @ivar status: of the answer, 0 while there is none.
     @ivar body: of an answer that is no stream.
     @ivar last_id: of the last event that had an id.
     @ivar retry: seconds to wait before the stream is asked for again, where the server said so.
-    @ivar answer: the response, where whoever asked keeps it here.
-    @ivar settled: the answer proper has come; whatever follows is of no weight.
+    @ivar answer: the response, if the one who asked keeps it here.
+    @ivar settled: the real answer has come; what follows does not count.
     """
 
     __slots__ = (
@@ -62,7 +62,7 @@ class Exchange:
         self.answer: Message | None = None
 
     def begin_again(self, asked: Ask) -> None:
-        """What came up to now was not the answer."""
+        """Forget what has come: it was a redirect and not the answer."""
         self.asked = asked
         self.number = asked.number
         self.status = 0

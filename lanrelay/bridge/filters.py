@@ -10,7 +10,9 @@ from lanrelay.bridge.jsontext import NotJson, elements, places, replaced, withou
 
 
 class Filters:
-    """Globs with C{*} and C{?}; case does not count, since nobody knows how a server writes."""
+    """
+    Globs with C{*} and C{?}; case does not count, since users do not know how a server writes its names.
+    """
 
     def __init__(self, ignored: tuple[str, ...] = (), only: tuple[str, ...] = ()) -> None:
         self._ignored = [_pattern(glob) for glob in ignored]

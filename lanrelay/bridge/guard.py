@@ -1,4 +1,4 @@
-"""A process of our own that ends what we have started, should we be killed."""
+"""A process of our own that ends the programs we have started, should we be killed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _PATIENCE = 1.0
 
 class Guard:
     """
-    Made before there are threads. The other process holds no descriptor but the one by which it notices
-    our end, and no memory that is not shared.
+    Made before there are threads. The guard's process holds only the descriptor by which it notices our end,
+    and only memory that is shared.
     """
 
     def __init__(self) -> None:
@@ -29,29 +29,29 @@ class Guard:
 
     def join(self) -> None:
         """
-        To be called by a program that is about to begin, in a group of its own: who starts it may be killed
-        before it knows of it. Until the program has begun, this end of the pipe is open.
+        Called in the child, in a group of its own, before the program begins: the bridge may be killed before
+        it knows the child. Until the program has begun, the child has this end of the pipe open.
         """
         self._tell(b"+%d\n" % os.getpid())
 
     def remove(self, group: int) -> None:
-        """It has ended: its number may become another's."""
+        """The program has ended: its number may become another's."""
         self._tell(b"-%d\n" % group)
 
     def close(self) -> None:
-        """All have ended."""
+        """All programs have ended."""
         self._tell(b".\n")
         os.close(self._write)
         try:
             os.waitpid(self._pid, 0)
         except ChildProcessError:
-            pass  # somebody has had all children forgotten
+            pass  # children are not waited for: SIGCHLD is ignored
 
     def _tell(self, line: bytes) -> None:
         try:
             os.write(self._write, line)
         except OSError:
-            pass  # somebody has killed it
+            pass  # it was killed
 
 
 def _watch(read: int) -> None:

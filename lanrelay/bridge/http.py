@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 from lanrelay.bridge.messages import Event, Fields
 
 LONGEST_HEAD = 64 * 1024
-"""Bytes of a head; what nginx takes of an upstream is 4 to 8 kB, what h11 takes is 100 kB."""
+"""Bytes of a head; nginx takes 4 to 8 kB from an upstream, and h11 takes 100 kB."""
 
 LONGEST_LINE = 4096
 """Bytes of a chunk's line with its extensions."""
 
 LARGEST_EVENT = 65 * 1024 * 1024
-"""Bytes of an event, and of a body: a message of 64 MB, and what is around it."""
+"""Bytes of an event, and of a body: a message of 64 MB, and what stands around it."""
 
 
 class Malformed(Exception):
@@ -42,9 +42,9 @@ class Response:
     """
     Reads one answer.
 
-    @param method: of the request: to HEAD there is no body, and CONNECT is not asked here.
+    @param method: of the request: the answer to HEAD has no body; CONNECT is not supported.
     @ivar begun: a byte of it has come.
-    @ivar rest: after L{End}: what came behind the answer, which is nobody's.
+    @ivar rest: after L{End}: bytes behind the answer, which belong to no request.
     """
 
     def __init__(self, method: str) -> None:
@@ -244,8 +244,7 @@ class EventParser:
     """
     Reads a C{text/event-stream} (HTML section 9.2.6).
 
-    An event that has an id or a time for trying again, and no data, is told, too; browsers keep it to
-    themselves.
+    An event without data is told, too, if it has an id or a time for trying again; browsers do not tell it.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
 """
-JSON that passes as it came: read to be understood, changed only in the ranges that have to change.
+JSON that passes as it came: it is read, and changed only in the ranges that have to change.
 
 Numbers stay text (C{1.0} is not C{1}, C{1e400} is no infinity, no integer is too long), and so do the order
 of keys, doubled keys and blanks, because nothing is written anew.
@@ -128,7 +128,7 @@ def elements(text: str, at: int = 0) -> tuple[list[tuple[Any, int, int]], int]:
 
 
 def begins(text: str, at: int = 0) -> int:
-    """Where the next thing begins that is no blank."""
+    """Where the blanks end."""
     return _skip(text, at)
 
 
@@ -137,7 +137,7 @@ def replaced(text: str, start: int, end: int, by: str) -> str:
 
 
 def with_member(text: str, at: int, key: str, value: str) -> str:
-    """The text, in which the object that begins at C{at} has this member; it is put first where it is new."""
+    """The text with this member in the object that begins at C{at}; a new member is put first."""
     found, _ = places(text, at)
     place = found.get(key)
     if place is not None:
@@ -146,7 +146,7 @@ def with_member(text: str, at: int, key: str, value: str) -> str:
 
 
 def without_member(text: str, at: int, key: str) -> str:
-    """The text, in which the object that begins at C{at} has no such member, however often it is there."""
+    """The text without this member in the object that begins at C{at}, however often it is there."""
     while True:
         found, _ = places(text, at)
         place = found.get(key)
@@ -163,7 +163,7 @@ def without_elements(text: str, ranges: list[tuple[int, int]]) -> str:
 
 
 def _without(text: str, start: int, end: int) -> str:
-    """Without a range, and one comma beside it."""
+    """The text without a range, and without one comma beside it."""
     after = _skip(text, end)
     if text[after : after + 1] == ",":
         return replaced(text, start, _skip(text, after + 1), "")
@@ -181,8 +181,8 @@ def _skip(text: str, at: int) -> int:
 
 def line_of(text: str) -> bytes:
     """
-    One line of it. A raw line end stands only between the tokens of JSON; U+2028 and U+2029, at which Node's
-    C{readline} would split, only within its strings.
+    The text in one line. Raw line ends stand only between the tokens of JSON. U+2028 and U+2029 stand only
+    within its strings; Node's C{readline} would split at them.
     """
     line = text.encode("utf-8", "surrogatepass")
     if b"\n" in line or b"\r" in line:

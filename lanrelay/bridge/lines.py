@@ -26,7 +26,7 @@ class Reader:
     @ivar said: gets each line, without its end.
     @ivar too_long: gets the beginning of a line that is longer than L{LONGEST}.
     @ivar ended: there will be no more.
-    @ivar hung_up: there may be lines left, and nobody writes more.
+    @ivar hung_up: the writer is gone, but there may be lines left.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Reader:
                 self._loop.watch(self._descriptor, 0, self._gone)
 
     def _gone(self, seen: int) -> None:
-        self._loop.forget(self._descriptor)  # else it is told without end
+        self._loop.forget(self._descriptor)  # else poll reports the hang-up without end
         self._hung_up()
 
     def _seen(self, seen: int) -> None:
@@ -127,8 +127,8 @@ class Writer:
     Writes lines.
 
     @ivar unsent: bytes that wait.
-    @param gone: nobody reads any more.
-    @param moved: some of what waited has gone.
+    @param gone: is called when the reader is gone.
+    @param moved: is called when some of what waited has gone out.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Writer:
         self.unsent = 0
         self.broken = False
         mode = os.fstat(descriptor).st_mode
-        # Neither blocks, though the descriptor, which others may share, stays as it is.
+        # Neither way blocks. The descriptor keeps its mode, for other processes may share it.
         self._socket = socket.socket(fileno=os.dup(descriptor)) if stat.S_ISSOCK(mode) else None
         self._piece = select.PIPE_BUF if stat.S_ISFIFO(mode) else 65536
         self._watch()
@@ -161,19 +161,19 @@ class Writer:
             self._write_what_goes()
 
     def end(self) -> None:
-        """Nothing more comes: who reads is told, as far as no other process has the descriptor, too."""
+        """Nothing more comes: the reader sees the end, unless another process has the descriptor, too."""
         self.broken = True
         self._loop.forget(self._descriptor)
         if self._socket is not None:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
-        # The number must not become another file's.
+        # /dev/null takes the number, which must not become another file's.
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, self._descriptor)
         os.close(nothing)
 
     def flush(self, patience: float) -> None:
-        """At the very end: write what is taken within C{patience} seconds."""
+        """At the very end: write what the reader takes within C{patience} seconds."""
         look = select.poll()
         look.register(self._descriptor, WRITE)
         until = now() + patience
@@ -206,7 +206,7 @@ class Writer:
             if self._socket is not None:
                 sent = self._socket.send(piece, socket.MSG_DONTWAIT)
             else:
-                sent = os.write(self._descriptor, piece)  # poll has said that this much goes
+                sent = os.write(self._descriptor, piece)  # poll has said that so much can be written
         except (BlockingIOError, InterruptedError):
             return
         except OSError:

@@ -1,4 +1,4 @@
-"""What is told beside the protocol: lines on standard error, or in a file."""
+"""The log, beside the protocol: lines on standard error, or in a file."""
 
 from __future__ import annotations
 

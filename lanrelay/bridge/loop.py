@@ -15,7 +15,7 @@ T = TypeVar("T")
 READ = select.POLLIN
 WRITE = select.POLLOUT
 GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
-"""What C{poll} tells whether it was asked or not."""
+"""What C{poll} reports even unasked."""
 
 now = time.monotonic
 
@@ -39,9 +39,9 @@ class Timer:
 
 class Loop:
     """
-    Calls those who watch descriptors, and those whose time has come.
+    Calls what watches descriptors, and timers whose time has come.
 
-    @ivar bug: is told what one of them raised, and the others go on; C{None}: it ends L{run}.
+    @ivar bug: is called with what a call raised, and the loop goes on; with C{None} the error ends L{run}.
     """
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Loop:
             self._poll.register(descriptor, mask)
 
     def forget(self, descriptor: int) -> None:
-        """To be said before it is closed."""
+        """Watch a descriptor no more; to be called before it is closed."""
         if self._watched.pop(descriptor, None) is not None:
             self._poll.unregister(descriptor)
 
@@ -131,7 +131,7 @@ class Loop:
         try:
             os.write(self._wake, b"\0")
         except OSError:
-            pass  # full, so it wakes; or closed, so nobody is left
+            pass  # full, so the loop wakes anyway; or closed, so it has ended
 
     def _woken(self, seen: int) -> None:
         try:
@@ -142,9 +142,9 @@ class Loop:
 
     def in_thread(self, work: Callable[[], T], done: Callable[[T | Exception], None]) -> None:
         """
-        What cannot be done without blocking.
+        Do what cannot be done without blocking.
 
-        @param work: must be able to be abandoned: the process does not wait for it at its end.
+        @param work: may be cut off: the process does not wait for it at its end.
         @param done: is called in the loop's thread with the result, or with what was raised.
         """
 
@@ -162,7 +162,7 @@ class Loop:
 
 
 Start = Callable[["Loop", Callable[[Any], None]], Callable[[], None]]
-"""Begins to wait; calls what it is given once, with a result; returns what gives the waiting up."""
+"""Begins to wait; calls its argument once, with the result; returns a function that gives up the waiting."""
 
 Steps = Generator[Start, Any, T]
 

@@ -29,13 +29,13 @@ Carried = Callable[["Loop", "Sink"], "Carrier"]
 
 
 class Outside(Protocol):
-    """What is done by those who know the rest of lanrelay; each is imported when it is called."""
+    """The functions that need the rest of lanrelay; each imports it when it is called."""
 
     def explain(self, error: Exception, ran: bool, url: str) -> Failure:
         """The doctor's word and sentences."""
 
     def listeners(self, config: str | None) -> list[Listener]:
-        """What the running relay listens on. Raises L{lanrelay.bridge.names.NotThere}."""
+        """The places on which the running relay listens. Raises L{lanrelay.bridge.names.NotThere}."""
 
     def is_pipe(self, config: str | None, name: str) -> bool:
         """Whether the file says that this listener is a byte pipe; asked where no relay can tell."""
@@ -44,7 +44,7 @@ class Outside(Protocol):
         """C{--check}."""
 
     def complain(self, sentence: str) -> None:
-        """To the person at the terminal."""
+        """Write to the person at the terminal."""
 
 
 def run(words: Sequence[str], outside: Outside) -> int:
@@ -123,7 +123,7 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
 
 
 def _has_begun() -> None:
-    """What there is now stays, so it is never looked through for garbage; what comes is."""
+    """What there is now stays, so the garbage collector never looks at it; only at what is made later."""
     gc.freeze()
     gc.enable()
 
@@ -131,7 +131,7 @@ def _has_begun() -> None:
 def _login(
     found: Options, reached: HttpTarget, name: str, told: log.Log, outside: Outside
 ) -> Callable[[Loop, Sink, Carried], Carries] | None:
-    """What sees to a login, should the server want one; C{None} where nobody is to."""
+    """The carrier that logs in if the server wants a login; C{None} where the options leave it no part."""
     port = found.callback_port or "0"
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
         raise Wrong("--callback-port is a port.")
@@ -149,7 +149,7 @@ def _login(
         from lanrelay.bridge.carrier import Carrier
 
         where = target.url(text)
-        assert where is not None  # who asks has judged it
+        assert where is not None  # the caller has looked
         secure = near if where.place == reached.url.place else far
         there = target.HttpTarget(where, own=(), via=via, secure=secure)
         return Carrier(loop, there, sink, lambda error, ran: outside.explain(error, ran, str(where)))
@@ -182,7 +182,7 @@ def _program(found: Options, words: list[str], told: log.Log) -> int:
     from lanrelay.bridge.program import Program
     from lanrelay.bridge.store import Store
 
-    # The same words mean another program in another folder.
+    # In another folder the same words may mean another program.
     store = Store(_store_folder, ("--", os.getcwd(), *words))
     settings = Settings(
         transport="http",
@@ -220,7 +220,7 @@ def _target(found: Options, where: Url | None, told: log.Log, outside: Outside) 
     try:
         made.knows(names.place_of(name, made.asked, outside.listeners(found.config)))
     except names.NotThere as error:
-        told.warn(str(error))  # it is waited for, as any target that is down
+        told.warn(str(error))  # the bridge waits for it, as for any target that is down
         if outside.is_pipe(found.config, name):
             made.is_a_pipe()
     return made
@@ -259,7 +259,7 @@ def _config(found: Options) -> Path:
 
 
 def _store(found: Options, reached: HttpTarget, name: str) -> Store:
-    """Made when it is first asked: its place takes imports that a quick start does without."""
+    """The store, made at its first use: finding its folder takes imports, and the start has to be quick."""
     from lanrelay.bridge.store import Store
 
     login = "" if found.no_login else found.client_id or ""

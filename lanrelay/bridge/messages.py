@@ -12,12 +12,12 @@ class Ask(NamedTuple):
     """
     Make this HTTP request of the target. It ends with C{finished} or C{failed}, or with L{Drop}.
 
-    @ivar number: what the dialogue calls it; never used again.
+    @ivar number: by which the dialogue knows it; no two asks have the same.
     @ivar path: an absolute path with its query, of the target's own origin; C{None} is the target's own path.
-    @ivar fields: what the protocol needs (Accept, Content-Type, MCP-Protocol-Version ...). Host, lengths, the
-        person's own fields and the login are the carrier's.
-    @ivar replayable: the carrier may send it once more by itself where a kept connection turned out closed
-        before a byte of the answer: the server cannot have run it, or running it twice does no harm.
+    @ivar fields: what the protocol needs (Accept, Content-Type, MCP-Protocol-Version ...). The carrier adds
+        Host, lengths, the person's own fields and the login.
+    @ivar replayable: when a kept connection turns out closed before a byte of the answer, the carrier may
+        send the ask once more by itself: running it twice does no harm.
     """
 
     number: int
@@ -29,7 +29,7 @@ class Ask(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """Let go of an ask: its connection is closed at once, and nothing more is said of it."""
+    """Drop an ask: its connection is closed at once, and the dialogue hears no more of it."""
 
     number: int
 
@@ -41,7 +41,7 @@ class Say(NamedTuple):
 
 
 class Wake(NamedTuple):
-    """Call C{woken} at this time, or before; replaces the last. C{None}: no more."""
+    """Call C{woken} at this time, or earlier; replaces the last one. C{None}: do not call it any more."""
 
     at: float | None
 
@@ -64,7 +64,7 @@ class Event(NamedTuple):
     """
     One event of a C{text/event-stream} (HTML section 9.2.6).
 
-    @ivar id: the last event id that has been in force, C{None} where the stream has given none.
+    @ivar id: the last event id that the stream has given, C{None} for none.
     @ivar retry: milliseconds, where this event said so.
     """
 

@@ -21,7 +21,7 @@ Parameters = tuple[tuple[str, tuple[str, ...]], ...]
 
 
 def encoded(value: str) -> str:
-    """The value of a field: as it is where that is safe, else in Base64 between markers."""
+    """The value of a field: as it is if that is safe, else in Base64 between markers."""
     if value == "" or (_is_plain(value) and not (value.startswith("=?base64?") and value.endswith("?="))):
         return value
     data = b2a_base64(value.encode("utf-8", "surrogatepass"), newline=False)
@@ -29,7 +29,7 @@ def encoded(value: str) -> str:
 
 
 def fields_of(message: Message, parameters: Parameters = ()) -> Fields:
-    """All that the protocol wants of the head of this request."""
+    """All fields that the protocol wants in the head of this request."""
     method = message.method or ""
     fields = [*POST_FIELDS, ("MCP-Protocol-Version", _text(message.meta.get(VERSION_KEY)))]
     if _is_plain(method):
@@ -99,7 +99,7 @@ _SCHEMAS = frozenset(
 """Keywords of JSON Schema 2020-12, and of older drafts, whose value is a schema or a list of them."""
 
 _MAPS = frozenset(("$defs", "definitions", "dependentSchemas", "patternProperties"))
-"""Those whose value has schemas under names; below all of these no annotation may be."""
+"""Keywords whose value has schemas under names. Below all of these no annotation may stand."""
 
 
 def _at(value: Any, path: tuple[str, ...]) -> Any:

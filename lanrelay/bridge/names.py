@@ -1,4 +1,4 @@
-"""A target that is the name of a listener: the running relay is asked where that is."""
+"""A target that is the name of a listener: the running relay tells where it listens."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def place_of(name: str, path: str, listeners: list[Listener]) -> Url:
     Where a listener is.
 
     @param path: what was asked for; empty for the listener's own.
-    @raise NotThere: there is none such, or it does not listen.
+    @raise NotThere: there is no such listener, or it does not listen.
     """
     found = next((one for one in listeners if one.get("name") == name), None)
     if found is None:
@@ -75,7 +75,7 @@ def place_of(name: str, path: str, listeners: list[Listener]) -> Url:
 class NamedTarget(HttpTarget):
     """
     @param name: of the listener.
-    @ivar asked: the path that was given behind it; empty for the listener's own.
+    @ivar asked: the path that was given after the name; empty for the listener's own.
     """
 
     def __init__(self, name: str, path: str, ask: Ask, *, own: Fields, secure: Any) -> None:
@@ -92,7 +92,7 @@ class NamedTarget(HttpTarget):
         self.url = Url("tcp", self.url.place, "")
 
     def knows(self, where: Url) -> None:
-        """The relay has been asked already."""
+        """Whether the relay has been asked already."""
         self.url = where
         self._known = True
 

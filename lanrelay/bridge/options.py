@@ -1,4 +1,4 @@
-"""The command line of C{lanrelay stdio}: one table, read quickly here, and shown by whoever shows help."""
+"""The command line of C{lanrelay stdio}: one table, from which both the parser and the help are made."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 class Option(NamedTuple):
     """
-    @ivar value: what it takes, as help calls it; empty for nothing.
-    @ivar field: of L{Options}.
+    @ivar value: the name of its value in the help; empty if it takes none.
+    @ivar field: the field of L{Options} that it sets.
     """
 
     name: str
@@ -63,7 +63,7 @@ OPTIONS = (
 
 REPEATABLE = ("headers", "header_files", "ca", "pins", "ignore_tools", "only_tools")
 
-# What mcp-remote 0.15 knows beside the above; it has no meaning here.
+# Further options of mcp-remote 0.15, which have no meaning here.
 _MEANINGLESS = (
     "--allow-http",
     "--debug",
@@ -191,7 +191,7 @@ def _positional(found: Options, word: str) -> None:
 
 
 def _joined(found: Options, value: str, rest: list[str]) -> str:
-    """A header that its client has split at its blanks."""
+    """A header that the client has split at its blanks, joined again."""
     if not value.endswith(":") or not rest or rest[0].startswith("-"):
         return value
     words = [rest.pop(0)]
@@ -255,7 +255,7 @@ def headers(options: Options, warn: Callable[[str], None]) -> tuple[tuple[str, s
     """
     The person's own fields, their values expanded.
 
-    @raise Wrong: one is none, or names what is not there.
+    @raise Wrong: one is no header, or names a variable or file that is not there.
     """
     found = [_field(text, os.curdir, warn) for text in options.headers]
     for file in options.header_files:
@@ -275,7 +275,7 @@ def _field(text: str, folder: str, warn: Callable[[str], None]) -> tuple[str, st
     name, colon, value = text.partition(":")
     name = name.strip()
     if not colon or not name or not _TOKEN.issuperset(name):
-        # The text may be a secret whose name was forgotten, so it is not shown.
+        # The text may be a secret without a name before it, so it is not shown.
         raise Wrong("A header is wanted as `Name: value`; what was found has no name before a colon.")
     if name.lower() in _OF_THE_CONNECTION:
         raise Wrong(f"The header {name} belongs to the connection, and cannot be set.")
@@ -287,7 +287,7 @@ def _field(text: str, folder: str, warn: Callable[[str], None]) -> tuple[str, st
 
 def expanded(text: str, called: str, folder: str, warn: Callable[[str], None]) -> str:
     """
-    With C{${VAR}} and C{${file:PATH}} put in.
+    The text with the values of C{${VAR}} and C{${file:PATH}} put in.
 
     @param folder: to which a PATH is relative.
     @raise Wrong: a variable is not set, or a file cannot be read.

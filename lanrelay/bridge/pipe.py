@@ -1,4 +1,4 @@
-"""A byte pipe: standard input and output, and a target, each end half-closed on its own."""
+"""A byte pipe between standard input and output and a target; each direction ends by itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 
 class Pipe:
     """
-    One run. The target is waited for; a pipe that broke is not begun anew, for what went through it is lost.
+    One run. It waits for the target; a pipe that broke is not begun anew, for what went through it is lost.
 
     @ivar status: of the process: 1 where the pipe broke.
     """
@@ -140,7 +140,7 @@ class Pipe:
         self._maybe_close_output()
 
     def _balance(self) -> None:
-        """Who sends more than the other side takes waits."""
+        """A side that sends more than the other takes has to wait."""
         stream = self._stream
         if stream is None:
             return

@@ -1,4 +1,4 @@
-"""Requests of 2026-07-28 on their way: each with the fields that it needs, which may have to be found out."""
+"""Sends requests of 2026-07-28, each with the fields that it needs; some have to be found out first."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lanrelay.bridge.rpc import (
 from lanrelay.bridge.way import PROBE
 
 _PAGES = 50
-"""Of a list of tools."""
+"""Pages of a list of tools that are read at most."""
 
 _AGAIN = 30.0
-"""Seconds after which the list is looked at again for a tool that was not in it."""
+"""Seconds after which the list is asked for again, for a tool that was not in it."""
 
 _TOOLS = 20_000
-"""Whose fields are kept in mind."""
+"""Tools whose fields are remembered at most."""
 
 
 class Posts:
@@ -42,7 +42,7 @@ class Posts:
         heard: Callable[[Exchange, Message], None],
         over: Callable[[Exchange], None],
     ) -> None:
-        """Send what C{request.carried} is; the exchange becomes that of the request."""
+        """Send C{request.carried}; the exchange becomes that of the request."""
         request.tries += 1
         message = request.carried
 
@@ -82,7 +82,10 @@ class Posts:
             over(exchange)
 
     def learn(self, result: str) -> str:
-        """What a list of tools says of fields; the list without the tools whose schemas are not valid."""
+        """
+        Learn from a list of tools which fields they need; gives the list without tools that have no valid
+        schema.
+        """
         message = Message(f'{{"result":{result}}}')
         tools = (message.result or {}).get("tools")
         wrong: set[str] = set()
@@ -103,14 +106,14 @@ class Posts:
         return without_tools(result, lambda tool: parameters_of(tool) is None)
 
     def learnt(self, message: Message) -> Message:
-        """An answer to C{tools/list}, as the client may have it."""
+        """Learn from an answer to C{tools/list}; gives it as the client may have it."""
         result = message.raw("result") if message.result is not None else None
         if result is None:
             return message
         left = self.learn(result)
         return message if left is result else message.with_result(left)
 
-    # --- the list that nobody has asked for ---
+    # --- the list that the client has not asked for ---
 
     def _may_list(self) -> bool:
         return self._listed_at is None or self._talk.now > self._listed_at + _AGAIN

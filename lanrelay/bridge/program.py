@@ -1,4 +1,7 @@
-"""Carries asks to a program's standard input and output: begun, ended, and begun anew when it dies."""
+"""
+Carries asks to a program, by its standard input and output; starts and ends it, and starts it anew when it
+dies.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ LIVED = 30.0
 """Seconds after which a program that ends has run well, so that the next is begun soon."""
 
 LAST_WORDS = 0.5
-"""Seconds for which a program's output may stay open after its end: others may hold it."""
+"""Seconds for which a program's output may stay open after its end, as other processes may hold it."""
 
 END_WITHIN, TERM_WITHIN = 1.0, 0.5
 """Seconds from the end of its input to SIGTERM, and from there to SIGKILL."""
@@ -38,7 +41,7 @@ class Program:
     def __init__(self, loop: Loop, words: Sequence[str], sink: Sink, note: Callable[[Note], None]) -> None:
         self._loop = loop
         self._words = tuple(words)
-        self._name = os.path.basename(words[0])  # what follows may be secret
+        self._name = os.path.basename(words[0])  # its arguments may be secret
         self._sink = sink
         self._note = note
         self._guard = Guard()
@@ -50,7 +53,7 @@ class Program:
         self._failure: Failure | None = None
         self._held = False
         signal.signal(signal.SIGCHLD, lambda *_: loop.post(self._look))
-        loop.post(self._begin)  # before anybody asks it: it may be slow
+        loop.post(self._begin)  # before the first ask: it may start slowly
 
     @property
     def backlog(self) -> int:
@@ -107,7 +110,7 @@ class Program:
         self._running()
 
     def _running(self) -> _Run | None:
-        """The run that is asked; C{None}, and why is known, where there is none just now."""
+        """The run that takes asks; if there is none just now, C{None}, and why is noted."""
         if self._run is not None or now() < self._not_before:
             return self._run
         self._number += 1
@@ -128,7 +131,7 @@ class Program:
         self._pause = min(2 * self._pause, LONGEST)
 
     def _over(self, run: _Run) -> None:
-        """Nothing more will come of it."""
+        """The run answers no more."""
         if not run.open:
             return
         if now() - run.begun > LIVED:
@@ -141,7 +144,7 @@ class Program:
         run.talk.gone(failure._replace(ran=True))
 
     def _let_go(self, run: _Run) -> None:
-        """It ends in the background."""
+        """End a run in the background."""
         if self._run is run:
             self._run = None
         self._ending.append(run)
@@ -169,14 +172,14 @@ class Program:
             self._ending.remove(each)
             if each.timer is not None:
                 each.timer.cancel()
-            each.kill(signal.SIGKILL)  # what it has left behind
+            each.kill(signal.SIGKILL)  # the processes that it has left behind
             each.release()
             self._guard.remove(each.process.pid)
             for answer in each.when_ended:
                 answer()
 
     def _retire(self, run: _Run) -> None:
-        """Nobody wants its session any more."""
+        """End the run: its session is not wanted any more."""
         self._let_go(run)
         self._loop.post(lambda: run.talk.gone(Failure("not_running", "The session has ended.", "", True)))
 
@@ -191,7 +194,7 @@ class Program:
         self._loop.post(answer)
 
     def _delete(self, number: int) -> None:
-        """The session is ended; that is answered when the program has ended, too."""
+        """End the session; the answer comes when the program has ended, too."""
         run = self._run
         if run is None:
             self._refuse(number, 404, "Not Found")
@@ -215,7 +218,7 @@ class Program:
         )
 
     def ends(self, run: _Run) -> None:
-        """It has ended, or its output has, or its input: the others follow."""
+        """The program, its output or its input has ended: the others follow."""
         if not run.open:
             return
         if run.timer is None:
@@ -244,8 +247,8 @@ class _Run:
     """
     One life of the program.
 
-    @ivar timer: what is to be done about its end.
-    @ivar open: it is ours to speak with.
+    @ivar timer: the next step towards its end.
+    @ivar open: it may be spoken to.
     @ivar silent: its output has ended.
     """
 
@@ -280,7 +283,10 @@ class _Run:
             self._reader.resume()
 
     def let_go(self) -> None:
-        """Its input ends. What it still says is read until it has ended, and left out: it shall not break."""
+        """
+        End its input. Its output is still read until its end, and thrown away, so that it is not killed by
+        SIGPIPE.
+        """
         if not self.open:
             return
         self.open = False
@@ -292,17 +298,17 @@ class _Run:
         self._reader.resume()
 
     def release(self) -> None:
-        """It has ended."""
+        """The program has ended: close what belongs to it."""
         self._reader.pause()
         self._owner.loop.forget(self._output.fileno())
         self._output.close()
 
     def kill(self, number: int) -> None:
-        """Its whole group."""
+        """Send a signal to its whole group."""
         try:
             os.killpg(self.process.pid, number)
         except OSError:
-            pass  # nobody is left
+            pass  # no process is left
 
     def _fell_silent(self) -> None:
         self.silent = True

@@ -14,10 +14,12 @@ JSON: Fields = (("Content-Type", "application/json"),)
 STREAM: Fields = (("Content-Type", "text/event-stream"),)
 
 _SOON = 100
-"""Milliseconds after which the stream of a program that has ended is asked for again: that begins it anew."""
+"""
+Milliseconds after which the stream of a program that has ended is asked for again, which starts it anew.
+"""
 
 _KEPT, _KEPT_BYTES = 1000, 4 * 1024 * 1024
-"""What a program may say before its stream is asked for."""
+"""Messages, and their bytes, that are kept until the program's stream is asked for."""
 
 
 class Sink(Protocol):
@@ -31,7 +33,7 @@ class Sink(Protocol):
 
 
 class _Open:
-    """A request of which the program has not said the end."""
+    """A request that the program has not answered to the end."""
 
     __slots__ = ("greets", "id", "modern", "number", "streams", "token")
 
@@ -49,8 +51,8 @@ class ProgramDialogue:
     One run of a program is one session.
 
     @param write: takes a line for the program.
-    @param later: calls what it is given in a moment: who asks is not told before it has asked.
-    @ivar greeted: C{initialize} was answered, or will be: a second one is for another run.
+    @param later: calls a function in a moment, for the sink hears of an ask only after it was asked.
+    @ivar greeted: C{initialize} has come: a second one needs another run.
     """
 
     def __init__(
@@ -149,7 +151,7 @@ class ProgramDialogue:
         self._sink.finished(request.number)
 
     def _tell(self, message: Message) -> None:
-        """A request or a notification, to whom it concerns."""
+        """Pass a request or a notification to the stream that it belongs to."""
         related = self._related(message)
         if related is not None and message.method == "notifications/cancelled":
             self._end(related)
@@ -161,7 +163,7 @@ class ProgramDialogue:
             self._keep(message.text)
 
     def _related(self, message: Message) -> _Open | None:
-        """In the newest era all that is said belongs to a request."""
+        """The request that a message belongs to: in the newest era, each belongs to one."""
         params = message.params
         if message.method == "notifications/cancelled":
             found = self._open.get(key_of(params.get("requestId")))
@@ -181,7 +183,7 @@ class ProgramDialogue:
         self._sink.event(request.number, Event("message", line_of(message.text), None, None))
 
     def _end(self, request: _Open) -> None:
-        """The program itself ends a subscription."""
+        """Answer a subscription that the program itself has ended."""
         del self._open[self._keys.pop(request.number)]
         if not request.streams:
             self._sink.answered(request.number, 200, "OK", STREAM)

@@ -1,4 +1,4 @@
-"""Questions in the answers of 2026-07-28, put to a client that knows only requests of the server."""
+"""Puts the questions in answers of 2026-07-28 to an older client, as requests of the server."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lanrelay.bridge.timers import Timer
 
 _ROUNDS = 10
 _QUESTIONS = 8
-"""What mcp-remote allows as well."""
+"""Questions that a server may ask at once; mcp-remote allows as many."""
 
 _LEG = 600.0
 """Seconds that a person has for the questions of one round."""
@@ -30,7 +30,7 @@ _CAPABILITIES = {
 
 class _Round:
     """
-    @ivar open: by the key of a question's id, the id as JSON, and under which name the answer is wanted.
+    @ivar open: by the key of a question's id: the id as JSON, and the name that its answer gets.
     """
 
     def __init__(self, request: Request, state: str | None) -> None:
@@ -44,7 +44,7 @@ class _Round:
 class Questions:
     """
     @param ask: puts a request to the client.
-    @param retry: sends a request anew, as it is carried by then.
+    @param retry: sends a request anew, with the answers in what it carries.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Questions:
         self._rounds: dict[Hashable, _Round] = {}
 
     def wanted(self, request: Request, answer: Message, capabilities: dict[str, Any]) -> None:
-        """The server wants to know more before it answers C{request}."""
+        """The server asks questions before it answers C{request}."""
         request.rounds += 1
         questions = (answer.result or {}).get("inputRequests")
         complaint = _complaint(request, questions, answer.result or {}, capabilities)
@@ -98,7 +98,7 @@ class Questions:
             self._go_on(turn)
 
     def cancelled(self, request: Request) -> None:
-        """The client wants no answer any more: its questions are taken back."""
+        """The client has cancelled the request: take its questions back."""
         for turn in {id(turn): turn for turn in self._rounds.values()}.values():
             if turn.request is request:
                 self._end(turn)

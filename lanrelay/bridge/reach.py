@@ -54,7 +54,7 @@ class Reach:
         self._closing = False
 
     def _begin(self) -> None:
-        """Get to the target for the first time, or anew."""
+        """Reach the target for the first time, or anew."""
         raise NotImplementedError
 
     # --- requests ---
@@ -126,7 +126,7 @@ class Reach:
         if self.state is State.OPEN:
             if was_away:
                 self._talk.note("the target is back")
-                self._talk.recall.session += 1  # it may have been begun anew, and have other lists
+                self._talk.recall.session += 1  # the server may have been started anew, with other lists
             self._release()
             self._refresh()
 
@@ -150,7 +150,7 @@ class Reach:
             self._pause = min(self._pause * 2, _LONGEST)
 
     def _try_soon(self) -> None:
-        """A request waits: the pause that has grown meanwhile is cut short."""
+        """A request waits: cut short the pause, which may have grown long."""
         if self.state is State.IDLE:
             self._begin()
         elif self._retry is not None and self._retry.at > self._talk.now + _SOON:
@@ -170,7 +170,7 @@ class Reach:
     # --- requests of the bridge's own ---
 
     def _refresh(self) -> None:
-        """Ask for each list that the client has of old."""
+        """Ask anew for each list that the client has from an earlier session."""
         for request in self._talk.recall.of_old():
             if request.modern == self.modern:
                 self._send(self._inner(request.message))
@@ -198,4 +198,4 @@ class Reach:
 
 
 def void(value: object) -> None:
-    """For a timer, which wants no value."""
+    """Make a function that gives no value, as a timer wants it."""

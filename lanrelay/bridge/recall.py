@@ -1,4 +1,4 @@
-"""What the server said before: it is said again while the server is away, and compared when it is back."""
+"""Remembers what the server said: the client gets it while the server is away, and it is compared later."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Recall:
         """By its key, each list that the client has: its request, its result as it came, and the session."""
 
     def greet(self, hello: Message) -> None:
-        """What follows is of the client that says this."""
+        """Remember from here on for the client that says this."""
         params = hello.params
         self._greeting = quoted([params.get("protocolVersion"), params.get("capabilities")])
 
@@ -52,7 +52,7 @@ class Recall:
         return self._get(key)
 
     def learn_list(self, request: Request, result: str) -> bool:
-        """Whether it differs from what the client was given."""
+        """Learn a list; gives whether it differs from what the client has."""
         key = self._key(request)
         given = self.given.get(key)
         differs = given is not None and not same(given[1], result)
@@ -69,7 +69,7 @@ class Recall:
             del self.given[next(iter(self.given))]
 
     def of_old(self) -> list[Request]:
-        """The lists that the client has from memory, or from a session before this; each is named once."""
+        """The lists that the client has from memory or from an earlier session; each is told once."""
         old = [key for key, (_, _, session) in self.given.items() if session != self.session]
         for key in old:
             request, result, _ = self.given[key]

@@ -12,7 +12,7 @@ _DEFAULT_PORT = re.compile(r"^(http)(://.*):80$|^(https)(://.*):443$").match
 
 def path_of(location: str, origin: str, base: str) -> str | None:
     """
-    The path with its query; C{None} for another origin, to which no login is ever carried.
+    The path with its query; C{None} for another origin, which must never get the login.
 
     @param origin: of the target, C{scheme://host:port}; empty where it has none, as a unix socket.
     @param base: the path that was asked for.

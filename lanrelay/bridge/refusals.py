@@ -1,4 +1,4 @@
-"""What an answer that is no answer means: one sentence for what was seen, one for what to do."""
+"""What it means that an answer is no good one: a sentence for what was seen, and one for what to do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NEVER_REACHED = frozenset(
         "tls_certificate_error",
     )
 )
-"""What a proxy says (RFC 9209 section 2.3) that had no connection on which the request could have gone."""
+"""The error types (RFC 9209 section 2.3) of a proxy that had no connection to send the request on."""
 
 _CAUSES = {
     "connection_refused": "refused",
@@ -74,7 +74,7 @@ def logged(failure: Failure) -> str:
 
 def failure_of(exchange: Exchange) -> Failure:
     """
-    Why this answer is none, or none that can be understood.
+    Why this answer is an error, or cannot be understood.
     """
     if exchange.failure is not None:
         return exchange.failure
@@ -114,19 +114,19 @@ def failure_of(exchange: Exchange) -> Failure:
 
 
 def never_ran(exchange: Exchange) -> bool:
-    """Whether the answer proves that the server was not asked at all."""
+    """Whether the answer proves that the request did not reach the server."""
     if exchange.failure is not None:
         return not exchange.failure.ran
     return _proxy_error(exchange) in _NEVER_REACHED
 
 
 def is_away(exchange: Exchange) -> bool:
-    """Whether the target is not there, or not yet: what may be mended by waiting."""
+    """Whether the target is down or still starting, so that waiting may help."""
     return exchange.failure is not None or exchange.status in (502, 503, 504) or never_ran(exchange)
 
 
 def proxied(exchange: Exchange) -> str | None:
-    """The sentence of a proxy on the way that could not reach the server; our own relay's has its remedy."""
+    """The sentence of a proxy that could not reach the server; our own relay gives a remedy, too."""
     if not _proxy_error(exchange):
         return None
     refusal = exchange.refusal()
@@ -146,7 +146,7 @@ def _proxy_error(exchange: Exchange) -> str:
 
 
 def _page(exchange: Exchange) -> str | None:
-    """What the page is called, with a comma before; C{None} where it is no page."""
+    """The title of the page, with a comma before it; C{None} where the answer is no page."""
     start = exchange.body[:4096].lstrip().lower()
     is_page = start.startswith((b"<!doctype html", b"<html", b"<head", b"<body"))
     if not is_page and exchange.content_type not in ("text/html", "application/xhtml+xml"):

@@ -17,7 +17,9 @@ LISTS = {
     "resources/list": ("resources", "notifications/resources/list_changed"),
     "resources/templates/list": ("resourceTemplates", "notifications/resources/list_changed"),
 }
-"""What can be remembered: the member that is the list, and what is said when it changes."""
+"""
+The lists that can be remembered: which member is the list, and which notification says that it has changed.
+"""
 
 HARMLESS = frozenset(
     (
@@ -36,7 +38,7 @@ HARMLESS = frozenset(
         "tasks/result",
     )
 )
-"""What may be asked twice."""
+"""Methods that may be called twice."""
 
 
 class Batch:
@@ -56,13 +58,13 @@ class Batch:
 class Request:
     """
     @ivar id: as the client wrote it.
-    @ivar said: when.
+    @ivar said: when the client sent it.
     @ivar deadline: until when it waits for a target that is away.
     @ivar timer: ends its waiting.
     @ivar tries: how often it was sent.
     @ivar answered: the client has an answer; what comes later is only looked at.
     @ivar exchange: the HTTP request that carries it.
-    @ivar inner: it is the bridge's own, of which the client knows nothing.
+    @ivar inner: it is the bridge's own; the client does not know it.
     """
 
     __slots__ = (

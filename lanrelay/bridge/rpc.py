@@ -1,4 +1,4 @@
-"""Messages of JSON-RPC: what kind each is, and the lines that the bridge says of its own."""
+"""Messages of JSON-RPC: what kind each is, and lines for messages of the bridge's own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ CAPABILITY_MISSING = -32021
 VERSION_UNKNOWN = -32022
 
 NO_TARGET = 502
-"""Ours, for a target that cannot be asked: outside of what JSON-RPC reserves, as MCP wants it."""
+"""
+Our code for a target that cannot be asked: it is outside the range that JSON-RPC reserves, as MCP wants it.
+"""
 
 MODERN_ERRORS = (HEADER_MISMATCH, CAPABILITY_MISSING, VERSION_UNKNOWN)
 
@@ -39,14 +41,14 @@ class Message:
     One object of JSON-RPC.
 
     @ivar text: the object alone, as it came.
-    @ivar members: where what is in it.
+    @ivar members: where each member stands in the text.
     """
 
     __slots__ = ("members", "text")
 
     def __init__(self, text: str, members: Places | None = None) -> None:
         """
-        @param members: of the object that is the text, where they are known.
+        @param members: the same, if they are known already.
         @raise NotJson: it is no object.
         """
         self.text = text
@@ -121,7 +123,7 @@ class Message:
 
 
 def key_of(id: Any) -> Hashable:
-    """What tells ids apart: C{"1"} is not C{1}, however they are written."""
+    """A key by which ids are compared: C{"1"} is not C{1}, however they are written."""
     if isinstance(id, Number):
         return ("number", id if id.lstrip("-").isdigit() else float(id))
     return ("text", str(id))
@@ -131,7 +133,7 @@ def messages_of(data: bytes | str) -> list[Message]:
     """
     The messages of a body, an event or a line: one, or those of a batch.
 
-    @raise NotJson: what is there is neither.
+    @raise NotJson: it is neither.
     """
     if isinstance(data, bytes):
         try:
@@ -151,7 +153,7 @@ def messages_of(data: bytes | str) -> list[Message]:
 
 
 def meaning(text: str) -> Any:
-    """The value of a text of ours, or of one that was read before."""
+    """The value of a text that is known to be JSON: our own, or one that was read before."""
     return read(text)
 
 

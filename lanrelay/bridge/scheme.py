@@ -1,4 +1,4 @@
-"""Whether a port that ended a plain connection without a word speaks TLS; one more connection finds out."""
+"""Finds out, by one more connection, whether a port speaks TLS that has ended a plain one without a word."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class SpeaksTls(Exception):
 
 def speaks_tls(loop: Loop, way: Generator[Start, Any, Way]) -> Steps[bool]:
     """
-    Whether it answers a client of TLS as TLS does.
+    Whether the port answers a TLS client with TLS.
 
     @param way: the steps to what was spoken to in plain text.
     """
     try:
         stream = yield from dial(loop, (yield from way), within=WITHIN)
     except Exception:
-        return False  # what it is shown, then, is the end of the first connection
+        return False  # then the user is told of the end of the first connection
     try:
         first: bytes = yield _first(stream, _client_hello())
     finally:
@@ -70,7 +70,7 @@ def _first(stream: Stream, said: bytes) -> Start:
 
 
 def _client_hello() -> bytes:
-    """What a client says first; who answers in TLS speaks it, whatever it says."""
+    """The first message of a TLS client; any answer in TLS, also an alert, shows that the port speaks it."""
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

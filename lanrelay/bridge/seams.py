@@ -1,4 +1,6 @@
-"""What the parts of the dialogue expect of one another: for those who check types, nobody runs it."""
+"""
+What the parts of the dialogue expect of one another; only for type checkers, never imported at run time.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,7 @@ from lanrelay.bridge.rpc import Message
 
 class Remembered(Protocol):
     """
-    Keeps answers between one start and the next. What tells targets and logins apart is added to the key by
-    whoever keeps it.
+    Keeps answers from one start to the next. It adds to the key what tells targets and logins apart.
     """
 
     def get(self, key: tuple[str, ...]) -> bytes | None: ...
@@ -22,7 +23,7 @@ class Remembered(Protocol):
 
 
 class Way(Protocol):
-    """How a server is spoken with: one kind of transport and one era."""
+    """A way to speak with a server: one kind of transport and one era."""
 
     name: str
 
@@ -45,14 +46,14 @@ class Way(Protocol):
         """See whether the target is back; ends with C{back}, C{lost} or C{went_down} of the L{Owner}."""
 
     def abandon(self) -> None:
-        """The session is gone; nothing of it is in use any more."""
+        """The session is gone: use nothing of it any more."""
 
     def close(self) -> None:
         """End the session at the server; C{ended} of the L{Owner} says when that is done."""
 
 
 class Owner(Protocol):
-    """Who begins a way, and decides what to do when it fails."""
+    """The one who begins a way, and decides what to do when it fails."""
 
     def opened(self, answer: Message) -> None: ...
 
@@ -68,7 +69,7 @@ class Owner(Protocol):
         """The server has forgotten the session."""
 
     def again(self, request: Request, failure: Failure | None) -> None:
-        """The request did not run, or may run twice."""
+        """Send a request again: it did not run, or may run twice."""
 
     def heard(self, message: Message) -> None:
         """A request or a notification of the server, or an answer on a stream that all requests share."""

@@ -19,9 +19,10 @@ _NOBODY = (2, 19, 20, 21)
 
 class Secure(NamedTuple):
     """
-    What a target may show, and what it is shown.
+    What certificates a target may show, and which one it is shown.
 
-    @ivar ca: files, and L{SYSTEM}; none is the system's, or nobody where there is a pin.
+    @ivar ca: files, and L{SYSTEM}. If empty, the system's authorities are trusted; or none, if there are
+        pins.
     @ivar pins: C{(kind, digest)} with the kinds C{key} and C{certificate}.
     @ivar cert: PEM files, or C{None}.
     """
@@ -40,7 +41,7 @@ def pin(text: str) -> tuple[str, bytes]:
     """
     C{sha256//BASE64} or C{sha256:HEX}, as C{tls.pin} has them.
 
-    @raise ValueError: it is none; the text says what was expected.
+    @raise ValueError: it is no pin; the text says what was expected.
     """
     from lanrelay.config import model, values
 
@@ -55,7 +56,7 @@ def context(secure: Secure) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(["http/1.1"])
-    # As for the relay, what was named is trusted, be it a root or not.
+    # As in the relay, a certificate that was named is trusted, whether it is a root or not.
     made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if secure.pins and not secure.ca:
         made.check_hostname = False
@@ -67,7 +68,7 @@ def context(secure: Secure) -> ssl.SSLContext:
             _load(made, one)
     if secure.cert is not None:
         try:
-            # A key with a passphrase would have OpenSSL ask at the terminal, which is not ours.
+            # For a key with a passphrase, OpenSSL would ask at the terminal, which belongs to the client.
             made.load_cert_chain(secure.cert, secure.key, password=_no_passphrase)
         except (OSError, ssl.SSLError, ValueError) as error:
             files = secure.cert if secure.key is None else f"{secure.cert} and {secure.key}"
@@ -134,7 +135,7 @@ class Tls:
 
     def shake_and_send(self, connected: socket.socket) -> bool:
         """
-        L{shake}, and what is to be said goes out, so that the peer learns of a refusal, too.
+        L{shake}, and send what it makes, so that the peer hears of a refusal, too.
 
         @raise OSError: the connection is gone.
         """
@@ -210,7 +211,7 @@ class Tls:
 
     @property
     def holds(self) -> bool:
-        """Something that came has not been read yet."""
+        """Whether something has come that has not been read yet."""
         return bool(self._in.pending or self._object.pending() or self._in.eof)
 
     @property
@@ -262,7 +263,7 @@ class Tls:
                 raise errors.TlsTruncated("the connection ended without close_notify") from None
             alert = reason.partition("alert_")[2]
             if alert and _about_our_certificate(alert):
-                raise self._alert(alert) from None  # TLS 1.3 judges it after the handshake
+                raise self._alert(alert) from None  # TLS 1.3 judges us after the handshake
             raise errors.TlsBroken(f"a TLS record was broken: {reason.replace('_', ' ')}") from None
 
     def end(self) -> None:
@@ -344,7 +345,7 @@ def _issuer(certificate: bytes) -> str:
 
 
 def _moment(chain: list[bytes], end: bool) -> Any:
-    """Of the certificate whose time it is not."""
+    """When the certificate begins or ends that is not valid now."""
     from datetime import datetime, timezone
 
     now = datetime.now(timezone.utc)

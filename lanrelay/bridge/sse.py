@@ -1,4 +1,6 @@
-"""A session over HTTP+SSE, 2024-11-05: one stream for all that the server says, and posts for the client."""
+"""
+A session over HTTP+SSE, 2024-11-05: one stream for all that the server says, and a POST for each message.
+"""
 
 from __future__ import annotations
 
@@ -177,7 +179,7 @@ class Sse:
             self._owner.went_down(failure)
 
     def probe(self) -> None:
-        """The stream shows it."""
+        """Nothing to do: the stream shows whether the target is back."""
         if self._stream is not None:
             self._owner.back()
 
@@ -185,7 +187,7 @@ class Sse:
         self._let_go(_ENDED)
 
     def _let_go(self, failure: Failure) -> None:
-        """No answer comes any more to what was sent."""
+        """Nothing that was sent will be answered any more."""
         self._gone = True
         if self._timer is not None:
             self._timer.cancel()
@@ -208,11 +210,12 @@ class Sse:
         self, text: str, over: Over, request: Request | None = None, *, within: float | None = None
     ) -> Exchange:
         """
-        @param within: seconds until it is acknowledged. A request has none: it may be answered in the post.
+        @param within: seconds until it is acknowledged; no limit for a request, which may be answered in the
+            post.
         """
 
         def heard(exchange: Exchange, message: Message) -> None:
-            """Some servers answer in the post itself."""
+            """Take a message from the post's own answer, where some servers put it."""
             self._heard(exchange, message)
 
         return self._talk.ask(
@@ -229,8 +232,8 @@ class Sse:
 
 def _path(said: str, base: str) -> str:
     """
-    The path of the endpoint. Of a whole URL only the path counts: no other origin than the target's is ever
-    asked, and servers behind a proxy name themselves wrongly.
+    The path of the endpoint. Of a whole URL only the path counts: only the target's origin is ever asked, and
+    servers behind a proxy do not know their own.
     """
     match = _ABSOLUTE(said)
     if match:
@@ -242,9 +245,9 @@ def _path(said: str, base: str) -> str:
 
 
 def _is_page(exchange: Exchange) -> bool:
-    """Whether what was said instead of an acknowledgement shows that nothing was taken."""
+    """Whether the answer is a web page or broken JSON, which shows that the server has taken nothing."""
     return exchange.content_type == "text/html" or bool(exchange.broken and exchange.content_type == JSON[1])
 
 
 def _nothing(exchange: Exchange) -> None:
-    """Whatever comes of it."""
+    """Nothing to do, whatever came of it."""

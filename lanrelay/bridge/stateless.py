@@ -45,7 +45,7 @@ _WISHES = {
 
 class Stateless(Reach):
     """
-    Requests that stand for themselves. The target is reached when it answers one.
+    Requests without a session. The target counts as reached when it answers one.
     """
 
     modern = True
@@ -55,7 +55,7 @@ class Stateless(Reach):
         self._own = Modern(conversation, self)
         self._way = self._own
         self._is_older = False
-        """The server has said so; a client that has not asked for that does not know it."""
+        """The server has said so, perhaps unknown to the client, which has not asked."""
         self.state = State.OPEN
         conversation.on_list_changed = self._list_changed
 
@@ -88,7 +88,7 @@ class Stateless(Reach):
         elif recall.server("modern") == "false":
             self._talk.refuse(
                 request, UNKNOWN_METHOD, _NOT_MODERN
-            )  # it is asked all the same, for the next time
+            )  # the server is asked all the same, for the next time
         else:
             request.timer = self._talk.in_seconds(_DISCOVER, lambda: self._unknown(request))
         self._own.last = request.message
@@ -150,16 +150,16 @@ class Stateless(Reach):
         return True
 
     def opened(self, answer: Message) -> None:
-        """It has no session."""
+        """Never called: there is no session."""
 
     def not_this_way(self, exchange: Exchange) -> None:
-        """There is no other."""
+        """Never called: there is no other way."""
 
     def confirmed(self) -> None:
         """There is no handshake."""
 
     def lost(self) -> None:
-        """There is no session."""
+        """Never called: there is no session."""
 
     def heard(self, message: Message) -> None:
         self._talk.pass_on(message)
@@ -169,7 +169,7 @@ class Stateless(Reach):
 
 
 class Modern:
-    """The way: one POST for each request, whose end is its cancelling."""
+    """The way: one POST for each request; closing its answer cancels the request."""
 
     name = "stateless"
 
@@ -179,7 +179,7 @@ class Modern:
         self._posts = Posts(conversation)
         self._probing: Exchange | None = None
         self.last: Message | None = None
-        """Of the client's requests; a probe of ours is made like it."""
+        """The client's last request; our probes are made like it."""
 
     def begin(self, hello: Message) -> None:
         """There is no handshake."""
@@ -228,11 +228,13 @@ class Modern:
                 self._owner.went_down(failure)
 
     def cancel(self, request: Request, message: Message) -> None:
-        """Closing the answer is the cancelling."""
+        """Close the answer, which cancels the request."""
         self._talk.drop(request.exchange)
 
     def notify(self, message: Message) -> None:
-        """The core protocol has none but the cancelling; an extension may."""
+        """
+        Pass it on: the core protocol has no notifications but the cancelling; an extension may have some.
+        """
         self._talk.ask("POST", fields_of(message), message.text, _nothing, _over, within=ACKNOWLEDGED)
 
     def reply(self, message: Message) -> None:
@@ -242,7 +244,7 @@ class Modern:
 
     def _listen(self, request: Request, pause: float, *, again: bool) -> None:
         """
-        @param again: the client has its acknowledgement; a stream that broke is opened anew without a word.
+        @param again: the client has its acknowledgement; the stream broke, and is opened anew without a word.
         """
         if request.answered:
             return
@@ -314,7 +316,7 @@ class Modern:
 
 
 def _tells_era(status: int) -> bool:
-    """Whether a refusal is that of an older server, and not of one that fails or wants a login."""
+    """Whether a refusal shows an older server, and not one that fails or wants a login."""
     return status in (200, 400, 404, 405, 406, 415)
 
 
@@ -324,8 +326,8 @@ def _wishes(listener: Request, method: str) -> bool:
 
 
 def _nothing(exchange: Exchange, message: Message) -> None:
-    """What comes is of no interest."""
+    """Take no notice of a message."""
 
 
 def _over(exchange: Exchange) -> None:
-    """Nor is its end."""
+    """Take no notice of the end."""

@@ -8,18 +8,18 @@ from collections.abc import Callable
 from contextlib import suppress
 
 MOST = 32 * 1024 * 1024
-"""Bytes in all; what was not used for longest goes first."""
+"""Bytes in all; the answer whose last use is longest ago goes first."""
 
 LARGEST = 8 * 1024 * 1024
 """Bytes of one answer."""
 
 _LEFT_OVER = 60.0
-"""Seconds after which a file that is still being written is one whose writer was killed."""
+"""Seconds after which the writer of a half-written file must have been killed."""
 
 
 class Store:
     """
-    @param folder: gives where; made when something is put, mode 0700.
+    @param folder: gives the folder, which is made with mode 0700 when something is put.
     @param scope: what tells targets, headers and logins apart; only digests of it are kept.
     """
 
@@ -34,7 +34,7 @@ class Store:
         return self._found
 
     def get(self, key: tuple[str, ...]) -> bytes | None:
-        """What was put, here or in another process; C{None} for nothing."""
+        """What was put, by this or another process; C{None} for nothing."""
         path = self._path(key)
         try:
             with open(path, "rb") as file:
@@ -47,7 +47,7 @@ class Store:
         return value if 0 < len(value) <= LARGEST else None
 
     def put(self, key: tuple[str, ...], value: bytes) -> None:
-        """Keep it; that it cannot be kept harms nobody."""
+        """Keep it; no harm is done if it cannot be kept."""
         if len(value) > LARGEST:
             return
         if self.get(key) == value:

@@ -18,10 +18,10 @@ _READ_AT_ONCE = 64 * 1024
 
 class Stream:
     """
-    @ivar received: gets what came.
-    @ivar ended: the other side sends no more: C{None} for an end in order, else why.
-    @ivar heard: bytes that have come.
-    @ivar flushed: everything that was written has gone to the kernel.
+    @ivar received: is called with what came.
+    @ivar ended: is called when the other side sends no more, with C{None} for an end in order, else with why.
+    @ivar heard: how many bytes have come.
+    @ivar flushed: is called when all that was written has gone to the kernel.
     """
 
     def __init__(self, loop: Loop, connected: socket.socket, tls: Tls | None = None) -> None:
@@ -79,7 +79,7 @@ class Stream:
             self._ask()
 
     def close(self) -> None:
-        """At once; nothing is called any more."""
+        """Close at once; nothing is called any more."""
         if self.closed:
             return
         self.closed = True
@@ -115,7 +115,7 @@ class Stream:
             if self._reading and not self._read_ended:
                 self._read()
             elif seen & GONE and not self._read_ended:
-                self._loop.forget(self._socket.fileno())  # told again once somebody reads
+                self._loop.forget(self._socket.fileno())  # poll reports it again once somebody reads
                 return
         self._ask()
 
@@ -149,7 +149,7 @@ class Stream:
             self.flushed()
 
     def _hear_why(self) -> None:
-        """What came before the connection broke: an alert, or an answer to half a request."""
+        """Read what came before the connection broke: an alert, or an answer to half a request."""
         before = -1
         while self._reading and not self._read_ended and not self.closed and before != self.heard:
             before = self.heard
@@ -174,7 +174,7 @@ class Stream:
             else:
                 self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it is gone: whoever reads is told
+            pass  # the connection is gone: reading says so
 
     def _read_held(self) -> None:
         if self._reading and not self.closed and not self._read_ended:
@@ -203,7 +203,7 @@ class Stream:
             self._fail(None)
 
     def _take(self, tls: Tls) -> None:
-        """What was decrypted, as long as somebody wants it."""
+        """Pass on what was decrypted, as long as somebody reads."""
         while self._reading and not self.closed:
             try:
                 plain = tls.read(_READ_AT_ONCE)

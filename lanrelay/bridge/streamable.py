@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lanrelay.bridge.seams import Owner
 
 _RESUMPTIONS = 5
-"""How often a stream is asked for again that brings nothing new."""
+"""How often a stream that brings nothing new is asked for again."""
 
 _SILENCE, _LONGEST_SILENCE = 5.0, 60.0
 """Seconds after which a resumed stream that has brought nothing is asked for again."""
@@ -98,7 +98,7 @@ class Streamable:
             elif is_away(exchange):
                 self._owner.went_down(failure_of(exchange))
             else:
-                # First, for a server may ask back there for whatever it is asked; without it, that is lost.
+                # The stream comes first: a server may ask back on it about any request, else that is lost.
                 self._listen()
                 self._owner.confirmed()
 
@@ -169,7 +169,7 @@ class Streamable:
                 self._talk.fail(request, _broken(exchange), may_have_run=True)
             return
         request.resumed += 1
-        # Not at once: a server that has not noticed the end of the old stream ends the new one with it.
+        # Not at once: when a server notices the end of the old stream late, it ends the new one, too.
         pause = exchange.retry if exchange.retry is not None else float(request.resumed)
         self._talk.in_seconds(pause, lambda: self._resume(request, last_id, exchange.retry))
 
@@ -192,8 +192,8 @@ class Streamable:
 
     def _look_again(self, request: Request, exchange: Exchange, events: int, silence: float) -> None:
         """
-        The TypeScript SDK gives what it has kept when a stream is resumed, and may write no more to it then:
-        a resumed stream that brings nothing is asked for again, with a pause that grows.
+        The TypeScript SDK gives what it has kept when a stream is resumed, but may write no more to it
+        afterwards: a resumed stream that brings nothing is asked for again, with a pause that grows.
         """
         if exchange.number not in self._talk.exchanges or request.answered:
             return
@@ -221,7 +221,10 @@ class Streamable:
             self._owner.went_down(failure_of(exchange))
 
     def cancel(self, request: Request, message: Message) -> None:
-        """The end of a stream is no cancelling in these eras: that is said first."""
+        """
+        Cancel a request. In these eras the end of its stream does not do it, so the notification goes out
+        first.
+        """
         carried = request.exchange
 
         def over(exchange: Exchange) -> None:
@@ -256,7 +259,10 @@ class Streamable:
             self._owner.back()
 
     def _look_whether_mute(self, exchange: Exchange) -> None:
-        """Some servers give what they have kept when a stream is resumed, and never write to it again."""
+        """
+        Find out whether a resumed stream is mute: some servers give what they have kept, and never write
+        again.
+        """
         if self._stream is exchange and not exchange.events:
             self._talk.drop(exchange)
             self._stream = self._stream_id = None
@@ -275,9 +281,9 @@ class Streamable:
             and exchange.status in (400, 404, 405, 501)
             and not self._stream_was_there
         ):
-            return  # it has none
+            return  # the server has no such stream
         if exchange.status in (400, 405) and self._stream_id is not None:
-            self._stream_id = None  # it cannot go on from there
+            self._stream_id = None  # the server cannot resume after that event
         pause = self._pause if exchange.retry is None else max(exchange.retry, 0.1)
         if not exchange.is_stream:
             self._pause = min(self._pause * 2, _LONGEST)
@@ -318,7 +324,7 @@ class Streamable:
         self._stream = self._confirming = self._probing = None
 
     def close(self) -> None:
-        """A session that is just being made is waited for: nobody else would end it."""
+        """End the session; one that is just being made is waited for, as nobody else would end it."""
         self._let_go()
         if self._opening is None:
             self._farewell()
@@ -354,7 +360,7 @@ class Streamable:
         return tuple(fields)
 
     def _is_forgotten(self, exchange: Exchange) -> bool:
-        """Whether the server refused because it does not know the session, before it did anything."""
+        """Whether the server refused a request unread because it does not know the session."""
         if self.session is None or exchange.failure is not None:
             return False
         refusal = exchange.refusal()
@@ -374,4 +380,4 @@ def _broken(exchange: Exchange) -> Failure:
 
 
 def _nothing(exchange: Exchange, message: Message) -> None:
-    """What comes is of no interest."""
+    """Take no notice of a message."""

@@ -24,7 +24,7 @@ class Url(NamedTuple):
     """
     @ivar scheme: C{http}, C{https}, C{tcp}, C{tls} or C{unix}; C{http} for C{http+unix}.
     @ivar path: with its query; empty for a byte pipe.
-    @ivar login: name and password that stand in it.
+    @ivar login: name and password, if the URL has them.
     """
 
     scheme: str
@@ -42,7 +42,7 @@ class Url(NamedTuple):
 
     @property
     def origin(self) -> str:
-        """C{scheme://host:port}, the port where it is not the scheme's; empty for a path."""
+        """C{scheme://host:port}, without the scheme's usual port; empty for a unix socket."""
         if self.place.path:
             return ""
         return f"{self.scheme}://{str(self.place).removesuffix(f':{PORTS.get(self.scheme)}')}"
@@ -58,8 +58,8 @@ class Url(NamedTuple):
 
 def url(text: str) -> Url | None:
     """
-    @return: C{None} where it is none, but a name.
-    @raise Wrong: it is one, and not right.
+    @return: C{None} if it is a name and no URL.
+    @raise Wrong: it is a wrong URL.
     """
     scheme, colon, rest = text.partition(":")
     scheme = scheme.lower()
@@ -148,7 +148,7 @@ class HttpTarget:
     A target at a URL.
 
     @param own: the person's fields.
-    @param secure: what it may show and is shown; looked for anew after a failure.
+    @param secure: finds what it may show and is shown; is asked anew after a failure.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class HttpTarget:
         self.own = fields
 
     def way(self, until: float) -> Steps[Way]:
-        """How it is reached."""
+        """Say how the target is reached."""
         yield from ()
         return self._way(self.url)
 
@@ -190,7 +190,7 @@ class HttpTarget:
         return Way(where.place, self._via, tls)
 
     def failed(self) -> None:
-        """No connection came about: files may have to be read anew."""
+        """The connection failed: the files may have to be read anew."""
         self._context = None
 
     def head(self, ask: Ask) -> bytes:

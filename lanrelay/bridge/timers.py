@@ -1,4 +1,4 @@
-"""Times at which something is due. It has no clock: whoever has one says when it is."""
+"""Times at which something is due. They have no clock; the caller says what time it is."""
 
 from __future__ import annotations
 

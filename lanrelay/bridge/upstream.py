@@ -1,4 +1,4 @@
-"""The session that the client believes in: begun, kept, begun anew, whatever becomes of the target."""
+"""The session as the client knows it: begun, kept, and begun anew, whatever becomes of the target."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _REPLAYED = 1000
 """How many settings of the client are set anew in a new session."""
 
 _LOSSES, _OFTEN = 3, 1.0
-"""A server that forgets so many sessions, each within so many seconds, is left in peace for a while."""
+"""A server that forgets so many sessions, each within so many seconds, is not asked for a while."""
 
 _FORGETFUL = Failure("mcp_error", "The server forgets each session at once.", "Its own log says why.", False)
 
@@ -43,7 +43,7 @@ _ASKED = 1000
 
 class Upstream(Reach):
     """
-    Finds the way by which a server is spoken with that begins with C{initialize}.
+    Finds the way to speak with a server for a client that begins with C{initialize}.
     """
 
     def __init__(self, conversation: Conversation) -> None:
@@ -112,7 +112,7 @@ class Upstream(Reach):
             self._notes.append(message)
 
     def reply(self, message: Message) -> None:
-        """An answer to a session that is gone would be an answer to something else."""
+        """Pass on an answer, unless its session is gone: in a new one its id may mean something else."""
         if self._asked.pop(message.key, None) is not None and self._way is not None:
             self._way.reply(message)
 
@@ -131,7 +131,7 @@ class Upstream(Reach):
         self._next_way()
 
     def _ways(self) -> list[str]:
-        """Those that may be, the most likely first."""
+        """The ways that are possible, the most likely first."""
         transport = self._talk.settings.transport
         if transport == "sse":
             return ["sse"]
@@ -140,7 +140,7 @@ class Upstream(Reach):
         return sorted(ways, key=lambda name: quoted(name) != era)
 
     def _made(self, name: str) -> Way:
-        """Most need but one of them, so the others are not even imported."""
+        """Make a way. Mostly one is needed, so the others are not even imported."""
         if name == "modern":
             from lanrelay.bridge.bridged import Bridged
 
@@ -161,7 +161,7 @@ class Upstream(Reach):
             self._way.abandon()
         if self._refusal is None:
             self._refusal = exchange
-        if exchange.answer is not None:  # it is no server of HTTP+SSE that answers a post
+        if exchange.answer is not None:  # a server that answers a POST is none of HTTP+SSE
             self._left = [name for name in self._left if name != "sse"]
         if self._left and not _is_final(exchange):
             self._next_way()
@@ -172,7 +172,7 @@ class Upstream(Reach):
         greeting = self._greeting
         self.went_down(failure)
         held, self._held = self._held, []
-        for request in held:  # it is there, and says no: waiting would not help
+        for request in held:  # the target is there, and says no: waiting would not help
             self._talk.fail(request, failure)
         if greeting is None or greeting.answered:
             return
@@ -220,7 +220,7 @@ class Upstream(Reach):
         self.back()
 
     def lost(self) -> None:
-        """The server has forgotten the session: a new one is begun, of which the client knows nothing."""
+        """The server has forgotten the session: a new one is begun without the client's knowing."""
         if self.state is State.OPENING or self._closing:
             return
         self._talk.note("the server has forgotten the session; a new one is begun")
@@ -276,7 +276,7 @@ class Upstream(Reach):
 
 
 def _is_final(exchange: Exchange) -> bool:
-    """Whether no other way of speaking would be answered better: a login is wanted, say."""
+    """Whether no other way of speaking would get a better answer, as when a login is wanted."""
     status = exchange.status
     if 200 <= status < 300:
         return not exchange.settled and exchange.content_type == "text/html"

@@ -27,7 +27,7 @@ def open_way(
     connected: socket.socket, parent: Parent, place: Place, until: float
 ) -> Generator[Start, Any, None]:
     """
-    @raise errors.DialError: the parent did not, in the words of the relay.
+    @raise errors.DialError: the parent did not open the way; the text has the words of the relay.
     """
     try:
         if parent.scheme == "http":
@@ -58,7 +58,7 @@ def _connect(
     yield from send(connected, "\r\n".join((*lines, "", "")).encode("ascii"), until)
     head = b""
     while b"\r\n\r\n" not in head:
-        # Byte by byte: what comes behind the head is the target's, which may speak first.
+        # Byte by byte: the bytes after the head are the target's, which may speak first.
         data = yield from receive(connected, 1, until)
         head += data
         if not data or len(head) > _LONGEST_HEAD or not head.startswith(b"HTTP/1."[: len(head)]):

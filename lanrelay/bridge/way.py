@@ -1,4 +1,4 @@
-"""What all ways of speaking with a server say in the head of a request, and how long each may take."""
+"""The fields that all ways of speaking with a server put on a request, and how long a request may take."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ ACCEPT = ("Accept", "application/json, text/event-stream")
 ACCEPT_STREAM = ("Accept", "text/event-stream")
 JSON = ("Content-Type", "application/json")
 HANDSHAKE = 60.0
-"""Seconds that a server may take to greet: some are begun when they are first asked."""
+"""Seconds that a server may take to greet: some are started by the first request."""
 
 PROBE = 10.0
-"""Seconds that it may take for what is no work."""
+"""Seconds that it may take for what costs it no work, as a ping."""
 
 ACKNOWLEDGED = 60.0
 """Seconds that it may take to acknowledge what is no request."""

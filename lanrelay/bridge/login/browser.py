@@ -1,4 +1,4 @@
-"""Opens the person's browser: a list of arguments, never a shell, and nothing of it on our own output."""
+"""Opens the person's browser: with a list of arguments, never by a shell, and without our own output."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class Callback:
         return start
 
     def close(self) -> None:
-        """What was answered still goes out."""
+        """Close the port; answers still go out."""
         self._loop.forget(self._listening.fileno())
         self._listening.close()
 
@@ -127,10 +127,10 @@ class Callback:
         if method != "GET" or url.path != PATH:
             return "404 Not Found", "This is no page.", None
         query = {name: values[0] for name, values in parse_qs(url.query).items() if len(values) == 1}
-        # What does not know the state is not the page that was opened: the login goes on.
+        # A request without our state does not come from the page that was opened: the login goes on.
         if not self._state or not hmac.compare_digest(query.get("state", "").encode(), self._state.encode()):
             return "400 Bad Request", "This login was not asked for.", None
-        # Letter by letter with the name in its metadata (RFC 9207 section 2.4), an empty path too.
+        # Compared letter by letter with the name in its metadata (RFC 9207 section 2.4), an empty path, too.
         named = query.get("iss")
         if named != self._issuer and (named is not None or self._names_itself):
             sentence = "Another authorization server than the one that was asked has answered."

@@ -16,13 +16,13 @@ FETCH_WITHIN = 20.0
 """Seconds for one request of OAuth."""
 
 LOOK = 0.25
-"""Seconds between two looks at whether another copy has come to its end."""
+"""Seconds between two looks at whether another copy's login has ended."""
 
 ENOUGH = 2.0
-"""Seconds that a token which is still good waits for another copy to refresh it."""
+"""Seconds to wait until another copy has refreshed a token that is still good."""
 
 SETTLED = 30.0
-"""Seconds for which a login that came to nothing is not tried again without the person."""
+"""A login that has failed before the person was asked is not tried again for so many seconds."""
 
 _TRIES = 3
 """How often an ask is made: without a token, with an old one, with a new one."""
@@ -30,13 +30,12 @@ _TRIES = 3
 
 class LoginCarrier:
     """
-    What L{Carrier} is, for a target that may want a login.
+    A carrier as L{Carrier} is, for a target that may want a login.
 
-    An ask that waits when the person is asked is told as failed, for its client is to read why; what comes
-    after it waits.
+    When the person has to be asked, a waiting ask fails, so that its client reads why; later asks wait.
 
     @param carried: makes the carrier that tells this sink.
-    @param url: tells that of the target.
+    @param url: gives the target's URL.
     @param elsewhere: makes a carrier to another URL, for one request.
     """
 
@@ -177,13 +176,13 @@ class LoginCarrier:
             self._obtain(found, token)
 
     def _obtain(self, found: Challenge | None, token: str | None) -> None:
-        # Later, for who asks is not told before it has asked.
+        # Later, for the sink hears of an ask only after it was asked.
         self._task = Task(self._loop, _soon(self._steps(found, token)), self._obtained)
 
     def _steps(self, found: Challenge | None, token: str | None) -> Steps[Tokens | None]:
         """
         @param found: what the server said; C{None}: the token is to be refreshed before its end.
-        @param token: the one that is good for nothing, or not for long.
+        @param token: the one that was refused, or that ends soon.
         """
         try:
             other = yield from self._others(found, token)
@@ -214,7 +213,7 @@ class LoginCarrier:
         return None
 
     def _new(self, found: Challenge | None, token: str | None) -> Steps[Tokens | None]:
-        """Refreshed, or by a login. Only with the lock."""
+        """New tokens, by a refresh or by a login. Only with the lock."""
         from lanrelay.bridge.login import metadata
         from lanrelay.bridge.login.flow import Flow
 
@@ -253,7 +252,7 @@ class LoginCarrier:
         return new
 
     def _keep(self, new: Tokens) -> None:
-        """They are good all the same where they cannot be kept."""
+        """Keep the tokens; they are used all the same if they cannot be kept."""
         try:
             self._keeper.keep(new)
         except OSError as error:
@@ -277,7 +276,7 @@ class LoginCarrier:
         self._tell(said)
 
     def _tell(self, said: str) -> None:
-        """It may take long: who waits is told so."""
+        """Tell those who wait that it may take long."""
         if self._why is None or self._why.said != said:
             self._fail(list(self._waiting), NoLogin(said, "Log in there, then try again."))
 
@@ -357,7 +356,7 @@ def _soon(steps: Steps[Tokens | None]) -> Steps[Tokens | None]:
 
 
 def _widened(found: Challenge, kept: Tokens | None) -> Challenge:
-    """What was allowed before stays so."""
+    """The scopes to ask for: what was allowed before stays allowed."""
     if found.scope is None or kept is None:
         return found
     words = [*str(kept.value.get("scope") or "").split(), *found.scope.split()]

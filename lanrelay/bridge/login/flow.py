@@ -59,7 +59,7 @@ class Flow:
     def login(self, challenge: Challenge, old: Tokens | None) -> Steps[Tokens]:
         """
         @param old: of an earlier login, whose registration may still be good.
-        @raise NoLogin: there will be none.
+        @raise NoLogin: there will be no tokens.
         """
         resource = yield from self._resource(challenge)
         authority = yield from self._authority(resource)
@@ -91,12 +91,12 @@ class Flow:
 
     def refresh(self, old: Tokens) -> Steps[Tokens | None]:
         """
-        New tokens for old ones; C{None} where the server takes the old no more.
+        New tokens for old ones; C{None} where the server does not take the old ones any more.
 
-        @raise NoLogin: it could not be asked; the old ones may still be good.
+        @raise NoLogin: the server could not be asked; the old ones may still be good.
         """
         known = {name: value for name, value in old.value.items() if name not in _OF_ONE_ANSWER}
-        known["refresh_token"] = old.refresh  # it stays good where the server gives no other
+        known["refresh_token"] = old.refresh  # it stays good if the server gives no other
         form = {
             "grant_type": "refresh_token",
             "refresh_token": old.refresh,
@@ -138,7 +138,7 @@ class Flow:
         return metadata.document(answer.body) if answer.status == 200 else None
 
     def _listen(self, old: Tokens | None, authority: Authority) -> Callback:
-        """At the port for which we are registered, if that is free."""
+        """Listen at the port for which we are registered, if that is free."""
         wanted = self._client.port
         if not wanted and old is not None and old.value.get("issuer") == authority.issuer:
             try:
@@ -166,7 +166,7 @@ class Flow:
             )
         wanted = {
             "client_name": "lanrelay",
-            # A web application, which is what it would be taken for, may not come back to loopback.
+            # Else we are taken for a web application, which may not come back to loopback.
             "application_type": "native",
             "redirect_uris": [callback.url],
             "grant_types": ["authorization_code", "refresh_token"],

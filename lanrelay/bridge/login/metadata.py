@@ -103,14 +103,16 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def canonical(url: str) -> str:
-    """As a resource is named (RFC 8707 section 2): without query, and without a slash alone."""
+    """
+    The name of a resource (RFC 8707 section 2): without its query, and without a path that is only a slash.
+    """
     parts = urlsplit(url)
     return parts._replace(query="", fragment="", path="" if parts.path == "/" else parts.path).geturl()
 
 
 def well_known(url: str, name: str, *, behind: bool = False) -> str:
     """
-    @param behind: C{name} stands behind the path, as OpenID has it, and not before it.
+    @param behind: C{name} stands after the path, as OpenID has it, and not before it.
     """
     parts = urlsplit(url)
     path = parts.path.rstrip("/")
@@ -140,7 +142,7 @@ def authority_places(issuer: str) -> list[str]:
 
 
 def root(url: str) -> str:
-    """Without a path: also the issuer of a server that says nothing of it (MCP 2025-03-26)."""
+    """The URL without its path; it is also the issuer of a server that has no metadata (MCP 2025-03-26)."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -37,7 +37,7 @@ class Tokens:
 
     @property
     def is_old(self) -> bool:
-        """It ends within a minute, or within a tenth of its life."""
+        """Whether the token ends within a minute, or within a tenth of its life."""
         ends, life = self.value.get("expires_at"), self.value.get("expires_in")
         if not isinstance(ends, (int, float)) or not isinstance(life, (int, float)):
             return False
@@ -107,7 +107,7 @@ class Keeper:
 
     def locked(self) -> bool:
         """
-        Get the lock, if nobody has it. A holder that has died has none: the system keeps it.
+        Get the lock, if nobody has it. The system keeps it, so a process that has died holds none.
 
         @raise OSError: there can be none.
         """
@@ -126,7 +126,10 @@ class Keeper:
         return True
 
     def note_refusal(self) -> None:
-        """For who waits for the lock: a person was asked, and there will be no tokens. Only with the lock."""
+        """
+        Tell those who wait for the lock: the person was asked, and there will be no tokens. Only with the
+        lock.
+        """
         if self._lock is not None:
             os.pwrite(self._lock, f"{time.time():020.3f}".encode(), 0)
 
