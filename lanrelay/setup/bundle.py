@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import plistlib
+import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +63,25 @@ def ask_python(path: Path, run: Runner) -> Python:
     except ValueError:
         raise StartError(f"{path} does not say where its library is: {answer.reason}") from None
     return Python(str(path), program, prefix, tuple(folders))
+
+
+def try_copy(python: Python, run: Runner) -> None:
+    """
+    Before anything is changed: whether the interpreter runs from another place than its own.
+
+    @raise StartError: it does not.
+    """
+    with tempfile.TemporaryDirectory(prefix="lanrelay-") as folder:
+        copy = Path(folder) / "lanrelay"
+        try:
+            shutil.copy(python.program, copy)
+        except OSError as error:
+            raise StartError(f"{python.program} cannot be copied: {error.strerror}") from error
+        answer = run(("env", f"PYTHONHOME={python.prefix}", str(copy), "-S", "-c", "import site, ssl"))
+    if not answer.good:
+        raise StartError(
+            f"{python.program} does not run from a copy: {answer.reason}", remedy="take another mode"
+        )
 
 
 def bundle_files(folder: Path, python: Python, marker: Path, version: str) -> list[File]:

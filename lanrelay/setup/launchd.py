@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from lanrelay.commands import Output, Runner
 from lanrelay.errors import StartError
 from lanrelay.setup import plists
-from lanrelay.setup.bundle import IDENTIFIER, Python, ask_python, bundle_files, command_of, is_ours
+from lanrelay.setup.bundle import IDENTIFIER, Python, ask_python, bundle_files, command_of, is_ours, try_copy
 from lanrelay.setup.files import File, remove, remove_folder
 from lanrelay.setup.mode import Mode, Step
 from lanrelay.version import __version__
@@ -195,6 +195,7 @@ class AppAgent(_Launchd):
 
     def look_at(self, python: Path, run: Runner) -> None:
         self._python = ask_python(python, run)
+        try_copy(self._python, run)
 
     def plist(self, command: Sequence[str]) -> dict[str, Any]:
         return plists.app_agent(

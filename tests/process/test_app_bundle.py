@@ -108,8 +108,8 @@ class AppTests(SynchronousTestCase):
         if sys.platform == "linux":
             self.assertEqual(os.readlink(f"/proc/{self.mac.process.pid}/exe"), str(program))
         order = [line for line in self.mac.ran if not line.startswith(("mkdir", "touch"))]
-        self.assertEqual(order[2], f"codesign --force --sign - {self.bundle}")
-        self.assertTrue(order[3].endswith("launcher.py --check"), order)
+        self.assertEqual(order[3], f"codesign --force --sign - {self.bundle}")
+        self.assertTrue(order[4].endswith("launcher.py --check"), order)
         self.assertEqual(order[-3], f"launchctl bootstrap gui/501 {self.agent}")
 
         marker = self.home / "Library/Application Support/lanrelay/lan-touched"

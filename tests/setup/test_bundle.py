@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.commands import Output, run
 from lanrelay.errors import StartError
-from lanrelay.setup.bundle import Python, ask_python, bundle_files, command_of, is_ours
+from lanrelay.setup.bundle import Python, ask_python, bundle_files, command_of, is_ours, try_copy
 from lanrelay.setup.files import write
 from lanrelay.setup.first_touch import neighbours, touch_once
 from lanrelay.setup.launchd import AppAgent
@@ -83,6 +83,16 @@ class BundleTests(SynchronousTestCase):
         words = command_of(self.bundle, ["--check"])
         done = run(["env", "-i", f"PYTHONHOME={real.prefix}", *words])
         self.assertEqual(done.output, f"/venv/python None {real.prefix}\n", done.errors)
+
+    def test_a_python_that_does_not_run_from_a_copy_is_refused_first(self) -> None:
+        real = ask_python(Path(sys.executable), run)
+        try_copy(real, run)
+        beside = self.home / "python"  # it looks for what lies beside it
+        beside.write_text('#!/bin/sh\ntest -e "${0%/*}/library" || { echo no library >&2; exit 1; }\n')
+        beside.chmod(0o755)
+        (self.home / "library").touch()
+        error = self.assertRaises(StartError, try_copy, Python("/p", str(beside), real.prefix, ()), run)
+        self.assertIn("does not run from a copy: no library", str(error))
 
     def test_a_python_that_says_nothing(self) -> None:
         error = self.assertRaises(StartError, ask_python, Path("/p"), Commands())
