@@ -1,4 +1,4 @@
-"""One HTTP request on a connection of its own, and what comes back: bounded, and in time."""
+"""Sends one HTTP request on a connection of its own; its answer is limited in length and time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class HttpAnswer:
     """
     What came back.
 
-    @ivar content: as much as was wanted, or as came in time.
+    @ivar content: as much of it as was asked for, or as came in time.
     """
 
     def __init__(self, head: ResponseHead, content: bytes = b"") -> None:
@@ -77,7 +77,7 @@ def request_head(
     method: str, path: str, host: str, fields: Sequence[tuple[str, str]], *, length: int | None = None
 ) -> RequestHead:
     """
-    @param fields: what the listener sets, and what this request is about; the last of a name wins.
+    @param fields: those that the listener sets, then the request's own; of one name the last counts.
     @raise ValueError: a field cannot be sent.
     """
     chosen = {name.lower(): (name, value) for name, value in (("User-Agent", "lanrelay-doctor"), *fields)}
@@ -98,9 +98,9 @@ def request_head(
 
 class Asked(Protocol):
     """
-    The protocol of the connection; what comes waits here to be asked for.
+    The protocol of the connection; it keeps what comes until it is asked for.
 
-    Whoever made it calls L{close}.
+    Its maker calls L{close}.
     """
 
     def __init__(self, means: Means, head: RequestHead, content: bytes) -> None:
@@ -137,7 +137,7 @@ class Asked(Protocol):
                 return event
 
     async def content(self, limit: int, timeout: float) -> bytes:
-        """The content up to C{limit} bytes; of one that does not end what comes in time."""
+        """The content up to C{limit} bytes; if it does not end, what comes in time."""
         found, until = b"", self._means.reactor.seconds() + timeout
         while len(found) < limit:
             try:
@@ -165,9 +165,9 @@ class Asked(Protocol):
         return b""
 
     def close(self) -> None:
-        """Nobody wants the rest, if there is any."""
+        """Close the connection, whether or not there is a rest."""
         if self._wire.response_complete and not isinstance(self._stream, TlsStream):
-            self._stream.loseConnection()  # all has been sent, so it closes at once
+            self._stream.loseConnection()  # all has been sent, so the connection closes at once
         else:
             self._stream.abortConnection()
 
@@ -203,7 +203,7 @@ class Asked(Protocol):
         try:
             self._take(self._wire.receive_eof())
         except RemoteProtocolError:
-            pass  # said below
+            pass  # told below
         error = reason.value
         if isinstance(error, RelayError):
             self._end(error)
@@ -248,7 +248,7 @@ async def begin(means: Means, opener: Opener, head: RequestHead, content: bytes 
     """
     Send a request on a new connection; its owner closes it.
 
-    @raise DialError: there is no connection, or its certificate is not good: then nothing was sent.
+    @raise DialError: there is no connection, or its certificate is not good; nothing of the request was sent.
     """
     asked = Asked(means, head, content)
     stream = await opener.open()

@@ -19,7 +19,7 @@ from lanrelay.upstream.explain import explain, printable
 from lanrelay.upstream.sentences import Sentences
 from lanrelay.upstream.tls_sentences import is_host
 
-_LONGEST = 1000  # letters of a sentence: some of them are the server's
+_LONGEST = 1000  # characters of a sentence, which may quote the server
 
 WebLayer = Literal["http", "mcp"]
 
@@ -56,11 +56,11 @@ _CAUSES: dict[type[RelayError], Cause] = {
     errors.ResponseMalformed: "not_http",
     errors.StreamError: "reset",
 }
-"""The most particular class that stands here counts."""
+"""Of an error's classes the most particular one that stands here counts."""
 
 
 def cause_of(error: RelayError) -> Cause | None:
-    """The word for a failure; C{None} for what has none (a file that cannot be read)."""
+    """The word for a failure; C{None} for one that has no word (a file that cannot be read)."""
     for each in type(error).__mro__:
         found = _CAUSES.get(each)
         if found is not None:
@@ -102,13 +102,13 @@ def failure(
 
 
 def told(check: Check, cause: Cause, words: Sentences) -> Check:
-    """The same check for another cause, of which more is known than the error says."""
+    """The same check with another cause, when more is known than the error says."""
     what, remedy = words
     return replace(check, cause=cause, said=printable(what), remedy=printable(remedy))
 
 
 def unroutable(check: Check, error: DialError, cause: Cause, *, platform: str, place: Viewpoint) -> Check:
-    """What "no route to host" means, now that the route is known."""
+    """What "no route to host" means when the route is known."""
     if cause == "host_down":
         return told(check, cause, sentences.host_down(error))
     if cause == "local_network_privacy":
@@ -123,12 +123,14 @@ def unroutable(check: Check, error: DialError, cause: Cause, *, platform: str, p
 
 
 def name_for_commands(subject: Subject) -> str:
-    """What C{lanrelay trust} is given."""
+    """The name by which C{lanrelay trust} gets the target."""
     return quote(subject.listener or subject.url)
 
 
 def trust_command(subject: Subject, chain: list[dict[str, Any]]) -> tuple[str, str]:
-    """The phrase that says whose authority it is, if that is known, and the commands that have it trusted."""
+    """
+    A phrase that says whose authority it is, if that is known, and the commands that make the relay trust it.
+    """
     who = name_for_commands(subject)
     known = recognise(names_in(chain))
     if known is None:
@@ -141,12 +143,12 @@ def trust_command(subject: Subject, chain: list[dict[str, Any]]) -> tuple[str, s
 
 
 def is_pasteable_place(place: str) -> bool:
-    """Of a URL or a path that the peer has chosen."""
+    """Whether a URL or a path that the peer has chosen is safe in a shell."""
     return re.fullmatch(r"[A-Za-z0-9._~:/\[\]-]{1,200}", place) is not None
 
 
 def setting(subject: Subject, key: str, value: str, when: str = "") -> str:
-    """A line of YAML for the listener; where there is none, the command that adds one with it."""
+    """A line of YAML for the listener; if there is no listener, the command that adds one with that line."""
     if subject.listener is None:
         return printable(f"lanrelay add {quote(subject.url)} --set {quote(f'{key}={value}')}")
     *outer, last = key.split(".")

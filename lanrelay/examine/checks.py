@@ -1,5 +1,5 @@
 """
-What comes of an examination: a record for each look, with its cause, what was seen, and what to do.
+The results of an examination: a record for each look, with its cause, what was seen, and what to do.
 
 How the room is used::
 
@@ -73,7 +73,7 @@ Cause = Literal[
 ]
 
 TRUST_CAUSES: frozenset[Cause] = frozenset({"unknown_ca", "self_signed"})
-"""What a decision about trust alone can mend: the rest of the certificate was not found wanting."""
+"""The causes that a decision about trust can mend: nothing else is wrong with the certificate."""
 
 Json = dict[str, Any]
 
@@ -83,7 +83,7 @@ class Check:
     """
     One look.
 
-    @ivar cause: of what is C{failed} or C{warn}; C{None} for what has no word.
+    @ivar cause: why the state is C{failed} or C{warn}; C{None} where there is no word for it.
     @ivar said: one sentence for what was seen.
     @ivar remedy: one sentence, or a command or lines of YAML that can be pasted; C{None} where there is
         nothing to do.
@@ -105,9 +105,9 @@ class Examined:
     A target, and all that was looked at.
 
     @ivar target: as it was asked for.
-    @ivar url: what was reached for, without credentials; a fact of the first check in JSON.
+    @ivar url: the URL that was examined, without credentials; in JSON a fact of the first check.
     @ivar listener: the listener whose upstream it is.
-    @ivar paths: that were asked for; a long random piece of one may be a secret, which L{shown} masks.
+    @ivar paths: those that were asked for; a long random piece in one may be a secret, which L{shown} masks.
     """
 
     target: str
@@ -118,7 +118,7 @@ class Examined:
     paths: tuple[str, ...] = ()
 
     def shown(self, text: str) -> str:
-        """The text for people and programs, without what may be secret in it."""
+        """A text as people and programs may see it, without what may be secret."""
         for path in sorted(self.paths, key=len, reverse=True):
             text = text.replace(path, shown_place(path))
         return mask(text)
@@ -129,7 +129,7 @@ class Examined:
 
     @property
     def causes(self) -> tuple[Cause, ...]:
-        """Of what failed, in the order of the layers."""
+        """The causes of what failed, in the order of the layers."""
         return tuple(check.cause for check in self.checks if check.state == "failed" and check.cause)
 
     def layer(self, layer: Layer) -> tuple[Check, ...]:
@@ -138,13 +138,13 @@ class Examined:
 
     @property
     def mcp_path(self) -> str | None:
-        """Where an MCP server was found."""
+        """The path at which an MCP server was found."""
         facts = [check.facts.get("mcp") or {} for check in self.layer("mcp")]
         return next((str(found["path"]) for found in facts if found.get("path")), None)
 
     @property
     def only_trust_is_missing(self) -> bool:
-        """All that keeps a client from it is a CA that is not trusted."""
+        """Whether a CA that is not trusted is all that keeps a client from the target."""
         return bool(self.causes) and set(self.causes) <= TRUST_CAUSES
 
 
@@ -175,7 +175,7 @@ _NO_SECRETS = ("chain", "tls", "addresses", "address", "defaults")
 
 
 def _shown(fact: Any, shown: Callable[[str], str]) -> Any:
-    """Paths and what servers say are masked; certificates and addresses are as they are."""
+    """Mask paths and texts of servers; certificates and addresses stay as they are."""
     if isinstance(fact, str):
         return shown(fact)
     if isinstance(fact, Mapping):

@@ -1,4 +1,6 @@
-"""A TLS handshake that keeps what the server showed, whatever is wrong with it; nothing is sent after it."""
+"""
+A TLS handshake that keeps the server's certificates, whatever is wrong with them; nothing is sent after it.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ class Shown(ClientTls):
     """
     The trust of an upstream, which looks at the whole chain before it judges.
 
-    What OpenSSL finds is noted during the handshake and raised at its end, before anything is sent: so the
-    chain is known, and the verdict is that of the relay.
+    What OpenSSL finds is noted during the handshake and raised at its end, before anything is sent. So the
+    whole chain is known, and the verdict is the same as the relay's.
 
     @ivar chain: of the latest handshake, as the server sent it, its own certificate first.
     @ivar version: of the latest handshake, C{"TLSv1.3"}.
@@ -33,7 +35,7 @@ class Shown(ClientTls):
         self.version = ""
 
     def judge(self, connection: SSL.Connection) -> None:
-        """As of any upstream; the findings of the handshake first."""
+        """Judge as for any upstream, but raise the findings of the handshake first."""
         self.version = connection.get_protocol_version_name()
         sent: Any = connection.get_peer_cert_chain() or []
         self.chain = tuple(map(Certificate, sent))

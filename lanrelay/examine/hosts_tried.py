@@ -1,4 +1,4 @@
-"""Which Host a server accepts that refuses the one it was sent: tried, and not guessed."""
+"""Tries which Host is accepted by a server that has refused the one it was sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lanrelay.upstream.tls_sentences import is_host
 
 MISDIRECTED = 421
 REFUSING = (400, 403, MISDIRECTED)
-"""How servers that look at the Host (against DNS rebinding, or to choose a site) refuse one."""
+"""The statuses with which servers refuse a Host (against DNS rebinding, or because no site has it)."""
 
 
 def candidates(look: Look, opener: Opener) -> list[str]:
@@ -50,7 +50,7 @@ async def host_that_works(
 
 
 def refused(look: Look, status: int, host: str | None) -> tuple[str, str]:
-    """What a refused Host means, and what to do: C{host} is the one that works."""
+    """What a refused Host means, and what to do. C{host} is the one that works."""
     sent = look.subject.host
     if host is None:
         said = f"The server refuses the Host {sent} ({status}), and localhost and its address, too."

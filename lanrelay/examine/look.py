@@ -1,4 +1,4 @@
-"""One examination under way: what is looked at, and the checks so far."""
+"""An examination under way: its subject, and the checks so far."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from lanrelay.upstream.explain import printable
 T = TypeVar("T")
 
 
-_LONGEST = 1000  # letters of a sentence: some of them are the server's
+_LONGEST = 1000  # characters of a sentence, which may quote the server
 
 
 class Look:
     """
     @ivar timeout: seconds for each check.
-    @ivar place: from where.
-    @ivar page_at: the path at which there is a web page, if one was found.
+    @ivar place: from where the target is examined.
+    @ivar page_at: the path at which a web page was found, if there is one.
     """
 
     def __init__(self, means: Means, subject: Subject, timeout: float, place: Viewpoint) -> None:
@@ -75,7 +75,7 @@ class Look:
         )
 
     def skip(self, because: str, *layers: TargetLayer) -> None:
-        """What depends on what failed, and has no check yet: C{layers}, and all from the proxy on."""
+        """Note as skipped C{layers}, and all layers from the proxy on, unless they have a check."""
         rest: list[TargetLayer] = [*layers]
         if self.upstream.via is not None:
             rest.append("proxy")
@@ -91,11 +91,11 @@ class Look:
         ]
 
 
-_AT_ONCE = 32  # each takes a socket or a few
+_AT_ONCE = 32  # examinations; each takes a few sockets
 
 
 async def side_by_side(tasks: Sequence[Callable[[], Coroutine[Deferred[Any], Any, T]]]) -> list[T]:
-    """What comes of each, in their order; some dozens at a time."""
+    """The results of all, in their order; some dozens run at a time."""
     places = DeferredSemaphore(_AT_ONCE)
     running: list[Deferred[T]] = [places.run(task) for task in tasks]
     try:

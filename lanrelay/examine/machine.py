@@ -22,14 +22,14 @@ from lanrelay.config import model
 from lanrelay.examine.checks import Check, Examined
 
 _SKEW = 300.0
-"""Seconds: Kerberos takes no more, and certificates that live for hours suffer from it."""
+"""Seconds: Kerberos allows no more, and more would matter to certificates that live for hours."""
 
-_SPARE = 256  # as the relay itself reckons: for what is no connection
+_SPARE = 256  # descriptors for what is no connection, as the relay reckons
 
 
 def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = ()) -> Check:
     """
-    The check of a file that is right in itself.
+    The check of a configuration file that is right in itself.
 
     @param unreadable: what is wrong with the files that it names.
     """
@@ -55,7 +55,7 @@ def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = (
 
 
 def wrong_config(file: Path, complaints: str) -> Check:
-    """The check of a file that is not right."""
+    """The check of a configuration file with errors."""
     return Check(
         layer="config",
         state="failed",
@@ -70,7 +70,7 @@ def wrong_config(file: Path, complaints: str) -> Check:
 
 def relay_check(status: Mapping[str, Any] | None, why: str, config: model.Config, version: str) -> Check:
     """
-    Whether the relay runs with this file, and does what is in it.
+    Whether the relay runs with this file, and with what is in it now.
 
     @param status: its C{status.json}; C{None}: it does not answer, and C{why} is the sentence.
     @param version: of this command.
@@ -120,7 +120,7 @@ def port_checks(config: model.Config, status: Mapping[str, Any] | None, run: Run
     """
     Whether each listener has its port, or could have it.
 
-    @param run: asks who has it; blocks.
+    @param run: runs a command that tells who has the port; blocks.
     """
     if status is not None:
         return list(_ports_of_running(config, status))
@@ -163,7 +163,7 @@ def _tcp(listener: model.Listener) -> Iterator[tuple[str, int]]:
 
 
 def _taken(host: str, port: int) -> OSError | None:
-    """Why nobody could listen there now."""
+    """Why the relay could not listen there now; C{None} if it could."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         with socket.socket(family) as trying:
@@ -174,7 +174,7 @@ def _taken(host: str, port: int) -> OSError | None:
             trying.listen(1)
     except OSError as error:
         if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) and host == "::1":
-            return None  # no IPv6 here; the relay does without it, too
+            return None  # this machine has no IPv6; the relay does without it, too
         return error
     return None
 
@@ -203,7 +203,7 @@ def _port_taken(name: str, host: str, port: int, error: OSError, run: Runner) ->
 
 
 def who_listens(port: int, run: Runner) -> str:
-    """The program that listens on a port, as far as this user is told; empty for nobody known."""
+    """The program that listens on a port, if this user may know it; empty if it is unknown."""
     found = re.findall(
         rf"^(\S+)\s+(\d+)\s.*TCP \S*:{port} \(LISTEN\)$",
         run(["lsof", "-nP", f"-iTCP:{port}", "-sTCP:LISTEN"]).output,
@@ -219,9 +219,9 @@ def who_listens(port: int, run: Runner) -> str:
 
 def descriptors_check(config: model.Config, limit: int | None = None) -> Check:
     """
-    Whether there can be as many connections as the configuration lets in.
+    Whether there are descriptors enough for the connections that the configuration allows.
 
-    @param limit: of the running relay; by default what this process could raise its own to.
+    @param limit: that of the running relay; by default the one to which this process could raise its own.
     """
     if limit is None:
         limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -245,7 +245,7 @@ def descriptors_check(config: model.Config, limit: int | None = None) -> Check:
 
 
 def clock_check(examined: Iterable[Examined], *, now: float | None = None) -> Check:
-    """This machine's clock against the servers that were asked, and against lanrelay's own files."""
+    """Compare this machine's clock with those of the servers, and with the times of lanrelay's own files."""
     now = time.time() if now is None else now
     installed = os.stat(__file__).st_mtime
     if now < installed - 86400:

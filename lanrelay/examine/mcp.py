@@ -1,4 +1,4 @@
-"""The layer of MCP: what a client finds, from the first word to the number of tools."""
+"""The layer of MCP: what a client finds, from the first message to the number of tools."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING_THERE = (400, 404, 405, 406, 415)
 
 
 async def look_at_mcp(look: Look, opener: Opener) -> None:
-    """One check, whatever comes of it."""
+    """Note one check of what answers as an MCP server."""
     since = look.now()
     subject = look.subject
     told: list[tuple[str, HttpAnswer]] = []
@@ -170,7 +170,7 @@ def _what_it_is(path: str, answer: HttpAnswer, look: Look) -> tuple[str, Cause, 
 
 
 async def _look_at_host(look: Look, opener: Opener, path: str, answer: HttpAnswer, since: float) -> bool:
-    """C{True}: another Host, or no Origin, finds the server; the check says so."""
+    """Whether another Host, or no Origin, finds the server; then the check has been noted."""
 
     async def accepts(host: str) -> bool:
         return await Talk(look, opener, path, host=host).is_there()

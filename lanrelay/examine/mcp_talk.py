@@ -1,5 +1,5 @@
 """
-Speaks MCP with one server as far as it takes to know it, in the eras from 2024-11-05 to 2026-07-28.
+Speaks enough MCP with a server to describe it, in the eras from 2024-11-05 to 2026-07-28.
 
 A session that is begun here is ended here.
 """
@@ -22,7 +22,7 @@ MODERN = "2026-07-28"
 LATEST_WITH_SESSIONS = "2025-11-25"
 HTTP_SSE = "2024-11-05"
 
-_PAGES = 50  # of a list of tools
+_PAGES = 50  # of a list of tools that are read at most
 _BOTH = "application/json, text/event-stream"
 _META = "io.modelcontextprotocol/"
 _CLIENT = {"name": "lanrelay-doctor", "version": "1"}
@@ -35,7 +35,7 @@ class Found:
     """
     An MCP server.
 
-    @ivar era: the version of the protocol that it speaks with us; of several the newest.
+    @ivar era: the newest version of the protocol that it speaks with us.
     @ivar tools: how many there are.
     @ivar stream: whether there is a GET stream; C{None} where the era has none.
     @ivar redirected_from: the path that led to C{path}.
@@ -59,7 +59,7 @@ class Found:
 
 class NoMcp(Exception):
     """
-    What answers is no MCP server.
+    The server that answers is no MCP server.
 
     @ivar answer: what it said to C{initialize}.
     """
@@ -79,7 +79,7 @@ class McpError(Exception):
 
 class Talk:
     """
-    @param host: the Host to send in place of the subject's.
+    @param host: the Host to send instead of the subject's.
     @param origin: with the Origin field, where there is one.
     """
 
@@ -99,15 +99,15 @@ class Talk:
         """
         What a client would find.
 
-        @raise NoMcp: no MCP server.
-        @raise McpError: one that fails.
+        @raise NoMcp: there is no MCP server.
+        @raise McpError: there is one, which fails.
         @raise RelayError: no answer.
         """
         found = await self._modern()
         return found if found is not None else await self._with_session()
 
     async def is_there(self) -> bool:
-        """Whether C{initialize} is answered by an MCP server, with whatever."""
+        """Whether an MCP server answers C{initialize}, be it with an error."""
         try:
             _, message = await self._call("initialize", _initialize())
         except RelayError:
@@ -118,11 +118,11 @@ class Talk:
     # --- 2026-07-28 ---
 
     async def _modern(self) -> Found | None:
-        """C{None}: it is of an older era, or no MCP server at all."""
+        """Try the era of 2026-07-28; C{None} for an older server, or none of MCP at all."""
         try:
             answer, message = await self._call("server/discover", {}, version=MODERN)
         except ResponseTimeout:
-            return None  # an old server that hangs on what it does not know
+            return None  # an old server that never answers unknown methods
         result = _result(message)
         if answer.status != 200 or result is None or MODERN not in _listed(result.get("supportedVersions")):
             if answer.field(b"mcp-session-id"):
@@ -150,7 +150,7 @@ class Talk:
                 came_from, self.path = self.path, there
                 answer, message = await self._call("initialize", _initialize())
         if answer.status in (401, 403, 421):
-            message = None  # whatever it says in JSON
+            message = None  # it wants a login or another Host, even if it says so in JSON
         if message is None:
             await self._end_session()
             if answer.status in (400, 404, 405, 406, 415):
@@ -221,13 +221,13 @@ class Talk:
             finally:
                 asked.close()
         except RelayError:
-            pass  # it will forget it by itself
+            pass  # the server will forget the session by itself
         self._session = ""
 
     # --- 2024-11-05 ---
 
     async def _old_transport(self) -> Found | None:
-        """HTTP+SSE: a stream, whose first event names where to send what is said."""
+        """HTTP+SSE: a stream, whose first event names the path for what the client says."""
         try:
             asked = await self._begin("GET", [("Accept", "text/event-stream")])
         except RelayError:
@@ -284,7 +284,7 @@ class Talk:
     # --- requests ---
 
     async def _call(self, method: str, params: Json, *, version: str = "") -> tuple[HttpAnswer, Json | None]:
-        """The answer, and the message in it that answers; C{None} for what is no JSON-RPC."""
+        """The HTTP answer, and the JSON-RPC answer in it; C{None} if there is none."""
         self._id += 1
         if version == MODERN:
             params = {**params, "_meta": _meta()}
@@ -339,7 +339,7 @@ class Talk:
         return await begin(self._look.means, self._opener, head, content)
 
     def _same_origin(self, reference: str) -> str | None:
-        """The path with its query that a reference means, on this server; C{None}: it leads elsewhere."""
+        """The path and query that a reference means on this server; C{None} if it leads to another."""
         url = self._look.upstream.url
         base = f"{url.scheme}://{self._host}"
         place = urlsplit(urljoin(f"{base}{self.path}", reference.strip()))
@@ -359,7 +359,7 @@ class _Events:
         self._ready: list[tuple[str, str]] = []
 
     def begin(self) -> None:
-        """From now on the time counts in which the event that is waited for has to come."""
+        """Begin the time in which the awaited event has to come."""
         self._until = self._look.now() + self._look.timeout
 
     async def next(self) -> tuple[str, str]:
@@ -415,7 +415,7 @@ def _of_id(text: str, number: object) -> Json | None:
     """
     The JSON-RPC answer in C{text}.
 
-    Errors of a request that was refused as a whole may bear no id (MCP of 2025-06-18, transports).
+    An error that refuses a request as a whole may have no id (MCP of 2025-06-18, transports).
     """
     try:
         found = json.loads(text)

@@ -15,11 +15,11 @@ from lanrelay.examine.opener import target_of
 from lanrelay.upstream.race import SocketAddress, interleaved
 
 _MOST = 16
-"""Addresses that are looked at; names with hundreds are made to balance, or to annoy."""
+"""Addresses that are examined; a name with hundreds is meant for balancing, or to annoy."""
 
 
 async def look_up(look: Look) -> list[SocketAddress]:
-    """The addresses in the order in which they are tried; none: there is a check that says why."""
+    """The addresses in the order in which they are tried; if there are none, a check says why."""
     since = look.now()
     upstream, via = look.upstream, look.upstream.via
     if upstream.url.unix_path is not None and via is None:
@@ -57,7 +57,7 @@ async def _resolve(look: Look, host: str) -> tuple[IPAddress, ...]:
 
 
 async def _beside(look: Look) -> str:
-    """What the system makes of the name that C{address} stands for."""
+    """Where C{address} is used instead of a name, what the system makes of the name."""
     host, address = look.upstream.url.host, look.upstream.address
     if address is None or parse_ip(host) is not None or host == address.host:
         return ""

@@ -1,4 +1,4 @@
-"""This machine's network: what sits between programs and the LAN, VPNs, and several ways out."""
+"""This machine's network: filters between programs and the LAN, VPNs, and several ways out."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Interface:
     """
     An interface that leads somewhere.
 
-    @ivar vpn: the server of a VPN that the system itself knows as one; empty for none.
+    @ivar vpn: the VPN's server, if the system itself knows the interface as a VPN; else empty.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Interface:
 
 def network_checks(run: Runner, *, platform: str) -> list[Check]:
     """
-    What is to be known of it; blocks.
+    The checks of this machine's network; blocks.
 
     @param run: for C{systemextensionsctl}, C{netstat} and C{scutil} on macOS.
     """
@@ -118,7 +118,7 @@ def darwin_defaults(output: str) -> list[Default]:
 
 
 def darwin_interfaces(output: str) -> list[Interface]:
-    """What C{scutil --nwi} lists, the first one first; an address is the one of IPv4 if there is one."""
+    """The interfaces in the order of C{scutil --nwi}; the address is that of IPv4 if there is one."""
     listed = re.search(r"^Network interfaces: (.*)$", output, re.MULTILINE)
     found: dict[str, dict[str, str]] = {name: {} for name in (listed[1].split() if listed else ())}
     current: dict[str, str] = {}

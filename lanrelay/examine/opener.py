@@ -29,7 +29,7 @@ class Means:
     """
     What an examination needs of its surroundings.
 
-    @ivar run: runs the system's commands, in a thread.
+    @ivar run: runs the system's commands; called in a thread.
     @ivar platform: as C{sys.platform}.
     """
 
@@ -44,7 +44,7 @@ class Means:
         return await route_to(address, self.run, reactor=self.reactor, platform=self.platform)
 
     def bounded(self, waiting: Deferred[T], seconds: float, late: Callable[[], DialError]) -> Deferred[T]:
-        """What comes within C{seconds}; else it is cancelled, and the error is C{late()}."""
+        """The result that comes within C{seconds}; else the work is cancelled, and C{late()} is raised."""
 
         def too_late(result: T | Failure, _: float) -> T | Failure:
             if isinstance(result, Failure) and isinstance(result.value, CancelledError):
@@ -143,7 +143,7 @@ class Opener:
             raise
 
     def greeted(self, stream: Stream) -> Stream:
-        """The same, with the PROXY header sent that the upstream is configured to get."""
+        """The same stream, with the PROXY header sent if the upstream is configured to get one."""
         if self.upstream.send_proxy is not None:
             from lanrelay.wire.proxy_header import build
 

@@ -1,4 +1,4 @@
-"""The layers of the network: for each address by itself its route, and whether it takes a connection."""
+"""The layers of the network: the route to each address, and whether the address takes a connection."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
     from lanrelay.examine.handshake import Shown
 
 AT_ONCE = 0.05
-"""Seconds: the kernel itself has turned the connection down; ARP takes a second to find nobody."""
+"""Seconds: a failure as quick as this is the kernel's own; ARP takes a second to find nobody."""
 
-_LATER = 1.0  # seconds until the repeat that shows that it was no accident
-_NOBODYS = IPv4Address("198.51.100.1")  # documentation (RFC 5737): asked for its route, the default one
+_LATER = 1.0  # seconds until the attempt that shows whether it was an accident
+_NOBODYS = IPv4Address("198.51.100.1")  # an example's (RFC 5737): its route is the default one
 _GATEWAY_PORTS = (53, 80, 443)
 
 
 async def reach(look: Look, addresses: Sequence[SocketAddress], tls: Shown | None) -> Opener | None:
     """
-    Every address by itself; the way by the first that connects.
+    Look at every address by itself; gives the way to the first that connects.
 
-    What one address lacks is no fault where another one is good.
+    A failure of one address is no fault if another one is good.
     """
     tried = await side_by_side([partial(_try, look, address, tls) for address in addresses])
     reached = [way for way, _ in tried if way is not None]
@@ -138,14 +138,14 @@ def _label(look: Look) -> str:
 async def _no_route(
     look: Look, address: SocketAddress, host: IPAddress, route: Route | None, error: DialError
 ) -> Cause:
-    """Which of the three it is."""
+    """Which of the three causes of "no route to host" it is."""
     if error.errno == errno.EHOSTDOWN:
         return "host_down"
     if error.errno != errno.EHOSTUNREACH:
         return "no_route"
     near = kind(host) == "private" and host not in CARRIER_GRADE
     if not (near if route is None else route.on_link) or (route and is_tunnel(route.interface)):
-        return "no_route"  # what a VPN leads to is no local network
+        return "no_route"  # what is behind a VPN is no local network
     kept = near and error.elapsed <= AT_ONCE and await _again(look, address)
     if kept and look.means.platform != "darwin":
         kept = await _gateway_answers(look)
@@ -153,7 +153,7 @@ async def _no_route(
 
 
 async def _again(look: Look, address: SocketAddress) -> bool:
-    """Whether it is as quick a second later."""
+    """Whether the attempt fails as quickly a second later."""
     await look.means.pause(_LATER)
     try:
         stream = await connect_to(look.means, address, _label(look), look.timeout)
@@ -173,7 +173,7 @@ async def _gateway(look: Look) -> IPAddress | None:
 
 
 async def _is_gateway(look: Look, host: object, route: Route | None) -> bool:
-    """Whether it is the one neighbour whom local network privacy does not hide. Not yet seen on a Mac."""
+    """Whether the target is the gateway, which local network privacy does not hide. Not yet seen on a Mac."""
     return route is not None and route.on_link and host == await _gateway(look)
 
 
@@ -204,7 +204,7 @@ async def _gateway_answers(look: Look) -> bool:
 
 
 def _judge_proxies(look: Look, addresses: Sequence[IPAddress]) -> None:
-    """Whether the clients of this configuration's forward proxies may be led there: by none of them?"""
+    """Note a failed check if every forward proxy of the configuration refuses to lead its clients there."""
     url = look.upstream.url
     reasons = []
     for proxy in look.subject.proxies:

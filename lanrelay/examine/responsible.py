@@ -1,4 +1,4 @@
-"""Whom macOS asks about a program that it keeps from the LAN: the program that is responsible for it."""
+"""Finds the program that macOS holds responsible for another one which it keeps from the LAN."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def responsible_checks(
     examined: Iterable[Examined], status: Mapping[str, Any] | None, run: Runner, *, shell: int, root: bool
 ) -> list[Check]:
     """
-    Who it is, for each place from which local network privacy was met; blocks.
+    The responsible program for each place that met local network privacy; blocks.
 
     @param status: the running relay's C{status.json}, for its process.
-    @param shell: the process that this command was started from; for it answers who answers for us.
-    @param root: this command may ask; else the line to paste is given.
+    @param shell: the process that started this command; the program responsible for it is responsible for us.
+    @param root: whether this command may ask the system; else the check gives the line to paste.
     """
     places = {one.place for one in examined if "local_network_privacy" in one.causes}
     checks = []
@@ -60,5 +60,5 @@ def responsible_path(output: str) -> str:
 
 
 def app_of(path: str) -> str:
-    """The name of the outermost app that a program belongs to; empty for none."""
+    """The name of the outermost app that a program belongs to; empty if there is none."""
     return next((part[:-4] for part in PurePosixPath(path).parts if part.endswith(".app")), "")

@@ -1,4 +1,4 @@
-"""Asks the kernel which way it would take to an address: on-link or over a gateway, from where."""
+"""Asks the kernel for its route to an address: on-link or over a gateway, and from which address of ours."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def route_to(
     address: IPAddress, run: Runner, *, reactor: Any, platform: str = sys.platform
 ) -> Route | None:
     """
-    The route to C{address}; C{None} where this system does not tell.
+    The route to C{address}; C{None} if this system does not tell.
 
     @param run: for C{route get}, in a thread.
     @raise OSError: the kernel has no route; with its errno.
@@ -61,7 +61,7 @@ async def route_to(
 
 def in_thread(reactor: Any, work: Callable[[], T]) -> Deferred[T]:
     """
-    The result of C{work} in a thread of its own, for which the end of the process does not wait.
+    The result of C{work}, which runs in a thread of its own; the process does not wait for it at its end.
 
     A caller that cancels waits no longer; the work goes on.
     """
@@ -74,7 +74,7 @@ def in_thread(reactor: Any, work: Callable[[], T]) -> Deferred[T]:
     def run() -> None:
         try:
             outcome: T | BaseException = work()
-        except BaseException as error:  # raised where somebody waits for it
+        except BaseException as error:  # it is raised in the one who waits
             outcome = error
         reactor.callFromThread(tell, outcome)
 
@@ -83,7 +83,7 @@ def in_thread(reactor: Any, work: Callable[[], T]) -> Deferred[T]:
 
 
 def source_of(address: IPAddress) -> str:
-    """Our own address towards it; nothing is sent. Empty: the kernel does not say."""
+    """Our own address towards C{address}; empty if the kernel does not say. Nothing is sent."""
     family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as asking:
@@ -105,7 +105,9 @@ def call(address: IPAddress) -> None:
 
 
 def is_neighbour(address: IPAddress, *, table: Path = Path("/proc/net/arp")) -> bool:
-    """Whether Linux knows the hardware address of a neighbour; it does if that has answered."""
+    """
+    Whether Linux knows the hardware address of a neighbour, that is, whether the neighbour has answered.
+    """
     try:
         rows = [line.split() for line in table.read_text("ascii").splitlines()[1:]]
     except OSError:
@@ -120,7 +122,7 @@ def darwin_route(output: str, errors: str, source: str) -> Route | None:
     """
     What C{route -n get} says.
 
-    @raise OSError: it is not in the table.
+    @raise OSError: the table has no route.
     """
     fields = dict(re.findall(r"^\s*([a-z ]+): (.*)$", output, re.MULTILINE))
     if "interface" not in fields:
@@ -148,7 +150,7 @@ _HEADER, _ROUTE, _ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBBBBBBBI
 
 def linux_route(address: IPAddress) -> Route | None:
     """
-    What the kernel would do now.
+    The route that the kernel would take now.
 
     @raise OSError: the kernel has no route.
     """

@@ -16,11 +16,11 @@ from lanrelay.examine.look import Look
 from lanrelay.examine.opener import Opener
 from lanrelay.transport.stream import Parked, Stream, hand_over
 
-_MOMENT = 0.3  # seconds; a round trip on a LAN takes a few milliseconds
+_MOMENT = 0.3  # seconds to wait; a round trip on a LAN takes a few milliseconds
 
 
 async def look_at_tls(look: Look, opener: Opener, shown: Shown) -> bool:
-    """C{True}: it is verified, so that a request may be sent."""
+    """Whether the server was verified, so that a request may be sent."""
     since = look.now()
     try:
         shown.load()
@@ -57,7 +57,7 @@ async def _secured(look: Look, opener: Opener) -> Stream:
     if opener.parent is not None:
         stream = await opener.pass_parent(stream)
     stream = await opener.secure(stream)
-    if look.upstream.url.scheme == "tls":  # a request over HTTP finds out by itself
+    if look.upstream.url.scheme == "tls":  # over HTTP the request itself finds out
         error = await _late_word(look, stream)
         if error is not None:
             stream.abortConnection()
@@ -67,7 +67,7 @@ async def _secured(look: Look, opener: Opener) -> Stream:
 
 
 async def _older(look: Look, opener: Opener, check: Check) -> Check:
-    """Which version it speaks, tried with all that this machine's OpenSSL can."""
+    """Which older version the server speaks, tried with all that this machine's OpenSSL can."""
     shown = Shown(
         look.upstream.trust._replace(min_version="1.0"),
         look.upstream.server_name,
@@ -122,8 +122,8 @@ class _Listening(Protocol):
 
 async def _late_word(look: Look, stream: Stream) -> TlsAlert | None:
     """
-    The alert with which a server of TLS 1.3 ends a connection whose handshake was good: it judges our
-    certificate only then.
+    The alert with which a TLS 1.3 server ends a connection after a good handshake: only then does it judge
+    our certificate.
     """
     listening = _Listening()
     hand_over(stream, listening)

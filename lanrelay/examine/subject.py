@@ -1,4 +1,4 @@
-"""What is to be examined: finds out what a person means by a name, a URL, or a host and a port."""
+"""Finds out which target a person means by a name, a URL, or a host and a port."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MCP_PATHS = ("/mcp", "/sse")
 
 
 class Unknown(Exception):
-    """Nothing that can be examined is called so; the text is a sentence for the person at the terminal."""
+    """The word names nothing that can be examined; the text is a sentence for the person at the terminal."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,12 +26,12 @@ class Subject:
 
     @ivar target: as it was asked for.
     @ivar listener: whose upstream it is, or C{None}.
-    @ivar path: what is asked for with GET; with its query.
-    @ivar path_is_named: somebody named it, so that 404 is a mistake.
-    @ivar mcp: paths of an MCP server, to be tried in this order; empty for what is no HTTP.
-    @ivar mcp_is_named: somebody said that there is an MCP server.
+    @ivar path: the path, with its query, for the GET.
+    @ivar path_is_named: the path was typed or configured, so that a 404 is a mistake.
+    @ivar mcp: paths to try for an MCP server, in this order; empty if the target is no HTTP.
+    @ivar mcp_is_named: the person or the configuration says that there is an MCP server.
     @ivar host: the Host field.
-    @ivar preserved: that is the client's own (C{host: preserve}).
+    @ivar preserved: the Host is the client's own (C{host: preserve}).
     @ivar origin: the Origin field, where the listener lets one through.
     @ivar fields: what the listener sets, credentials mostly.
     @ivar proxies: forward proxies whose clients may mean this target.
@@ -60,7 +60,7 @@ class Subject:
 
 
 def every_subject(config: model.Config) -> list[Subject]:
-    """All that the enabled listeners lead to, in the file's order."""
+    """All upstreams of the enabled listeners, in the file's order."""
     return list(_of_listeners(config.listeners))
 
 
@@ -71,7 +71,7 @@ def subjects(
     What C{word} means: the name of a listener, the URL of an upstream, any URL, or C{HOST:PORT}.
 
     A URL at an upstream's origin is examined as that listener would ask: with its trust, its address, its
-    fields. For another one what was trusted earlier (C{trust/}) counts.
+    fields. For any other URL, what was trusted earlier (C{trust/}) counts.
 
     @param file: the configuration file, existing or not, beside which C{trust/} is; C{config}'s by default.
     @param expect_mcp: the URL is that of an MCP server, whatever its path looks like.
@@ -90,9 +90,9 @@ def subjects(
 
 def _itself(listener: model.Listener) -> Subject:
     """
-    A listener that leads to no upstream, but answers MCP itself: as a client of its own sees it.
+    A listener that has no upstream but answers MCP itself, as a client of it sees it.
 
-    @raise Unknown: it does not, or nobody knows where.
+    @raise Unknown: it does not answer MCP, or has no port that is known.
     """
     name, mcp = listener.name, kind_of(listener).mcp(listener)
     if kind_of(listener).proxy:
@@ -166,7 +166,7 @@ def _of_route(listener: model.Listener, route: model.Route, upstream: model.Upst
 
 
 def _mcp_path(listener: model.Listener, route: model.Route) -> str | None:
-    """Where the listener's MCP server is behind a route, before the path of the upstream's URL."""
+    """Where the listener's MCP server is behind a route, without the path of the upstream's URL."""
     named = kind_of(listener).mcp(listener)
     if named is None:
         return None
@@ -191,7 +191,7 @@ def _sent_origin(listener: model.Listener, url: model.UpstreamUrl) -> str | None
 
 
 def _own_authority(listener: model.Listener) -> str:
-    """What a client on this machine writes into Host."""
+    """What a client on this machine sends as Host."""
     for address in listener.listen:
         if isinstance(address, (model.TcpAddress, model.LocalhostAddress)):
             return str(address)
@@ -226,7 +226,7 @@ def _of_text(word: str, listeners: Sequence[model.Listener], file: Path | None, 
 
 
 def _with_path(subject: Subject, path: str, expect_mcp: bool) -> Subject:
-    """Of a URL that was typed: C{path} is empty where it had none."""
+    """The subject for a URL that was typed; C{path} is empty if the URL had none."""
     bare = path.partition("?")[0]
     return replace(
         subject,

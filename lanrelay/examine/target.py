@@ -19,12 +19,12 @@ async def examine(
     means: Means, subject: Subject, *, timeout: float = 5.0, place: Viewpoint = "here"
 ) -> Examined:
     """
-    Look at every layer of a target as a client of the relay would meet it. Nothing of it is counted.
+    Look at every layer of a target as a client of the relay would meet it. The relay counts nothing of this.
 
-    To a TLS server that is not verified nothing of a request is sent.
+    No part of a request is sent to a TLS server that was not verified.
 
     @param timeout: seconds for each check.
-    @raise CancelledError: whoever looked on has gone; nothing stays open.
+    @raise CancelledError: the caller has cancelled; nothing stays open.
     """
     look = Look(means, subject, timeout, place)
     await _look(look)

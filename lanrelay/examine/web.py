@@ -33,7 +33,7 @@ _TOKEN = 'headers: {request: {set: {Authorization: "Bearer ${file:token}"}}}'
 
 
 async def look_at_http(look: Look, opener: Opener) -> bool:
-    """C{True}: what stands on HTTP may be looked at."""
+    """Note the check; whether the layers above HTTP may be looked at."""
     since = look.now()
     subject = look.subject
     try:
@@ -83,7 +83,7 @@ def request_fields(look: Look, *, origin: bool = True) -> list[tuple[str, str]]:
 
 
 def client_certificate_wanted(look: Look, opener: Opener, error: ClientCertificateWanted) -> None:
-    """In TLS 1.3 the server judges our certificate after the handshake: so the layer of TLS has failed."""
+    """Mend the check of TLS: in TLS 1.3 the server judges our certificate only after the handshake."""
     error.target, error.address = opener.label, str(opener.address)
     for index, check in enumerate(look.checks):
         if check.layer == "tls":
@@ -125,7 +125,7 @@ def _tls_on_plain(look: Look, since: float, **facts: object) -> None:
 
 
 async def _judge(look: Look, opener: Opener, answer: HttpAnswer, since: float) -> bool:
-    """C{True}: an MCP server may yet be behind it."""
+    """Note the check; whether an MCP server may yet be behind this answer."""
     status, path = answer.status, look.subject.path
     got = f"GET {path} is answered {status} {_phrase(status)}".rstrip()
     if status in REFUSING and await look_at_host(look, opener, answer, since, path):
@@ -187,12 +187,12 @@ def _clock_offset(answer: HttpAnswer) -> dict[str, Any]:
 
 async def look_at_host(look: Look, opener: Opener, answer: HttpAnswer, since: float, path: str) -> bool:
     """
-    C{True}: another Host, or no Origin, mends it; the check says so.
+    Whether another Host, or no Origin, mends it; then the check has been noted.
 
-    A 421 is about the Host whatever is tried.
+    A 421 is always about the Host, whatever the other tries find.
     """
 
-    # A Host that is let in may yet get a 400, for a bare GET is not what an MCP server wants.
+    # A good Host may still get a 400, for a bare GET is not what an MCP server wants.
     no_better = REFUSING if answer.status == 400 else (403, MISDIRECTED)
 
     async def accepts(host: str | None, *, origin: bool = True) -> bool:
@@ -283,7 +283,7 @@ async def login_wanted(
     layer: causes.WebLayer,
     path: str | None = None,
 ) -> None:
-    """A 401: is there a login for clients that can (OAuth), or is a header wanted?"""
+    """Note the check for a 401: whether clients can log in (OAuth), or a header is wanted."""
     path = look.subject.path if path is None else path
     given = any(name.lower() == "authorization" for name, _ in look.subject.fields)
     asked = answer.field(b"www-authenticate")
@@ -303,7 +303,7 @@ async def login_wanted(
 
 
 async def _login_page(look: Look, opener: Opener, asked: str, path: str) -> str:
-    """Where the login is described (RFC 9728, RFC 8414); empty for nowhere."""
+    """Where the login is described (RFC 9728, RFC 8414); empty if it is nowhere."""
     named = _METADATA.search(asked)
     if named is not None:
         return named[1]
