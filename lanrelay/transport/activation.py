@@ -19,8 +19,8 @@ class Handed:
     """
     A descriptor that came from outside and stays open to the end of the process.
 
-    What listens is a duplicate: closing that neither ends the manager's socket nor costs a later reload the
-    way back to it.
+    The relay listens on a duplicate. Closing that does not end the manager's socket, and a later reload can
+    make another one.
 
     @ivar label: what the manager calls it, C{"systemd:web"}.
     @ivar remedy: what makes a socket of the right kind.
@@ -34,7 +34,7 @@ class Handed:
 
     def duplicate(self) -> socket.socket:
         """
-        A socket of the same queue; whoever closes it calls L{release}.
+        A socket with the same queue; the one who closes it then calls L{release}.
 
         @raise StartError: the descriptor is no socket that listens for streams, or has been taken.
         """
@@ -77,7 +77,7 @@ def _listens(sock: socket.socket) -> bool:
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError as error:
-        if error.errno == errno.ENOPROTOOPT:  # a system that does not tell
+        if error.errno == errno.ENOPROTOOPT:  # a system without the option
             return True
         raise
 
@@ -89,8 +89,8 @@ class SystemdSockets:
     """
     The sockets of C{LISTEN_FDS}, C{LISTEN_PID} and C{LISTEN_FDNAMES}; see sd_listen_fds(3).
 
-    They are closed when another program is executed, and the variables go, so that no child believes they
-    are meant for it. Made in the process that systemd started, before any fork.
+    They are closed when another program is executed, and the variables are removed, so that no child takes
+    them for its own. Made in the process that systemd started, before any fork.
     """
 
     REMEDY = "ListenStream= without Accept=yes in the .socket unit makes one that does"
@@ -122,7 +122,7 @@ class SystemdSockets:
             try:
                 os.set_inheritable(descriptor, False)
             except OSError:
-                pass  # it is not open: said where somebody asks for it
+                pass  # it is not open: the entry that asks for it gets the error
             self._names.append(name)
             self._sockets.append(Handed(descriptor, f"systemd:{name}", self.REMEDY))
         for variable in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
@@ -149,7 +149,7 @@ class SystemdSockets:
         )
 
     def unused(self) -> Iterator[str]:
-        """A sentence for each that nobody listens on: its clients would wait for ever."""
+        """A sentence for each socket that no listener uses: its clients would wait for ever."""
         for one in self._sockets:
             if not one.taken:
                 yield f"no listener takes {one.label}: who connects to that socket waits for ever"
@@ -162,7 +162,7 @@ class LaunchdSockets:
     """
     The sockets under C{Sockets} in the job's property list; see launch_activate_socket(3).
 
-    @param activate: gives the descriptors of a name; launchd does that once for each.
+    @param activate: gives the descriptors of a name; launchd gives them only once.
     """
 
     REMEDY = (
@@ -175,7 +175,7 @@ class LaunchdSockets:
 
     def find(self, name: str) -> list[Handed]:
         """
-        All of this name: for C{localhost} in the property list that is one for each loopback.
+        All sockets of this name: for C{localhost} in the property list, one for each loopback.
 
         @raise StartError: there is none.
         """

@@ -32,17 +32,17 @@ _BACKLOG = 1024  # the kernel caps it (Linux 4096, macOS 128); nginx asks for 51
 
 
 _SHADOWS = sys.platform != "linux"
-_PROBE = 0.5  # seconds for a connection to this machine itself
+_PROBE = 0.5  # seconds for a trial connection to this machine itself
 
 
 class FamilyMissing(StartError):
-    """The machine has no such address family, so there is nothing to listen on."""
+    """The machine does not have this address family, so there is nothing to listen on."""
 
 
 @dataclass(slots=True, kw_only=True)
 class BoundSocket:
     """
-    A socket that listens already; whoever holds it closes it.
+    A socket that listens already; its holder closes it.
 
     @ivar address: as configured.
     @ivar name: with the real port, as C{"127.0.0.1:8080"}, C{"[::1]:8080"} or C{"unix:/path"}.
@@ -55,10 +55,10 @@ class BoundSocket:
     _closed: Callable[[], None] | None = field(default=None, repr=False)
 
     def serve(self, address: ListenAddress, *, mode: int) -> None:
-        """Go on for another entry of C{listen}, or with another mode of a unix socket."""
+        """Serve another entry of C{listen} from now on, or have another mode of a unix socket."""
         self.address = address
         if self._inode is not None and isinstance(address, UnixAddress):
-            with suppress(OSError):  # somebody took it away
+            with suppress(OSError):  # the path is gone
                 if stat.S_IMODE(os.lstat(address.path).st_mode) != mode:
                     os.chmod(address.path, mode)
 
@@ -66,7 +66,7 @@ class BoundSocket:
         """
         Close it; a unix socket's path goes too, if it is still ours.
 
-        What a service manager handed over is a duplicate: its own stays open, and so does its path.
+        A service manager's socket is a duplicate: the manager's own stays open, and the path stays.
         """
         inode, self._inode = self._inode, None
         if inode is not None and isinstance(self.address, UnixAddress):
@@ -74,7 +74,7 @@ class BoundSocket:
                 found = os.lstat(self.address.path)
                 if (found.st_dev, found.st_ino) == inode:
                     os.unlink(self.address.path)
-        self.socket.close()  # last: while it is open nobody else is given its inode
+        self.socket.close()  # last: while it is open no other file gets its inode
         closed, self._closed = self._closed, None
         if closed is not None:
             closed()
@@ -86,7 +86,7 @@ def bind_all(
     """
     L{bind} all of them or none.
 
-    An address of a family that the machine lacks is skipped, and said in C{notes}, as long as one is left.
+    An address of a family that the machine lacks is skipped and noted in C{notes}, unless none would be left.
     """
     bound: list[BoundSocket] = []
     notes = [] if notes is None else notes
@@ -177,8 +177,8 @@ def _bind_tcp(address: ListenAddress, host: IPAddress, port: int) -> BoundSocket
     try:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        # getaddrinfo for the sake of scope ids ("fe80::1%en0"); AI_NUMERICHOST asks no name server.
-        # Of text it would have a name made by IDNA, whose tables take 2 ms to load.
+        # getaddrinfo for the sake of scope ids ("fe80::1%en0"); AI_NUMERICHOST asks no name server. The host
+        # is given as bytes, for from a str Python makes a name by IDNA, whose tables take 2 ms to load.
         text = str(host).encode()
         where = socket.getaddrinfo(text, port, family, socket.SOCK_STREAM, 0, socket.AI_NUMERICHOST)[0][4]
         if not (_SHADOWS and port and _bound_to_what_nobody_has(sock, where)):
@@ -198,11 +198,11 @@ def _bind_tcp(address: ListenAddress, host: IPAddress, port: int) -> BoundSocket
 
 def _bound_to_what_nobody_has(sock: socket.socket, where: Any) -> bool:
     """
-    Bind without SO_REUSEADDR. On BSD that option takes a port of one address from a program that has it on
-    all (C{*:7000} is AirPlay's), which then hears nothing of who connects there. C{False}: only connections
-    that have ended have it, so that the option is in place.
+    Bind without SO_REUSEADDR. On BSD, with that option, binding one address of a port takes its connections
+    from a program that has the port on all addresses (C{*:7000} is AirPlay's). C{False}: only connections
+    that have ended hold the port, so the option is right.
 
-    @raise OSError: EADDRINUSE: a program listens there.
+    @raise OSError: EADDRINUSE if a program listens there.
     """
     try:
         sock.bind(where)
@@ -214,11 +214,11 @@ def _bound_to_what_nobody_has(sock: socket.socket, where: Any) -> bool:
             try:
                 probe.connect(where)
                 if probe.getsockname() == probe.getpeername():
-                    return False  # nobody but itself: it was given that very port
+                    return False  # the probe has met itself: it was given that very port
             except ConnectionRefusedError:
                 return False
             except OSError:
-                pass  # a queue that is full does not answer
+                pass  # a full queue does not answer
         raise
     return True
 
@@ -250,8 +250,8 @@ def _bind_unix(address: UnixAddress, mode: int) -> BoundSocket:
     path = address.path
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    # The file is born with no more than `mode`; nobody connects before listen() anyway, but a descriptor
-    # to it could be had by then.
+    # The file is created with no more than `mode`. No client can connect before listen(), but a process could
+    # have a descriptor of it by then.
     umask = os.umask(0o777 & ~mode)
     try:
         try:
@@ -276,7 +276,7 @@ def _bind_unix(address: UnixAddress, mode: int) -> BoundSocket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Unlink a socket on which nobody listens; complain about whatever else is there."""
+    """Unlink a socket on which nobody listens; complain about anything else at that path."""
     try:
         found = os.lstat(path)
     except OSError:
@@ -316,13 +316,13 @@ def _unix_refused(error: OSError, address: UnixAddress) -> StartError:
 
 # --- handed over by a service manager -----------------------------------------------------------------
 
-# What the process was started with: there is one of each, and it cannot be had twice.
+# The sockets with which the process was started; they can be taken over only once.
 _systemd: SystemdSockets | None = None
 _launchd: LaunchdSockets | None = None
 
 
 def unused_sockets() -> Iterator[str]:
-    """A sentence for each socket of systemd's that nobody listens on."""
+    """A sentence for each socket of systemd's that no listener uses."""
     if _systemd is not None or "LISTEN_FDS" in _environment():
         yield from _systemd_sockets().unused()
 
@@ -330,7 +330,7 @@ def unused_sockets() -> Iterator[str]:
 def _systemd_sockets() -> SystemdSockets:
     global _systemd
     if _systemd is None:
-        from lanrelay.transport.activation import SystemdSockets  # few relays are handed any
+        from lanrelay.transport.activation import SystemdSockets  # few relays get any
 
         _systemd = SystemdSockets(_environment(), os.getpid())
     return _systemd
@@ -338,7 +338,7 @@ def _systemd_sockets() -> SystemdSockets:
 
 def _environment() -> MutableMapping[str, str]:
     """
-    What the process was started with.
+    The environment with which the process was started.
 
     Twisted's endpoints take LISTEN_FDS out of C{os.environ} when they are imported, and twistd imports
     them where it may not write its cache of plugins: in a unit that sees its own installation read-only.
@@ -378,7 +378,7 @@ def _take(address: ListenAddress, sockets: Sequence[Handed]) -> list[BoundSocket
 
 
 def _name_of(sock: socket.socket) -> str:
-    """As the names of sockets that we open ourselves."""
+    """The name, in the form that sockets have which we open ourselves."""
     where = sock.getsockname()
     if isinstance(where, tuple):
         return str(TcpAddress(host=ip_address(where[0].partition("%")[0]), port=where[1]))

@@ -1,4 +1,4 @@
-"""Which transports carry the connections: our own, or Twisted's."""
+"""Decides which transports carry the connections: our own, or Twisted's."""
 
 from __future__ import annotations
 

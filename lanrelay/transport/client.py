@@ -17,15 +17,16 @@ Hop = tuple[str, str]
 @dataclass(slots=True, kw_only=True)
 class Client:
     """
-    Who connected; behind a PROXY header who it says, and where that one connected to.
+    The client that connected; after a PROXY header, the client that it names, and where that one connected
+    to.
 
-    Nobody changes it later. It is not frozen, for each connection makes one, and would pay 2 us for that.
+    It never changes. It is not frozen, because that would cost each connection 2 us.
 
     @ivar name: for logs: C{"127.0.0.1:50123"} or C{"unix"}.
     @ivar address: C{None} for a unix socket.
     @ivar local: the address on which it came in; C{None} for a unix socket.
     @ivar secure: it came over TLS.
-    @ivar hops: how it came here, as far as that was through the relay itself.
+    @ivar hops: its way through the relay itself, if it came through that before.
     @ivar port: beside C{address}, and C{local_port} beside C{local}; 0 for a unix socket.
     """
 
@@ -42,13 +43,13 @@ class Client:
         """For a PROXY header to an upstream; C{None} for a unix socket."""
         if self.address is None or self.local is None:
             return None
-        from lanrelay.wire.proxy_header import Endpoints  # only what sends one asks
+        from lanrelay.wire.proxy_header import Endpoints  # only for upstreams that get such a header
 
         return Endpoints(self.address, self.port, self.local, self.local_port)
 
 
 def accepted_from(peer: Any, local: Any, *, secure: bool) -> Client:
-    """Whoever connected from C{peer} to C{local}, the names of two sockets."""
+    """The client that connected from C{peer} to C{local}, the names of two sockets."""
     if not isinstance(peer, tuple):
         return Client(name="unix", address=None, local=None, secure=secure)
     host, port = unmapped_host(peer[0]), peer[1]
@@ -63,7 +64,7 @@ def accepted_from(peer: Any, local: Any, *, secure: bool) -> Client:
 
 
 def spoken_for(peer: Client, endpoints: Endpoints) -> Client:
-    """For whom C{peer} speaks, by its PROXY header."""
+    """The client for whom C{peer} speaks, by its PROXY header."""
     source, local = unmapped(endpoints.source), unmapped(endpoints.destination)
     return replace(
         peer,

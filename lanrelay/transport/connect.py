@@ -40,9 +40,9 @@ def connect(
     Connect to C{address}, which is literal.
 
     @param error: makes the error from an errno; 0 for an address that cannot be one.
-    @param begun: called with the socket's own name before anybody can have heard of it.
-    @return: a stream that is parked, paused and tuned. Has fired already where the kernel decides at once:
-        unix sockets, and on Linux what is on this machine. Cancelling closes.
+    @param begun: called with the socket's own name, before the other side can have seen that.
+    @return: a stream that is parked, paused and tuned. It has fired already where the kernel decides at once:
+        for unix sockets, and on Linux for this machine. Cancelling closes.
     """
     try:
         sock, number = _begin(family, address)
@@ -60,9 +60,9 @@ def connect(
 
 def connect_at_once(reactor: Any, family: int, address: Any) -> Stream | None:
     """
-    The stream of L{connect}, if the kernel agrees at once, without anything that waiting needs.
+    The stream of L{connect}, if the kernel connects at once; nothing is made that waiting would need.
 
-    @return: C{None}: it cannot be had at once. Nothing is left open, and L{connect} will say why.
+    @return: C{None} if it does not connect at once: nothing is left open, and L{connect} will say why.
     """
     try:
         sock, number = _begin(family, address)
@@ -77,11 +77,11 @@ def connect_at_once(reactor: Any, family: int, address: Any) -> Stream | None:
 # No stream needs what socket.socket adds to it (names for the family, dup, makefile). It costs each
 # connection 8 us of 140: a class made around the socket, and three calls more to close it.
 Socket = socket.SocketType
-_NONBLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # from the start, where the system knows that: a call less
+_NONBLOCKING = getattr(socket, "SOCK_NONBLOCK", 0)  # set at creation, where the system can: a call less
 
 
 def _begin(family: int, address: Any) -> tuple[Socket, int]:
-    """A socket that does not block, and the errno of its C{connect()}; raises what is raised before that."""
+    """A socket that does not block, and the errno of its C{connect()}; errors before that are raised."""
     sock = Socket(family, socket.SOCK_STREAM | _NONBLOCKING)
     if not _NONBLOCKING:
         sock.setblocking(False)
@@ -91,8 +91,8 @@ def _begin(family: int, address: Any) -> tuple[Socket, int]:
         sock.close()
         raise
     if number == errno.EINPROGRESS and sys.platform == "linux":
-        # Over loopback the answer is there when the call returns. To ask again costs 0.3 us, to wait for
-        # the next turn of the reactor 10.
+        # Over loopback the answer is there when the call returns. Asking again costs 0.3 us, waiting for the
+        # next turn of the reactor 10.
         number = sock.connect_ex(address)
     return sock, _judged(sock, number, family, address)
 
@@ -101,9 +101,9 @@ def _judged(sock: Socket, number: int, family: int, address: Any) -> int:
     """
     The errno of a C{connect()}: refused where TCP has connected the socket to itself.
 
-    Where nobody listens on a port that is also one of those that outgoing connections get, the kernel may
-    take that very port: its SYN meets itself (simultaneous open, RFC 9293 section 3.5). An orderly close
-    would leave it in TIME_WAIT on the port of the program that is to come back.
+    When nobody listens on a port in the range for outgoing connections, the kernel may choose that very port
+    for the socket: its SYN meets itself (simultaneous open, RFC 9293 section 3.5). An orderly close would
+    leave TIME_WAIT on the port, which the program needs when it comes back.
     """
     if number in _CONNECTED and family != socket.AF_UNIX:
         name = sock.getsockname()

@@ -1,4 +1,4 @@
-"""Time limits that run out seldom: one that moves often, and those of many that wait equally long."""
+"""Time limits that seldom run out: one kind moves often, the other has many of equal length."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Deadline:
     """
     One moment at which something is called, unless it is moved or cleared before.
 
-    Moving it later, and clearing it, touches no timer of the reactor: what is left is worked out when that
-    fires. So a connection may move it with each message.
+    Moving it later, or clearing it, does not touch the reactor's timer: when that fires, the time that is
+    left is worked out. So a connection may move its limit with each message.
 
     @param expired: called when the moment has come; it is cleared then.
     """
@@ -26,7 +26,7 @@ class Deadline:
         self._fires = 0.0
 
     def set(self, timeout: float | None) -> None:
-        """In so many seconds from now; C{None}: never."""
+        """Expire in so many seconds from now; C{None}: never."""
         if timeout is None:
             self._at = None
             return
@@ -39,13 +39,13 @@ class Deadline:
             self._fires = at
 
     def clear(self) -> None:
-        """It does not come."""
+        """Do not expire."""
         self._at = None
 
     def stop(self) -> None:
         """
-        It never comes, and leaves no timer behind. For the end of its owner, which it lets go: the two know
-        each other, and would wait for the collector of cycles.
+        Never expire, and leave no timer. Called at the end of its owner, which it lets go: the two refer to
+        each other, and would have to wait for the collector of cycles.
         """
         self._at = None
         self._expired = _nobody
@@ -67,11 +67,11 @@ class Deadline:
 
 
 def _nobody() -> None:
-    """Whose owner has gone."""
+    """Stands for the call of an owner that has gone."""
 
 
 class Wait:
-    """What L{wait} has promised."""
+    """A limit that L{wait} has begun."""
 
     __slots__ = ("_call", "_due", "_queue")
 
@@ -81,7 +81,7 @@ class Wait:
         self._call = call
 
     def cancel(self) -> None:
-        """It does not come. If it has come, or was cancelled before, nothing happens."""
+        """End the limit. Nothing happens if it has run out, or was cancelled before."""
         queue, self._queue = self._queue, None
         if queue is not None:
             del queue.waits[self]
@@ -106,7 +106,7 @@ class _Queue:
 
     def end(self) -> None:
         timer, self._timer = self._timer, None
-        if timer is not None:  # else it is firing, and sees to it itself
+        if timer is not None:  # else it is firing, and sets the next one itself
             timer.cancel()
             del _queues[self._reactor, self._seconds]
 
@@ -134,13 +134,14 @@ _queues: dict[tuple[Any, float], _Queue] = {}
 
 def wait(reactor: Any, seconds: float, call: Callable[[], object]) -> Wait:
     """
-    As C{reactor.callLater}, for limits that many have alike and that hardly ever run out: they share a timer.
-    C{reactor.seconds} may not go back: that of a relay does not (L{lanrelay.process.follow_monotonic_clock}).
+    As C{reactor.callLater}, for limits of equal length that hardly ever run out: they share a timer.
+    C{reactor.seconds} must never go back; in a relay it does not
+    (L{lanrelay.process.follow_monotonic_clock}).
 
     A tunnel makes and cancels one for the silence between its two ends. With C{callLater} that took 14,000 of
-    195,000 instructions; so it takes 8,000, where tunnels come and go by the dozen.
+    a tunnel's 195,000 instructions; this takes 8,000, when dozens of tunnels come and go.
 
-    @param call: at the end of its owner C{cancel} has to be called, and what this returns be let go.
+    @param call: at the end of its owner, C{cancel} has to be called and the L{Wait} dropped.
     """
     queue = _queues.get((reactor, seconds))
     if queue is None:

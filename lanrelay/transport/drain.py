@@ -1,4 +1,4 @@
-"""Lets what was written to a stream arrive, as far as can be known here, before the stream is ended."""
+"""Waits, before a stream is ended, until what was written to it has arrived, as far as this side can know."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 from lanrelay.transport.stream import handle_of
 
-# The first look comes after 2 ms, for a peer that reads acknowledges within 40 ms at most; then each after
-# twice as long as the one before.
+# Seconds. A peer that reads acknowledges within 40 ms at most, so the first look comes after 2 ms; each
+# further one comes after twice the time.
 _FIRST, _LONGEST = 0.002, 0.25
 
 _PLATFORM: str = sys.platform
@@ -21,12 +21,12 @@ _SO_NWRITE = 0x1024  # of macOS's <sys/socket.h>
 
 class Drain:
     """
-    Looks again and again whether all has arrived; an end of it is told by no event of any kernel.
+    Looks again and again whether all has arrived, for no kernel has an event for that.
 
     @param limit: seconds from the last progress.
-    @param done: called once, from the constructor if nothing is on its way: all has arrived, or nothing does
-        any more.
-    @param more: more may yet be written, so that nothing on its way is no end.
+    @param done: called once, when all has arrived or no more can arrive; from the constructor if nothing is
+        on its way.
+    @param more: more may yet be written, so the end has not come when nothing is on its way.
     """
 
     __slots__ = ("_done", "_left", "_limit", "_more", "_pause", "_reactor", "_since", "_stream", "_timer")
@@ -51,11 +51,11 @@ class Drain:
 
     @property
     def waits(self) -> bool:
-        """C{done} was not called yet."""
+        """Whether C{done} was not called yet."""
         return self._timer is not None
 
     def cancel(self) -> None:
-        """Nothing is told any more."""
+        """Never call C{done}."""
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
@@ -84,11 +84,11 @@ def unsent_of(stream: Any) -> int:
     unsent: int | None = getattr(stream, "unsent", None)
     if unsent is None:  # Twisted's
         if not stream.connected:
-            return 0  # it is lost, and has no socket any more
+            return 0  # the stream is lost, and has no socket any more
         unsent = len(stream.dataBuffer) - stream.offset + stream._tempDataLen
     sock = handle_of(stream)
     if sock is None or sock.fileno() < 0 or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return unsent  # what a unix socket has taken its peer can read
+        return unsent  # a unix socket's peer can read what the socket has taken
     try:
         return unsent + _in_kernel(sock)
     except OSError:

@@ -1,7 +1,7 @@
 """
-A client's side of TLS that shows its certificate when it is asked for it after the handshake.
+A client's side of TLS that shows its certificate when the server asks for it after the handshake.
 
-Apache with C{SSLVerifyClient} for one path, and IIS, ask when they have read the request: in TLS 1.2 by a
+Apache with C{SSLVerifyClient} for one path, and IIS, ask after they have read the request: in TLS 1.2 by a
 renegotiation, in TLS 1.3 by post-handshake authentication (RFC 8446 section 4.6.2).
 """
 
@@ -16,7 +16,7 @@ from lanrelay.transport.tls_stream import TlsStream
 if TYPE_CHECKING:
     from OpenSSL import SSL
 
-# Bytes that wait for the end of a renegotiation. Whoever sends in the middle of one is paused, so it is
+# Bytes that wait for the end of a renegotiation. The sender is paused meanwhile, so this has to hold only
 # what was read in one turn; Apache itself takes 128 KiB of content by then.
 _HELD_AT_MOST = 1024 * 1024
 
@@ -25,7 +25,7 @@ class LateTlsStream(TlsStream):
     """
     A L{TlsStream} that outlives a renegotiation: what is written in the middle of one waits for its end.
 
-    Whoever writes is paused meanwhile. A close in the middle of it is a cut.
+    The producer is paused meanwhile. A close in the middle of a renegotiation cuts off what waits.
     """
 
     __slots__ = ("_end_held", "_held", "_judgement", "_paused", "_producer")
@@ -84,7 +84,7 @@ class LateTlsStream(TlsStream):
     def _release(self) -> None:
         held, self._held = self._held, []
         for part in held:
-            self.write(part)  # which holds it again if it is too early
+            self.write(part)  # this holds it again if it is still too early
         if self._held:
             return
         paused, self._paused = self._paused, False
@@ -103,7 +103,7 @@ class LateTlsStream(TlsStream):
     def _decrypt_judged(self, data: bytes | memoryview, most: int) -> tuple[int, memoryview, Any]:
         taken, content, error = self._records.decrypt(data, most)
         if self._judgement.error is not None:
-            return taken, content[:0], self._SSL.Error([])  # which `_ended` explains
+            return taken, content[:0], self._SSL.Error([])  # `_ended` explains it
         return taken, content, error
 
     def _ended(self, error: SSL.Error) -> None:

@@ -49,7 +49,7 @@ class _Watched:
     doWrite = doRead
 
     def connectionLost(self, reason: Failure) -> None:
-        self.ready()  # a hang-up: the next call of the system finds it
+        self.ready()  # a hang-up: the next system call finds it
 
     readConnectionLost = writeConnectionLost = connectionLost
 
@@ -61,13 +61,14 @@ class PipeStream:
     """
     A L{Stream<lanrelay.transport.stream.Stream>} over two pipes; made parked and paused.
 
-    It writes through, as L{TcpStream<lanrelay.transport.tcp.TcpStream>} does. A program that reads no more is
-    told no more; what it says is read on. Its end is no loss of the stream: see C{finished}.
+    It writes through, as L{TcpStream<lanrelay.transport.tcp.TcpStream>} does. When the program has closed its
+    input, writes are dropped, but its output is still read. The program's end is no loss of the stream: see
+    C{finished}.
 
     @param input_ended: called once when the program's input has ended.
     @param spoke: called when something has come.
-    @ivar finished: called when the program has ended and all that it said was told, C{readConnectionLost}
-        included: nothing happens here any more, and whoever has the stream may close it.
+    @ivar finished: called when the program has ended and the protocol has heard all its output,
+        C{readConnectionLost} included: nothing happens here any more, and the stream's owner may close it.
     @ivar disconnected: C{connectionLost} was told.
     """
 
@@ -107,7 +108,7 @@ class PipeStream:
 
     @property
     def held_back(self) -> bool:
-        """Nobody reads what the program says."""
+        """Whether the program's output waits because the protocol has paused."""
         return not (self._reading or self._read_ended or self.disconnected)
 
     def getPeer(self) -> str:
@@ -119,15 +120,16 @@ class PipeStream:
 
     def judge_input(self, refused: Callable[[bytes], bool | None], then: Callable[[], None]) -> None:
         """
-        Hold what is written back until it is judged.
+        Hold what is written until it was judged.
 
-        @param refused: given all of it so far; C{None}: more has to come.
-        @param then: called when it is refused; nothing of it is told.
+        @param refused: gets all that was written so far, and says whether it is refused; C{None}: it needs
+            more.
+        @param then: called when it is refused; the program gets nothing of it.
         """
         self._refused, self._when_refused = refused, then
 
     def _judge(self, data: bytes) -> bytes:
-        """What may go on."""
+        """The part of the input that may go to the program now."""
         self._judged += data
         verdict = None if self._refused is None else self._refused(self._judged)
         if verdict is None and self._refused is not None:
@@ -211,11 +213,11 @@ class PipeStream:
     def loseWriteConnection(self) -> None:
         if self._half_closing or self._closing or self._aborting:
             return
-        if self._judged:  # there is no more of it
+        if self._judged:  # the judge sees no more of it
             self._refused, rest, self._judged = None, self._judged, b""
             self.write(rest)
         self._half_closing = True
-        if self._write_ended:  # by the program; nobody was told
+        if self._write_ended:  # by the program; the protocol was not told
             self._reactor.callLater(0, self._tell_write_ended)
         elif not self._unsent:
             self._end_writing()
@@ -291,15 +293,15 @@ class PipeStream:
     # --- ends
 
     def exited(self) -> None:
-        """The program has ended: what it has said is still to be read, and nothing is told it any more."""
+        """The program has ended: its output is still to be read, and its input is dropped."""
         self._exited = True
         if self._read_ended or self.disconnected:
             self.finished()
 
     def abandoned(self) -> None:
         """
-        Nothing is left of the program's group. What has its output open yet has left the group on purpose,
-        and is not waited for.
+        Nothing is left of the program's group. A process that still has the output open has left the group on
+        purpose; the stream does not wait for it.
         """
         self._alone = True
         if self._reading:
@@ -354,15 +356,15 @@ class PipeStream:
 
 
 def _nobody() -> None:
-    """Nobody wants to know."""
+    """Do nothing, where no callback was given."""
 
 
 class ErrorLines:
     """
-    Reads a program's standard error for as long as it lives, whether or not anybody reads its output.
+    Reads a program's standard error for as long as the program lives, even while its output is not read.
 
-    @param said: called with each line, without its end and with what a terminal would obey made visible;
-        what is too long is cut.
+    @param said: called with each line without its end; control characters are made visible, and a line that
+        is too long is cut.
     """
 
     def __init__(self, reactor: Any, number: int, said: Callable[[str], None]) -> None:
@@ -381,7 +383,7 @@ class ErrorLines:
         self._close()
 
     def _read(self) -> bool:
-        """Whether there was something."""
+        """Read once; whether there was something."""
         if not self._open:
             return False
         try:

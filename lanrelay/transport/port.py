@@ -36,8 +36,8 @@ class Gate:
     """
     Counts the open connections of a listener; at the limit its ports leave new ones in the kernel's queue.
 
-    @param within: a gate that all have to go through, too: that of the process.
-    @ivar open: connections that entered and did not leave.
+    @param within: another gate that all have to pass, too: that of the process.
+    @ivar open: how many connections have entered and not left.
     """
 
     def __init__(self, limit: int, within: Gate | None = None) -> None:
@@ -53,11 +53,11 @@ class Gate:
 
     @property
     def full_around(self) -> bool:
-        """Whether it is not this listener's limit that is reached."""
+        """Whether the limit of the gate around it is reached, and not its own."""
         return self.within is not None and self.within.full
 
     def enter(self) -> bool:
-        """Take a place; C{False} when there is none. Who got one owes a L{leave}."""
+        """Take a place; C{False} when there is none. A caller that got one owes a L{leave}."""
         if self.open >= self.limit or (self.within is not None and not self.within.enter()):
             return False
         self.open += 1
@@ -72,7 +72,7 @@ class Gate:
             self._let_in()
 
     def resize(self, limit: int) -> None:
-        """Another limit; those who entered stay."""
+        """Set another limit; connections that have entered stay."""
         self.limit = limit
         self._let_in()
 
@@ -84,14 +84,14 @@ class Gate:
             self._waiting.append(go_on)
 
     def forget(self, go_on: Callable[[], None]) -> None:
-        """Take L{when_free} back."""
+        """Undo L{when_free}."""
         if go_on in self._waiting:
             self._waiting.remove(go_on)
         if self.within is not None:
             self.within.forget(go_on)
 
     def _let_in(self) -> None:
-        if self.open < self.limit:  # who finds the gate around it full waits there
+        if self.open < self.limit:  # those for whom the gate around it is full wait there
             waiting, self._waiting = self._waiting, []
             for go_on in waiting:
                 go_on()
@@ -105,18 +105,22 @@ class Port:
     """
     Accepts on a bound socket, from L{start} to L{stop}.
 
-    @param gate: entered for each connection; whoever C{accepted} gives the stream to leaves it at the
+    @param gate: entered for each connection; the owner to whom C{accepted} gives the stream leaves it at the
         stream's end.
     @param accepted: called with each new stream, parked, paused and tuned, and with its C{getpeername()} and
-        C{getsockname()}. Should it raise, the stream is reset and the gate is left here. Who was reset in the
-        queue is left out where the system does not say any more who it was: macOS, on IPv6.
-    @param eager: a stream that is resumed in C{accepted} may give what has come from within that call.
+        C{getsockname()}. Should it raise, the stream is reset and the gate is left here. A client that reset
+        its connection in the queue is left out where the system does not name it any more (macOS, on IPv6).
+    @param eager: when C{accepted} resumes a stream, the stream may deliver what has come from within that
+        call.
     """
 
     log = Logger()
 
     lean = True
-    """L{lanrelay.transport.reactor_turn} hands out its events; it finds out itself if there is anything."""
+    """
+    L{lanrelay.transport.reactor_turn} hands out its events; the port itself finds out whether there is
+    anything.
+    """
 
     def __init__(
         self, reactor: Any, bound: BoundSocket, gate: Gate, accepted: Accepted, *, eager: bool = False
@@ -130,8 +134,8 @@ class Port:
         self._listening = False
         self._pause: IDelayedCall | None = None
         self._complained: float | None = None
-        self._name: Any = None  # of all that is accepted; C{None} where each has its own
-        self._tuned = False  # what is accepted from here on inherited all options
+        self._name: Any = None  # the local name of all accepted sockets; C{None} where each has its own
+        self._tuned = False  # sockets accepted from now on have inherited all options
 
     def logPrefix(self) -> str:
         return self.bound.name
@@ -140,7 +144,7 @@ class Port:
         return self.bound.socket.fileno()
 
     def start(self) -> None:
-        """Accept from now on, what waits in the queue included."""
+        """Accept from now on, also what waits in the queue."""
         if not self._listening and self.fileno() != -1:
             self._listening = True
             tune(self.bound.socket)
@@ -149,7 +153,7 @@ class Port:
             self._reactor.addReader(self)
 
     def empty_queue(self) -> None:
-        """Accept all that waits, as far as the gate lets it in, before the socket is closed."""
+        """Before the socket is closed, accept all that waits in the queue, as far as the gate lets it in."""
         for _ in range(0, _LONGEST_QUEUE, _BATCH):
             if self._accept_some():
                 return
@@ -177,10 +181,10 @@ class Port:
         self._accept_some()
 
     def doWrite(self) -> None:
-        """For nothing to be written; a port that is in trouble is readable, too."""
+        """Do nothing: a port never writes, and one with an error is readable, too."""
 
     def _accept_some(self) -> bool:
-        """A batch; C{True}: there is no more, or it cannot be had now."""
+        """Accept a batch; C{True} if there is no more, or no more can be accepted now."""
         gate = self.gate
         for _ in range(_BATCH):
             if not self._listening:
@@ -195,7 +199,7 @@ class Port:
                 sock, address = _accept(self.bound.socket, self._family)
             except BlockingIOError:
                 gate.leave()
-                self._tuned = _INHERITED  # none is left that came before the socket was tuned
+                self._tuned = _INHERITED  # no connection is left that came before the socket was tuned
                 return True
             except OSError as error:
                 gate.leave()
@@ -204,7 +208,7 @@ class Port:
                 self._out_of_something(error)
                 return True
             if not address and self._family != socket.AF_UNIX:
-                sock.close()  # it would count as the peer of a unix socket, who may come
+                sock.close()  # without a name it would count as the peer of a unix socket, which is let in
                 gate.leave()
                 continue
             self._arrived(sock, address)
@@ -217,7 +221,7 @@ class Port:
                 tune(sock)
             stream = adopt(self._reactor, sock, address, may_have_data=self._eager)
             self._accepted(stream, address, sock.getsockname() if self._name is None else self._name)
-        except Exception:  # else the reactor would take the port away, not the one connection
+        except Exception:  # else the reactor would drop the port instead of the one connection
             self.log.failure("bug while accepting on {name}", name=self.bound.name)
             if stream is None:
                 sock.close()
@@ -227,8 +231,8 @@ class Port:
 
     def _out_of_something(self, error: OSError) -> None:
         """
-        Descriptors or memory: the connection stays in the queue, so the socket stays readable. Without a
-        descriptor XNU takes it out all the same, and closes it.
+        Descriptors or memory: the connection stays in the queue, so the socket stays readable. When
+        descriptors run out, XNU takes it out all the same, and closes it.
         """
         reason = error.strerror or str(error)
         dropped = _DROPS and error.errno in (errno.EMFILE, errno.ENFILE)
@@ -257,7 +261,7 @@ class Port:
 def _accept(listening: socket.socket, family: int) -> tuple[Any, Any]:
     if not OWN:
         return listening.accept()
-    # As Python's own accept() does it, but for the class around the socket: see C{connect.Socket}.
+    # As Python's own accept() does, without the class around the socket: see C{connect.Socket}.
     descriptor, address = listening._accept()  # type: ignore[attr-defined]
     return Socket(family, socket.SOCK_STREAM, 0, descriptor), address
 

@@ -16,22 +16,24 @@ from lanrelay.errors import ProgramNotStarted, StartError
 from lanrelay.transport.pipes import ErrorLines, PipeStream
 
 BASE: Final = ("PATH", "HOME", "LANG", "TMPDIR", "USER")
-"""What a program gets of the relay's own environment."""
+"""The variables of the relay's own environment that a program gets."""
 
-# How often a group whose program has ended is looked at; the kernel tells nobody of its last process.
+# How often a group whose program has ended is looked at, for the kernel does not report the end of its last
+# process.
 _FIRST_LOOK, _LAST_LOOK = 0.01, 0.25
 
 
 def environment(more: Mapping[str, str], own: Mapping[str, str] = os.environ) -> dict[str, str]:
     """
-    A clean base and C{more}. What a service manager has left out of it is asked of the system.
+    A clean base and C{more}. The system is asked for variables of the base that a service manager has left
+    out.
 
     @param own: the relay's environment.
     """
     base = {name: own[name] for name in BASE if name in own}
     base.setdefault("PATH", os.defpath)
     if "HOME" not in base or "USER" not in base:
-        import pwd  # few services are started without them
+        import pwd  # few services are started without these variables
 
         with contextlib.suppress(KeyError):
             user = pwd.getpwuid(os.getuid())
@@ -56,11 +58,11 @@ class Folder:
 
 class Program:
     """
-    One process, the leader of a session and a group of its own, and all that it starts without leaving that.
+    One process, which leads a session and a group of its own, and all processes that it starts in that group.
 
-    What ends it is the end of its input; after C{stop_timeout} seconds in which it says nothing SIGTERM to
-    the whole group, and after as many SIGKILL. When the program itself has ended, what is left of its group
-    is told to end in the same way.
+    The end of its input tells it to end. After C{stop_timeout} seconds in which it writes nothing, the whole
+    group gets SIGTERM, and after as many SIGKILL. When the program itself has ended, what is left of its
+    group is ended in the same way.
 
     @param said: called with each line of its standard error.
     @param ended: called once, when nothing is left of the group.
@@ -139,7 +141,7 @@ class Program:
             name=f"pid {self.pid}",
         )
         self._stderr = ErrorLines(reactor, errors, said)
-        # Not now: one that has ended already would be told of before anybody has it.
+        # Later, for a program that has ended already would be reported before the caller has it.
         reactor.callLater(0, self._wait_for)
 
     def _wait_for(self) -> None:
@@ -147,7 +149,7 @@ class Program:
 
     @property
     def told_to_end(self) -> bool:
-        """By a signal of ours, before it had ended by itself."""
+        """Whether a signal of ours told it to end before it had ended by itself."""
         return self._told_to_end
 
     # --- making it end ----------------------------------------------------------------------------------
@@ -177,7 +179,10 @@ class Program:
         self._said_last = self._reactor.seconds()
 
     def _silent(self) -> None:
-        """It was given time; but what it says is not cut off, and one that is not read cannot say it."""
+        """
+        Its time is over. But output that still comes is not cut off, and a program that is not read cannot
+        write it.
+        """
         now = self._reactor.seconds()
         left = self._said_last + self._stop_timeout - now
         if self.stream.held_back:
@@ -200,16 +205,16 @@ class Program:
         try:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
         except ChildProcessError:
-            pid, status = self.pid, 0  # somebody else has reaped it
+            pid, status = self.pid, 0  # another part of the process has reaped it
         if pid:
             unregisterReapProcessHandler(self.pid, self)
             self.processEnded(status)
 
     def processEnded(self, status: int) -> None:
-        """Called by Twisted when it had ended before anybody waited for it, too."""
+        """Called by Twisted, also when the process had ended before Twisted began to wait for it."""
         self.status = self._process.returncode = os.waitstatus_to_exitcode(status)
         self._cancel()
-        # As long as one of its processes lives, no other group can have the number.
+        # As long as one of its processes lives, no other group can have its number.
         if self._group_lives():
             if self._sent != signal.SIGKILL:
                 self._signal(signal.SIGTERM)
@@ -220,7 +225,7 @@ class Program:
         self.stream.exited()
 
     def _look_at_group(self) -> None:
-        # Killed ones may stay as zombies for ever, where process 1 is not one that waits for orphans.
+        # Killed processes may stay as zombies for ever where process 1 does not wait for orphans.
         if not self._group_lives() or (self._sent == signal.SIGKILL and self._look > _LAST_LOOK / 4):
             self._finish()
             return

@@ -19,12 +19,12 @@ async def read_proxy_header(
     reactor: Any, stream: Stream, *, timeout: float | None
 ) -> tuple[Stream, Endpoints | None]:
     """
-    The stream as it is after its header, parked and paused, and for whom the header says that it was made.
+    The stream after its header, parked and paused, and the endpoints that the header names.
 
     @param stream: parked and paused; taken over, and closed whatever goes wrong, also on cancellation.
     @param timeout: seconds; C{None} for ever.
-    @return: with C{None} for the endpoints: the addresses of the stream itself hold.
-    @raise GreetingError: something else came, or nothing in time, or the peer left.
+    @return: C{None} for the endpoints if the stream's own addresses hold.
+    @raise GreetingError: no header came, or not in time, or the peer left.
     """
     return await _Announced(reactor).run(stream, timeout)
 

@@ -27,7 +27,7 @@ class PumpLimits(NamedTuple):
 
     @ivar idle: silence while both sides are open.
     @ivar half_closed: silence once one side has ended.
-    @ivar close: from the end of both directions to an abort; after a break from the last byte that the other
+    @ivar close: from the end of both directions to an abort; after a break, from the last byte that the other
         side took.
     """
 
@@ -55,8 +55,8 @@ def join(
 
     @param to_upstream: bytes of the client that were read before; they go first, and count as moved.
     @param to_downstream: the same, of the upstream.
-    @param ended: called once when both streams are gone, be it before this returns. What every connection
-        needs costs less so than with a Deferred; L{Pump.done} is for who waits.
+    @param ended: called once when both streams are gone, perhaps before this returns. Every connection needs
+        it, and a call costs less than a Deferred; L{Pump.done} is for a caller that waits.
     """
     pump = Pump(reactor, session, limits, ended)
     pump._take(downstream, upstream)
@@ -71,13 +71,13 @@ class Pump:
     An end of file that comes from one side goes on to the other as a half-close, after all bytes before
     it. When both directions have ended both streams are closed.
 
-    What a side had said before it broke belongs to the other one: nobody is read any more, and that one is
-    reset when it has all, be it in its kernel. Where one of both had ended in order before, the break is no
-    error, for then a reset is how many programs close: curl closes after its FIN, PostgreSQL with
+    What a side had sent before it broke belongs to the other one. Neither side is read any more, and the
+    other one is reset when it has all, at least in its kernel. If one of the two had ended in order before,
+    the break is no error, for many programs close by such a reset: curl closes after its FIN, PostgreSQL with
     close_notify unread, and their kernels reset what comes later.
 
-    With the streams all that knows of each other here lets go, so that nothing is left to the collector of
-    cycles: a forwarded connection left it ten objects, for which it took 6 us, a tunnel twenty, and 30 us.
+    When the streams are gone, all objects here drop their references to each other, so that the collector of
+    cycles finds nothing. Before, a forwarded connection left it ten objects (6 us), a tunnel twenty (30 us).
     """
 
     __slots__ = (
@@ -163,20 +163,20 @@ class Pump:
         self._first_end = self._first_end or end.side
         self._quiet_since = self._reactor.seconds()
         if not end.other.read_ended:
-            self._set_timer(self._limits.half_closed, self._look)  # that limit holds from now on
+            self._set_timer(self._limits.half_closed, self._look)  # from now on that limit counts
         sink = end.other.stream
-        sink.unregisterProducer()  # else Twisted holds the half-close back for a paused producer
+        sink.unregisterProducer()  # else Twisted delays the half-close for a producer that is paused
         sink.loseWriteConnection()
 
     def _both_ended(self) -> None:
-        """Our side has ended towards both, and so before that had theirs."""
+        """We have ended our side of both streams, as their peers had before."""
         down, up = self._downstream, self._upstream
         self._closing = True
         self._session.done(by=self._first_end)
         for end in (down, up):
             if end.lost is None:
                 end.stream.loseConnection()
-        if down.lost is None or up.lost is None:  # few streams take longer than the call
+        if down.lost is None or up.lost is None:  # few streams need more than the call
             self._set_timer(self._limits.close, self._reset)
 
     def _lost(self, end: _End, reason: Failure) -> None:
@@ -196,7 +196,7 @@ class Pump:
                 self._let_have(other, then=self._close_late if end.read_ended else self._reset)
         if end.lost is not None and other.lost is not None and not self._over:
             self._over = True
-            self._set_timer(None)  # which knows us, too
+            self._set_timer(None)  # the timer refers to us, too
             del self._downstream, self._upstream, end.other, other.other
             ended, self._when_over = self._when_over, None
             done, self._done = self._done, None
@@ -207,9 +207,9 @@ class Pump:
 
     def _sending_failed(self, end: _End) -> bool:
         """
-        What is said to C{end} gets there no more.
+        What is sent to C{end} does not arrive any more.
 
-        @return: what it has said is still to be read; its loss is told behind that.
+        @return: whether what it sent is still to be read; its loss is told after that.
         """
         if self._closing or end.read_ended:
             return False
@@ -226,7 +226,7 @@ class Pump:
             session.done(by=self._first_end)
 
     def _let_have(self, end: _End, *, then: Callable[[], object], more: bool = False) -> None:
-        """C{end} is not read any more; C{then} is called when it has got what is on its way to it."""
+        """Read C{end} no more; call C{then} when all that is on its way to it has arrived."""
         self._set_timer(None)
         if end.lost is not None:
             return
@@ -238,7 +238,10 @@ class Pump:
             self._timer = drain
 
     def _close_late(self) -> None:
-        """The one that broke had ended before, so nothing is missing of what it said."""
+        """
+        Close the other side in order: the one that broke had ended before, so nothing that it sent is
+        missing.
+        """
         self._set_timer(self._limits.close, self._reset)
         for end in (self._downstream, self._upstream):
             if end.lost is None:
@@ -292,7 +295,7 @@ class Pump:
         self._timer = None if delay is None else wait(self._reactor, delay, call)
 
     def _look(self) -> None:
-        """The timer is not moved for each byte; what is left is worked out when it fires."""
+        """Work out what is left of the time: the timer is not moved for each byte."""
         limit = self._limits.half_closed if self._first_end else self._limits.idle
         assert limit is not None
         left = limit
@@ -328,13 +331,13 @@ class _End:
         self.paused = self.read_ended = self.write_ended = False
         self.lost: Failure | None = None
 
-    # as a protocol; not Twisted's, for whose dictionary an idle pair would pay 200 bytes
+    # as a protocol; no subclass of Twisted's, whose dictionary would cost an idle pair 200 bytes
 
     def makeConnection(self, transport: object) -> None:
         """The pump knows the streams already."""
 
     def connectionMade(self) -> None:
-        """Part of C{IProtocol}; nobody calls it."""
+        """Part of C{IProtocol}; never called."""
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         if self.pump._closing or self.read_ended:
@@ -344,7 +347,7 @@ class _End:
 
     @property
     def lent_at_most(self) -> int:
-        """What the other stream makes use of in one go, if it says so."""
+        """How many bytes the other stream uses in one go, if it says so."""
         return self.other.stream.lent_at_most  # type: ignore[attr-defined,no-any-return]
 
     def view_received(self, view: memoryview) -> None:

@@ -1,12 +1,12 @@
-"""Chooses the reactor, and has it imported without what it can do without."""
+"""Chooses the reactor, and imports it without the modules that it does not need here."""
 
 from __future__ import annotations
 
 import sys
 
-# Twisted's own TLS, which brings OpenSSL and X.509 parsing: 40 of the 240 ms that a start took without this.
-# Ours is in C{transport.tls} and is imported by the first connection that needs it; Twisted does without
-# these where they cannot be imported.
+# Twisted's own TLS brings OpenSSL and X.509 parsing, which took 40 of the 240 ms of a start. Ours is in
+# C{transport.tls}, imported by the first connection that needs it. Twisted works without these modules where
+# they cannot be imported.
 _NOT_NEEDED = ("twisted.internet._newtls", "twisted.internet.ssl", "twisted.protocols.tls")
 
 
@@ -25,7 +25,7 @@ def install_reactor() -> None:
 
 def choose() -> None:
     """Install the one for this platform."""
-    if sys.platform == "darwin":  # where the default is select(), which serves no more than 1024 descriptors
+    if sys.platform == "darwin":  # its default is select(), which serves no more than 1024 descriptors
         from twisted.internet import kqreactor as chosen
     else:
         from twisted.internet import default as chosen

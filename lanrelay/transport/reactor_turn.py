@@ -14,35 +14,33 @@ from twisted.python.log import callWithLogger
 
 _log = Logger()
 
-_MOST = (
-    128  # events of one turn: so many reads of a megabyte are 30 ms, and the kernel hands them out by turns
-)
+_MOST = 128  # events of one turn: so many reads of a megabyte take 30 ms; the kernel gives others their turn
 
 FORGET = "lanrelay_forget"
 """
-Where a reactor has what L{quicken} gives it beside its turn: a function that is told the number of a
-descriptor that is about to be closed, instead of C{removeReader} and C{removeWriter}. The kernel lets go by
-itself of what is closed: kqueue always, epoll if nobody has a copy of it; of streams nobody has. That is a
-call of the system less for a connection that is forwarded, and 6 us of Python.
+The name under which L{quicken} gives a reactor a function that is told the number of a descriptor before it
+is closed. It stands for C{removeReader} and C{removeWriter}: the kernel itself forgets a closed descriptor,
+kqueue always, epoll if there is no copy of it, and streams have none. This saves a forwarded connection one
+system call and 6 us of Python.
 """
 
 DEPARTURES = "lanrelay_departures"
-"""Where a reactor has the L{Departures} of its turn."""
+"""The name under which a reactor has the L{Departures} of its turn."""
 
 
 class Departures:
     """
-    What streams write while a turn hands out several events, which leaves when all are handed out.
+    Keeps what streams write while a turn hands out several events, and sends it when all are handed out.
 
-    A send that wakes who sleeps on another core costs several times one to who is awake already. Sent each
-    for itself, with the relay's work for the next event in between, every one of 32 answers finds its client
-    asleep; sent one after the other, the first does. Measured beside each other with 32 connections, a small
-    HTTP exchange took 20 us of the relay's CPU instead of 32.
+    A send to a process that sleeps on another core costs several times as much as one to a process that is
+    awake. If 32 answers leave one by one, with the relay's work for the next event in between, each finds its
+    client asleep; if they leave one after the other, only the first does. Measured beside each other with 32
+    connections, a small HTTP exchange took 20 us of the relay's CPU instead of 32.
 
-    Nothing waits long: all leave before something large is sent, and when some dozen wait. Who is alone in a
-    turn sends at once.
+    Nothing waits long: all leave before something large is sent, and when some dozen wait. A stream that is
+    alone in a turn sends at once.
 
-    @ivar open: who writes something small may leave it here, by L{add}.
+    @ivar open: a stream that writes something small may leave it here, by L{add}.
     """
 
     __slots__ = ("_streams", "open")
@@ -80,19 +78,20 @@ _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}
 
 def quicken(reactor: Any) -> None:
     """
-    Have C{reactor} hand out the events of what is C{lean} itself, if it is Twisted's on epoll or kqueue;
-    others stay as they are. To be called before it runs.
+    Have C{reactor} itself hand out the events of objects that are C{lean}, if it is Twisted's on epoll or
+    kqueue; other reactors stay as they are. To be called before it runs.
 
     For each event Twisted makes a log context, asks for the descriptor's number, and goes through five
     calls. Measured in one run, the relay's CPU for a 64-byte round trip on 32 connections fell by a fifth.
 
-    Where a peer has reset a connection, what it sent before is read to its end first, though something is
-    still to be sent: Twisted tries that, fails, and ends the connection. On kqueue it does not even try;
-    there this is so for Twisted's own transports, too.
+    When a peer has reset a connection, what it sent before is first read to its end, even if something is
+    still to be sent. Twisted tries to send that, fails, and ends the connection; on kqueue it does not even
+    try, so there Twisted's own transports are treated in this way, too.
 
-    What is C{lean} (a class attribute) promises: C{doRead} and C{doWrite} find out themselves what there is,
-    be it nothing (an event may be meant for a socket that had the same number earlier in this turn), an end
-    or an error, and do nothing when they were not waited for; C{connectionLost} takes it from the reactor.
+    An object that is C{lean} (a class attribute) promises: its C{doRead} and C{doWrite} find out themselves
+    what there is: nothing (an event may be meant for a socket that had the same number earlier in this turn),
+    an end or an error. They do nothing when the object did not wait for them, and C{connectionLost} removes
+    it from the reactor.
     """
     for module, name, turn_of in (
         ("epollreactor", "EPollReactor", _turn_on_epoll),
@@ -107,7 +106,7 @@ def quicken(reactor: Any) -> None:
                 setattr(reactor, DEPARTURES, departures)
                 setattr(reactor, FORGET, forget)
             except AttributeError:
-                pass  # another Twisted than those we know, with other insides
+                pass  # a Twisted with other insides than those we know
 
 
 def _turn_on_epoll(reactor: Any, departures: Departures) -> Callable[[float | None], None]:
@@ -122,7 +121,7 @@ def _turn_on_epoll(reactor: Any, departures: Departures) -> Callable[[float | No
             for number, event in events:
                 selectable = find(number)
                 if selectable is None:
-                    continue  # one that came before has closed it, or paused it
+                    continue  # an earlier event has closed it, or paused it
                 if not getattr(selectable, "lean", False):
                     callWithLogger(selectable, theirs, selectable, number, event)
                     continue
@@ -146,7 +145,7 @@ def _turn_on_kqueue(reactor: Any, departures: Departures) -> Callable[[float | N
     readable, over = select.KQ_FILTER_READ, select.KQ_EV_EOF  # type: ignore[attr-defined, unused-ignore]
 
     def turn(timeout: float | None) -> None:
-        # Looked up each time: when twistd has become a daemon, it has the reactor make another.
+        # Looked up each time: after twistd has become a daemon, the reactor makes another one.
         events = reactor._kq.control(None, _MOST, timeout)
         departures.open = len(events) > 1
         try:
@@ -164,7 +163,8 @@ def _turn_on_kqueue(reactor: Any, departures: Departures) -> Callable[[float | N
                     callWithLogger(selectable, theirs, selectable, number, event)
                     continue
                 try:
-                    # A reset ends both: first what is left to be read. Whoever sends would end it before.
+                    # A reset ends both directions. First read what is left, for a send would end the stream
+                    # before.
                     if event.filter == readable or (event.flags & over and number in reads):
                         why = selectable.doRead()
                     else:

@@ -13,7 +13,7 @@ RECORD = 16384  # bytes in a TLS record at most, and what SSL_read gives at most
 LARGEST = 256 * 1024
 """Bytes that are encrypted, or decrypted, in one call at most."""
 
-# How much OpenSSL's memory is given at once: it grows with that, and never shrinks again.
+# How much OpenSSL's memory gets at once: it grows with that, and never shrinks again.
 _PIECE = RECORD + 256
 
 
@@ -21,27 +21,27 @@ class Records(Shape):
     """
     What a L{TlsStream<lanrelay.transport.tls_stream.TlsStream>} asks of OpenSSL.
 
-    The bytes that it returns may lie in a buffer that all connections share: they are valid until the next
-    call of any.
+    The bytes that it returns may lie in a buffer that all connections share, so they are valid until the next
+    call on any connection.
     """
 
     quiet: SSL.WantReadError
-    """How L{decrypt} ends where all of its data was content and is read: OpenSSL has nothing to answer."""
+    """How L{decrypt} ends when all of its data was content and was read: OpenSSL has nothing to answer."""
 
     def encrypt(self, data: bytes | memoryview) -> memoryview:
         """
         The records for C{data}, of 1 to L{LARGEST} bytes, and what else OpenSSL wants to send.
 
-        @raise SSL.Error: it does not work any more.
+        @raise SSL.Error: the connection does not work any more.
         """
 
     def decrypt(self, data: bytes | memoryview, most: int) -> tuple[int, memoryview, SSL.Error | None]:
         """
-        Read what came, some C{most} bytes of content of it.
+        Read from what came some C{most} bytes of content.
 
-        @return: how many bytes of C{data} were taken; their content; and how it ended: C{WantReadError}, that
-            of C{quiet} or another, when all of it is read, another error for what is wrong,
-            C{ZeroReturnError} for close_notify. C{None}: there may be more.
+        @return: how many bytes of C{data} were taken; their content; and how it ended: C{WantReadError}
+            (C{quiet} or another) when all was read, C{ZeroReturnError} for close_notify, another error if
+            something is wrong, C{None} if there may be more.
         """
 
     def expect_other_keys(self) -> None:
@@ -53,7 +53,7 @@ class Records(Shape):
 
 def records_of(connection: SSL.Connection) -> Records:
     """
-    After the handshake, when all that OpenSSL wanted to send has been taken.
+    Made after the handshake, when all that OpenSSL wanted to send has been taken.
 
     pyOpenSSL allocates a buffer for each call, copies out of it, and raises when there is no more. Measured
     in one run, 1 KB sent and 1 KB received on each of 32 connections cost 22.5 us with it, 16.6 beneath it; a
@@ -67,14 +67,14 @@ def records_of(connection: SSL.Connection) -> Records:
 
 
 class PublicRecords:
-    """By what pyOpenSSL documents."""
+    """Uses only what pyOpenSSL documents."""
 
     def __init__(self, connection: Any) -> None:
         from OpenSSL import SSL  # late: 80 ms; by now it was imported for the handshake
 
         self._SSL: Any = SSL
         self._connection = connection
-        self.quiet = SSL.WantReadError()  # never told
+        self.quiet = SSL.WantReadError()  # never returned
 
     def encrypt(self, data: bytes | memoryview) -> memoryview:
         view = memoryview(data)
@@ -102,7 +102,7 @@ class PublicRecords:
         return taken, memoryview(b"".join(parts)), None
 
     def expect_other_keys(self) -> None:
-        pass  # nothing here knows of any form
+        pass  # nothing here relies on their form
 
     def answers(self) -> memoryview:
         parts: list[bytes] = []
@@ -114,7 +114,7 @@ class PublicRecords:
 
 
 class _Beneath:
-    """What of pyOpenSSL's insides L{DirectRecords} is built on, and the two buffers that all share."""
+    """The parts of pyOpenSSL's insides that L{DirectRecords} uses, and the two buffers that all share."""
 
     def __init__(self) -> None:
         from OpenSSL import SSL  # late: see above
@@ -130,7 +130,7 @@ class _Beneath:
         self.explain = connection._raise_ssl_error
         self.error = SSL.Error
         self.drained, self.quiet = SSL.WantReadError(), SSL.WantReadError()
-        # A peer may have asked for records that are hardly larger than what they add (RFC 6066 section 4).
+        # A peer may ask for small records, to which each adds nearly its own size (RFC 6066 section 4).
         content, records = bytearray(LARGEST), bytearray(2 * LARGEST)
         self.content, self.records = memoryview(content), memoryview(records)
         self.room = len(records)
@@ -142,7 +142,7 @@ def _beneath() -> Any:
     try:
         return _Beneath()
     except (ImportError, AttributeError):
-        return None  # another pyOpenSSL than those we know
+        return None  # a pyOpenSSL with other insides than those we know
 
 
 class DirectRecords:
@@ -152,15 +152,15 @@ class DirectRecords:
     Only this and L{_Beneath} know pyOpenSSL's insides: C{_ssl}, C{_into_ssl} and C{_from_ssl} of a
     connection, and its C{_raise_ssl_error}.
 
-    The way through cffi to a function of OpenSSL costs 900 instructions. So OpenSSL is not asked what the
-    sizes tell: if the one record that was read is all that came, there is nothing more to read, and nothing
-    to answer. This saves 16,000 of the 51,000 instructions that TLS adds to an exchange of 1 KB.
+    A call of OpenSSL through cffi costs 900 instructions, so OpenSSL is not asked what the sizes tell: if the
+    one record that was read is all that came, there is nothing more to read, and nothing to answer. This
+    saves 16,000 of the 51,000 instructions that TLS adds to an exchange of 1 KB.
     """
 
     __slots__ = ("_adds", "_beneath", "_connection", "_from_ssl", "_into_ssl", "_ssl", "_whole", "quiet")
 
     def __init__(self, connection: Any, beneath: Any) -> None:
-        self._connection = connection  # it ends what is beneath
+        self._connection = connection  # keeps what is beneath alive
         self._beneath = beneath
         self.quiet = beneath.quiet
         self._ssl = connection._ssl
@@ -171,7 +171,7 @@ class DirectRecords:
             connection._into_ssl, connection._from_ssl = into, out
         self._into_ssl, self._from_ssl = connection._into_ssl, connection._from_ssl
         self._adds = _added(connection)
-        self._whole = False  # it is known that what came before were whole records, and that all are read
+        self._whole = False  # all that came before were whole records, and all were read
 
     def encrypt(self, data: bytes | memoryview) -> memoryview:
         beneath, ssl, out = self._beneath, self._ssl, self._from_ssl
@@ -199,7 +199,7 @@ class DirectRecords:
             source = beneath.from_buffer(data)
             taken = write(into, source, _PIECE)
         elif count:
-            # The copy costs less than to have cffi look into a view: 90 ns against 140.
+            # The copy costs less than to let cffi look into a view: 90 ns against 140.
             write(into, data.tobytes() if type(data) is memoryview else data, count)
         number = read(ssl, beneath.content_at, most)  # of one record, as each call
         if 0 < number == count - self._adds and self._whole:
@@ -212,7 +212,7 @@ class DirectRecords:
                 if size == most:
                     break
                 if taken == count and not beneath.bio_get_mem_data(into, beneath.null):
-                    # Into its own memory OpenSSL takes one record at a time, and that has been read.
+                    # OpenSSL takes one record at a time into its own memory, and that one was read.
                     self._whole, error = True, beneath.drained
                     break
             elif beneath.ssl_get_error(ssl, number) != beneath.want_read:
@@ -230,7 +230,7 @@ class DirectRecords:
         try:
             self._beneath.explain(self._connection, self._ssl, number)
         except self._beneath.error as error:
-            return error.with_traceback(None)  # which would hold what it was about
+            return error.with_traceback(None)  # the traceback would keep its locals alive
 
     def expect_other_keys(self) -> None:
         self._adds = 0
@@ -242,7 +242,7 @@ class DirectRecords:
 
 
 def _added(connection: Any) -> int:
-    """By how much a record without padding is longer than its content; 0 where there is no one figure."""
+    """By how many bytes a record without padding is longer than its content; 0 if that is not fixed."""
     cipher = connection.get_cipher_name() or ""
     if connection.get_protocol_version_name() == "TLSv1.3":
         return 0 if "CCM" in cipher else 5 + 16 + 1  # RFC 8446 section 5.2

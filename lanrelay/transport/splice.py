@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 
 MOST = 1024 * 1024
-"""Bytes that go through the pipe at most in one go."""
+"""How many bytes go through the pipe at most in one go."""
 
 _SET_SIZE = 1031  # F_SETPIPE_SZ of <linux/fcntl.h>; mypy knows Python's name of it on Linux only
 _UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM, errno.EOPNOTSUPP})
@@ -19,9 +19,10 @@ class SharedPipe:
     The way of C{splice}: pages of one socket's buffer become those of another's.
 
     Like the shared buffer of L{lanrelay.transport.tcp} it is empty between two events, because bytes that a
-    socket does not take at once are read out. So no stream has descriptors of its own for it, and a reader
-    that stalls costs what it costs with the buffer. The relay's CPU on loopback fell, in one run, from 0.27
-    to 0.22 s/GB with one stream and from 0.47 to 0.33 with eight; HAProxy's with 256 KB was 0.33 and 0.44.
+    socket does not take at once are read out of it. So no stream needs descriptors of its own for this, and a
+    reader that stalls costs no more than with the buffer. The relay's CPU on loopback fell, in one run, from
+    0.27 to 0.22 s/GB with one stream and from 0.47 to 0.33 with eight; HAProxy's with 256 KB was 0.33 and
+    0.44.
 
     @ivar held: bytes in it.
     """
@@ -31,7 +32,7 @@ class SharedPipe:
     def __init__(self) -> None:
         self._out, self._in = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
-        with suppress(OSError):  # the user's pipes have taken all that they may; so it is 64 KiB
+        with suppress(OSError):  # the user's pipes have reached their limit, so it stays at 64 KiB
             fcntl.fcntl(self._in, _SET_SIZE, MOST)
 
     def fill(self, source: int) -> int:
@@ -45,9 +46,9 @@ class SharedPipe:
 
     def send(self, sink: int) -> None:
         """
-        Give the socket all that is left.
+        Give the socket what the pipe holds.
 
-        @raise OSError: as C{send} does, where it takes no more; what it took is gone from L{held}.
+        @raise OSError: as C{send} does when it takes no more; L{held} is what is left then.
         """
         while self.held:
             self.held -= os.splice(self._out, sink, self.held, flags=_FLAGS)
@@ -73,7 +74,7 @@ _able = hasattr(os, "splice")  # Linux, from Python 3.10 on
 
 
 def shared_pipe() -> SharedPipe | None:
-    """The empty pipe; made when it is first asked for. C{None} where there is none, or it is in use."""
+    """The empty pipe, made at the first call; C{None} if there is none, or it is in use."""
     global _pipe
     if not _able:
         return None
@@ -91,7 +92,7 @@ def discard(pipe: SharedPipe) -> None:
 
 
 def unable(error: OSError) -> bool:
-    """Whether the kernel does not splice, for these sockets or at all; then nobody tries again."""
+    """Whether the kernel cannot splice, for these sockets or at all; then no stream tries again."""
     global _able
     if error.errno not in _UNABLE:
         return False

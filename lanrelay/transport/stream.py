@@ -51,7 +51,7 @@ class Stream(Shape):
 
 def hand_over(stream: Stream, protocol: IProtocol) -> None:
     """
-    From now on C{protocol} hears what comes on C{stream}: ownership changes hands.
+    Give C{stream} to C{protocol}, which from now on hears what comes: ownership changes hands.
 
     The stream should be paused; its new owner resumes it. If it was lost while L{Parked}, the new protocol
     hears that at once, from within this call.
@@ -77,10 +77,10 @@ class Parked(Protocol):
 
 
 PARKED: Final = Parked()
-"""Of streams that need none of their own as long as they live."""
+"""For streams that need no L{Parked} of their own while they live."""
 
 
-# A stream is ours, or one of Twisted's, or a test's; what only some can do is asked for here.
+# A stream is ours, or one of Twisted's, or a test's; here it is asked for what only some can do.
 
 
 def handle_of(stream: Any) -> Any:
@@ -91,15 +91,15 @@ def handle_of(stream: Any) -> Any:
 
 def early_of(stream: Any) -> bytes:
     """
-    What has come on C{stream} before anybody heard it, where it can tell; whoever takes none of it gives it
-    back by L{give_back}.
+    What has come on C{stream} before it had a protocol, if the stream can tell. A caller that does not take
+    it gives it back by L{give_back}.
     """
     early = getattr(stream, "early", None)
     return b"" if early is None else early()
 
 
 def give_back(stream: Any, data: bytes) -> None:
-    """What L{early_of} gave is for who hears the stream later."""
+    """Give back what L{early_of} gave: it is for the stream's later protocol."""
     stream.put_back(data)
 
 
@@ -107,7 +107,7 @@ def tune(transport: Any) -> None:
     """
     No Nagle delay, and keep-alive probes after 30 s so that a peer lost in sleep is noticed.
 
-    Takes a Twisted transport or a socket, of either side. Does nothing on what is no TCP transport.
+    Takes a Twisted transport or a socket, accepted or connected. Does nothing unless that is TCP.
     """
     sock = handle_of(transport) or transport
     if getattr(sock, "family", None) in (socket.AF_INET, socket.AF_INET6):
@@ -115,7 +115,7 @@ def tune(transport: Any) -> None:
 
 
 def tune_tcp(sock: Any) -> None:
-    """The same for a socket that is known to be of TCP."""
+    """The same for a socket that is known to be TCP."""
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -127,10 +127,10 @@ def tune_tcp(sock: Any) -> None:
 
 def unread_of(stream: Any) -> Callable[[], Any]:
     """
-    Tells, as long as C{stream} lives, whether something waits that its protocol has not been given yet: bytes
-    or an end in the kernel, or in the stream itself. What is called gives something true or false.
+    A function that tells, as long as C{stream} lives, whether something waits that its protocol has not been
+    given yet: bytes or an end, in the kernel or in the stream itself. It gives something true or false.
 
-    Of a stream without a socket only the latter is known.
+    For a stream without a socket it knows only what waits in the stream.
     """
     holds = getattr(stream, "holds_unread", None)
     waits = _waits_of(stream)
@@ -143,10 +143,10 @@ def _waits_of(stream: Any) -> Callable[[], Any]:
     if sock is None:
         return _never
     if sock.fileno() < 0:
-        return _always  # closed, and nobody was told yet
+        return _always  # closed, and the protocol was not told yet
     if _poll is None:
         return partial(_peek, sock)
-    # A recv(MSG_PEEK) that finds nothing costs three times as much, for it raises.
+    # A recv(MSG_PEEK) that finds nothing would cost three times as much, for it raises.
     look = _poll()
     look.register(sock.fileno(), select.POLLIN)
     return partial(look.poll, 0)
@@ -166,7 +166,7 @@ def _peek(sock: Any) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        pass  # an end, too, is something to be told
+        pass  # an end, too, waits to be told
     return True
 
 
@@ -180,7 +180,7 @@ _KEEPALIVE = [
         ("TCP_KEEPIDLE", 30),
         ("TCP_KEEPALIVE", 30),  # the name of TCP_KEEPIDLE on macOS (and in Python from 3.10 on)
         ("TCP_KEEPINTVL", 10),
-        ("TCP_KEEPCNT", 6),  # so 90 s from the last sign of life to the loss
+        ("TCP_KEEPCNT", 6),  # so the loss is noticed 90 s after the last sign of life
     )
     if hasattr(socket, name)
 ]
