@@ -251,6 +251,7 @@ class Demonstration:
             ["-m", "lanrelay.cli.demo_host", str(cert), str(key)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            cwd=cert.parent,  # -m looks for modules there first, and the person's folder may have a json.py
         )
         assert child.process.stdout is not None
         line = child.process.stdout.readline()

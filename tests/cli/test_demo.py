@@ -27,17 +27,24 @@ CHECKOUT = Path(__file__).resolve().parent.parent.parent
 class Run:
     """A running demonstration, in a temporary folder of its own and in a process group of its own."""
 
-    def __init__(self, test: SynchronousTestCase, *arguments: str) -> None:
+    def __init__(self, test: SynchronousTestCase, *arguments: str, folder: Path | None = None) -> None:
         self.temporary = Path(tempfile.mkdtemp(prefix="lanrelay-demo-test-"))
         test.addCleanup(shutil.rmtree, self.temporary, ignore_errors=True)
         self.output = ""
         paths = [str(CHECKOUT), os.environ.get("PYTHONPATH", "")]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "lanrelay.cli.main", "demo", *arguments],
+            [
+                *[
+                    sys.executable,
+                    "-c",
+                    "import sys; del sys.path[0]; from lanrelay.cli.main import main; sys.exit(main())",
+                ],
+                *["demo", *arguments],
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            cwd=self.temporary,
+            cwd=folder or self.temporary,
             env={
                 **os.environ,
                 "TMPDIR": str(self.temporary),
@@ -113,6 +120,15 @@ class DemonstrationTests(SynchronousTestCase):
         self.assertEqual(len(times), 3)
         self.assertGreater(times[2] - times[0], 1.5, "the events came all at once")
         self.assertEqual(run.traces(), [])
+
+    def test_a_folder_with_modules_of_a_name_that_python_has_is_no_hindrance(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name in ("json", "ssl", "yaml", "threading"):
+            (folder / f"{name}.py").write_text("raise SystemExit('this is not that module')\n")
+        run = Run(self, "--once", folder=folder)
+        self.assertEqual(run.wait(), 0, run.output)
+        self.assertIn("event 3", run.output)
 
     def test_until_ctrl_c_the_relay_serves_and_shows_its_log(self) -> None:
         run = Run(self)
