@@ -19,7 +19,26 @@ LONGEST = 64 * 1024 * 1024
 
 
 class NotAsked(Exception):
-    """The relay could not be asked, or refused; the text is a sentence for the person at the terminal."""
+    """
+    The relay could not be asked, or refused; the text is a sentence for the person at the terminal.
+
+    @ivar advice: another, of what to do, where there is one.
+    """
+
+    advice = ""
+
+
+class NotRunning(NotAsked):
+    """No relay runs with that file."""
+
+    def __init__(self, file: Path) -> None:
+        from shlex import quote
+
+        super().__init__(f"No relay is running with {file}.")
+        self.advice = (
+            f"`lanrelay run -c {quote(str(file))}` starts one; "
+            "`lanrelay service install` has the system do it."
+        )
 
 
 class NotOurs(NotAsked):
@@ -115,4 +134,4 @@ def connect(file: Path) -> socket.socket:
         )
     if busy:
         raise NotAsked(f"The relay with {file} has too many who ask it already: try again in a moment.")
-    raise NotAsked(f"No relay is running with {file}.")
+    raise NotRunning(file)

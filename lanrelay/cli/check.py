@@ -58,7 +58,7 @@ def check(options: argparse.Namespace) -> int:
     try:
         file = config_of(options)
     except NoConfiguration as error:
-        return failed(options, str(error))
+        return failed(options, error)
     warnings: list[str] = []
     listeners = 0
     try:

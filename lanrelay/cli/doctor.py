@@ -74,22 +74,25 @@ class Doctor:
         self._machine: list[Check] = []
         self._examined: list[Examined] = []
         self._status: Json | None = None
-        self._not_asked = ""
+        self._not_asked = self._advice = ""
         self._others = False
         self._limit: int | None = None
 
     def run(self) -> int:
         from lanrelay.cli.asking import NotDone
+        from lanrelay.examine import machine
         from lanrelay.examine.subject import Unknown
 
         self._read()
         self._ask_for_status()
         place: str = self._options.place or ("here" if self._status is None else "both")
         if place == "service" and self._status is None and self._words:
-            return self._refused(self._not_asked)
+            return self._refused(f"{self._not_asked} {self._advice}".rstrip())
         try:
             with self._talk.waiting("Looking"):
                 self._look(self._subjects() if place != "service" else [], place)
+                if self._words and self._loaded is not None:
+                    self._machine += machine.not_enabled(self._loaded.config, self._words)
                 if not self._words:
                     self._look_around()
                 if sys.platform == "darwin":
@@ -125,14 +128,14 @@ class Doctor:
         try:
             self._file = find(self._options.config)
         except NotFound as error:
-            self._not_asked = str(error)
+            self._not_asked, self._advice = str(error), error.advice
             if not self._words:
                 no_file = Check(
                     layer="config",
                     state="failed",
                     cause="wrong_config",
                     said=str(error),
-                    remedy="lanrelay setup",
+                    remedy=error.command,
                 )
                 self._machine.append(no_file)
             return
@@ -151,7 +154,7 @@ class Doctor:
         try:
             self._status = result(self._file, {"method": "status"}, timeout=5.0)
         except NotAsked as error:
-            self._not_asked = str(error)
+            self._not_asked, self._advice = str(error), error.advice
             self._others = isinstance(error, NotOurs)
 
     def _subjects(self) -> list[Subject]:

@@ -91,7 +91,9 @@ def _proxy(given: Path | None) -> tuple[Path, str] | str:
     try:
         file = find(given)
         config = load(file)
-    except (NotFound, ConfigErrors) as error:
+    except NotFound as error:
+        return f"{error} {error.advice}"
+    except ConfigErrors as error:
         return str(error)
     url = proxy_of(config)
     if url is None:

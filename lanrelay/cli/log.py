@@ -58,7 +58,7 @@ def run(arguments: list[str]) -> int:
         else:
             _once(file, options)
     except (NoConfiguration, NotAsked) as error:
-        return failed(options, str(error))
+        return failed(options, error)
     return 0
 
 
@@ -74,6 +74,9 @@ def _once(file: Path, options: argparse.Namespace) -> None:
     wide = max((len(one["listener"]) for one in found), default=0)
     for one in found:
         print(line(one, wide))
+    if not found:
+        what = f"{options.listener} has" if options.listener else "The listeners have"
+        print(f"lanrelay log: {what} served no request since the relay was started.", file=sys.stderr)
 
 
 def _follow(file: Path, options: argparse.Namespace) -> None:

@@ -66,7 +66,15 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 class NoConfiguration(Exception):
-    """No file was named, and there is none where one is looked for; the text is a sentence."""
+    """
+    No file was named, and there is none where one is looked for; the text is a sentence.
+
+    @ivar advice: another, of what to do.
+    """
+
+    def __init__(self, sentence: str, advice: str) -> None:
+        super().__init__(sentence)
+        self.advice = advice
 
 
 def config_of(options: argparse.Namespace, *, told: bool = True) -> Path:
@@ -85,24 +93,27 @@ def config_of(options: argparse.Namespace, *, told: bool = True) -> Path:
     try:
         found = find(None)
     except NotFound as error:
-        raise NoConfiguration(str(error)) from None
+        raise NoConfiguration(str(error), error.advice) from None
     if not told:
         print(f"lanrelay {options.command}: with {printable(str(found))}", file=sys.stderr)
     return found
 
 
-def failed(options: argparse.Namespace, sentence: str) -> int:
+def failed(options: argparse.Namespace, why: Exception) -> int:
     """
     Say why nothing came of it: on standard error, and under C{--json} as the document, too.
 
+    @param why: its text is a sentence; what it has as C{advice}, another.
     @return: the exit status.
     """
+    from lanrelay.cli.home import homely
     from lanrelay.config.complaints import printable
 
+    sentence = f"{why} {getattr(why, 'advice', '')}".rstrip()
     if getattr(options, "json", False):
         print_json({"ok": False, "error": sentence})
     else:
-        print(f"lanrelay {options.command}: {printable(sentence)}", file=sys.stderr)
+        print(f"lanrelay {options.command}: {printable(homely(sentence))}", file=sys.stderr)
     return 1
 
 

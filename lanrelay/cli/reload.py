@@ -42,7 +42,7 @@ def reload(options: argparse.Namespace) -> int:
         file = config_of(options, told=False)
         outcome = result(file, {"method": "reload"}, timeout=60.0, shown=True)
     except (NoConfiguration, NotAsked) as error:
-        return failed(options, str(error))
+        return failed(options, error)
     if options.json:
         print_json(outcome)
         return 0 if outcome["ok"] else 1

@@ -40,7 +40,9 @@ def run(arguments: list[str]) -> int:
     talk = Conversation("remove", yes=chosen.yes, dry_run=chosen.dry_run)
     try:
         return _remove(chosen, talk)
-    except (Refused, NotFound, StartError) as error:
+    except NotFound as error:
+        talk.complain(f"{error} {error.advice}")
+    except (Refused, StartError) as error:
         talk.complain(str(error))
     except ConfigErrors as error:
         talk.complain(f"the configuration is not right, or would not be, so nothing was written.\n{error}")

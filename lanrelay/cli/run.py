@@ -57,7 +57,8 @@ def run(arguments: list[str]) -> int:
         try:
             file = config_of(options)
         except NoConfiguration as error:
-            return failed(options, f"{error} Or do without one: lanrelay run --to URL")
+            error.advice += " `lanrelay run --to URL` does without."
+            return failed(options, error)
         return _become(file, watch=options.watch)
     if options.config is not None or options.watch:
         made.error("--to does without a configuration file, so there is none to name or watch")

@@ -85,7 +85,7 @@ def run(arguments: Sequence[str]) -> int:
             return service.status(options.mode)
         return service.uninstall(options.mode)
     except NoConfiguration as error:
-        return failed(options, str(error))
+        return failed(options, error)
     except (Failed, StartError) as error:
         _say(str(error), file=sys.stderr)
         return 1

@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
         else:
             _once(file, as_json=options.json)
     except (NoConfiguration, NotAsked) as error:
-        return failed(options, str(error))
+        return failed(options, error)
     return 0
 
 

@@ -77,12 +77,11 @@ class _Outside:
             file = find(Path(config) if config is not None else None)
             status = result(file, {"method": "status"}, timeout=5.0)
         except NotFound as error:
-            raise NotThere("wrong_config", str(error), "`lanrelay setup` makes one.") from None
+            raise NotThere("wrong_config", str(error), error.advice) from None
         except NotDone as error:
             raise NotThere("not_running", str(error), "Look at the relay's log.") from None
         except NotAsked as error:
-            start = f"`lanrelay run -c {file}` starts one; `lanrelay service install` has the system do it."
-            raise NotThere("not_running", str(error), start) from None
+            raise NotThere("not_running", str(error), error.advice) from None
         return list(status["listeners"])
 
     def is_pipe(self, config: str | None, name: str) -> bool:

@@ -15,7 +15,16 @@ SYSTEM = Path("/etc/lanrelay/relay.yaml")
 
 
 class NotFound(Exception):
-    """There is no configuration file; the text is a sentence for the person at the terminal."""
+    """
+    There is no configuration file; the text is a sentence for the person at the terminal.
+
+    @ivar command: what to do about it, and C{advice}, the sentence with it.
+    """
+
+    def __init__(self, sentence: str, command: str = "lanrelay setup", does: str = "makes one") -> None:
+        super().__init__(sentence)
+        self.command = command
+        self.advice = f"`{command}` {does}."
 
 
 def find(
@@ -33,7 +42,11 @@ def find(
     named = environment.get("LANRELAY_CONFIG", "")
     if named:
         if not os.path.exists(named):
-            raise NotFound(f"LANRELAY_CONFIG names {named}, and there is no such file.")
+            raise NotFound(
+                f"LANRELAY_CONFIG names {named}, and there is no such file.",
+                "unset LANRELAY_CONFIG",
+                "has it looked for where it is by default",
+            )
         return Path(named)
     own = users_own(environment=environment)
     for candidate in (own, system):

@@ -35,6 +35,8 @@ def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = (
     """
     enabled = [listener for listener in config.listeners if listener.enabled]
     count = "1 listener" if len(enabled) == 1 else f"{len(enabled)} listeners"
+    if off := [listener.name for listener in config.listeners if not listener.enabled]:
+        count += f"; not enabled: {', '.join(off)}"
     if unreadable:
         return Check(
             layer="config",
@@ -52,6 +54,21 @@ def config_check(file: Path, config: model.Config, unreadable: Sequence[str] = (
             remedy=f"lanrelay check -c {quote(str(file))}",
         )
     return Check(layer="config", state="ok", said=f"{file}: {count}.")
+
+
+def not_enabled(config: model.Config, names: Sequence[str]) -> list[Check]:
+    """A check for each of these listeners that clients cannot use, however well its upstream is."""
+    return [
+        Check(
+            layer="config",
+            state="warn",
+            cause="wrong_config",
+            said=f"The listener {listener.name} is not enabled, so no client can use it.",
+            remedy=f"Take `enabled: false` out of listeners.{listener.name}, then: lanrelay reload",
+        )
+        for listener in config.listeners
+        if listener.name in names and not listener.enabled
+    ]
 
 
 def wrong_config(file: Path, complaints: str) -> Check:

@@ -72,8 +72,12 @@ def _unknown(look: Look, error: DialError, host: str, since: float) -> Check:
     check = look.failed("name", error, since, url=look.subject.url, addresses=[])
     if check.cause not in ("name_unknown", "name_no_answer"):
         return check
-    line = f"`address: 192.168.1.20:{target_of(look.upstream).port}` beside `url`, for one"
-    check = replace(check, remedy=f"{(check.remedy or '').removesuffix('.')} ({line}).")
+    remedy, line = check.remedy or "", f"`address: 192.168.1.20:{target_of(look.upstream).port}` beside `url`"
+    if "`address`" in remedy:
+        remedy = f"{remedy.removesuffix('.')} ({line}, for one)."
+    else:
+        remedy = f"{remedy} An IP address does without the name ({line}, for one)."
+    check = replace(check, remedy=remedy.lstrip())
     if host.endswith(".local"):
         local = " A .local name is answered by the host itself (mDNS), and in its own network alone."
         if look.means.platform == "linux":

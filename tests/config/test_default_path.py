@@ -38,6 +38,7 @@ class DefaultPathTests(SynchronousTestCase):
         self.environment["LANRELAY_CONFIG"] = str(self.home / "missing.yaml")
         error = self.assertRaises(NotFound, self.find)
         self.assertIn(str(self.home / "missing.yaml"), str(error))
+        self.assertEqual(error.command, "unset LANRELAY_CONFIG")  # setup would not write there either
 
     def test_the_users_own_comes_before_the_systems(self) -> None:
         self.make(self.system)
@@ -54,6 +55,7 @@ class DefaultPathTests(SynchronousTestCase):
             "-c",
         ):
             self.assertIn(named, str(error))
+        self.assertEqual(error.advice, "`lanrelay setup` makes one.")
 
     def test_the_folders_follow_xdg_where_that_is_absolute(self) -> None:
         self.environment |= {"XDG_CONFIG_HOME": "/c", "XDG_STATE_HOME": "relative"}

@@ -47,7 +47,13 @@ class MachineTestCase(ExamineTestCase):
 class ConfigTests(MachineTestCase):
     def test_a_file_that_is_right(self) -> None:
         said = self.one(machine.config_check(Path("relay.yaml"), self.nas()), "ok").said
-        self.assertEqual(said, "relay.yaml: 1 listener.")
+        self.assertEqual(said, "relay.yaml: 1 listener; not enabled: off.")
+
+    def test_a_listener_that_is_asked_about_and_is_not_enabled(self) -> None:
+        config = self.nas()
+        self.assertEqual(machine.not_enabled(config, ["nas", "https://nas.lan"]), [])
+        (check,) = machine.not_enabled(config, ["off"])
+        self.assertIn("off is not enabled", self.one(check, "warn", "wrong_config").said)
 
     def test_what_it_names_and_what_is_wrong_with_it(self) -> None:
         config = self.nas()

@@ -111,7 +111,8 @@ class ReachTests(ExamineTestCase):
 
     async def test_a_name_server_that_fails(self) -> None:
         self.names["nas.lan"] = socket.EAI_AGAIN
-        self.assert_cause(await self.examine("nas.lan:80"), "name", "name_no_answer")
+        check = self.assert_cause(await self.examine("nas.lan:80"), "name", "name_no_answer")
+        self.assertIn(" An IP address does without the name (`address: 192.168.1.20:80` ", check.remedy or "")
 
     async def test_a_name_server_that_is_silent(self) -> None:
         over = Event()

@@ -45,7 +45,12 @@ class ControlTests(SynchronousTestCase):
         self.stop(relay)
         told = relay.cli("reload", "-c", "relay.yaml")
         self.assertEqual(
-            (told.returncode, told.stderr), (1, "lanrelay reload: No relay is running with relay.yaml.\n")
+            (told.returncode, told.stderr),
+            (
+                1,
+                "lanrelay reload: No relay is running with relay.yaml. `lanrelay run -c relay.yaml` "
+                "starts one; `lanrelay service install` has the system do it.\n",
+            ),
         )
 
     def test_a_daemon_reloads_at_sighup(self) -> None:
@@ -294,11 +299,14 @@ class CommandTests(SynchronousTestCase):
         for command in (("status",), ("reload",), ("probe", "x")):
             told = self.relay.cli(*command, "-c", "other.yaml")
             self.assertEqual((told.returncode, told.stdout), (1, ""))
-            self.assertEqual(told.stderr, f"lanrelay {command[0]}: No relay is running with other.yaml.\n")
+            said = f"lanrelay {command[0]}: No relay is running with other.yaml. "
+            self.assertEqual(told.stderr[: len(said)], said)
+            self.assertIn("`lanrelay run -c other.yaml` starts one", told.stderr)
             self.patch(self.relay, "variables", {"XDG_CONFIG_HOME": str(self.relay.folder / "nowhere")})
             told = self.relay.cli(*command)
             self.assertEqual((told.returncode, told.stdout), (1, ""))
             self.assertIn("There is no configuration: -c names one", told.stderr)
+            self.assertIn("`lanrelay setup` makes one.", told.stderr)
             told = self.relay.cli(*command, "-c", "nowhere.yaml")
             self.assertEqual(told.stderr, f"lanrelay {command[0]}: There is no file nowhere.yaml.\n")
 

@@ -45,7 +45,8 @@ class LogTests(SynchronousTestCase):
 
     def test_what_was_asked_for(self) -> None:
         told = self.relay.cli("log", "-c", "relay.yaml")
-        self.assertEqual((told.returncode, told.stdout, told.stderr), (0, "", ""))
+        none = "lanrelay log: The listeners have served no request since the relay was started.\n"
+        self.assertEqual((told.returncode, told.stdout, told.stderr), (0, "", none))
         self.connect()
         told = self.relay.cli("log", "-c", "relay.yaml", "db")
         self.assertRegex(told.stdout, r"\A\d\d:\d\d:\d\d  db    -  +\d+ ms +\d+ B  connection\n\Z")
@@ -84,7 +85,12 @@ class LogTests(SynchronousTestCase):
         self.relay.wait()
         told = self.relay.cli("log", "-f", "-c", "relay.yaml")
         self.assertEqual(
-            (told.returncode, told.stderr), (1, "lanrelay log: No relay is running with relay.yaml.\n")
+            (told.returncode, told.stderr),
+            (
+                1,
+                "lanrelay log: No relay is running with relay.yaml. `lanrelay run -c relay.yaml` starts one; "
+                "`lanrelay service install` has the system do it.\n",
+            ),
         )
         told = self.relay.cli("log", "-f", "-c", "relay.yaml", "--json")
         self.assertEqual((told.returncode, json.loads(told.stdout)["ok"]), (1, False))
