@@ -14,11 +14,12 @@ def parser() -> argparse.ArgumentParser:
 
     return parser(
         "schema",
-        "Print the JSON schema of relay.yaml. With it editors complete keys and mark mistakes. VS Code, Zed, "
-        "Helix and others that have the YAML language server take it by the first line of the file, "
-        "`# yaml-language-server: $schema=relay.schema.json`.",
+        "Print the JSON schema of relay.yaml. With it editors complete keys and mark mistakes: VS Code, Zed, "
+        "Helix and others that have the YAML language server. It lies beside relay.yaml, whose first line "
+        "names it.",
         examples="""
-            lanrelay schema > relay.schema.json  beside relay.yaml
+            lanrelay schema > relay.schema.json                     write it
+            # yaml-language-server: $schema=relay.schema.json  the first line of relay.yaml
         """,
     )
 

@@ -18,6 +18,12 @@ class SchemaTests(SynchronousTestCase):
         self.assertEqual((done.status, done.err), (0, ""))
         self.assertEqual(json.loads(done.out), json.loads(FILE.read_text()))
 
+    def test_the_line_for_editors_is_whole_in_the_help(self) -> None:
+        done = Run("schema", "--help")
+        self.assertEqual((done.status, done.err), (0, ""))
+        self.assertIn("  # yaml-language-server: $schema=relay.schema.json", done.out)
+        self.assertLess(max(map(len, done.out.splitlines())), 80)
+
     def test_it_takes_no_argument(self) -> None:
         done = Run("schema", "relay.yaml")
         self.assertEqual((done.status, done.out), (2, ""))
