@@ -76,7 +76,7 @@ def session_item(session: Session, watched: Watched) -> Json:
         "kind": session.kind,
         "client": session.client,
         "method": session.method,
-        "path": session.path.partition("?")[0],
+        "path": _shown_path(session.path),
         "target": session.target,
         "address": session.address,
         "phase": session.phase,
@@ -90,6 +90,16 @@ def session_item(session: Session, watched: Watched) -> Json:
     }
 
 
+def _shown_path(path: str) -> str:
+    """Without its query, and without pieces that look drawn by lot: some programs have their token there."""
+    path = path.partition("?")[0]
+    if len(path) < 16:  # the shortest such piece
+        return path
+    from lanrelay.edit.masking import url
+
+    return url(f"x://y{path}").removeprefix("x://y") if path[:1] == "/" else path
+
+
 def failed_item(failed: Failed) -> Json:
     session = failed.session
     return {
@@ -97,7 +107,7 @@ def failed_item(failed: Failed) -> Json:
         "kind": session.kind,
         "client": session.client,
         "method": session.method,
-        "path": session.path.partition("?")[0],
+        "path": _shown_path(session.path),
         "target": session.target,
         "address": session.address,
         "phase": session.phase,

@@ -84,7 +84,8 @@ def _meant(listeners: Sequence[ListenerService], name: str) -> list[tuple[Listen
 
 
 def _spellings(lead: Lead) -> Iterator[str]:
-    """The URL, with or without a final slash."""
-    url = lead.upstream.name.removesuffix("/")
-    yield url
-    yield f"{url}/"
+    """The URL as it is configured and as it is shown, with or without a final slash."""
+    for shown in (lead.upstream.url, lead.upstream.name):
+        url = shown.removesuffix("/")
+        yield url
+        yield f"{url}/"

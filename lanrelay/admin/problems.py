@@ -89,7 +89,7 @@ def _problem(
         "remedy": explanation.remedy,
         "command": command,
         "since": round(watched.wall.at(since), 3),
-        "line": line_of(watched, name, upstream.name),
+        "line": line_of(watched, name, upstream.url),
     }
 
 

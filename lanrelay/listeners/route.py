@@ -100,7 +100,7 @@ class ProxyRoute(PlainRoute):
             self.reactor, self.group, listener.pool, listener.timeouts, inheritance=inheritance
         )
         self.target = self.group.members[0].name
-        urls = (member.name for member in self.group.members)
+        urls = (member.url for member in self.group.members)
         self.server = environment.servers.of(listener.name, config.path, *urls)
         self._closed = False
         self.recovers = listener.session_recovery

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.config import model
@@ -46,6 +46,7 @@ class UpstreamGroup:
                 from lanrelay.upstream.health import HealthCheck  # few upstreams are checked
 
                 self.checks[member] = check or HealthCheck(reactor, member, config.health)
+        _tell_apart(self.members)
         self.sleepers: list[Callable[[], None]] = []
         self._turn = 0
         self._started = False
@@ -98,3 +99,13 @@ class UpstreamGroup:
             self._turn += 1
             up = up[turn:] + up[:turn]
         return up
+
+
+def _tell_apart(members: Sequence[Upstream]) -> None:
+    """URLs of which a piece is not shown may look the same, and figures need a name for each."""
+    taken: dict[str, int] = {}
+    for member in members:
+        name = member.shown_url
+        if name != member.url:
+            taken[name] = number = taken.get(name, 0) + 1
+            member.name = name if number == 1 else f"{name} ({number})"

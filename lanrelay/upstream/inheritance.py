@@ -72,8 +72,8 @@ class Inheritance:
 
     def sessions(self, group: UpstreamGroup) -> Any:
         """Those of a group with the same URLs, whatever else has changed; C{None} if there are none."""
-        names = {member.name for member in group.members}
+        urls = {member.url for member in group.members}
         for old, sessions in self._sessions:
-            if {member.name for member in old.members} == names:
+            if {member.url for member in old.members} == urls:
                 return sessions
         return None

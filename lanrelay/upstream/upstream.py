@@ -60,7 +60,9 @@ class Upstream:
     """
     One upstream of a listener or a route.
 
-    @ivar name: its URL.
+    @ivar url: as it is configured. A piece of its path may be a secret, so it is for comparing alone.
+    @ivar shown_url: the same without such pieces.
+    @ivar name: what everybody is told: C{shown_url}, with a number where another of its group has the same.
     @ivar target: what is dialed: C{address} if that is set, else the URL's host and port.
     @ivar tls: its trust, or C{None} without TLS.
     @ivar parent: the proxy through which it is reached, if any.
@@ -97,8 +99,13 @@ class Upstream:
         self.health = health
         self._streak = 0  # checks and dials that contradict C{up}, in a row
         self.config = config
-        self.name = str(config.url)
         url = config.url
+        self.url = self.shown_url = str(url)
+        if url.path:
+            from lanrelay.edit.masking import url as masked  # many have no path
+
+            self.shown_url = masked(self.url)
+        self.name = self.shown_url
         self._label = str(Target(url.host, url.port, url.unix_path))
         if config.address is not None:
             self.target = Target(config.address.host, config.address.port)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from lanrelay.admin.exposition import figures
 from lanrelay.admin.leads import leads
 from lanrelay.admin.status import status, unready
 from lanrelay.admin.watched import Reload, WallClock
@@ -18,9 +19,10 @@ from lanrelay.config import model
 from lanrelay.errors import CheckFailed, ConnectionRefused
 from lanrelay.listeners.tcp_forward import TcpForwardService
 from lanrelay.trust.certificate import CertificateInfo
+from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.dial import Dialed
 from tests.admin.support import ANY_PORT, WatchedTestCase, https
-from tests.support.listening import tcp_upstreams
+from tests.support.listening import accept, tcp_upstreams
 from tests.support.memory import MemoryStream
 from tests.support.odd_certificates import odd_certificate
 from tests.support.tls import authority, server_certificate
@@ -54,6 +56,33 @@ class StatusTests(WatchedTestCase):
             [(one["route"], one["url"], one["address"]) for one in found],
             [("/mcp", "https://nas.lan", "192.168.1.20:8443"), ("", "https://nas.lan", "")],
         )
+
+    def test_a_piece_of_a_path_that_looks_like_a_token_is_shown_nowhere(self) -> None:
+        """Home Assistant's MCP server and some hosted ones have their token in the path."""
+        token = "zctpwlX7ZkIAr7oqdfLPxw01"
+        secret = model.UpstreamUrl(scheme="http", host="nas.lan", port=80, path=f"/private_{token}")
+        other = secret._replace(path=f"/private_{token[::-1]}")
+        members = (model.Upstream(url=secret), model.Upstream(url=other))
+        service = self.proxy(("/", members[0]))
+        group = UpstreamGroup(
+            self.around.clock,
+            self.around.environment.dialer,
+            model.Upstreams(members=members),
+            model.Timeouts(),
+        )
+        self.assertEqual(
+            [one.name for one in group.members], ["http://nas.lan/***", "http://nas.lan/*** (2)"]
+        )
+        accept(service).receive(b"GET /private_%b/x HTTP/1.1\r\nHost: localhost\r\n\r\n" % token.encode())
+        open_now = status(self.watched)
+        while self.around.dialer.pending:
+            self.around.dialer.fail(ConnectionRefused(target="nas.lan:80"))
+            self.around.clock.advance(10)  # longer than it is tried anew
+        after = status(self.watched)
+        shown = json.dumps([open_now, after, unready(self.watched)]) + figures(self.watched).decode()
+        self.assertNotIn(token, shown)
+        self.assertEqual(after["upstreams"][0]["url"], "http://nas.lan/***")
+        self.assertEqual(after["failures"][0]["path"], "/***/x")
 
     def test_history_has_the_latest_first(self) -> None:
         service = self.forward("nas.lan", health=model.Health(fall=1, rise=1))
