@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,29 @@ def _variables(place: Place) -> dict[str, str]:
     return named(values.variable_name, one(values.argument))(place)
 
 
+def _shown_command(written: Shown) -> Shown:
+    """As it stands in the file, without what its arguments call a credential."""
+    if isinstance(written, str) or not isinstance(written, Sequence):
+        return written
+    shown: list[Shown] = []
+    names_secret = False  # the argument before it names one
+    for word in written:
+        text = str(word)
+        shown.append(expand.mask(text) if names_secret else _shown_argument(text))
+        names_secret = text.startswith("-") and "=" not in text and expand.is_secret_name(text)
+    return shown
+
+
+def _shown_argument(word: str) -> str:
+    """C{--token=...}, C{Authorization: ...} and a URL with a password have theirs masked."""
+    found = _NAMED_VALUE.fullmatch(word)
+    if found is not None and expand.is_secret_name(found["name"]):
+        return found["name"] + found["sign"] + expand.mask(found["value"])
+    return expand.mask_url(word) if "://" in word else word
+
+
+_NAMED_VALUE = re.compile(r"(?P<name>[\w.-]+)(?P<sign>=|:\s*)(?P<value>.*)", re.DOTALL)
+
 _PROTOCOLS: tuple[Literal["raw", "mcp-http"], ...] = ("raw", "mcp-http")
 
 TABLE = Table(
@@ -57,6 +81,9 @@ def _build(fields: Fields, more: dict[str, object]) -> model.Listener:
     folder: Path = fields.place.context.folder
     if "cwd" not in fields.given:
         fields.shows["cwd"] = lambda: expand.escape(str(folder))
+    command = fields.given.get("command")
+    if command is not None:
+        fields.shows["command"] = lambda: _shown_command(command.written())
     if fields.get("protocol", "raw") == "mcp-http":
         more = {**more, "timeouts": _idle_sessions(fields)}
     else:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -384,3 +385,25 @@ class ShownTests(ConfigCase):
         self.assertEqual(asked, [])
         self.assertIsInstance(loaded.effective, dict)
         self.assertIn("tcp-forward", asked)
+
+    def test_a_credential_among_the_arguments_of_a_program_is_not_shown(self) -> None:
+        loaded = self.examine(
+            "listeners:\n  tool:\n    type: exec\n    listen: 8080\n    command: [npx, --token, hunter2, "
+            "--api-key=hunter2, --header, 'Authorization: Bearer hunter2', 'http://u:hunter2@nas.lan/', "
+            "--password, '${PW}', --port, '80', a=b]\n",
+            PW="hunter2",
+        )
+        effective: Any = loaded.effective
+        self.assertEqual(
+            effective["listeners"]["tool"]["command"],
+            [
+                *("npx", "--token", "***", "--api-key=***", "--header", "Authorization: ***"),
+                *("http://***:***@nas.lan/", "--password", "${PW}", "--port", "80", "a=b"),
+            ],
+        )
+        self.assertIn("hunter2", loaded.config.listeners[0].command)  # type: ignore[attr-defined]
+
+    def test_a_program_without_arguments_is_shown_as_it_is_written(self) -> None:
+        loaded = self.examine("listeners: {tool: {type: exec, listen: 8080, command: 'cat'}}")
+        effective: Any = loaded.effective
+        self.assertEqual(effective["listeners"]["tool"]["command"], "cat")
