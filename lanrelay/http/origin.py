@@ -24,6 +24,7 @@ from lanrelay.errors import (
     Unanswered,
 )
 from lanrelay.http.asking import Asker, ChunkTaker, Home, OriginReceiver
+from lanrelay.transport.abilities import Hearer, abilities_of
 from lanrelay.transport.deadline import Deadline
 from lanrelay.transport.stream import Stream, unread_of
 from lanrelay.wire.events import BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
@@ -34,7 +35,7 @@ _END: Final = EndOfMessage()
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class OriginConnection(Protocol):
+class OriginConnection(Protocol, Hearer):
     """
     C{hand_over(stream, connection)} starts it; then one C{start} after another, while C{reusable}.
 
@@ -327,7 +328,7 @@ class OriginConnection(Protocol):
         return self._receiver is not None
 
     def _malformed(self, error: RemoteProtocolError, data: bytes) -> RelayError:
-        plain = getattr(self.upstream, "tls", None) is None
+        plain = not abilities_of(self._stream).version
         if data[:1] == b"\x15" and plain and not self._head_received:  # an alert (RFC 8446 section 5.1)
             fault = TlsOnPlain("it answered with a TLS alert")
             fault.address = self.address

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from lanrelay.addresses import IPAddress
 from lanrelay.listeners.service import Connection
+from lanrelay.transport.abilities import abilities_of
 from lanrelay.transport.client import Client
 from lanrelay.transport.pump import join
-from lanrelay.transport.stream import Stream, early_of, give_back
+from lanrelay.transport.stream import Stream
 from lanrelay.upstream.dial import Nearby, Target
 from lanrelay.wire.events import ResponseHead
 from lanrelay.wire.framing import UNTIL_CLOSE
@@ -58,7 +59,8 @@ class PlainTunnels:
 
     def begin(self, stream: Stream, client: Client) -> Connection:
         """Take over a stream that is parked and paused; whoever has it now."""
-        come = early_of(stream)
+        able = abilities_of(stream)
+        come = able.early()
         if come:
             began = self.reactor.seconds()
             try:
@@ -67,7 +69,7 @@ class PlainTunnels:
                 dialed = None  # the general way meets the same fault, and tells it
             if dialed is not None:
                 return PlainTunnel(self, stream, client, *dialed, began)
-            give_back(stream, come)
+            able.put_back(come)
         return self.service.general(stream, client)
 
     def dial(self, head: bytes) -> tuple[Stream, Lead] | None:

@@ -12,6 +12,7 @@ from lanrelay.config import model
 from lanrelay.errors import DialError, StartError
 from lanrelay.listeners.admission import explained
 from lanrelay.listeners.service import Environment, ListenerService
+from lanrelay.transport.abilities import abilities_of
 from lanrelay.transport.client import Client
 from lanrelay.transport.pump import Pump, join
 from lanrelay.transport.stream import Stream, hand_over
@@ -130,7 +131,7 @@ class ForwardedConnection(Protocol):
     async def _attempt(self, upstream: Upstream) -> Dialed:
         self._session.tries += 1
         self._upstream = upstream
-        agreed: str = getattr(self._stream, "application_protocol", "")  # of TLS with the client
+        agreed = abilities_of(self._stream).application_protocol  # of TLS with the client
         return await upstream.dial(
             client=self._client.endpoints if upstream.greets else None,
             journey=self._service.journey(self._client),

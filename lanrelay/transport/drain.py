@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from lanrelay.transport.abilities import abilities_of
 from lanrelay.transport.stream import handle_of
 
 # Seconds. A peer that reads acknowledges within 40 ms at most, so the first look comes after 2 ms; each
@@ -78,10 +79,9 @@ def unsent_of(stream: Any) -> int:
     How many bytes of what was written to C{stream} its peer's kernel has not acknowledged; on TLS with what
     encryption adds. Where the kernel does not say, those that wait in this process.
     """
-    beneath = getattr(stream, "beneath", None)
-    while beneath is not None:
-        stream, beneath = beneath, getattr(beneath, "beneath", None)
-    unsent: int | None = getattr(stream, "unsent", None)
+    while (beneath := abilities_of(stream).beneath) is not None:
+        stream = beneath
+    unsent = abilities_of(stream).unsent
     if unsent is None:  # Twisted's
         if not stream.connected:
             return 0  # the stream is lost, and has no socket any more

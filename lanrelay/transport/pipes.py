@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lanrelay.transport.abilities import Abilities
 from lanrelay.transport.stream import Parked
 
 _DONE = Failure(CONNECTION_DONE)
@@ -57,7 +58,7 @@ class _Watched:
         return "-"
 
 
-class PipeStream:
+class PipeStream(Abilities):
     """
     A L{Stream<lanrelay.transport.stream.Stream>} over two pipes; made parked and paused.
 

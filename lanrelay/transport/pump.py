@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from lanrelay.errors import RelayError, StreamError, StreamTimeout
 from lanrelay.observe.session import Session
+from lanrelay.transport.abilities import Hearer, abilities_of
 from lanrelay.transport.deadline import Wait, wait
 from lanrelay.transport.drain import Drain
 from lanrelay.transport.splice import SharedPipe
@@ -265,8 +266,8 @@ class Pump:
         if self._closing:
             return
         self._set_timer(self._limits.idle, self._look)
-        down.copies = not getattr(up.stream, "takes_views", False)
-        up.copies = not getattr(down.stream, "takes_views", False)
+        down.copies = not abilities_of(up.stream).takes_views
+        up.copies = not abilities_of(down.stream).takes_views
         up.stream.registerProducer(down, True)
         down.stream.registerProducer(up, True)
         if to_upstream:
@@ -308,7 +309,7 @@ class Pump:
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
-class _End:
+class _End(Hearer):
     """
     One side of a pump: hears its own stream, and is the producer of the other one.
 
@@ -347,11 +348,9 @@ class _End:
 
     @property
     def lent_at_most(self) -> int:
-        """How many bytes the other stream uses in one go, if it says so."""
-        return self.other.stream.lent_at_most  # type: ignore[attr-defined,no-any-return]
+        return abilities_of(self.other.stream).lent_at_most
 
     def view_received(self, view: memoryview) -> None:
-        """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} read, in its own buffer."""
         # As `dataReceived`, without a call for each of the many parts.
         pump = self.pump
         if pump._closing or self.read_ended:
@@ -361,11 +360,9 @@ class _End:
 
     @property
     def takes_pipes(self) -> bool:
-        """Whether L{pipe_received} may be called, instead of L{view_received}."""
-        return hasattr(self.other.stream, "write_pipe")
+        return abilities_of(self.other.stream).takes_pipes
 
     def pipe_received(self, pipe: SharedPipe) -> None:
-        """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} has spliced."""
         if self.pump._closing or self.read_ended:
             return
         self.pump._moved(self, pipe.held)
@@ -384,7 +381,6 @@ class _End:
             self.pump._both_ended()
 
     def sending_failed(self) -> bool:
-        """Told by L{TcpStream<lanrelay.transport.tcp.TcpStream>}, which reads on if that is wanted."""
         return self.pump._sending_failed(self)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from lanrelay.transport.abilities import Abilities, abilities_of
+
 
 class Stream(Shape):
     """
@@ -80,27 +82,10 @@ PARKED: Final = Parked()
 """For streams that need no L{Parked} of their own while they live."""
 
 
-# A stream is ours, or one of Twisted's, or a test's; here it is asked for what only some can do.
-
-
 def handle_of(stream: Any) -> Any:
     """The socket under C{stream}; C{None} if there is none."""
     handle = getattr(stream, "getHandle", None)
     return None if handle is None else handle()
-
-
-def early_of(stream: Any) -> bytes:
-    """
-    What has come on C{stream} before it had a protocol, if the stream can tell. A caller that does not take
-    it gives it back by L{give_back}.
-    """
-    early = getattr(stream, "early", None)
-    return b"" if early is None else early()
-
-
-def give_back(stream: Any, data: bytes) -> None:
-    """Give back what L{early_of} gave: it is for the stream's later protocol."""
-    stream.put_back(data)
 
 
 def tune(transport: Any) -> None:
@@ -132,9 +117,10 @@ def unread_of(stream: Any) -> Callable[[], Any]:
 
     For a stream without a socket it knows only what waits in the stream.
     """
-    holds = getattr(stream, "holds_unread", None)
-    waits = _waits_of(stream)
-    return waits if holds is None else lambda: holds() or waits()
+    able, waits = abilities_of(stream), _waits_of(stream)
+    if type(able).holds_unread is Abilities.holds_unread:
+        return waits  # never: what is asked before each request costs a call less
+    return lambda: able.holds_unread() or waits()
 
 
 def _waits_of(stream: Any) -> Callable[[], Any]:

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lanrelay.transport.abilities import Abilities, hearer_of
 from lanrelay.transport.reactor_turn import DEPARTURES, FORGET, Departures
 from lanrelay.transport.splice import SharedPipe, discard, shared_pipe, unable
 from lanrelay.transport.stream import PARKED, Parked
@@ -47,7 +48,7 @@ _LATER = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ENOBUFS}
 
 
 @implementer(ITCPTransport, IReadWriteDescriptor, IHalfCloseableDescriptor, IPushProducer, IConsumer)
-class TcpStream:
+class TcpStream(Abilities):
     """
     A L{Stream<lanrelay.transport.stream.Stream>} over a connected socket; made parked and paused.
 
@@ -57,9 +58,8 @@ class TcpStream:
     short send instead of by 64 KiB that wait. C{loseWriteConnection} with nothing waiting takes effect, and
     tells so, at once.
 
-    A protocol that has a method C{view_received(view)} is given a view of the shared buffer instead of
-    C{dataReceived}'s bytes, valid until that call returns, and of C{lent_at_most} bytes if it has that. One
-    with C{takes_pipes} gets a L{SharedPipe} in C{pipe_received} where much comes; it has to be empty then.
+    A L{Hearer<lanrelay.transport.abilities.Hearer>} may be given views of the shared buffer, or where much
+    comes a L{SharedPipe}.
 
     @ivar disconnected: C{connectionLost} was told.
     """
@@ -97,10 +97,8 @@ class TcpStream:
     """L{lanrelay.transport.reactor_turn} hands out its events: C{doRead} and C{doWrite} look themselves."""
 
     lent_at_most = _ALL
-    """What it makes use of in one go, of a buffer that is lent to its producer."""
-
     takes_views = True
-    """C{write} takes a C{memoryview} too, and keeps no part of it."""
+    takes_pipes = True
 
     def __init__(
         self, reactor: Any, sock: socket.SocketType, peer: Any, *, may_have_data: bool = False
@@ -145,9 +143,7 @@ class TcpStream:
     def protocol(self, protocol: Any) -> None:
         self._protocol = protocol
         # Looked up once, not for each event; 0: it is not lent the buffer.
-        self._lent_at_most = (
-            getattr(protocol, "lent_at_most", _ALL) if hasattr(protocol, "view_received") else 0
-        )
+        self._lent_at_most = min(hearer_of(protocol).lent_at_most, _ALL)
         self._most = _PORTION
 
     def fileno(self) -> int:
@@ -284,8 +280,7 @@ class TcpStream:
         end as that goes on reading, then the loss is told.
         """
         self._broken = True
-        wanted = getattr(self._protocol, "sending_failed", None)
-        if wanted is None or not wanted():
+        if not hearer_of(self._protocol).sending_failed():
             return CONNECTION_LOST
         self._unsent = None
         self._write_ended = True
@@ -432,7 +427,7 @@ class TcpStream:
     def doRead(self) -> Exception | None:  # type: ignore[override]
         if not self._reading:
             return None  # paused by what came before in the same turn
-        if self._most == _ALL and getattr(self._protocol, "takes_pipes", False):
+        if self._most == _ALL and hearer_of(self._protocol).takes_pipes:
             pipe = shared_pipe()
             if pipe is not None:
                 return self._read_pipe(pipe)

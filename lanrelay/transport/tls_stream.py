@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.errors import RelayError, TlsBroken, TlsTruncated
+from lanrelay.transport.abilities import Abilities, Hearer, abilities_of, hearer_of
 from lanrelay.transport.records import LARGEST, records_of
 from lanrelay.transport.stream import Parked, Stream, handle_of
 
@@ -30,7 +31,7 @@ _OWN_WORDS = 65536
 
 
 @implementer(IHalfCloseableProtocol)
-class TlsStream:
+class TlsStream(Abilities, Hearer):
     """
     A L{Stream} over a stream; also the protocol of that raw stream. Made by a handshake, parked and paused.
 
@@ -42,8 +43,7 @@ class TlsStream:
     Nothing is kept here beyond one portion of the raw stream's bytes: what is written goes into the raw
     stream's buffer, whose pauses reach the registered producer.
 
-    A protocol that has a method C{view_received(view)} is given a view that is valid until that call returns,
-    instead of C{dataReceived}'s bytes.
+    A L{Hearer} that takes views is given some of OpenSSL's buffer.
     """
 
     __slots__ = (
@@ -112,7 +112,9 @@ class TlsStream:
         self._protocol = protocol
         # TLS within TLS uses the same buffer.
         within = isinstance(protocol, TlsStream)
-        self._view_received = None if within else getattr(protocol, "view_received", None)
+        hearer = hearer_of(protocol)
+        lent = hearer.lent_at_most and not within
+        self._view_received = hearer.view_received if lent else None
 
     @property
     def certificate(self) -> CertificateInfo | None:
@@ -142,7 +144,6 @@ class TlsStream:
     # as a transport: writing ---------------------------------------------------------------------------
 
     takes_views = True
-    """C{write} takes a C{memoryview} too, and keeps no part of it."""
 
     def write(self, data: bytes | memoryview) -> None:
         if len(data) > LARGEST:
@@ -225,7 +226,7 @@ class TlsStream:
 
     @property
     def beneath(self) -> Stream:
-        """The raw stream; it has all that was written and has not left."""
+        """The raw stream."""
         return self._raw
 
     def getHandle(self) -> Any:
@@ -243,7 +244,7 @@ class TlsStream:
         """Called by L{hand_over}."""
         self._raw = transport
         # Not to TLS within TLS: its records and ours lie in the same buffer.
-        self._lends = getattr(transport, "takes_views", False) and not isinstance(transport, TlsStream)
+        self._lends = abilities_of(transport).takes_views and not isinstance(transport, TlsStream)
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         if self._read_ended or self._closing or self._error is not None:
@@ -275,8 +276,7 @@ class TlsStream:
 
     def sending_failed(self) -> bool:
         """What the raw stream tells is for the protocol to decide."""
-        wanted = getattr(self._protocol, "sending_failed", None)
-        return wanted is not None and wanted()
+        return hearer_of(self._protocol).sending_failed()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The raw stream is gone."""

@@ -9,6 +9,8 @@ from twisted.internet.error import ConnectionLost
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 
+from lanrelay.transport.abilities import hearer_of
+
 if TYPE_CHECKING:
     from twisted.internet.tcp import Connection as _Beneath
 else:
@@ -17,7 +19,7 @@ else:
 
 class Telling(_Beneath):
     """
-    As L{TcpStream<lanrelay.transport.tcp.TcpStream>}, for protocols with C{sending_failed}: what has come is
+    As L{TcpStream<lanrelay.transport.tcp.TcpStream>}, for protocols that want what has come: it is
     told as they read, then C{connectionLost}. Mixed in by L{let_tell}.
     """
 
@@ -54,13 +56,15 @@ class Telling(_Beneath):
             self.startReading()
 
     def connectionLost(self, reason: Failure) -> None:
-        if not (self._broken or self._read_out) and reason.check(ConnectionLost):
-            failed = getattr(self.protocol, "sending_failed", None)
-            if failed is not None and failed():
-                self._broken = True
-                if self._wanted:
-                    self.startReading()  # the reactor has removed it
-                return
+        if (
+            not (self._broken or self._read_out)
+            and reason.check(ConnectionLost)
+            and hearer_of(self.protocol).sending_failed()
+        ):
+            self._broken = True
+            if self._wanted:
+                self.startReading()  # the reactor has removed it
+            return
         super().connectionLost(reason)
 
 

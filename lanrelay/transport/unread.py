@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lanrelay.transport.abilities import Abilities
 from lanrelay.transport.stream import Stream
 
 
@@ -12,7 +13,7 @@ def with_unread(stream: Stream, unread: bytes) -> Stream:
     return UnreadStream(stream, unread) if unread else stream
 
 
-class UnreadStream:
+class UnreadStream(Abilities):
     """
     A L{Stream} over a stream that was read too far: a greeting and what follows it come in one piece.
 
@@ -53,7 +54,6 @@ class UnreadStream:
 
     @property
     def beneath(self) -> Stream:
-        """Where what is written goes."""
         return self._raw
 
     @property

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from lanrelay.addresses import IPAddress
 from lanrelay.config import model
 from lanrelay.errors import DialError, RelayError, StartError, TlsError
+from lanrelay.transport.abilities import abilities_of
 from lanrelay.transport.stream import Stream
 from lanrelay.upstream.dial import Dialer, Target, known_addresses
 from lanrelay.upstream.explain import explain
@@ -75,7 +76,7 @@ async def probe(
         if upstream.parent is not None:
             notes.end(f"{upstream.parent.name} opened the way to {upstream.target}")
         if upstream.tls is not None:
-            notes.end(_secured(upstream, getattr(dialed.stream, "version", "")), name="tls")
+            notes.end(_secured(upstream, abilities_of(dialed.stream).version), name="tls")
         if health is not None and health.path is not None:
             notes.begin("health")
             await HealthCheck(reactor, upstream, health)._get(dialed.stream, health.path, health.timeout)

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from lanrelay.config import model
 from lanrelay.errors import AddressDenied, CheckFailed, DialError, LocalLimit
 from lanrelay.observe.rings import Trail
+from lanrelay.transport.abilities import abilities_of
 from lanrelay.upstream.dial import Dialed, Dialer, Permit, Target
 
 if TYPE_CHECKING:
@@ -269,7 +270,7 @@ class Upstream:
             raise
         if self.tls is not None:
             # Parsed when somebody asks: that costs more than all else here.
-            self._shown = getattr(dialed.stream, "shown", None)
+            self._shown = abilities_of(dialed.stream).shown
         return dialed
 
     async def speaks_tls(self) -> bool:

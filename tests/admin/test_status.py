@@ -196,7 +196,7 @@ class CertificateTests(WatchedTestCase):
         until = datetime.now(timezone.utc) + timedelta(days=3, hours=1)
         # A file of its own: the authority is that of all tests, and others read nas.lan.pem again.
         issued = authority().issue("nas.lan", "192.0.2.9", not_after=until, file_name="shown")
-        stream.shown = _shown(issued.cert.read_bytes())  # type: ignore[attr-defined]
+        stream.shown = _shown(issued.cert.read_bytes())
         self.around.dialer.pending.pop(0).callback(Dialed(stream=stream, address="192.0.2.9:443"))
         self.successResultOf(connecting)
         (one,) = status(self.watched)["certificates"]

@@ -10,6 +10,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from lanrelay.transport.abilities import Hearer
+
 
 class Listening(Protocol):
     """Notes what it hears."""
@@ -37,7 +39,7 @@ class HalfCloseable(Listening):
         self.heard.append("write ended")
 
 
-class Lent(HalfCloseable):
+class Lent(HalfCloseable, Hearer):
     """Takes views."""
 
     lent_at_most = 1 << 20

@@ -9,10 +9,11 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone, Connection
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.python.failure import Failure
 
+from lanrelay.transport.abilities import Abilities
 from lanrelay.transport.stream import Parked
 
 
-class MemoryStream:
+class MemoryStream(Abilities):
     """
     One side of a connection; the test plays the peer.
 
@@ -30,6 +31,8 @@ class MemoryStream:
     @ivar closing: C{loseConnection} was called; C{closed} when it has taken effect.
     @ivar aborted: C{abortConnection} was called.
     """
+
+    shown: Any = None
 
     def __init__(self, peer: Any = None, host: Any = None) -> None:
         self.protocol: Any = Parked()
@@ -86,7 +89,6 @@ class MemoryStream:
 
     @property
     def unsent(self) -> int:
-        """As of L{TcpStream<lanrelay.transport.tcp.TcpStream>}."""
         return len(self.buffer)
 
     # ITransport -----------------------------------------------------------------------------------
@@ -109,7 +111,6 @@ class MemoryStream:
         self.write(b"".join(data))
 
     def early(self) -> bytes:
-        """As of L{TcpStream<lanrelay.transport.tcp.TcpStream>}: what has come before anybody reads."""
         return (self._pending.pop(0) or b"") if self.connected and self._pending and self._pending[0] else b""
 
     def put_back(self, early: bytes) -> None:

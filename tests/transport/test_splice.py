@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.observe.session import Session
 from lanrelay.transport import splice
+from lanrelay.transport.abilities import Hearer
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.splice import SharedPipe
 from lanrelay.transport.stream import hand_over
@@ -218,9 +219,10 @@ class PumpTests(SpliceTestCase):
         self.assertEqual(self.filled, [])
 
 
-class Careless(HalfCloseable):
+class Careless(HalfCloseable, Hearer):
     """Does not take what it is given."""
 
+    lent_at_most = ALL
     takes_pipes = True
     bug = False
 

@@ -14,6 +14,7 @@ from twisted.internet.selectreactor import SelectReactor
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from lanrelay.transport.abilities import Hearer
 from lanrelay.transport.reactor_turn import quicken
 from lanrelay.transport.stream import Parked, hand_over
 from lanrelay.transport.tcp import TcpStream
@@ -28,7 +29,7 @@ except ImportError:
 MUCH = bytes(range(256)) * 4096 * 8  # 8 MB: more than two sockets' buffers hold
 
 
-class Wanting(HalfCloseable):
+class Wanting(HalfCloseable, Hearer):
     """Takes what has come, though its own words get nowhere."""
 
     def sending_failed(self) -> bool:

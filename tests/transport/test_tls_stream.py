@@ -14,8 +14,9 @@ from zope.interface import implementer
 
 from lanrelay.errors import TlsBroken, TlsTruncated
 from lanrelay.observe.session import Session
+from lanrelay.transport.abilities import Hearer
 from lanrelay.transport.pump import PumpLimits, join
-from lanrelay.transport.records import PublicRecords
+from lanrelay.transport.records import LARGEST, PublicRecords
 from lanrelay.transport.stream import Parked, hand_over, unread_of
 from lanrelay.transport.tls import TlsStream
 from tests.support.memory import MemoryStream
@@ -299,8 +300,10 @@ class Sizes(Protocol, list[int]):
         self.append(len(data))
 
 
-class Lent(Protocol):
+class Lent(Protocol, Hearer):
     """Is lent them."""
+
+    lent_at_most = LARGEST
 
     def __init__(self, sizes: Sizes) -> None:
         self._sizes = sizes
