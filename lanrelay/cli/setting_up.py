@@ -12,8 +12,10 @@ from lanrelay.cli.setup_servers import Server, Servers, called
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Sequence
 
     from lanrelay.cli.conversation import Conversation
+    from lanrelay.clients.finding import Finding
     from lanrelay.examine.checks import Examined
     from lanrelay.setup.configuration import Serving
     from lanrelay.setup.relay_file import RelayFile
@@ -36,6 +38,7 @@ class Setup:
         self._status = 0
         self._done: list[str] = []  # what is in force, as sentences
         self._undo: list[Step] = []
+        self._as_if_trusted: list[Server] = []  # under --dry-run
 
     def run(self) -> int:
         """
@@ -129,7 +132,9 @@ class Setup:
         talk = Conversation("trust", yes=self._chosen.yes, dry_run=self._chosen.dry_run, part=True)
         status = trust(parser().parse_args(words), talk)
         if self._chosen.dry_run:
-            server.examined = server.examined if status else _as_if_trusted(server.examined)
+            if status == 0:
+                server.examined = _as_if_trusted(server.examined)
+                self._as_if_trusted.append(server)
             return
         if status == 0:
             self._did(f"{server.origin} is trusted.", ["trust", "--remove", _host(server)])
@@ -166,7 +171,7 @@ class Setup:
         findings = self._servers.findings()
         talk.tell()
         if findings:
-            self._show_adoption()
+            self._show_adoption(findings)
         if not steps:
             if talk.dry_run:
                 talk.say("All of it is done already.")
@@ -267,7 +272,11 @@ class Setup:
 
         try:
             if service.run(words[1:]) != 0 and not self._relay().runs:
-                raise Stopped(f"The service could not be started: `{_shown(words)}` is this step alone.")
+                raise Stopped(
+                    f"The service could not be started: `{_shown(words)}` is this step alone. Without a "
+                    f"service, start the relay with `{_shown(['run', *self._where()])}`, and run the "
+                    "same `lanrelay setup` again."
+                )
         finally:  # Ctrl-C, too, while it waits for the relay
             if any(mode.installed for mode in modes_here()):
                 self._did("The service is installed.", ["service", "uninstall"])
@@ -285,8 +294,7 @@ class Setup:
 
     # --- the clients ---
 
-    def _adopt_words(self) -> Step:
-        findings = self._servers.findings()
+    def _adopt_words(self, findings: Sequence[Finding]) -> Step:
         words: Step = ["adopt", "-c", str(self._file)]
         for name in dict.fromkeys(one.server.client.name for one in findings):
             words += ["--client", name]
@@ -294,14 +302,18 @@ class Setup:
             words += ["--server", name]
         return words
 
-    def _show_adoption(self) -> None:
+    def _show_adoption(self, findings: Sequence[Finding]) -> None:
         """The differences of all files, before the one question."""
+        if self._as_if_trusted:  # adopting asks the servers, and what is not trusted yet is left alone
+            names = " and ".join(server.origin for server in self._as_if_trusted)
+            self._talk.say(f"Once {names} can be asked, the differences of all files are shown here.")
+            return
         from lanrelay.cli.adopt import adopt, parser
         from lanrelay.cli.conversation import Conversation
 
         out = sys.stdout if self._talk.dry_run else sys.stderr
         talk = Conversation("setup", dry_run=True, part=True, stdout=out)
-        adopt(parser().parse_args([*self._adopt_words()[1:], "--dry-run"]), talk)
+        adopt(parser().parse_args([*self._adopt_words(findings)[1:], "--dry-run"]), talk)
 
     def _adopt(self) -> None:
         from lanrelay.cli.adopt import adopt, parser
@@ -309,11 +321,12 @@ class Setup:
         from lanrelay.clients.record import Record
         from lanrelay.config.default_path import state_folder
 
-        if not self._servers.findings():
+        findings = self._servers.findings()
+        if not findings:
             return
         talk = Conversation("setup", yes=True, shown=True, part=True)
         try:
-            status = adopt(parser().parse_args([*self._adopt_words()[1:], "--yes"]), talk)
+            status = adopt(parser().parse_args([*self._adopt_words(findings)[1:], "--yes"]), talk)
             self._status = max(self._status, status)
         finally:
             if Record(state_folder() / "adopted.json").adopted:

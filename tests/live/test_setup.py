@@ -148,6 +148,9 @@ class SetupTests(CommandTestCase):
         self.assertEqual(done.status, 0, done.err)
         self.assertIn("service install", done.out)
         self.assertIn(self.url.removesuffix("/mcp"), done.out)
+        self.assertIn("leads through the relay", done.out)
+        self.assertNotIn("left alone", done.out + done.err)  # what is not trusted yet will be
+        self.assertIn("the differences of all files are shown here", done.out)
         self.all_is_as_before(before)
 
     def test_a_url_that_no_client_names_ends_with_what_to_give_one(self) -> None:
@@ -198,6 +201,7 @@ class SetupTests(CommandTestCase):
         self.assertEqual(done.status, 1)
         self.assertEqual(self.entry.read_bytes(), before)
         self.assertIn("No medium found", done.err)
+        self.assertIn("start the relay with `lanrelay run", done.err)
         self.assertIn("In force so far: ", done.err)
         self.assertIn("lanrelay service install", done.err)
         self.assertIn("The service is installed.", done.err)
