@@ -62,7 +62,7 @@ def _once(file: Path, *, as_json: bool) -> None:
 
         print(json.dumps(document, indent=2))
     else:
-        for line in table(document, shutil.get_terminal_size().columns):
+        for line in (*table(document, shutil.get_terminal_size().columns), *first_steps(document)):
             print(_printable(line))
 
 
@@ -113,6 +113,13 @@ def table(document: Json, width: int) -> list[str]:
                 text = f"! {one['listener']}: {one['url']}: {error['what']} {error['remedy']}"
                 lines += ["", *_wrapped(text, width)]
     return lines
+
+
+def first_steps(document: Json) -> list[str]:
+    """What to do with a relay that leads to no server yet; commands stay whole, to be copied."""
+    steps = document.get("first_steps", [])
+    lines = [line for step in steps for line in (f"- {step['title']}:", f"  {step['command']}")]
+    return ["", "It leads to no server yet. What to do first:", *lines] if lines else []
 
 
 def _about(document: Json) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.cli.status import age, table
+from lanrelay.cli.status import age, first_steps, table
 
 DOCUMENT: dict[str, Any] = {
     "version": "1.2.3",
@@ -136,6 +136,20 @@ class TableTests(SynchronousTestCase):
                 "open sessions: 0",
                 "",
                 "LISTENER  STATE  OPEN  LISTENS ON  LEADS TO",
+            ],
+        )
+
+    def test_a_relay_that_leads_nowhere_yet_says_what_to_do_first(self) -> None:
+        self.assertEqual(first_steps({}), [])
+        self.assertEqual(first_steps({"first_steps": []}), [])
+        step = {"title": "Lead to a server of yours", "text": "It asks.", "command": "lanrelay setup"}
+        self.assertEqual(
+            first_steps({"first_steps": [step]}),
+            [
+                "",
+                "It leads to no server yet. What to do first:",
+                "- Lead to a server of yours:",
+                "  lanrelay setup",
             ],
         )
 
