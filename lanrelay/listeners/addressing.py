@@ -1,4 +1,4 @@
-"""What one upstream of a route is sent, and how the root of its URL is spelled."""
+"""How requests to one upstream of a route are addressed, and how the root of its URL is spelled."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lanrelay.upstream.upstream import Upstream
 from lanrelay.wire.events import RequestHead, ResponseHead
 from lanrelay.wire.headers import Field, make_field
 
-# Redirects that ask for the same request again (RFC 9110 section 15.4). Of other methods than GET and HEAD
+# Redirects that ask for the same request again (RFC 9110 section 15.4); for methods other than GET and HEAD
 # only two do.
 _SAME_REQUEST: Final = frozenset({307, 308})
 _REDIRECTS: Final = _SAME_REQUEST | {301, 302, 303}
@@ -21,13 +21,13 @@ _REDIRECTS: Final = _SAME_REQUEST | {301, 302, 303}
 
 class Addressing:
     """
-    What one upstream is sent, worked out once.
+    The address that requests to one upstream have, worked out once.
 
     @ivar host: the Host field, C{None} where the client's own is preserved.
     @ivar origin: the Origin field of a page of its own.
     @ivar path: the path of the upstream's URL, without a final slash; empty for none.
-    @ivar slash: what ends the target when nothing stands behind C{path}: a slash, or nothing. The URL says it
-        first, then a redirect of the upstream.
+    @ivar slash: the end of the target when nothing follows C{path}: a slash, or nothing. First it is as in
+        the URL, then as a redirect of the upstream has it.
     @ivar settled: an answer that is no redirect has shown that C{slash} is right.
     """
 
@@ -49,19 +49,20 @@ class Addressing:
 
     def respelled(self, method: bytes, head: ResponseHead, asked: bytes, places: Places, own: bytes) -> bool:
         """
-        Look at the answer to a request for the root: whether it leads to the root's other spelling, and so,
-        as the client sees it, to the very URL that it asked for. From now on that spelling is taken.
+        Whether the answer to a request for the root redirects to the root's other spelling. For the client
+        that is the very URL that it asked for. From now on that spelling is used.
 
         @param method: of the request.
-        @param asked: the target as the upstream was given it.
+        @param asked: the target as the upstream got it.
         @param own: the URL as the client asked for it.
-        @return: the same request should be made again. A client that is given a cookie has to do that itself.
+        @return: whether the same request should be made again. A client that gets a cookie has to do that
+            itself.
         """
         if head.status not in _REDIRECTS:
             self.settled = self.settled or head.status < 400
             return False
         if head.status not in _SAME_REQUEST and method not in (b"GET", b"HEAD"):
-            return False  # it leads to what came of the request
+            return False  # it leads to the result of the request
         locations = head.headers.all(b"location")
         if len(locations) != 1:
             return False
@@ -76,10 +77,11 @@ class Addressing:
 
 class Respelling:
     """
-    The L{Doubt<lanrelay.http.route.Doubt>} of a request for the root: the answer may lead to its other
+    The L{Doubt<lanrelay.http.route.Doubt>} of a request for the root, whose answer may lead to its other
     spelling.
 
-    @param leads_back: whether an answer does, to a request for this target; the other is taken then.
+    @param leads_back: whether an answer to a request for this target does so; then the other spelling is
+        used.
     """
 
     __slots__ = ("_asked", "_exchange", "_leads_back", "copies")
@@ -105,7 +107,7 @@ class Respelling:
     def passes(self, head: ResponseHead, content: bytes | None) -> None: ...
 
     def again(self, exchange: Exchange) -> bool:
-        self._leads_back = None  # once
+        self._leads_back = None  # only once
         return True
 
 
@@ -116,5 +118,5 @@ def _absolute(location: bytes, upstream: Site, asked: bytes) -> bytes:
         return (
             urljoin(base.decode("latin-1"), location.decode("latin-1")).encode("latin-1").partition(b"#")[0]
         )
-    except ValueError:  # it is no URL
+    except ValueError:  # not a URL
         return location

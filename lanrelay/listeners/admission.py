@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 class Admission:
     """
-    Owns each stream from where it was accepted to where its client is admitted.
+    Owns each stream from its accept until its client is admitted.
 
-    It tells the ledger of a refused client itself, because there is no connection yet that could.
+    It notes a refused client in the ledger itself, because there is no connection yet that could.
 
     @param kind: of the listener, for the ledger.
     @param admit: takes over a stream; if it raises, the stream is still ours.
     @param turned_away: a client has gone or was refused, and its place is free.
-    @param settled: called when one less is on its way in, whatever became of it.
+    @param settled: called when a client is no longer on its way in, whatever became of it.
     """
 
     log = Logger()
@@ -73,11 +73,11 @@ class Admission:
             self._tls.load()
 
     def stale(self) -> bool:
-        """Whether files have changed that decide who may come in."""
+        """Whether files that decide who may come in have changed."""
         return self._tls is not None and self._tls.other_clients()
 
     def cancel(self) -> None:
-        """Those who are still on their way in do not get in."""
+        """Turn away the clients that are still on their way in."""
         for preparing in list(self._preparing):
             preparing.cancel()
 
@@ -116,9 +116,9 @@ class Admission:
         """
         Do what comes before the listener's own protocol: read a PROXY header, then make TLS.
 
-        A peer in C{accept_proxy} speaks for others, so C{clients} judges, and the log names, the client that
-        it announces; the peer itself need not be in C{clients}, unless it connects on its own behalf (LOCAL).
-        HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
+        A peer in C{accept_proxy} speaks for others. So C{clients} judges the client that it announces, and
+        the log names that client. The peer itself has to be in C{clients} only if it connects on its own
+        behalf (LOCAL). HAProxy's C{expect-proxy} and nginx with C{set_real_ip_from} do the same.
         """
         reactor, timeouts = self._environment.reactor, self._timeouts
         if speaks_for_others:
@@ -143,7 +143,7 @@ class Admission:
         try:
             self._admit(stream, client)
         except Exception:
-            stream.abortConnection()  # as the port does it that has just accepted one
+            stream.abortConnection()  # as the port does with a stream that it has just accepted
             raise
 
     def _not_prepared(self, failure: Failure, client: Client) -> None:

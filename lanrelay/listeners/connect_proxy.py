@@ -49,7 +49,7 @@ class ConnectProxyService(ForwardProxyService):
         super().__init__(environment, config)
         self._via = pseudonym(config.name)
         self._route = TargetRoute(self, self._via)
-        # Where somebody has to be asked for credentials no head is plain.
+        # Where clients need credentials, no head is plain.
         self._plain = PlainTunnels(self, _ESTABLISHED) if self.credentials is None else None
 
     def connected(self, stream: Stream, client: Client) -> Connection:
@@ -58,7 +58,7 @@ class ConnectProxyService(ForwardProxyService):
         return self.general(stream, client)
 
     def general(self, stream: Stream, client: Client) -> HttpConnection:
-        """As L{connected}, for clients that may say anything."""
+        """As L{connected}, for clients that may send anything."""
         connection = HttpConnection(
             self.environment.reactor, self.config.timeouts, self, self.gone, client=client
         )
@@ -81,7 +81,7 @@ class ConnectProxyService(ForwardProxyService):
             return UNHEARD
         except Exception:
             self.bug(session)
-            raise  # whoever called logs it, and closes the connection
+            raise  # the caller logs it, and closes the connection
         if denied is not None:
             self.refuse(connection, head, session, denied, by="relay")
             return UNHEARD
@@ -90,12 +90,12 @@ class ConnectProxyService(ForwardProxyService):
     def judged(
         self, connection: HttpConnection, head: RequestHead, session: Session, *, good: bool
     ) -> RequestSink:
-        """Go on with a request that bears the right credentials, or not."""
+        """Go on with a request, whose credentials are right or wrong."""
         target = parse_target(head.method, head.target)
         if not good:
             given = b"proxy-authorization" in head.headers
             if given:
-                connection.say_close()  # whoever guesses has to come again for each guess
+                connection.say_close()  # a client that guesses has to connect again for each guess
             denied = RequestDenied(
                 "the credentials are wrong" if given else "this proxy asks for a name and a password",
                 http_status=407,
@@ -160,7 +160,7 @@ class ConnectProxyService(ForwardProxyService):
     def _denied(
         self, connection: HttpConnection, head: RequestHead, target: RequestTarget
     ) -> RequestDenied | None:
-        """Why a request is not even looked at."""
+        """Why a request is refused before its target is looked at."""
         if target.form in ("origin", "asterisk"):
             return self._no_page(connection, head, target)
         return None
@@ -168,10 +168,10 @@ class ConnectProxyService(ForwardProxyService):
     def _logged_in(
         self, connection: HttpConnection, head: RequestHead, target: RequestTarget
     ) -> bool | Deferred[bool]:
-        """Whether whoever asks may use the proxy."""
+        """Whether the client may use the proxy."""
         if self.credentials is None or target.form in ("origin", "asterisk"):
             return True
-        from lanrelay.policy.credentials import basic  # few proxies ask for any
+        from lanrelay.policy.credentials import basic  # few proxies ask for credentials
 
         given = basic(head.headers.get(b"proxy-authorization"))
         if given is None:
@@ -183,10 +183,10 @@ class ConnectProxyService(ForwardProxyService):
         self, connection: HttpConnection, head: RequestHead, target: RequestTarget
     ) -> RequestDenied | None:
         """
-        Why a request for the relay itself is refused; C{None} for the one page that there is.
+        Why a request for the relay itself is refused; C{None} for the only page that it has.
 
-        A page in a browser can send such requests to any port, under a name of its own for our address: it
-        is told nothing.
+        A page in a browser can send such requests to any port, under a name of its own for our address. It
+        gets no answer from which it could learn anything.
         """
         assert connection.client is not None
         where = self.bound[0].name if self.bound else "127.0.0.1:PORT"
@@ -250,9 +250,9 @@ class ConnectProxyService(ForwardProxyService):
 
 class _Login:
     """
-    The sink of a request whose credentials are being looked at; then it goes on, or is refused.
+    The sink of a request whose credentials are being checked; then it goes on, or is refused.
 
-    What of its content came with it waits here, the rest in the wire.
+    The content that came with it waits here, the rest waits in the wire.
     """
 
     log = Logger()
@@ -275,9 +275,9 @@ class _Login:
         self._whole = False
 
     def start(self) -> _Login:
-        """Wait for it; returns itself."""
+        """Wait for the check; returns itself."""
         self._held = any(name in self._head.headers for name in (b"content-length", b"transfer-encoding"))
-        if self._held:  # else it is read on, so that one that leaves is noticed
+        if self._held:  # else it is still read, so that a client that leaves is noticed
             self._connection.pause_reading()
         self._checking.addCallbacks(self._checked, self._not_checked)
         return self
@@ -365,7 +365,7 @@ class _Tunnel:
         if self._dialing is not None:
             self._dialing.cancel()  # ends in _not_connected
 
-    def body_received(self, data: bytes) -> None: ...  # the wire lets no CONNECT have content
+    def body_received(self, data: bytes) -> None: ...  # the wire refuses a CONNECT with content
     def body_ended(self, trailers: Headers) -> None: ...
     def pause_sending(self) -> None: ...
     def resume_sending(self) -> None: ...

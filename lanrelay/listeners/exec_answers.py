@@ -1,4 +1,4 @@
-"""The answers of an MCP listener: one JSON document, or a stream of events."""
+"""The answers of an MCP listener: a JSON document, or a stream of events."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ AT_ONCE: Final = 0.25
 Seconds within which an answer is one JSON document; after that the client gets a stream, which it can resume.
 """
 
-_PRIMED: Final = "2025-11-25"  # from here on clients know events without data
+_PRIMED: Final = "2025-11-25"  # since this version clients understand events without data
 
 
 class EventsAnswer:
     """
     A stream of events as the answer to a request; its sink.
 
-    @param after: the number of the last event that the client has heard.
+    @param after: the number of the last event that the client has got.
     @param opening: sent before all events.
-    @param over: called once when it is over.
+    @param over: called once at its end.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class EventsAnswer:
         self._deadline = Deadline(service.environment.reactor, self._late)
 
     def from_now_on(self) -> None:
-        """Leave out what another connection has been sent."""
+        """Leave out what went to another connection."""
         self._heard = self._stream.told
 
     def start(self) -> EventsAnswer:
-        """Begin to hear."""
+        """Begin to listen to the program."""
         self._stream.hear(self)
         self._service.used(self._live)
         self._begin()
@@ -156,7 +156,7 @@ class EventsAnswer:
 
     def pause_sending(self) -> None:
         if self._done:
-            return  # the last of it is on its way, and nothing tells when that has left
+            return  # its last part is on its way; no event tells when that has left
         self._full = True
         self._live.host.full(self)
 
@@ -169,9 +169,9 @@ class EventsAnswer:
 
 class PostAnswer(EventsAnswer):
     """
-    The answer to requests: JSON if it is there soon, or if the client takes nothing else.
+    The answer to requests: JSON if it comes soon, or if the client accepts nothing else.
 
-    @ivar content: of the request, for an error.
+    @ivar content: the request's content, from which an error answer takes its id.
     """
 
     content: bytes = b""
@@ -226,7 +226,7 @@ class PostAnswer(EventsAnswer):
             for name, value in self._headers:
                 headers = headers.added(name, value)
         else:
-            headers, body, status = Headers([]), b"", 202  # all of it was cancelled
+            headers, body, status = Headers([]), b"", 202  # all its requests were cancelled
         self._status(status)
         self._record.sent += len(body)
         self._leave("relay")

@@ -1,4 +1,4 @@
-"""A program that speaks MCP, between its pipes and the sessions that it serves."""
+"""Stands between a program that speaks MCP and the sessions that it serves."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Host(Protocol):
     """
     One program.
 
-    If it serves one client only, a client that does not read stops it. If it serves several, the others go
-    on, and the newest messages are kept that this client leaves unread.
+    If it serves one client, the program waits while that client does not read. If it serves several, the
+    others go on, and of what one leaves unread, the newest messages are kept.
 
-    @param ended: called once, with why, when the program will say no more.
-    @ivar stuffed: it does not read, so no more should come for now.
+    @param ended: called once, with the reason, when no more will come from the program.
+    @ivar stuffed: the program does not read, so no more should be sent for now.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Host(Protocol):
         self.program: Program | None = None
 
     def begin(self, program: Program) -> None:
-        """Speak with it."""
+        """Begin to speak with the program."""
         self.program = program
         program.stream.finished = self._finished
         hand_over(program.stream, self)
@@ -52,14 +52,14 @@ class Host(Protocol):
             self.program.stream.write(line)
 
     def end(self) -> None:
-        """End its input, and so the program. Its last words are read, and nobody hears them."""
+        """End its input, and so the program. Its last output is read and thrown away."""
         self.ending = True
         if self.program is None:
             return
         stream = self.program.stream
         stream.unregisterProducer()
         self.resumeProducing()
-        if stream.unsent:  # it does not read, and would never come to the end
+        if stream.unsent:  # it does not read, so it would never see the end
             stream.abortConnection()
         else:
             stream.loseWriteConnection()
@@ -88,7 +88,7 @@ class Host(Protocol):
             self._ended(self, cause)
 
     def full(self, listener: object) -> None:
-        """One of its clients does not keep up."""
+        """A client does not keep up."""
         self._full.add(listener)
         if not self.carrier.shared and self.program is not None:
             self.program.stream.pauseProducing()
@@ -115,5 +115,5 @@ class Host(Protocol):
         self.resumeProducing()
 
     def when_free(self, call: Callable[[], None]) -> None:
-        """Call it when the program reads again."""
+        """Call C{call} when the program reads again."""
         self._waiting.add(call)

@@ -1,4 +1,4 @@
-"""A program's MCP over HTTP: guards, paths, and the sessions with the programs that serve them."""
+"""A program's MCP over HTTP: guards, paths, the sessions, and the programs that serve them."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ from lanrelay.wire.target import parse_target
 SESSION: Final = b"Mcp-Session-Id"
 MESSAGES: Final = b"/messages"
 ABANDONED: Final = 60.0
-"""Seconds after which a client that has not come back for an answer is expected no more."""
+"""Seconds after which a client that has not come back for an answer is not expected any more."""
 SESSIONS_MAX: Final = 1000
-"""That one program serves at once."""
+"""Sessions that one program serves at once."""
 
 
 class Live:
     """
-    A session that there is.
+    A session that has begun and not ended.
 
     @ivar used: the reactor's seconds when it was last busy.
     @ivar legacy: over HTTP+SSE; it lives as long as its stream is heard.
@@ -63,7 +63,7 @@ class Live:
 
     @property
     def heard(self) -> bool:
-        """Somebody waits for what it says."""
+        """Whether a client waits for its messages."""
         return any(stream.listener is not None for stream in self.session.streams.values())
 
 
@@ -116,7 +116,10 @@ class McpService(Programs):
     # --- sessions -----------------------------------------------------------------------------------------
 
     def find(self, identity: str) -> Live | None:
-        """A session that is not over; those of listeners that this one stands for live on there."""
+        """
+        The session of this id, if it is not over; sessions of listeners that this one replaces live on in
+        those.
+        """
         self._elders = [each for each in self._elders if each._live]
         for service in (self, *self._elders):
             live = service._live.get(identity)
@@ -128,7 +131,7 @@ class McpService(Programs):
         """
         A new session.
 
-        @raise RelayError: there can be no program for it.
+        @raise RelayError: no program can be had for it.
         """
         if self._stopping:
             raise TooManyPrograms("the listener is about to end")
@@ -164,8 +167,8 @@ class McpService(Programs):
 
     def _make_room(self) -> bool:
         """
-        End the longest idle session. One whose client listens goes only if there is no other; one that owes
-        an answer, only if nobody has waited for that for a while.
+        End the session that is idle for longest. One whose client listens goes only if there is no other, and
+        one that owes an answer only if no client has waited for that for a while.
         """
         before = self.environment.reactor.seconds() - ABANDONED
         idle = [
@@ -188,11 +191,11 @@ class McpService(Programs):
             self.end(live)
         elif live.heard:
             live.deadline.clear()
-        else:  # also if an answer is to come, for which nobody waits any more
+        else:  # also if an answer is still to come, but no client waits for it
             live.deadline.set(self.config.timeouts.tunnel)
 
     def end(self, live: Live, error: RelayError | None = None, *, by: Side = "relay") -> None:
-        """A session is over, and with it its program if that serves no other."""
+        """End a session, and its program if that serves no other."""
         if self._live.pop(live.session.id, None) is None:
             for elder in self._elders:
                 if live.session.id in elder._live:
@@ -292,7 +295,7 @@ class McpService(Programs):
         """
         The session that a request names.
 
-        @raise RequestDenied: none, or one that is over; or an unknown version.
+        @raise RequestDenied: the request names none, or one that is over, or an unknown version.
         """
         version = head.headers.get(b"mcp-protocol-version")
         if version is not None and version.decode("latin-1") not in VERSIONS:
@@ -357,7 +360,7 @@ class McpService(Programs):
     # --- answers ------------------------------------------------------------------------------------------
 
     def fields(self, page: bytes | None, live: Live | None = None) -> Headers:
-        """What every answer has."""
+        """The fields that every answer has."""
         headers = with_date(Headers([]), time.time())
         if live is not None:
             headers = headers.added(SESSION, live.session.id.encode())
@@ -366,7 +369,7 @@ class McpService(Programs):
     def answer(
         self, connection: HttpConnection, record: Record, status: int, headers: Headers, body: bytes = b""
     ) -> None:
-        """A whole one; the record ends with it."""
+        """Send a whole answer, with which the record ends."""
         record.status, record.sent = status, len(body)
         record.done(by="relay")
         self.environment.ledger.close(record)
@@ -381,7 +384,7 @@ class McpService(Programs):
         more: Headers | None = None,
         content: bytes | None = None,
     ) -> None:
-        """Answer that nothing comes of it, and why."""
+        """Answer that the request is refused, and why."""
         answer = failed(
             error,
             connection.head,

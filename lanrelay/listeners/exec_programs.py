@@ -1,5 +1,5 @@
 """
-The common part of listeners that run programs: how many there may be, what the log says of them, their end.
+The common part of listeners that run programs: how many may run, what the log says of them, their end.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Programs(ListenerService):
     """
     A listener of C{type: exec}; it has ended when the last of its programs has.
 
-    @ivar programs: those of which something lives.
+    @ivar programs: those of which any process lives.
     """
 
     def __init__(self, environment: Environment, config: model.Exec) -> None:
@@ -43,18 +43,18 @@ class Programs(ListenerService):
 
     def start_program(self, ended: Callable[[Program], None], *, spare: int = 0) -> Program:
         """
-        Run one more.
+        Run another one.
 
         @param ended: called when nothing is left of it.
-        @param spare: how many are about to end, and do not count.
+        @param spare: how many are about to end, and so do not count.
         @raise TooManyPrograms: C{max_processes} run.
         @raise ProgramNotStarted: it cannot be started.
         """
         config, name = self.exec, self.config.name
-        spare = min(spare, config.max_processes)  # some may take long
+        spare = min(spare, config.max_processes)  # some may take long to end
         if len(self.programs) - spare >= config.max_processes:
             error = TooManyPrograms(f"{config.max_processes} run already, as many as `max_processes` lets")
-            if not self._told_full:  # once for each time that it becomes full
+            if not self._told_full:  # told once each time that the limit is reached
                 self._told_full = True
                 self.log.warn("{listener}: {reason}", listener=name, reason=error)
             raise error
@@ -96,7 +96,7 @@ class Programs(ListenerService):
         self.log.info("{listener}: {line}", listener=self.config.name, line=line)
 
     def abort(self) -> None:
-        """End all programs; at once, if C{timeouts.drain} is not to be waited for either."""
+        """End all programs; kill them if the caller has not waited for C{timeouts.drain}."""
         hurried = self._deadline is None or self._deadline.active()
         super().abort()
         for program in list(self.programs):
@@ -109,7 +109,7 @@ class Programs(ListenerService):
         if not self.programs:
             super()._check_drained()
 
-    # Programs that are left when the reactor ends are ended then, because nobody could do it later.
+    # When the reactor ends, it ends the programs that are left, because later nothing could.
 
     def _watch(self) -> None:
         if self._net is None:
@@ -127,14 +127,14 @@ class Programs(ListenerService):
 
 
 def shown(command: Sequence[str]) -> str:
-    """A command for people: without what may be a credential among its arguments."""
+    """A command as people may see it, without arguments that may be credentials."""
     try:
         words = json.loads(mask(json.dumps(list(command), ensure_ascii=False)))
-    except ValueError:  # what was masked was part of the quoting
+    except ValueError:  # a mask has taken a part of the quoting
         words = [command[0]]
     return shlex.join([words[0], *(HIDDEN if _random(word) else word for word in words[1:])])
 
 
 def _random(word: str) -> bool:
-    """Long, of letters and digits alone."""
+    """Whether a word is long, and only of letters and digits."""
     return len(word) >= 16 and word.isalnum() and not word.isalpha()

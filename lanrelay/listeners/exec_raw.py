@@ -1,4 +1,4 @@
-"""A program for each connection, whose standard input and output are joined with it."""
+"""Starts a program for each connection, and joins its standard input and output with that."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lanrelay.transport.stream import Stream, hand_over
 
 QUIET: Final = 0.05
 """
-Seconds to wait for a client's first word before the program is started. A page's request comes with its
-connection, so no page starts a program. A program that speaks first does so a little later.
+Seconds to wait for a client's first bytes before the program is started. A web page's request comes with its
+connection, so no page can start a program. A program that speaks first is so much later.
 """
 
 
@@ -41,7 +41,7 @@ class ExecConnection(Protocol):
     """
     A client, first without its program, then the owner of the pump that joins both.
 
-    It is over when both are gone.
+    It ends when both are gone.
     """
 
     def __init__(self, service: Programs, stream: Stream, client: Client) -> None:
@@ -56,7 +56,7 @@ class ExecConnection(Protocol):
         self._drain: Drain | None = None
 
     def start(self) -> None:
-        """Listen for the first word."""
+        """Wait for the client's first bytes."""
         if self._streams_over:
             return
         self._timer = self._service.environment.reactor.callLater(QUIET, self._quiet)
@@ -73,16 +73,16 @@ class ExecConnection(Protocol):
             self._run()
 
     def readConnectionLost(self) -> None:
-        self._run()  # the pump hears of the end again
+        self._run()  # the pump is told of the end again
 
     def writeConnectionLost(self) -> None:
-        """Part of C{IHalfCloseableProtocol}; nobody ends our side yet."""
+        """Part of C{IHalfCloseableProtocol}; before there is a program, our side never ends."""
 
     def _quiet(self) -> None:
         self._timer = None
         if not self._held:
             self._run()
-        else:  # it began as a request does
+        else:  # the client began as an HTTP request does
             wait = self._service.config.timeouts.head
             if wait is not None:
                 self._timer = self._service.environment.reactor.callLater(wait, self._late)
@@ -115,7 +115,7 @@ class ExecConnection(Protocol):
             self._stop_waiting()
             self._stream.abortConnection()
 
-    # --- with it
+    # --- with the program
 
     def _run(self) -> None:
         self._stop_waiting()
@@ -145,7 +145,10 @@ class ExecConnection(Protocol):
         )
 
     def _finished(self) -> None:
-        """The client has until C{timeouts} end it to read what the program said; then it is closed."""
+        """
+        The program has ended: the client may read its output as long as C{timeouts} let it, then it is
+        closed.
+        """
         if self._streams_over or self._pump is None or self._drain is not None:
             return
         assert self._program is not None

@@ -1,4 +1,4 @@
-"""Reads whole what an MCP client posts, then tells its program."""
+"""Reads the whole of what an MCP client posts, then passes it to its program."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Posted:
     """
     One POST to C{/mcp}.
 
-    @ivar live: whose it is, once that is known.
+    @ivar live: its session, as soon as that is known.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Posted:
         """
         Look at the head.
 
-        @raise RequestDenied: it is not let in.
+        @raise RequestDenied: the request is refused.
         """
         kind = (self.head.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
         if kind != b"application/json":
@@ -62,7 +62,7 @@ class Posted:
             self.live = self.service.session_of(self.head)
 
     def take(self, content: bytes) -> RequestSink | None:
-        """Do what it asks for; the sink of its answer, or C{None} if it has it."""
+        """Do what it asks for; gives the sink of its answer, or C{None} if it was answered at once."""
         service, connection, record = self.service, self.connection, self.record
         try:
             messages, batch = read(content)
@@ -105,7 +105,7 @@ class Posted:
         return answer
 
     def _greeted(self, live: Live) -> None:
-        """End a session whose handshake came to nothing, or of which its client does not know."""
+        """End a session whose handshake has failed, or whose client has gone before it knew of it."""
         if not live.session.version:
             self.service.end(live, by="downstream")
 
@@ -239,7 +239,7 @@ class Body:
 
 
 def accepts(head: RequestHead, kind: bytes) -> bool:
-    """Whether a client takes that kind of content; one that does not say takes all."""
+    """Whether a client accepts that kind of content; one that does not say accepts all."""
     wanted = [each.partition(b";")[0].strip() for each in head.headers.tokens(b"accept")]
     return not wanted or bool({kind, b"*/*", kind.partition(b"/")[0] + b"/*"} & set(wanted))
 

@@ -1,4 +1,4 @@
-"""Whether a client begins with a request of HTTP, as a web page can make a browser send it."""
+"""Tells whether a client begins with an HTTP request, as a web page can have a browser send it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Final
 
 LONGEST: Final = 64 * 1024
 """
-Bytes that are held back at most. A beginning of a request that is longer, without an end, is taken for one.
+Bytes that are held back at most. What begins like a request, and is longer without an end, counts as one.
 """
 
-# What a page can have sent without asking first (Fetch, "CORS-safelisted method"), and the rest.
+# The methods that a page can send without asking first (Fetch, "CORS-safelisted method"), and the rest.
 _METHODS: Final = (
     *(b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"TRACE "),
 )
@@ -18,7 +18,7 @@ _REQUEST_LINE: Final = re.compile(rb"[!#-'*+\-.0-9A-Z^-z|~]+ +[^\n]* +HTTP/[0-9]
 
 
 def is_request(data: bytes) -> bool | None:
-    """C{None}: more has to come before that can be said."""
+    """C{None}: more has to come before it can be known."""
     line, newline, _ = data.partition(b"\n")
     if newline:
         return _REQUEST_LINE.match(line.rstrip(b"\r")) is not None

@@ -29,7 +29,7 @@ class ForwardProxyService(ListenerService):
     """
     A listener whose clients say where they want to go.
 
-    @ivar credentials: C{None} where anybody may use it.
+    @ivar credentials: C{None} where every client may use it.
     @ivar parent: the proxy to go through, if any.
     """
 
@@ -43,7 +43,7 @@ class ForwardProxyService(ListenerService):
         self._look_ups = LookUps()
         self.credentials: Credentials | None = None
         if config.auth is not None:
-            from lanrelay.listeners.logins import Logins  # few proxies ask for any
+            from lanrelay.listeners.logins import Logins  # few proxies ask for credentials
             from lanrelay.policy.credentials import Credentials
 
             self.credentials = Credentials(config.auth)
@@ -56,7 +56,8 @@ class ForwardProxyService(ListenerService):
 
     def check(self, username: str, password: str, client: Client) -> bool | Deferred[bool]:
         """
-        Whether the client may use it: at once, or by a Deferred that has not fired, as L{Logins.check}.
+        Whether the client may use the proxy: at once, or by a Deferred that has not fired, as
+        L{Logins.check}.
 
         @raise RequestDenied: too many wait for that already.
         """
@@ -97,7 +98,7 @@ class ForwardProxyService(ListenerService):
             )
 
     def dial_at_once(self, target: Target, session: Session) -> Dialed | None:
-        """As L{dial}, where that takes no waiting, see L{Dialer.dial_at_once}; C{None}: ask L{dial}."""
+        """As L{dial}, if that needs no waiting (see L{Dialer.dial_at_once}); C{None}: ask L{dial}."""
         if self.parent is not None or self._rules.judge_name(target.host, target.port) is not None:
             return None
         dialed = self.environment.dialer.dial_at_once(
@@ -112,7 +113,7 @@ class ForwardProxyService(ListenerService):
         """
         The part of L{dial_at_once} that is the same each time: where C{target} is, if all rules permit it.
 
-        What no rule can permit (C{Environment.forbidden}) has to be asked each time, then
+        Each time the caller has to ask C{Environment.forbidden}, for what no rule can permit, and then
         L{Dialer.reach_at_once}.
         """
         host, port = target.host, target.port
@@ -129,14 +130,15 @@ class ForwardProxyService(ListenerService):
         """
         Connect to where a client wants to go.
 
-        Directly: the name is judged, then each address as it is dialed. Through the parent: the same for
-        literal addresses and for names in C{resolve}, whose address the parent is sent; the parent resolves
-        any other name, so only the name can be judged here (L{DestinationRules.judge_unresolved}), and the
-        parent's own rules say where it may lead. To resolve it here, too, would judge another address than
-        the one to which the parent connects, and would fail for a name that only the parent knows.
+        Directly: the name is judged, then each address as it is dialed. Through the parent: literal addresses
+        are judged in the same way, and names in C{resolve}, whose address the parent gets. The parent
+        resolves any other name. So only the name can be judged here (L{DestinationRules.judge_unresolved}),
+        and the parent's own rules say where it may lead. If the name were resolved here, too, another address
+        might be judged than the one to which the parent connects, and a name that only the parent knows would
+        fail.
 
-        @param client: who wants to.
-        @param tunnel: C{False}: with a parent, only connect to that.
+        @param client: the client that wants to go there.
+        @param tunnel: C{False}: if there is a parent, only connect to that.
         @raise DialError: no connection, or no permission; a denial is noted in the session as ours.
         @raise CancelledError: the client has gone.
         """
@@ -171,7 +173,7 @@ class ForwardProxyService(ListenerService):
         self, target: Target, address: Target, client: Client | None, *, timeout: float
     ) -> Dialed:
         """
-        One more connection, for C{client}, to an address at which C{target} was reached, by the same rules.
+        Another connection for C{client} to an address at which C{target} was reached, by the same rules.
 
         @raise DialError: none can be made.
         """
@@ -191,9 +193,9 @@ class ForwardProxyService(ListenerService):
         """
         The proxy to go through to C{target}, or C{None} to go there directly.
 
-        Destinations in C{parent_bypass} are reached directly: names by their name, and addresses if the
-        client or C{resolve} says one, because nothing is looked up to decide this. So does loopback: clients
-        that say C{127.0.0.1} mean this machine, and not the parent's.
+        Destinations in C{parent_bypass} are reached directly. A name is compared as a name, and an address
+        only if the client or C{resolve} says one, because nothing is looked up to decide this. Loopback is
+        reached directly, too: clients that say C{127.0.0.1} mean this machine, and not the parent's.
         """
         if self.parent is None:
             return None
@@ -203,7 +205,7 @@ class ForwardProxyService(ListenerService):
         return None if self._bypass.hold(target.host, target.port, known) else self.parent
 
     def is_fixed(self, host: str) -> bool:
-        """Whether C{host} is a name whose addresses C{resolve} says."""
+        """Whether C{host} is a name that has addresses in C{resolve}."""
         return parse_ip(host) is None and bool(known_addresses(host, self._proxy.resolve))
 
     def _known(self, host: str) -> tuple[model.IPAddress, ...]:
@@ -215,7 +217,7 @@ class ForwardProxyService(ListenerService):
         return known
 
     def _permit(self, target: Target) -> Permit:
-        """The rules, and before them what no rule can permit: the relay's own pages and proxies."""
+        """Ask the rules, and before them what no rule can permit: the relay's own pages and proxies."""
         judge, forbidden = self._rules.permit_for(target.host, target.port), self.environment.forbidden
 
         def permit(address: model.IPAddress) -> str | None:

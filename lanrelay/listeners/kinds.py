@@ -11,7 +11,8 @@ def build(environment: Environment, config: model.Listener) -> ListenerService:
     """
     Make the listener that C{config} describes; nothing is opened yet.
 
-    The table of kinds says which it is. Its module is imported now: a relay without HTTP need not load it.
+    The table of kinds says its class. The module is imported only now, so a relay without HTTP does not load
+    that.
     """
     make = named(kind_of(config).service(config))
     service: ListenerService = make(environment, config)

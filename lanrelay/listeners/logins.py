@@ -1,4 +1,6 @@
-"""Names and passwords of clients, checked so that nobody else waits: costly ones in a thread, one by one."""
+"""
+Checks names and passwords of clients without keeping others waiting: costly ones in a thread, one by one.
+"""
 
 from __future__ import annotations
 
@@ -16,33 +18,34 @@ from lanrelay.policy.credentials import Attempt, Credentials
 
 QUEUE: Final = 8
 """
-How many checks may wait for the one under way: at most two seconds, as one may cost so much (bcrypt 12).
+How many checks may wait for the one under way. That takes two seconds at most, as one may cost so much
+(bcrypt 12).
 """
 
 REFUSED_FOR: Final = 10.0
-"""Seconds for which a wrong password is remembered: a client asks for each thing with the same one."""
+"""Seconds for which a wrong password is remembered, for a client sends the same one with each request."""
 
-_REMEMBERED: Final = 1024  # of what was wrong, and of addresses
+_REMEMBERED: Final = 1024  # wrong passwords, and as many addresses
 
 FREE: Final = 3
-"""Guesses of an address that cost it nothing: people mistype."""
+"""Wrong guesses of an address without a pause, since people mistype."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 8.0  # seconds, doubled with each guess
-_CALM: Final = 60.0  # seconds without a guess after which an address has guessed nothing
-_WAITING: Final = 4  # of an address that has to wait; more are turned away
+_CALM: Final = 60.0  # seconds without a guess after which an address's guesses are forgotten
+_WAITING: Final = 4  # checks of an address that has to wait; more are turned away
 
 
 class Logins:
     """
     The checks of all listeners of one process.
 
-    @param start: starts a thread that runs what it is given.
+    @param start: runs its argument in a new thread.
     """
 
     def __init__(self, reactor: Any, *, start: Callable[[Callable[[], None]], None] | None = None) -> None:
         self._reactor = reactor
         self._start = start or _start_daemon
-        self._jobs: dict[bytes, _Job] = {}  # the one under way first
+        self._jobs: dict[bytes, _Job] = {}  # first the one under way
         self._refused: dict[bytes, float] = {}  # until when
         self._guessers: dict[object, _Guesser] = {}
 
@@ -53,7 +56,7 @@ class Logins:
         Whether these are right: at once if that is known or cheap to find out, else by a Deferred, which may
         be cancelled.
 
-        An address that has guessed wrong several times waits before the next look; a user who was let in
+        An address that has guessed wrong several times waits before its next check; a user who was let in
         before does not.
 
         @param address: of the client; C{None} for a unix socket's.
@@ -92,7 +95,7 @@ class Logins:
         if good:
             credentials.remember(attempt)
         elif self._refused.get(attempt.digest, 0.0) <= self._reactor.seconds():
-            # Else it is one guess, which several connections made at a time.
+            # Else it is the same guess, which several connections made at a time.
             now = self._reactor.seconds()
             guesser.guessed(now)
             self._refused.pop(attempt.digest, None)
@@ -101,7 +104,7 @@ class Logins:
         return good
 
     def _guesser(self, address: IPAddress | None) -> _Guesser:
-        # Of IPv6 a host has a whole /64 to itself.
+        # With IPv6 a host has a whole /64 to itself.
         key: object = int(address) >> 64 if isinstance(address, IPv6Address) else address
         guesser = self._guessers.pop(key, None) or _Guesser()
         _make_room(self._guessers)
@@ -134,7 +137,7 @@ class Logins:
             try:
                 good: bool | Exception = job.attempt.run()
             except Exception as error:
-                good = error  # a bug: it is raised where somebody waits for it
+                good = error  # a bug: it is raised for those who wait
             try:
                 self._reactor.callFromThread(self._done, job, good)
             except OSError:
@@ -159,7 +162,7 @@ class Logins:
 
 
 class _Job:
-    """One password that is checked, or waits for it, and all who gave it."""
+    """A password that is checked, or waits for that, and all clients that gave it."""
 
     __slots__ = ("attempt", "begun", "waiters")
 
@@ -173,7 +176,7 @@ class _Guesser:
     """
     An address, and how long it has to wait.
 
-    @ivar waiting: its clients that do.
+    @ivar waiting: how many of its clients wait.
     """
 
     __slots__ = ("_guesses", "_last", "_next", "waiting")
@@ -185,12 +188,12 @@ class _Guesser:
         self.waiting = 0
 
     def pause(self, now: float) -> float:
-        """Seconds until its next password is looked at."""
+        """Seconds until its next password is checked."""
         return 0.0 if self._guesses <= FREE or now - self._last > _CALM else self._next - now
 
     def reserve(self, now: float) -> float:
         """
-        As L{pause}; the next one has to wait for longer.
+        As L{pause}, and have the next one wait for longer.
 
         @raise RequestDenied: too many wait.
         """
@@ -198,7 +201,8 @@ class _Guesser:
         if pause > 0:
             if self.waiting >= _WAITING:
                 raise _busy()
-            # Whoever leaves does not give its turn back; but the next one waits as the last of all at most.
+            # A client that leaves does not give its turn back; but no new one waits longer than the last in
+            # the queue.
             self._next = min(self._next + self._length, now + _WAITING * self._length)
         return pause
 
@@ -207,7 +211,7 @@ class _Guesser:
         return min(_FIRST_PAUSE * 2.0 ** min(self._guesses - FREE - 1, 10), _LONGEST_PAUSE)
 
     def guessed(self, now: float) -> None:
-        """It was wrong."""
+        """The guess was wrong."""
         self._guesses = 1 if now - self._last > _CALM else self._guesses + 1
         self._last = now
         if self._guesses > FREE:

@@ -1,4 +1,4 @@
-"""Listens to what an MCP server tells its clients of itself, while it passes."""
+"""Listens to what an MCP server tells its clients about itself, while the answer passes."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def listening(
     """
     For the answer to a request for C{method}.
 
-    @param inner: what else it passes.
-    @param first: it was asked for the beginning of a list.
+    @param inner: another filter that the answer passes.
+    @param first: the request was for the beginning of a list.
     """
     kind = (head.headers.get(b"content-type") or b"").partition(b";")[0].strip().lower()
     events = kind == b"text/event-stream"
@@ -29,7 +29,7 @@ def listening(
 
 
 class _Listening(BodyFilter):
-    """Passes all as it comes, and tells a copy of it at the end, if that is not too long."""
+    """Passes all as it comes, and at the end reads a copy of it, if that is not too long."""
 
     __slots__ = ("_came", "_inner", "_size", "_tell")
 

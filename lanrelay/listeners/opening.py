@@ -1,4 +1,4 @@
-"""Has listeners read their files, and then open their ports."""
+"""Has the listeners read their files, and then open their ports."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the relay itself listens: what its listeners must not lead to."""
+"""Where the relay itself listens, and so where its listeners must not lead."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EVERY_IPV4, _EVERY_IPV6 = IPv4Address(0), IPv6Address(0)
 
 class OwnPlaces(NamedTuple):
     """
-    @ivar forbidden: the ports to which no proxy may lead, and what is there.
+    @ivar forbidden: the ports to which no proxy may lead, each with what is there.
     @ivar addresses: by port: the addresses, each with the name of the listener.
     @ivar paths: of unix sockets, each with the name of the listener.
     """
@@ -28,7 +28,7 @@ class OwnPlaces(NamedTuple):
 
 
 def own_places(listeners: Iterable[ListenerService]) -> OwnPlaces:
-    """Of listeners whose sockets are open."""
+    """The places of listeners whose sockets are open."""
     found = OwnPlaces({}, {}, {})
     for listener in listeners:
         listener_name = listener.config.name
@@ -43,7 +43,7 @@ def own_places(listeners: Iterable[ListenerService]) -> OwnPlaces:
 
 
 def _forbidden(listener: ListenerService) -> str:
-    """What a listener is, if nobody may come to it through another; else empty."""
+    """What the listener is, if other listeners must not lead to it; else empty."""
     kind = kind_named(listener.kind)
     if kind is not None:
         return f"the relay's own forward proxy {listener.config.name}" if kind.proxy else ""

@@ -1,11 +1,11 @@
 """
-The plain way of a C{CONNECT} that is just what most are: plain, whole, the first that its client says, and
-to what is on the loopback.
+The plain way of a C{CONNECT} that is as most are: plain, whole, the first thing that its client sends, and to
+a loopback address.
 
 Such a tunnel has no use for what an L{HttpConnection} is made of: a wire, timers, a record of each field. It
 takes 190,000 instructions from accept to close, by the general way 294,000 (a forward: 191,000). Nothing is
-judged otherwise: who is plain says the general reader, and whatever else a client does first, and whatever
-fails, goes to an L{HttpConnection} as if that had had the stream from the start.
+judged otherwise: the general reader says which heads are plain. Whatever else a client sends first, and
+whatever fails, goes to an L{HttpConnection}, as if that had had the stream from the start.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lanrelay.listeners.connect_proxy import ConnectProxyService
 
 Lead = tuple[Nearby, IPAddress, int, str, str]
-"""Where a head leads, with its address and port; as it was said, and what is reached."""
+"""Where a head leads, with its address and port; the target as it was written, and what is reached."""
 
 _HEADS: Final = 512  # of half a kilobyte at most
 
@@ -37,10 +37,10 @@ class PlainTunnels:
     """
     What the plain tunnels of a listener have in common.
 
-    It remembers plain heads with where they lead, since clients say the same ones again and again, and
-    neither the wire nor the rules would ever say otherwise.
+    It remembers where plain heads lead, since clients send the same ones again and again, and the wire and
+    the rules would always give the same result.
 
-    @param established: what is answered.
+    @param established: the answer.
     """
 
     def __init__(self, service: ConnectProxyService, established: ResponseHead) -> None:
@@ -66,14 +66,14 @@ class PlainTunnels:
             try:
                 dialed = self.dial(come)
             except Exception:
-                dialed = None  # the general way meets the same fault, and tells it
+                dialed = None  # the general way meets the same fault, and reports it
             if dialed is not None:
                 return PlainTunnel(self, stream, client, *dialed, began)
             able.put_back(come)
         return self.service.general(stream, client)
 
     def dial(self, head: bytes) -> tuple[Stream, Lead] | None:
-        """What a plain head leads to; C{None}: nothing is there at once, and nothing is left of it."""
+        """What a plain head leads to; C{None} if it cannot be reached at once: then nothing is left open."""
         try:
             lead = self._leads[head]
         except KeyError:
@@ -86,7 +86,7 @@ class PlainTunnels:
     def _judge(self, head: bytes) -> Lead | None:
         asked = read_plain_connect(head)
         if asked is None or asked.authority is None:
-            return None  # who knows what is in it: it is not kept
+            return None  # it may hold anything, so it is not kept
         target = Target(asked.authority.host, asked.port)
         place = self.service.find_at_once(target)
         lead = None if place is None else (place, place[0], target.port, str(target), place[3])
@@ -115,7 +115,7 @@ class PlainTunnel:
         session = self._session = tunnels.ledger.open(tunnels.name, tunnels.kind, client.name, phase="dial")
         session.method, session.status, session.tries = "CONNECT", 200, 1
         _, _, _, session.target, session.address = lead
-        # It began before it was clear that there is anything to tell.
+        # The session began with the dial, before there was a record of it.
         session.dialed = session.opened - began
         session.started -= session.dialed
         session.opened = session.last_active = began
@@ -132,7 +132,7 @@ class PlainTunnel:
         except Exception:
             upstream.abortConnection()
             tunnels.service.bug(session)
-            raise  # whoever called logs it, and closes the connection
+            raise  # the caller logs it, and closes the connection
 
     def _ended(self) -> None:
         if not self._session.closed:

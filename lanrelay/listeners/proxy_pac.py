@@ -11,14 +11,14 @@ from lanrelay.config import model
 PATH: Final = b"/proxy.pac"
 CONTENT_TYPE: Final = b"application/x-ns-proxy-autoconfig"
 
-# Domains that no public name server knows: RFC 6762, RFC 8375, ICANN's reservation of 2024, and what home
-# routers call their network by default.
+# Domains that no public name server knows: RFC 6762, RFC 8375, ICANN's reservation of 2024, and the default
+# names that home routers give their network.
 _DOMAINS: Final = ("local", "lan", "home.arpa", "internal")
 _NETWORKS: Final = tuple(
     IPv4Network(text) for text in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16")
 )
 
-# ES3 without the helpers that browsers provide, of which isInNet() and others ask DNS and so stop the page.
+# ES3 without the browsers' helper functions, for isInNet() and others ask DNS and so stop the page.
 _SCRIPT: Final = """\
 function FindProxyForURL(url, host) {
   var relay = %(relay)s;
@@ -60,12 +60,12 @@ def script(
     """
     The file.
 
-    @param authority: host and port of the relay, as the client that asks knows it.
+    @param authority: host and port of the relay, as the client knows them.
     @param secure: the relay's listener speaks TLS.
-    @param allow: its rules; names and IPv4 networks in them are taken for private, too.
+    @param allow: the listener's rules; names and IPv4 networks in them count as private, too.
     @param fixed: names that only the relay knows.
     """
-    import json  # only here; a relay without JSON needs none
+    import json  # only here, for most relays need no JSON
 
     rules = list(allow)
     names = {rule.name for rule in rules if rule.name is not None and not rule.below}

@@ -28,10 +28,11 @@ from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.target import comparable, has_dot_segments, parse_target
 
-# Names by which clients know one relay: a handful; a client may invent any number of *.localhost.
+# Names by which clients know one relay. There are a handful, but a client may invent any number of
+# *.localhost.
 _KNOWN_HOSTS_MAX: Final = 64
 
-# Where the upstream is not told of a page that is not the relay's own.
+# Where the upstream does not hear of a page that is not the relay's own.
 _STRIPPING: Final = frozenset({"auto", "strip"})
 
 
@@ -45,7 +46,7 @@ class ReverseProxyService(ListenerService):
     """
     C{type: reverse-proxy}; the application of its HTTP connections.
 
-    @ivar guards: who gets in; a request that none of them refuses goes to its route.
+    @ivar guards: the rules that decide who gets in; a request that none of them refuses goes to its route.
     """
 
     def __init__(self, environment: Environment, config: model.ReverseProxy) -> None:
@@ -53,12 +54,12 @@ class ReverseProxyService(ListenerService):
         self._proxy = config
         self._place = f"listeners.{config.name}"
         self._via = pseudonym(config.name)
-        self._known_hosts: dict[bytes, tuple[model.IPAddress | None, ...]] = {}  # by addresses of ours
+        self._known_hosts: dict[bytes, tuple[model.IPAddress | None, ...]] = {}  # by our own address
         routes: list[ProxyRoute] = []
         for route in config.routes:
             routes.append(ProxyRoute(environment, config, route, self._via, routes))
         self.routes = routes
-        # Where a path decides what is reached, or with which fields, it must mean one thing to all.
+        # Where a path decides what is reached, or with which fields, it must mean the same to all.
         self._has_prefixes = any(
             route.path or any(member.config.url.path for member in route.group.members)
             for route in self.routes
@@ -125,7 +126,7 @@ class ReverseProxyService(ListenerService):
         session.method = head.method.decode("ascii")
         host_field = head.headers.index.get(b"host")
         target, host = head.target, b"" if host_field is None else host_field[2]
-        asked: Asked | None = None  # for the guards, if one is concerned
+        asked: Asked | None = None  # for the guards, if any guard is concerned
         try:
             if target[:1] != b"/":
                 target, host = _as_origin_form(head, host)
@@ -157,13 +158,13 @@ class ReverseProxyService(ListenerService):
             plain = comparable(path)
             route = self._route(plain)
             if plain != path and not route.matches(path):
-                target = plain + target[len(path) :]  # the prefix itself came in other letters
+                target = plain + target[len(path) :]  # the prefix was spelled otherwise
         except RelayError as error:
             self._refuse(connection, head, session, error, asked)
             return UNHEARD
         except Exception:
             self.bug(session)
-            raise  # whoever called logs it, and closes the connection
+            raise  # the caller logs it, and closes the connection
         session.target = route.target
         if asked is not None:
             asked.target, asked.host, asked.client = target, host, client.address
@@ -178,7 +179,7 @@ class ReverseProxyService(ListenerService):
     # ----------------------------------------------------------------------------------------------------
 
     def _let_in(self, head: RequestHead, local: model.IPAddress | None) -> None:
-        """Its Host passed the guard."""
+        """The request's Host passed the guard."""
         host = head.headers.get(b"host")
         if host is None or head.target[:1] != b"/":
             return  # the target, and not Host, was judged
@@ -192,8 +193,7 @@ class ReverseProxyService(ListenerService):
         route = find_route(self.routes, path)
         if route is not None:
             return route
-        # A 404 would tell an MCP client that its session is gone; where it looks for metadata it means that
-        # there is none.
+        # A 404 would tell an MCP client that its session is gone; for metadata it means that there are none.
         raise NoRoute(
             "no route of this listener leads to this path",
             http_status=404 if path.startswith(b"/.well-known/") else 502,
@@ -234,7 +234,7 @@ class ReverseProxyService(ListenerService):
         by: Side = "relay",
         detail: str = "",
     ) -> None:
-        """A request ends here; the answer is about to be sent."""
+        """A request ends here; its answer is about to be sent."""
         session.status = status
         if error is None:
             session.done(by=by)
@@ -245,7 +245,7 @@ class ReverseProxyService(ListenerService):
 
 def _as_origin_form(head: RequestHead, host: bytes) -> tuple[bytes, bytes]:
     """
-    Path and Host of a request in another form; what an absolute target names wins over Host.
+    Path and Host of a request whose target has another form; the host in an absolute target wins over Host.
 
     @raise RemoteProtocolError: 405 for a CONNECT.
     """

@@ -66,14 +66,14 @@ class ProxyRoute(PlainRoute):
 
     @ivar path: the prefix, without its trailing slash; empty for all.
     @ivar recovers: MCP sessions are initialised anew where they were forgotten.
-    @ivar sessions: those that are remembered; C{None} as long as none has begun.
-    @ivar noticing: what answers tell of how the upstreams are asked.
+    @ivar sessions: the MCP sessions that are remembered; C{None} until the first has begun.
+    @ivar noticing: notes what answers tell about the way in which the upstreams are asked.
     @ivar server: what is known of the MCP server behind it.
-    @ivar rewrites_oauth: what belongs to a login is made to name the relay.
+    @ivar rewrites_oauth: whether the documents of a login are changed to name the relay.
     @ivar requests: what becomes of a request's fields here.
     @ivar answers: what becomes of an answer's.
-    @ivar session_answers: the same, of answers to what was asked with the id of an MCP session.
-    @param name: by which Via knows this listener.
+    @ivar session_answers: the same for answers to requests with the id of an MCP session.
+    @param name: this listener's name in Via.
     @param siblings: all routes of the listener, in the order of matching.
     """
 
@@ -135,12 +135,12 @@ class ProxyRoute(PlainRoute):
         self.sessions.began(client_id, initialize)
 
     def matches(self, path: bytes) -> bool:
-        """Whether C{path}, without its query, lies under the prefix, judged at segment borders."""
+        """Whether C{path}, without its query, lies under the prefix, by whole segments."""
         prefix = self.path
         return not prefix or (path.startswith(prefix) and path[len(prefix) : len(prefix) + 1] in (b"", b"/"))
 
     def close(self) -> None:
-        """Close what is idle, and begin nothing anew."""
+        """Close what is idle, and begin nothing new."""
         self.origins.close()
         if self.sessions is not None and not self._closed:
             self.sessions.close()
@@ -167,7 +167,7 @@ class ProxyRoute(PlainRoute):
         host_field = side.host or make_field(b"Host", exchange.host or side.authority)
         via_field = self._via if head.version == HTTP_1_1 else self._via_old
         if HOP_BY_HOP.isdisjoint(index) and head.headers.unique and b"host" in index and b"via" not in index:
-            changed_index = index.copy()  # nearly always: all but these two goes on as it came
+            changed_index = index.copy()  # nearly always: all but these two fields passes as it came
             changed_index[b"host"] = host_field
             changed_index[b"via"] = via_field
             headers = Headers.of_index(changed_index)
@@ -216,11 +216,11 @@ class ProxyRoute(PlainRoute):
             and exchange.head.method == b"HEAD"
             and self._rewriter(exchange, answer) is not None
         ):
-            answer.headers = headers.without({b"content-length"})  # nobody knows how long it would be
+            answer.headers = headers.without({b"content-length"})  # its length is not known
         return answer
 
     def _asked(self, exchange: Exchange) -> Asked:
-        """What rules know of C{exchange}, in one place for all of them."""
+        """What the rules may know of C{exchange}, gathered once for all of them."""
         asked = exchange.asked
         if asked is None:
             head, client = exchange.head, exchange.connection.client
@@ -262,7 +262,7 @@ class ProxyRoute(PlainRoute):
         head = exchange.head
         given = head.headers.index.get(b"mcp-session-id") if self.recovers else None
         if given is None and not self._has_paths and (head.method != b"POST" or not self.recovers):
-            return ()  # of nearly all that is no MCP
+            return ()  # nearly always, if it is not MCP
         return self._doubts(exchange, None if given is None else self.in_session(given[2]))
 
     def _doubts(self, exchange: Exchange, mcp: McpSession | None, *, told: bytes = b"") -> Sequence[Doubt]:
@@ -297,9 +297,9 @@ class ProxyRoute(PlainRoute):
         mcp: McpSession | None,
     ) -> Exchange:
         """
-        The exchange of a request that is under way by the plain way, as if it had been one from the start.
+        An exchange for a request that is under way by the plain way, as if it had been one from the start.
 
-        @param given: by which C{origin} was told of C{mcp}.
+        @param given: with which C{origin} was told of C{mcp}.
         """
         host = head.headers.get(b"host") or b""
         exchange = Exchange(connection, head, session, self, target=head.target, host=host)
@@ -308,13 +308,13 @@ class ProxyRoute(PlainRoute):
         return exchange
 
     def _is_root(self, target: bytes) -> bool:
-        """Whether an upstream is asked for the path of its URL alone, which has two spellings."""
+        """Whether an upstream is asked for just the path of its URL, which has two spellings."""
         if self.path and not self.config.strip_prefix:
             return False
         return target.partition(b"?")[0] == (self.path or b"/")
 
     def _leads_back(self, exchange: Exchange, head: ResponseHead, asked: bytes) -> bool:
-        """Whether a redirect leads to what the client asked for, if it is asked for in another spelling."""
+        """Whether a redirect leads to what the client asked for, in the root's other spelling."""
         assert exchange.origin is not None
         named = self._places_for(exchange.origin.upstream, exchange.host)
         if named is None:
@@ -329,8 +329,8 @@ class ProxyRoute(PlainRoute):
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
         """
-        For an event stream of unknown length that nobody has encoded, for what names the upstream in its
-        content, and for what may tell of a fault, or of an MCP server; all else passes as it is.
+        The filter for an event stream of unknown length that is not encoded, for content that names the
+        upstream, and for content that may tell of a fault or of an MCP server; all else passes as it is.
         """
         status, rpc = head.status, exchange.session.rpc
         found: BodyFilter | None = None
@@ -367,7 +367,7 @@ class ProxyRoute(PlainRoute):
         return EventStream(self.reactor, silence, exchange.send_down, rewrite)
 
     def _host_for(self, exchange: Exchange) -> bytes:
-        """The Host that its upstream was sent."""
+        """The Host that the exchange's upstream got."""
         assert exchange.origin is not None
         side = self._sides[exchange.origin.upstream]
         return exchange.host or side.authority if side.host is None else side.host[2]
@@ -381,8 +381,8 @@ class ProxyRoute(PlainRoute):
     @property
     def is_plain(self) -> bool:
         """
-        Of a message that concerns none of the rules nothing is changed but what L{plain_request} and
-        L{plain_answer} change.
+        Whether a message concerns none of the rules: then only L{plain_request} and L{plain_answer} change
+        it.
         """
         return (
             not (self.requests.always or self.answers.always)
@@ -396,14 +396,14 @@ class ProxyRoute(PlainRoute):
         """
         As L{request_head}, for the lines of a plain request.
 
-        @param lines: of the two that end them one becomes ours.
+        @param lines: of the two empty ones at their end, the first becomes our Via.
         @param host: its Host.
         """
         lines[lines.index(host[3])] = self._host_line
         lines[-2] = self._via[3]
 
     def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
-        """As L{response_head}, for a plain answer; Date has to be noted."""
+        """As L{response_head}, for a plain answer, whose Date is in C{noted} if it has one."""
         lines[-2] = self._via[3]
         if b"date" not in noted:
             lines.insert(-1, date_field(time.time())[3])
@@ -411,7 +411,7 @@ class ProxyRoute(PlainRoute):
     # --- OAuth -------------------------------------------------------------------------------------------
 
     def held_request(self, exchange: Exchange) -> HeldRequest | None:
-        """A form whose C{resource} (RFC 8707 section 2) names what the upstream calls itself."""
+        """The form, with a C{resource} (RFC 8707 section 2) that names what the upstream calls itself."""
         headers = exchange.head.headers
         if not self.rewrites_oauth or not is_form(headers) or b"content-encoding" in headers:
             return None
@@ -422,7 +422,9 @@ class ProxyRoute(PlainRoute):
         return HeldRequest(FORM_MAX, lambda content: with_parameter(content, b"resource", resource))
 
     def _rewriter(self, exchange: Exchange, head: ResponseHead) -> Rewrite | None:
-        """For the content that follows C{head}, if it is a metadata document that can be read."""
+        """
+        The rewriter for the content that follows C{head}, if that is a metadata document that can be read.
+        """
         if not self.rewrites_oauth or b"/.well-known/" not in exchange.target:
             return None
         if (
@@ -444,7 +446,10 @@ class ProxyRoute(PlainRoute):
         return partial(document_to_relay, kind=name, places=named)
 
     def _resource_to_upstream(self, host: bytes, url: bytes) -> bytes:
-        """A resource may lie on another route than the server that is asked for a token for it."""
+        """
+        The upstream's name of a resource, which may lie on another route than the server that gives the
+        token.
+        """
         route = find_route(self._siblings, url_path(url))
         if route is None:
             return url
@@ -477,7 +482,10 @@ class ProxyRoute(PlainRoute):
         return side.path + target
 
     def _places_for(self, upstream: Upstream, host: bytes) -> Places | None:
-        """Made once for each name by which clients know the relay; those are few, and bounded."""
+        """
+        The places for a name by which clients know the relay; made once for each, and such names are few and
+        bounded.
+        """
         key = (upstream, host)
         if key not in self._places:
             if len(self._places) >= 64:
@@ -494,7 +502,7 @@ class ProxyRoute(PlainRoute):
             relay = Site.at("https" if self._secure else "http", host, prefix)
             if self.config.host == "upstream":
                 return Places(upstream=there, relay=relay, slash=slash)
-            # It knows itself by the Host that it is sent.
+            # The upstream knows itself by the Host that it gets.
             named = host if self.config.host == "preserve" else self.config.host
             told = Site.at(url.scheme, named, there.prefix)
         except ValueError:
@@ -504,9 +512,11 @@ class ProxyRoute(PlainRoute):
 
 def find_route(routes: Iterable[ProxyRoute], path: bytes) -> ProxyRoute | None:
     """
-    The first route to which C{path}, without its query, leads; they are sorted, the longest prefix first.
+    The first route to which C{path}, without its query, leads. The routes are sorted, the longest prefix
+    first.
 
-    Where metadata of a resource or a server are kept (L{split_well_known}), the path of that decides.
+    For the metadata of a resource or a server (L{split_well_known}), the path of that resource or server
+    decides.
     """
     found = split_well_known(path) if path[:13] == b"/.well-known/" else None
     if found is not None:

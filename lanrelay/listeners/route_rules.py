@@ -11,12 +11,12 @@ from lanrelay.passage.intermediary import HOPS, VIAS, configured_rule, forwarded
 from lanrelay.passage.rule import Rule, Rules
 from lanrelay.upstream.noticed import STATUSES
 
-# Answers that may tell of a fault are overheard.
+# Answers that may tell of a fault are also listened to.
 _OVERHEARD: Final = Rule(statuses=STATUSES)
 
 
 def request_rules(listener: model.ReverseProxy, config: model.Route) -> Rules:
-    """What becomes of a request."""
+    """The rules for requests."""
     page: str = listener.origin
     if page == "auto":  # servers compare it with Host
         page = "keep" if config.host == "preserve" else "upstream"
@@ -38,12 +38,12 @@ def request_rules(listener: model.ReverseProxy, config: model.Route) -> Rules:
 
 def answer_rules(listener: model.ReverseProxy, config: model.Route, *, in_session: bool = False) -> Rules:
     """
-    What becomes of an answer.
+    The rules for answers.
 
     @param in_session: the request had the id of an MCP session.
     """
     rules = [CORS, _OVERHEARD, VIAS, login_rule(b"www-authenticate")]
-    if "oauth" in listener.rewrite:  # before what hides where a Location led
+    if "oauth" in listener.rewrite:  # before the rule that hides where a Location led
         rules.append(oauth.ANSWERS)
     rules += places.answer_rules(listener.rewrite)
     if listener.session_recovery:

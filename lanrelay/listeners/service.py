@@ -39,16 +39,17 @@ def _no_page(client: Client | None) -> str:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
     """
-    What a listener finds around it; owned by the service that builds the listeners.
+    The surroundings of a listener; owned by the service that builds the listeners.
 
-    @ivar forbidden: for an address and a port: why no proxy may dial them (the relay's own admin page and
+    @ivar forbidden: says for an address and a port why no proxy may dial them (the relay's own admin page and
         forward proxies), or C{None}.
-    @ivar loops: which connections come from the relay itself.
-    @ivar logins: what checks the passwords of all listeners; C{None}: each has its own.
-    @ivar inheritance: upstreams of the listeners that this one will stand for; C{None} at a start.
-    @ivar room: how many connections the process has descriptors for; C{None} where nobody has counted.
-    @ivar servers: what is known of those that speak MCP behind the listeners.
-    @ivar status_page: for a client: the URL at which it may see the status page, empty for none.
+    @ivar loops: knows which connections come from the relay itself.
+    @ivar logins: checks the passwords of all listeners; C{None}: each listener has its own.
+    @ivar inheritance: the upstreams of the listeners that this one will replace; C{None} at a start.
+    @ivar room: the gate for all connections that the process has descriptors for; C{None} if they are not
+        counted.
+    @ivar servers: what is known of the MCP servers behind the listeners.
+    @ivar status_page: gives the URL at which a client may see the status page, empty for none.
     """
 
     reactor: Any
@@ -65,10 +66,10 @@ class Environment:
 
 class Given(NamedTuple):
     """
-    What a listener is to listen with, when it stands for others.
+    The sockets with which a listener that replaces others is to listen.
 
-    @ivar sockets: theirs, each with the entry of C{listen} that it is for; they stay theirs until
-        L{ListenerService.follow}.
+    @ivar sockets: those of the others, each with the entry of C{listen} that it serves; the others own them
+        until L{ListenerService.follow}.
     @ivar missing: entries, or one address of an entry, that are still to be opened, with the entry.
     """
 
@@ -83,12 +84,12 @@ class Connection(Protocol):
         """Close at once if nothing is under way, else when that has ended."""
 
     def abort(self) -> None:
-        """End now, resetting whatever is open."""
+        """End now, and reset whatever is open."""
 
     def retire(self) -> None:
         """
-        There are newer settings: one that serves request after request ends with its next answer, but loses
-        no request that is on its way. Any other ends by itself.
+        There are newer settings. A connection that serves request after request ends with its next answer,
+        but loses no request that is on its way; any other ends by itself.
         """
 
 
@@ -96,23 +97,23 @@ class ListenerService(Service):
     """
     One listener. The order of life is C{load}, C{bind}, C{startService}, C{stopService}.
 
-    A subclass says what becomes of a connection in L{connected}. On a reload a new listener stands for one
-    that has changed. It opens what is C{missing}; then in one turn of the reactor come C{give_away} of the
-    old one, C{follow} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
+    A subclass says in L{connected} what becomes of a connection. On a reload a new listener replaces one that
+    has changed. It opens what is C{missing}; then, in one turn of the reactor, come C{give_away} of the old
+    one, C{follow} and C{startService} of the new one, and C{retire} or C{stopService} of the old one.
 
-    @ivar kind: the word for it in the log, on the status page and in metrics: that of the table of kinds, but
-        for a service that no entry of C{listeners} makes.
-    @cvar relays: its connections take two descriptors each, and wait when there are none left.
-    @cvar eager: what a client has said already is read as it is accepted. Not where one request may stop the
-        listener itself. A mere forward does better without, by 4 % of its CPU: it accepts all that wait, then
-        reads from all.
+    @ivar kind: the word for it in the log, on the status page and in metrics. It is in the table of kinds,
+        unless no entry of C{listeners} makes this service.
+    @cvar relays: its connections take two descriptors each, and wait when none are left.
+    @cvar eager: what a client has sent already is read when it is accepted. It is off where a request may
+        stop the listener itself, and for a mere forward, which saves 4 % of its CPU: it accepts all that
+        wait, then reads from all.
     @ivar pump_limits: how long a tunnel of this listener may be silent, and take to close.
     @ivar bound: the sockets that listen; empty before C{bind}.
-    @ivar notes: what C{bind} passed over, as sentences for the log.
+    @ivar notes: what C{bind} skipped, as sentences for the log.
     @ivar given: set before C{bind} where this listener replaces others.
-    @ivar draining: another one stands for it now, or it was removed: it only lets its connections end.
+    @ivar draining: it was replaced or removed, and only lets its connections end.
     @ivar admission: lets clients in.
-    @ivar routes: of a reverse proxy, one for each of L{groups}.
+    @ivar routes: those of a reverse proxy, one for each of L{groups}.
     """
 
     kind: str = ""
@@ -151,17 +152,17 @@ class ListenerService(Service):
 
     @property
     def groups(self) -> Sequence[UpstreamGroup]:
-        """The upstreams to which it leads; a forward proxy leads where its clients ask, so to none."""
+        """The upstreams to which it leads; a forward proxy has none, for it leads where its clients ask."""
         return ()
 
     @property
     def mcp_servers(self) -> Sequence[McpServer]:
-        """What is known of those behind it that speak MCP."""
+        """What is known of the MCP servers behind it."""
         return ()
 
     @property
     def mcp_sessions(self) -> int:
-        """How many MCP sessions have begun and have not been ended, as far as they are remembered."""
+        """How many of the MCP sessions that are remembered have not ended."""
         return 0
 
     # --- what a subclass adds -------------------------------------------------------------------
@@ -175,7 +176,7 @@ class ListenerService(Service):
         raise NotImplementedError
 
     def leads_to(self) -> str:
-        """Where it leads, for people."""
+        """Where it leads, as text for people."""
         raise NotImplementedError
 
     # --- life -------------------------------------------------------------------------------------
@@ -193,9 +194,9 @@ class ListenerService(Service):
 
     def bind(self) -> None:
         """
-        Open the listening sockets; clients wait in the kernel's queue from here on.
+        Open the listening sockets; from now on clients wait in the kernel's queue.
 
-        @raise StartError: one cannot be opened; then none is.
+        @raise StartError: one of them cannot be opened; then none is.
         """
         try:
             if self.given is None:
@@ -224,10 +225,10 @@ class ListenerService(Service):
 
     def _judge(self, bound: BoundSocket) -> None:
         """
-        Only now it is known what a service manager has opened: a listener that is open to the network must
-        say to whom.
+        Check that a listener that is open to the network says to whom. Only now is it known what a service
+        manager has opened.
 
-        @raise StartError: others than this machine can reach it, and the configuration does not say who may.
+        @raise StartError: other machines can reach it, and the configuration does not say which may.
         """
         if not isinstance(bound.address, (model.SystemdSocket, model.LaunchdSocket)):
             return
@@ -242,7 +243,7 @@ class ListenerService(Service):
             )
 
     def _unstated(self) -> Iterator[tuple[str, str]]:
-        """Keys that an address open to others needs and that are not there, with what to do."""
+        """The missing keys that an address open to others needs, with what to do."""
         if isinstance(self.config.clients, model.UnstatedClients):
             yield "clients", "say who may connect, such as `clients: private`"
 
@@ -257,13 +258,13 @@ class ListenerService(Service):
         except FamilyMissing:
             if address == listed:
                 raise
-            return  # the other loopback is there
+            return  # the other loopback is open
         for bound in opened:
             bound.address = listed
         self.bound += opened
 
     def unbind(self) -> None:
-        """Close sockets that no port has taken yet; those of another listener stay that one's."""
+        """Close sockets that no port has taken yet, but not those of another listener."""
         others = [bound for bound, _ in self.given.sockets] if self.given is not None else []
         for bound in self.bound:
             if not _is_in(bound, others):
@@ -285,7 +286,7 @@ class ListenerService(Service):
         port.start()
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening at once, let go what is idle, and give the rest C{timeouts.drain}."""
+        """Stop listening at once, close idle connections, and give the others C{timeouts.drain}."""
         super().stopService()
         self.stop_listening()
         if self._drained is None:
@@ -298,7 +299,7 @@ class ListenerService(Service):
         return self._drained
 
     def stale(self) -> bool:
-        """Whether files have changed that L{load} read, and that decide who may do what."""
+        """Whether files that L{load} has read, and that decide who may do what, have changed."""
         return self.admission.stale()
 
     def give_away(self, sockets: Collection[BoundSocket]) -> None:
@@ -320,7 +321,7 @@ class ListenerService(Service):
 
     def reopen(self, address: model.ListenAddress, listed: model.ListenAddress) -> None:
         """
-        Take L{surrender} back.
+        Undo L{surrender}.
 
         @raise StartError: it cannot be opened any more.
         """
@@ -332,9 +333,10 @@ class ListenerService(Service):
 
     def follow(self, predecessor: ListenerService | None) -> None:
         """
-        Own what was given; to be called after L{give_away} and before C{startService}.
+        Take over what was given; to be called after L{give_away} and before C{startService}.
 
-        @param predecessor: whose open connections count for C{max_connections}, as those of this one.
+        @param predecessor: the listener whose open connections count for C{max_connections}, together with
+            this one's.
         """
         given, self.given = self.given, None
         if given is not None:
@@ -346,7 +348,7 @@ class ListenerService(Service):
 
     def retire(self) -> Deferred[None]:
         """
-        Accept nothing more, and live on for the open connections, under the settings that they know.
+        Accept no more, and live on for the open connections, which keep their settings.
 
         @return: fires when the last one has ended.
         """
@@ -389,15 +391,15 @@ class ListenerService(Service):
         self._check_drained()
 
     def open_session(self, client: Client, phase: Phase = "accept") -> Session:
-        """Begin a record; the caller closes it at the ledger."""
+        """Begin a session's record, which the caller closes at the ledger."""
         return self.environment.ledger.open(self.config.name, self.kind, client.name, phase=phase)
 
     def journey(self, client: Client | None) -> Journey:
-        """For a dial on behalf of C{client}."""
+        """The journey of a dial on behalf of C{client}."""
         return Journey(self.config.name, () if client is None else client.hops)
 
     def bug(self, session: Session) -> None:
-        """An exception that is no L{RelayError} came before anybody owned C{session}: the session is over."""
+        """End C{session}, which no connection owned yet, because of an exception that is no L{RelayError}."""
         if not session.closed:
             session.failed(Fault(), by="relay")
             self.environment.ledger.close(session)
@@ -407,7 +409,7 @@ class ListenerService(Service):
             connection = self.connected(stream, client)
         except Exception:
             # The caller closes the stream and gives its place back; a connection that has half taken it must
-            # not do so, too.
+            # not do so again.
             stream.protocol = Parked()
             raise
         if self._gone_early is connection:  # lost while it was handed over
@@ -434,4 +436,4 @@ class ListenerService(Service):
 
 
 def _is_in(bound: BoundSocket, sockets: Collection[BoundSocket]) -> bool:
-    return any(bound is one for one in sockets)  # they compare by value
+    return any(bound is one for one in sockets)  # they would compare by value

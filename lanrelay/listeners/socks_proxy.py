@@ -40,7 +40,7 @@ from lanrelay.wire.authority import format_authority
 from lanrelay.wire.socks5 import PHRASES, Login, Reply, Request, Socks5Server, SocksError, reply
 
 EARLY_MAX = 64 * 1024
-"""Bytes of a client that does not wait for its reply; over it the client is paused. As for a CONNECT."""
+"""Bytes that are kept of a client that does not wait for its reply; then it is paused, as with a CONNECT."""
 
 _GREETING, _CHECKING, _DIALING, _TUNNEL, _CLOSING, _GONE = range(6)
 
@@ -59,9 +59,9 @@ class SocksConnection(Protocol):
     """
     A client: its greeting, perhaps its login, its request and the dial; then the pump has its stream.
 
-    C{timeouts.head} is the time from the accept to the end of the request. The client is read during the
-    check of a password and the dial, so that one that leaves is noticed and cancels them; but one that has
-    said something for its destination by then, and ends its side, waits for the answer.
+    C{timeouts.head} is the time from the accept to the end of the request. The client is read also during the
+    check of a password and the dial, so that its leaving is noticed and cancels them. But one that has sent
+    something for its destination by then, and ends its side, waits for the answer.
     """
 
     log = Logger()
@@ -103,10 +103,10 @@ class SocksConnection(Protocol):
     def readConnectionLost(self) -> None:
         self._read_ended = True
         if self._state not in (_CHECKING, _DIALING) or not (self._early or self._wire.buffered):
-            self._stream.loseConnection()  # else the pump hears of it
+            self._stream.loseConnection()  # else the pump is told
 
     def writeConnectionLost(self) -> None:
-        """The last bytes have left, and the client may end its side."""
+        """The last bytes have left; now the client may end its side."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         state, self._state = self._state, _GONE
@@ -144,7 +144,7 @@ class SocksConnection(Protocol):
             self._timer = self._service.environment.reactor.callLater(timeout, self._too_late, timeout)
 
     def _let_in(self, login: Login) -> bool:
-        """Whether it is let in already."""
+        """Whether the client is let in already."""
         try:
             good = self._service.check(login.username, login.password, self._client)
         except RequestDenied as error:
@@ -183,7 +183,7 @@ class SocksConnection(Protocol):
                 self._stream.resumeProducing()
             self.dataReceived(early)
             if self._read_ended and self._state in (_GREETING, _DIALING):
-                self.readConnectionLost()  # as if all had come only now
+                self.readConnectionLost()  # as if the end had come only now
 
     def _not_checked(self, failure: Failure) -> None:
         self._checking = None
@@ -259,7 +259,7 @@ class SocksConnection(Protocol):
 
     def _answer_and_close(self, answer: bytes) -> None:
         """
-        Send the last bytes, and let the client read them: closing while it still sends would make its kernel
+        Send the last bytes, and let the client read them: a close while it still sends would have its kernel
         throw them away. RFC 1928 section 6 allows ten seconds.
         """
         self._stop_timer()
@@ -306,18 +306,18 @@ class SocksConnection(Protocol):
             self._pump.abort()
         else:
             if self._state == _GREETING:
-                self._state = _CLOSING  # it is not the client that leaves
+                self._state = _CLOSING  # so that the end does not count as the client's leaving
             self._stream.abortConnection()
 
 
 def reply_to(error: RelayError) -> Reply:
     """The reply code for a dial that failed."""
     if isinstance(error, ParentRefused):
-        if error.reply and error.reply in PHRASES:  # 0 is none, and would mean success
+        if error.reply and error.reply in PHRASES:  # 0 would mean success
             return Reply(error.reply)
         return Reply.NOT_ALLOWED if error.status == 403 else Reply.GENERAL_FAILURE
     if isinstance(error, DialError) and error.parent:
-        return Reply.GENERAL_FAILURE  # of the destination itself nothing is known
+        return Reply.GENERAL_FAILURE  # nothing is known of the destination itself
     if isinstance(error, (AddressDenied, LeadsBack, NoDestination)):
         return Reply.NOT_ALLOWED
     if isinstance(error, ConnectionRefused):
@@ -328,5 +328,5 @@ def reply_to(error: RelayError) -> Reply:
     if isinstance(error, (NoSuchName, NameServerFailed, NameTimeout)):
         return Reply.HOST_UNREACHABLE
     if isinstance(error, DialTimeout):
-        return Reply.TTL_EXPIRED  # there is no nearer one; microsocks says the same
+        return Reply.TTL_EXPIRED  # no code is nearer; microsocks answers the same
     return Reply.GENERAL_FAILURE

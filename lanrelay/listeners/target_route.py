@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lanrelay.upstream.scheme import Schemes
 
 ANSWERED_MAX: Final = 256
-"""Addresses of which it is remembered that they answer plain HTTP."""
+"""Addresses that are remembered as answering plain HTTP."""
 
 _LOGS_IN: Final = make_field(b"Proxy-Support", b"Session-Based-Authentication")  # RFC 4559 section 6
 
@@ -35,13 +35,12 @@ class TargetRoute(Route):
     """
     How C{http://} requests travel: each on a connection of its own to where its target says.
 
-    One client connection may ask for another host with each request; there is no pool. Only where an origin
-    logs in connections its client goes on with the same one. A parent that speaks
-    HTTP is asked in the same words, since many refuse a CONNECT to port 80; but it is asked for a tunnel
-    where the connection may change its protocol, and where C{resolve} has an address that the parent would
-    not use.
+    A client may ask for another host with each request, so there is no pool. Only if an origin logs in
+    connections does its client keep the same one. A parent that speaks HTTP gets the same request, since many
+    refuse a CONNECT to port 80. But it is asked for a tunnel if the connection may change its protocol, and
+    if C{resolve} has an address that the parent would not use.
 
-    @param name: by which Via knows the listener.
+    @param name: the listener's name in Via.
     """
 
     max_body: int | None = None
@@ -53,15 +52,15 @@ class TargetRoute(Route):
         self.timeouts = service.config.timeouts
         self._service = service
         self._via = via_fields(name)
-        self._answered: set[str] = set()  # addresses at which plain HTTP was answered
-        self._schemes: Schemes | None = None  # of what was asked without TLS and did not answer
+        self._answered: set[str] = set()  # addresses that have answered plain HTTP
+        self._schemes: Schemes | None = None  # of places that were asked without TLS and did not answer
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
         connection = exchange.connection
         return None if connection.kept is None else connection.take_kept(self.place_of(exchange))
 
     def place_of(self, exchange: Exchange) -> tuple[Target, Parent | None]:
-        """Beside the target the parent that is asked for it in the same words."""
+        """The target, and the parent that gets the same request for it."""
         head, service = exchange.head, self._service
         target = dial_target(parse_target(head.method, head.target))
         parent = service.parent_for(target)
@@ -91,12 +90,12 @@ class TargetRoute(Route):
 
     async def _find_scheme(self, exchange: Exchange, origin: OriginConnection, error: RelayError) -> None:
         """
-        Plain HTTP got the end and no byte before it; one connection finds out whether that port speaks TLS.
+        Find out, by one connection, whether a port speaks TLS that has ended plain HTTP without a byte.
 
         @raise TlsOnPlain: it does.
-        @raise RelayError: it does not, or nobody can tell; C{error}.
+        @raise RelayError: C{error}, if it does not, or that is not known.
         """
-        from lanrelay.upstream.scheme import TIMEOUT, Schemes  # rarely asked
+        from lanrelay.upstream.scheme import TIMEOUT, Schemes  # rarely needed
 
         service, (target, _) = self._service, self.place_of(exchange)
         host, _, port = origin.address.rpartition(":")
@@ -114,8 +113,8 @@ class TargetRoute(Route):
 
     def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
         """
-        As it came, with the Host of the target (RFC 9112 section 3.2.2): to its origin in origin-form, to a
-        parent in absolute-form (section 3.2.4: without a path where C{OPTIONS} has none).
+        The head as it came, with the Host of the target (RFC 9112 section 3.2.2): for its origin in
+        origin-form, for a parent in absolute-form (section 3.2.4: without a path if C{OPTIONS} has none).
         """
         head, parent = exchange.head, origin.upstream
         target = parse_target(head.method, head.target)
@@ -134,7 +133,7 @@ class TargetRoute(Route):
         return RequestHead(method=head.method, target=b"http://" + authority + path, headers=headers)
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
-        """As it came, with Via, and with a Date if it had none; the wire frames it anew."""
+        """The head as it came, with Via, and with a Date if it had none; the wire frames it anew."""
         if exchange.origin is not None and exchange.origin.address not in self._answered:
             if len(self._answered) >= ANSWERED_MAX:
                 self._answered.clear()
@@ -142,7 +141,7 @@ class TargetRoute(Route):
         headers = response_to_forward(head).appended([self._via[head.version]])
         if head.status == 401 and any(map(logs_in_connection, head.headers.all(b"www-authenticate"))):
             parent = None if exchange.origin is None else exchange.origin.upstream
-            if parent is None:  # which says so itself, if it can
+            if parent is None:  # a parent says so itself, if it can
                 headers = headers.replaced_by(_LOGS_IN)
         if head.status >= 200:
             headers = with_date(headers, time.time())
@@ -152,13 +151,13 @@ class TargetRoute(Route):
         parent = None if exchange.origin is None else exchange.origin.upstream
         if parent is None:
             return None
-        # The client must not think that its own credentials are wanted, or be asked for the parent's.
+        # The client must not take this for a wish for its own credentials, nor be asked for the parent's.
         error = refused_by_status(head.status, head.reason)
         error.parent, error.target = parent.name, exchange.session.target
         return error
 
 
 def dial_target(target: RequestTarget) -> Target:
-    """Where a target in absolute or authority form leads to."""
+    """Where a target in absolute or authority form leads."""
     assert target.authority is not None
     return Target(target.authority.host, target.port)

@@ -68,8 +68,8 @@ class ForwardedConnection(Protocol):
     """
     A client whose upstream is being dialed, then the owner of the pump that joins them.
 
-    Its stream stays paused until there is somewhere to put the bytes; a client that ends its side
-    meanwhile is noticed after that, for the end of a side is no wish to go: it may wait for the answer.
+    Its stream stays paused until there is somewhere to put the bytes. If the client ends its side meanwhile,
+    that is noticed only afterwards: the client may still wait for the answer.
     """
 
     def __init__(self, service: TcpForwardService, stream: Stream, client: Client) -> None:
@@ -94,13 +94,13 @@ class ForwardedConnection(Protocol):
                 self._dialing = Deferred.fromCoroutine(self._dial())
                 self._dialing.addErrback(self._not_connected)
         if self._pump is not None:
-            self._dialing = None  # is over already; kept, it would cost each idle pair half a kilobyte
+            self._dialing = None  # it is over; kept, it would cost each idle pair half a kilobyte
         else:
             hand_over(self._stream, self)
 
     def _dial_at_once(self) -> None:
         members = self._service.group.members
-        if len(members) == 1:  # of several, whose turn it is says only who counts the turns
+        if len(members) == 1:  # with several, only the one that counts the turns knows the next
             dialed = members[0].dial_at_once()
             if dialed is not None:
                 self._session.tries += 1

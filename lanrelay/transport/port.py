@@ -26,7 +26,7 @@ __all__ = ["BoundSocket", "FamilyMissing", "Gate", "Port", "adopt", "bind", "bin
 
 _BATCH = 100  # connections accepted in one turn of the reactor, so that those already open are served too
 _LONGEST_QUEUE = 4096  # the kernels' own limit for what we ask of listen()
-_SHORTAGE_PAUSE = 0.5  # seconds; descriptors come back when connections end, not sooner
+_SHORTAGE_PAUSE = 0.5  # seconds; descriptors come back only when connections end
 _COMPLAINT_INTERVAL = 60.0
 _DROPS = sys.platform == "darwin"  # what cannot be accepted for want of a descriptor
 _INHERITED = sys.platform == "linux"  # the options of a listening socket, by what it accepts: five calls less

@@ -195,7 +195,7 @@ class Program:
     def _signal(self, number: int) -> None:
         self._sent = number
         self._told_to_end = self._told_to_end or self.status is None
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for zombies alone
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for zombies
             os.killpg(self.pid, number)
 
     # --- its end ----------------------------------------------------------------------------------------

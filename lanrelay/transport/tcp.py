@@ -27,16 +27,16 @@ from lanrelay.transport.reactor_turn import DEPARTURES, FORGET, Departures
 from lanrelay.transport.splice import SharedPipe, discard, shared_pipe, unable
 from lanrelay.transport.stream import PARKED, Parked
 
-# All streams read into one buffer. A pump sends from there, and nothing is copied but the rest of a short
-# send. Its reads may be as large as the buffer. The relay's CPU on loopback, in one run, with 64 KiB, 256 KiB
-# and 1 MiB: 0.66, 0.47 and 0.26 s/GB; HAProxy's with its 16 KB and with 256 KB: 0.67 and 0.39.
+# All streams read into one buffer. A pump sends from there, so only the rest of a short send is copied. Its
+# reads may be as large as the buffer. The relay's CPU on loopback, in one run, with 64 KiB, 256 KiB and 1
+# MiB: 0.66, 0.47 and 0.26 s/GB; HAProxy's with its 16 KB and with 256 KB: 0.67 and 0.39.
 _SHARED = memoryview(bytearray(1024 * 1024))
-# What is read for protocols that keep what they get, as by Twisted's transports, and by a pump to begin with
-# and after each pause: for a slow reader less is held.
+# Bytes of one read for protocols that keep what they get, as Twisted's transports have it. A pump begins with
+# as many, too, also after each pause, so that less is held for a slow reader.
 _PORTION = 64 * 1024
 _ALL = len(_SHARED)
 
-# What may wait for the end of the reactor's turn; what is larger takes long enough to be alone.
+# Bytes that may wait for the end of the reactor's turn; a larger send takes long enough to go alone.
 _SMALL = 16 * 1024
 
 _DONE = Failure(CONNECTION_DONE)
@@ -52,11 +52,11 @@ class TcpStream(Abilities):
     """
     A L{Stream<lanrelay.transport.stream.Stream>} over a connected socket; made parked and paused.
 
-    It tells what Twisted's transports tell, and when. What differs is the way of the bytes: C{write} tries to
-    send at once instead of on the next turn of the reactor (a ping-pong costs 30 to 40 % less), or at the end
-    of this one where others have something to send, too (L{Departures}). The producer is paused by the first
-    short send instead of by 64 KiB that wait. C{loseWriteConnection} with nothing waiting takes effect, and
-    tells so, at once.
+    It tells the same events as Twisted's transports, at the same moments. The way of the bytes differs:
+    C{write} tries to send at once instead of on the next turn of the reactor (a ping-pong costs 30 to 40 %
+    less), or at the end of this turn when others have something to send, too (L{Departures}). The producer is
+    paused by the first short send, and not only when 64 KiB wait. C{loseWriteConnection} takes effect, and
+    tells so, at once if nothing waits.
 
     A L{Hearer<lanrelay.transport.abilities.Hearer>} may be given views of the shared buffer, or where much
     comes a L{SharedPipe}.
@@ -94,7 +94,9 @@ class TcpStream(Abilities):
     log = Logger()
 
     lean = True
-    """L{lanrelay.transport.reactor_turn} hands out its events: C{doRead} and C{doWrite} look themselves."""
+    """
+    L{lanrelay.transport.reactor_turn} hands out its events: C{doRead} and C{doWrite} find out what there is.
+    """
 
     lent_at_most = _ALL
     takes_views = True
@@ -106,15 +108,15 @@ class TcpStream(Abilities):
         """
         @param sock: connected; this stream closes it.
         @param peer: its C{getpeername()}.
-        @param may_have_data: something may have come already, so the first C{resumeProducing} looks for it.
+        @param may_have_data: data may have come already, so the first C{resumeProducing} looks for it.
         """
         if sock.gettimeout() != 0.0:
             sock.setblocking(False)
         self._reactor = reactor
         self._socket = sock
         self._peer = peer
-        self._unsent: bytearray | None = None  # what a short send left, or waits for a pull producer's turn
-        self._waiting: bytes | None = None  # leaves at the end of this turn
+        self._unsent: bytearray | None = None  # the rest of a short send, or a pull producer's
+        self._waiting: bytes | None = None  # is sent at the end of this turn
         self._departures: Departures | None = getattr(reactor, DEPARTURES, None)
         self._producer: Any = None
         self._producer_paused = False
@@ -122,11 +124,11 @@ class TcpStream(Abilities):
         self._reading = False  # not paused
         self._watched = self._writing = False  # registered with the reactor
         self._may_have_data = may_have_data
-        self._early = b""  # was read when nobody heard it
-        self._most = _PORTION  # bytes of one read; twice as many after a full one, where they are lent
+        self._early = b""  # was read before there was a protocol
+        self._most = _PORTION  # bytes of one read; doubled after a full one if the buffer is lent
         self._closing = self._half_closing = self._write_ended = False
         self._aborting = False
-        self._broken = False  # a send failed; the reactor's next turn tells
+        self._broken = False  # a send failed; the next turn of the reactor tells
         self.disconnected = False
         self._protocol: Any = PARKED
         self._lent_at_most = 0
@@ -136,7 +138,7 @@ class TcpStream(Abilities):
 
     @property
     def protocol(self) -> Any:
-        """Who hears of this stream."""
+        """The protocol that hears of this stream."""
         return self._protocol
 
     @protocol.setter
@@ -150,7 +152,7 @@ class TcpStream(Abilities):
         return self._socket.fileno()
 
     def getHandle(self) -> socket.SocketType:
-        """The socket; what was written to the stream is in it."""
+        """The socket."""
         if self._waiting is not None:
             self.send_waiting()
         return self._socket
@@ -193,14 +195,14 @@ class TcpStream(Abilities):
                 self._waiting = waiting + data
                 return
             if waiting is None and self._unsent is None and len(data) <= _SMALL:
-                self._waiting = bytes(data)  # a view's buffer is another's soon
+                self._waiting = bytes(data)  # a view's buffer soon has other content
                 departures.add(self)
                 return
-            departures.leave()  # what waits is not kept up by what takes long
+            departures.leave()  # what waits does not have to wait for this long send
         self._write_now(data)
 
     def send_waiting(self) -> None:
-        """Have the kernel take what waits for the end of the turn, if anything does."""
+        """Send what waits for the end of the turn, if anything does."""
         waiting, self._waiting = self._waiting, None
         if waiting is not None:
             self._write_now(waiting)
@@ -216,16 +218,16 @@ class TcpStream(Abilities):
             sent = self._socket.send(data)
         except OSError as error:
             sent = 0
-            # Not told from here: the protocol is in the middle of something. The reactor's next turn reads
-            # what there still is to read, then tells, as with Twisted's. The kernel tells an error once; the
-            # next read may find an orderly end, but `_broken` knows better.
+            # Not told from here, for the protocol is in the middle of something. The next turn of the reactor
+            # reads what there still is, then tells, as Twisted's transports do. The kernel reports an error
+            # once: the next read may find an orderly end, but `_broken` knows better.
             self._broken = error.errno not in _LATER
         if sent != len(data):
-            self._unsent = bytearray(memoryview(data)[sent:])  # never a view: the buffer is another's soon
+            self._unsent = bytearray(memoryview(data)[sent:])  # never a view: its buffer is reused soon
             self._wait_for_room()
 
     def write_pipe(self, pipe: SharedPipe) -> None:
-        """L{write} what C{pipe} holds; it is empty afterwards."""
+        """L{write} what C{pipe} holds, and empty it."""
         if self._departures is not None and self._departures.open:
             self._departures.leave()
         if self._unsent is not None or self._write_ended or self._aborting or self.disconnected:
@@ -249,7 +251,7 @@ class TcpStream(Abilities):
 
     def doWrite(self) -> Exception | None:  # type: ignore[override]  # as all of Twisted's do
         if not self._writing:
-            return None  # within one turn, after a `doRead` that closed
+            return None  # closed by a `doRead` in the same turn
         if self._broken:
             return self._send_failed()
         unsent = self._unsent
@@ -276,8 +278,8 @@ class TcpStream(Abilities):
 
     def _send_failed(self) -> Exception | None:
         """
-        Nothing leaves any more. What has come already belongs to a protocol that wants it: it is read to the
-        end as that goes on reading, then the loss is told.
+        Nothing can be sent any more. A protocol that wants what has come already gets it: as it goes on
+        reading, the stream is read to its end, and then the loss is told.
         """
         self._broken = True
         if not hearer_of(self._protocol).sending_failed():
@@ -326,7 +328,7 @@ class TcpStream(Abilities):
         try:
             self._socket.shutdown(socket.SHUT_WR)
         except OSError:
-            self._broken = True  # the peer has reset it; no read tells that if its end was read before
+            self._broken = True  # a reset by the peer, which no read tells after its end was read
             self._start_writing()
             return
         self._write_ended = True
@@ -342,7 +344,7 @@ class TcpStream(Abilities):
             self.connectionLost(_DONE)
         else:
             self.pauseProducing()
-            self._start_writing()  # even with nothing to write: `connectionLost` comes on the next turn
+            self._start_writing()  # even with nothing to write, for `connectionLost` on the next turn
 
     def abortConnection(self) -> None:
         if not (self._aborting or self.disconnected):
@@ -354,7 +356,7 @@ class TcpStream(Abilities):
             self._reactor.callLater(0, self.connectionLost, Failure(ConnectionAborted()))
 
     def connectionLost(self, reason: Failure) -> None:
-        """The end, for whatever reason; called by the reactor too."""
+        """The stream ends, for whatever reason; the reactor calls it, too."""
         if self.disconnected:
             return
         self.send_waiting()
@@ -364,7 +366,7 @@ class TcpStream(Abilities):
             and reason.check(ConnectionLost)
             and self._send_failed() is None
         ):
-            return  # other reactors than ours tell a hang-up so while nothing is read
+            return  # so reactors other than ours report a hang-up while nothing is read
         self.disconnected = True
         self._unsent = None
         producer, self._producer = self._producer, None
@@ -383,16 +385,16 @@ class TcpStream(Abilities):
             if self._aborting:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             elif not self._write_ended:
-                # A FIN first: close() of a socket that holds unread bytes sends nothing but RST.
+                # First a FIN: close() of a socket that holds unread bytes sends only RST.
                 self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the peer has ended it already
         self._socket.close()
         protocol = self._protocol
         if protocol is PARKED:
-            protocol = self._protocol = Parked()  # one of its own, which is asked later why it was lost
+            protocol = self._protocol = Parked()  # its own, to tell later why it was lost
         elif not isinstance(protocol, Parked):
-            self._protocol = None  # each knows the other: do not wait for the collector of cycles
+            self._protocol = None  # they refer to each other, and shall not wait for the collector of cycles
         protocol.connectionLost(reason)
 
     def _tell(self, event: Any) -> None:
@@ -407,8 +409,8 @@ class TcpStream(Abilities):
 
     def early(self) -> bytes:
         """
-        What has come before anybody hears this stream, where there may be any. Whoever does not take it owes
-        it to L{put_back}. An end, or an error, is left for the next read to tell.
+        What has come before this stream has a protocol, if there may be anything. A caller that does not take
+        it has to give it to L{put_back}. An end or an error is left for the next read to tell.
         """
         if not self._may_have_data or self.disconnected:
             return b""
@@ -421,7 +423,7 @@ class TcpStream(Abilities):
         return _SHARED[:count].tobytes()
 
     def put_back(self, early: bytes) -> None:
-        """Have the next C{resumeProducing} tell it, as if it had just been read."""
+        """Have the next C{resumeProducing} deliver it, as if it had just been read."""
         self._may_have_data, self._early = True, early
 
     def doRead(self) -> Exception | None:  # type: ignore[override]
@@ -454,7 +456,8 @@ class TcpStream(Abilities):
         self._reading = False
         if IHalfCloseableProtocol.providedBy(self._protocol):
             self._tell(self._protocol.readConnectionLost)
-            # Not before: where this was the second of both ends, it is closed now, and out of epoll's set.
+            # Not before: if this was the second of the two ends, the stream is closed now, and out of epoll's
+            # set.
             if not self._reading:
                 self._stop_reading()
         else:
@@ -462,7 +465,7 @@ class TcpStream(Abilities):
         return None
 
     def _read_pipe(self, pipe: SharedPipe) -> Exception | None:
-        """Where several reads in a row were full, so that a copy would be large."""
+        """Read by the pipe, after several full reads in a row, when a copy would be large."""
         try:
             count = pipe.fill(self._socket.fileno())
         except OSError as error:
@@ -470,12 +473,12 @@ class TcpStream(Abilities):
                 return CONNECTION_LOST
             count = 0
         if count == 0:
-            # `recv` knows what that means: nothing, the end, or a byte out of band, at which splice() stops
+            # `recv` tells what that means: nothing, the end, or a byte out of band, at which splice() stops
             # for ever while the socket stays readable.
             self._most = _PORTION
             return self.doRead()
         if count < _PORTION:
-            self._most = _PORTION  # for little a copy costs less
+            self._most = _PORTION  # when little comes, a copy costs less
         try:
             self._protocol.pipe_received(pipe)
         finally:
@@ -485,8 +488,8 @@ class TcpStream(Abilities):
 
     def readConnectionLost(self, reason: Failure) -> None:
         """
-        The reactor saw a hang-up without input. It may have been meant for a socket that had the same number
-        earlier in this turn, so look.
+        The reactor saw a hang-up without input. Look, for it may concern a socket that had the same number
+        earlier in this turn.
         """
         self._reading = self._watched = False  # the reactor has removed us
         self.resumeProducing()
@@ -500,7 +503,7 @@ class TcpStream(Abilities):
             self.connectionLost(_LOST)
 
     def writeConnectionLost(self, reason: Failure) -> None:
-        """Part of C{IHalfCloseableDescriptor}; no reactor calls it."""
+        """Part of C{IHalfCloseableDescriptor}; never called."""
 
     def pauseProducing(self) -> None:
         self._most = _PORTION

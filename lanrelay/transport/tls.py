@@ -45,7 +45,7 @@ async def secure_client(
 
 async def secure_server(reactor: Any, stream: Stream, context: ServerContext, *, timeout: float) -> TlsStream:
     """
-    Secure a stream from a client; if the listener wants a client certificate, it was judged.
+    Secure a stream from a client; a client certificate that the listener wants has been judged.
 
     @param stream: taken over; closed whatever goes wrong, also on cancellation.
     @param timeout: seconds for all of it.
@@ -69,7 +69,7 @@ class _Handshake(Protocol):
     """
     The protocol of the raw stream while the handshake is under way.
 
-    @param judge: looks at the peer's certificate when OpenSSL is content; raises L{TlsError}.
+    @param judge: looks at the peer's certificate after OpenSSL has accepted it; raises L{TlsError}.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class _Handshake(Protocol):
     # ------------------------------------------------------------------------------------------------
 
     def _step(self) -> None:
-        from OpenSSL import SSL  # late: 80 ms; by now it was imported for the context
+        from OpenSSL import SSL  # late: it takes 80 ms; by now the context has imported it
 
         try:
             self._ssl.do_handshake()
@@ -145,7 +145,7 @@ class _Handshake(Protocol):
         stream.pauseProducing()
         kind = TlsStream
         if self._ssl.get_app_data().late:
-            from lanrelay.transport.late import LateTlsStream as kind  # few have a certificate to show
+            from lanrelay.transport.late import LateTlsStream as kind  # few upstreams are shown a certificate
         secured = kind(stream, self._ssl, client=self._client)
         hand_over(stream, secured)  # type: ignore[arg-type]
         done = self._settle()
@@ -163,7 +163,7 @@ class _Handshake(Protocol):
 
     def _what_else(self, data: bytes) -> str:
         if not self._client:
-            # The line may hold a path and a query: not for the log.
+            # The line may hold a path and a query, which do not belong in the log.
             what = "plain HTTP" if b"HTTP/1." in data else "no TLS"
             return f"the client speaks {what}"
         line = data[:60].split(b"\r", 1)[0].split(b"\n", 1)[0]
@@ -188,8 +188,8 @@ class _Handshake(Protocol):
     def _fail(self, error: TlsError, *, alert: bool = False) -> None:
         done = self._settle()
         if alert:
-            # The peer's log and its user deserve the reason. This close needs no limit of time: the little
-            # that a handshake sends always fits into the kernel's buffer.
+            # The reason is for the peer's log and its user. This close needs no time limit: the little that a
+            # handshake sends always fits into the kernel's buffer.
             self._send()
             self._stream.loseConnection()
         else:
@@ -206,5 +206,5 @@ class _Handshake(Protocol):
 
 
 def _looks_like_tls(data: bytes) -> bool:
-    """Whether it begins as a record with a handshake or an alert (RFC 8446 section 5.1)."""
+    """Whether the bytes begin a record with a handshake or an alert (RFC 8446 section 5.1)."""
     return data[0] in (21, 22) and data[1:2] in (b"\x03", b"")

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from lanrelay.trust.certificate import CertificateInfo
 
-# Bytes for the protocol at most in one go, as from Twisted's sockets; twice as many after a full portion, up
-# to `LARGEST`, and again so few after each pause: for a slow reader less is held. A download of HTTPS by the
-# reverse proxy cost 1.19 s/GB with 64 KiB, 1.10 so; nginx 1.02 in the same run.
+# Bytes for the protocol at most in one go, as from Twisted's sockets. After a full portion it is doubled, up
+# to `LARGEST`; each pause sets it back, so that less is held for a slow reader. An HTTPS download through the
+# reverse proxy cost 1.19 s/GB with a fixed 64 KiB, and 1.10 so; nginx's 1.02 in the same run.
 _PORTION = 65536
 
-# Bytes that a peer can make OpenSSL itself send, over the life of a connection. A key update is answered with
-# some 30, and is due once in 2**24 records; a renegotiation of TLS 1.2 with a few KiB.
+# Bytes that a peer can make OpenSSL itself send during the life of a connection. The answer to a key update,
+# due once in 2**24 records, is some 30; that to a renegotiation of TLS 1.2 is a few KiB.
 _OWN_WORDS = 65536
 
 
@@ -36,12 +36,12 @@ class TlsStream(Abilities, Hearer):
     A L{Stream} over a stream; also the protocol of that raw stream. Made by a handshake, parked and paused.
 
     Our end is close_notify alone (C{loseWriteConnection}), and reading goes on; C{loseConnection} sends
-    close_notify and closes without waiting for the peer's. The peer's close_notify is C{readConnectionLost},
-    or for a protocol without half-close the end of the connection. A raw stream that ends without it is
-    C{connectionLost} with L{TlsTruncated}.
+    close_notify and closes without waiting for the peer's. The peer's close_notify is told as
+    C{readConnectionLost}, or ends the connection of a protocol without half-close. If the raw stream ends
+    without it, that is C{connectionLost} with L{TlsTruncated}.
 
-    Nothing is kept here beyond one portion of the raw stream's bytes: what is written goes into the raw
-    stream's buffer, whose pauses reach the registered producer.
+    At most one portion of the raw stream's bytes is kept here. What is written goes into the raw stream's
+    buffer, whose pauses reach the registered producer.
 
     A L{Hearer} that takes views is given some of OpenSSL's buffer.
     """
@@ -76,13 +76,13 @@ class TlsStream(Abilities, Hearer):
     )
 
     def __init__(self, raw: Stream, ssl: SSL.Connection, *, client: bool) -> None:
-        from OpenSSL import SSL  # late: 80 ms; here it was imported for the handshake
+        from OpenSSL import SSL  # late: it takes 80 ms; the handshake has imported it
 
         self._SSL: Any = SSL
         self._ssl: Any = ssl
         self._records = records = records_of(ssl)
         self._encrypt, self._decrypt, self._quiet = records.encrypt, records.decrypt, records.quiet
-        self._waiting: bytes | memoryview = b""  # what came while the protocol was paused, encrypted
+        self._waiting: bytes | memoryview = b""  # what came while the protocol was paused, still encrypted
         self._more = False  # OpenSSL may have more content
         self._most = _PORTION
         self.makeConnection(raw)
@@ -104,7 +104,7 @@ class TlsStream(Abilities, Hearer):
 
     @property
     def protocol(self) -> Any:
-        """Who hears of this stream."""
+        """The protocol that hears of this stream."""
         return self._protocol
 
     @protocol.setter
@@ -118,7 +118,7 @@ class TlsStream(Abilities, Hearer):
 
     @property
     def certificate(self) -> CertificateInfo | None:
-        """What the peer showed; C{None} if nothing."""
+        """The peer's certificate; C{None} if it showed none."""
         from lanrelay.trust.certificate import Certificate
 
         certificate = self.shown
@@ -137,7 +137,7 @@ class TlsStream(Abilities, Hearer):
 
     @property
     def application_protocol(self) -> str:
-        """What was agreed on by ALPN; empty for nothing."""
+        """The protocol that ALPN agreed on; empty for none."""
         name: bytes = self._ssl.get_alpn_proto_negotiated()
         return name.decode("ascii")
 
@@ -180,7 +180,8 @@ class TlsStream(Abilities, Hearer):
             return
         if self._has_producer:
             self.unregisterProducer()
-        # Only a pull producer hears when a buffer has run empty, and it has to write when it is asked first.
+        # Only a pull producer is told when a buffer has run empty, and it has to write when it is first
+        # asked.
         self._flush = _Flush(self)
         self._raw.registerProducer(self._flush, False)
 
@@ -189,7 +190,7 @@ class TlsStream(Abilities, Hearer):
             return
         self._closing = True
         self._reading = False
-        if not self._has_producer:  # else when it has finished, as Twisted's transports do
+        if not self._has_producer:  # else when the producer has finished, as Twisted's transports do
             self._close()
 
     def abortConnection(self) -> None:
@@ -211,7 +212,7 @@ class TlsStream(Abilities, Hearer):
             return
         self._reading = True
         if not self._draining:
-            self._drain()  # what has come already: no readable event comes for that
+            self._drain()  # what has come already, for which no readable event comes
         if self._reading and not self._raw_ended and not self._lost:
             self._raw.resumeProducing()
 
@@ -234,7 +235,7 @@ class TlsStream(Abilities, Hearer):
         return handle_of(self._raw)
 
     def holds_unread(self) -> bool:
-        """Something has come, and been read from the kernel, that the protocol was not given yet."""
+        """Whether something was read from the kernel that the protocol was not given yet."""
         raw = self._raw
         return self._more or bool(self._waiting) or (isinstance(raw, TlsStream) and raw.holds_unread())
 
@@ -248,7 +249,7 @@ class TlsStream(Abilities, Hearer):
 
     def dataReceived(self, data: bytes | memoryview) -> None:
         if self._read_ended or self._closing or self._error is not None:
-            return  # what comes after close_notify is not the peer's (RFC 8446 section 6.1)
+            return  # data after close_notify is ignored (RFC 8446 section 6.1)
         if self._waiting or self._draining:
             data = bytes(self._waiting) + bytes(data)
         self._waiting = data
@@ -259,10 +260,10 @@ class TlsStream(Abilities, Hearer):
     """What L{TcpStream<lanrelay.transport.tcp.TcpStream>} read, in its own buffer."""
 
     lent_at_most = LARGEST
-    """Bytes of such a view, and what one write is made for."""
+    """How many bytes such a view has at most; one write takes as many."""
 
     def readConnectionLost(self) -> None:
-        """FIN."""
+        """The raw stream got a FIN."""
         self._raw_ended = True
         if not (self._draining or self._waiting):
             self._truncated()
@@ -296,10 +297,10 @@ class TlsStream(Abilities, Hearer):
     # ------------------------------------------------------------------------------------------------
 
     def _drain(self) -> None:
-        """Give the protocol what has come, as long as it wants it. Never called from within itself."""
+        """Give the protocol what has come, as long as it reads. Never called from within itself."""
         self._draining = True
         decrypt = self._decrypt
-        answers = False  # OpenSSL may have some of its own, to a key update for example
+        answers = False  # OpenSSL may have an answer of its own, to a key update for example
         try:
             while self._reading:
                 if self._read_ended:
@@ -354,11 +355,11 @@ class TlsStream(Abilities, Hearer):
             protocol.readConnectionLost()
         else:
             if self._has_producer:
-                self.unregisterProducer()  # it would write to nobody; a close would wait for it
+                self.unregisterProducer()  # it would write for nothing, and a close would wait for it
             self.loseConnection()
 
     def _send(self) -> int:
-        """Pass on to the raw stream what OpenSSL wants to send; how much that was."""
+        """Pass on to the raw stream what OpenSSL wants to send; gives how much that was."""
         records = self._records.answers()
         if records:
             self._raw.write(records if self._lends else records.tobytes())  # type: ignore[arg-type]
@@ -369,7 +370,7 @@ class TlsStream(Abilities, Hearer):
         try:
             self._ssl.shutdown()
         except self._SSL.Error:
-            pass  # the connection is broken already; whoever reads hears of it
+            pass  # the connection is broken already; reading tells it
         self._send()
 
     def _close(self) -> None:
@@ -402,7 +403,7 @@ class TlsStream(Abilities, Hearer):
 
 @implementer(IPullProducer)
 class _Flush:
-    """Writes close_notify when the raw stream asks first, and hears that it has left when it asks again."""
+    """Writes close_notify when the raw stream first asks; when it asks again, close_notify has left."""
 
     __slots__ = ("asked", "stream")
 

@@ -1,4 +1,4 @@
-"""Twisted's own transports, which lose what has come when a send fails, made to tell it first."""
+"""Makes Twisted's own transports, which lose what has come when a send fails, deliver that first."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ class Telling(_Beneath):
         if why is not None:
             self._read_out = True
             if self._broken and why is CONNECTION_DONE:
-                return CONNECTION_LOST  # the kernel tells an error once, then an end that seems orderly
+                return CONNECTION_LOST  # the kernel reports an error once, then an end that seems orderly
         return why
 
     def readConnectionLost(self, reason: Failure) -> None:
         if self._read_out:
             super().readConnectionLost(reason)
         else:
-            # A hang-up that was seen when nothing was read, and is told when something is again: Twisted
-            # takes it for the end, and leaves what has come unread.
+            # A hang-up that was seen while nothing was read is told when reading goes on. Twisted would take
+            # it for the end, and leave what has come unread.
             self.startReading()
 
     def connectionLost(self, reason: Failure) -> None:
@@ -69,7 +69,7 @@ class Telling(_Beneath):
 
 
 def let_tell(transport: Any) -> None:
-    """C{transport}, of a class of Twisted's, is a L{Telling} one from now on."""
+    """Make C{transport}, which is of a class of Twisted's, a L{Telling} one."""
     kind: Any = type(transport)
     transport.__class__ = _telling(kind)
 

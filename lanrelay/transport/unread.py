@@ -1,4 +1,4 @@
-"""A stream of which some bytes were read before its owner came: they come first."""
+"""A stream of which some bytes were read too early: its next owner gets them first."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lanrelay.transport.stream import Stream
 
 
 def with_unread(stream: Stream, unread: bytes) -> Stream:
-    """C{stream}, whose next owner is given C{unread} before all else; the stream must be paused."""
+    """C{stream}, but its next owner gets C{unread} before all else; the stream must be paused."""
     return UnreadStream(stream, unread) if unread else stream
 
 
 class UnreadStream(Abilities):
     """
-    A L{Stream} over a stream that was read too far: a greeting and what follows it come in one piece.
+    A L{Stream} over a stream that was read too far, as when a greeting and what follows come in one piece.
 
     Its protocol is the protocol of the stream beneath, so that after the first bytes nothing stands between
     the two. The bytes are given out from within C{resumeProducing}, as a TLS stream does it.
