@@ -50,10 +50,13 @@ def show(places: Places) -> None:
         should be.
     """
     _say(f"""\
-A host with a certificate of a private CA, and lanrelay {__version__} in front of it; all on this machine.
+A host with a certificate of a private CA, and lanrelay {__version__} in front of it;
+all on this machine.
 
-   LAN host   https://{NAME} (127.0.0.1:{places.host}), certificate by "{places.ca_name}"
-   relay      {places.url} leads to it; forward proxy on http://localhost:{places.forward}""")
+   LAN host        https://{NAME} (127.0.0.1:{places.host})
+                   has a certificate by "{places.ca_name}"
+   relay           {places.url} leads to it
+   forward proxy   http://localhost:{places.forward}""")
     _refused(places)
     _through_the_relay(places)
     _mcp(places)
@@ -69,7 +72,7 @@ def _refused(places: Places) -> None:
             context.wrap_socket(stream, server_hostname=NAME).close()
         except ssl.SSLCertVerificationError as error:
             _say(f"   refused: {error.verify_message}")
-            _say(f'   Nobody here knows "{places.ca_name}", so a client must not go on, and does not.')
+            _say(f'   Nobody here knows "{places.ca_name}", so a client must not go on.')
             return
     raise ValueError("this machine trusts the certificate of a CA that is a minute old")
 
@@ -104,7 +107,8 @@ def _mcp(places: Places) -> None:
 
 
 def _stream(places: Places) -> None:
-    _say(f"\n4. A live stream through the relay, at {places.url}/events: one event a second, as it comes")
+    _say(f"\n4. A live stream through the relay, at {places.url}/events:")
+    _say("   one event a second, as it comes")
     with _Client(places.proxy) as client:
         asked = time.monotonic()
         response = client.request("GET", "/events", fields={"Accept": "text/event-stream"})
@@ -139,9 +143,12 @@ def _next(places: Places) -> None:
       curl -N {places.url}/events
    an MCP tool that reports progress:
       curl -N {places.url}/mcp -H 'Content-Type: application/json' \\
-        -H 'Accept: application/json, text/event-stream' -d {shlex.quote(json.dumps(call))}
+        -H 'Accept: application/json, text/event-stream' \\
+        -d {shlex.quote(json.dumps(call, separators=(",", ":")))}
    the CONNECT proxy: TLS ends in curl, which must be told of the CA itself:
-      curl {proxy} --cacert {shlex.quote(str(places.ca))} https://{NAME}:{places.host}/
+      curl {proxy} \\
+        --cacert {shlex.quote(str(places.ca))} \\
+        https://{NAME}:{places.host}/
    a TCP forward that adds the TLS:
       curl http://localhost:{places.tcp}/
    what the relay says when it cannot reach something:
