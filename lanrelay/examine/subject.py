@@ -202,7 +202,7 @@ def _own_authority(listener: model.Listener) -> str:
 
 
 def _of_text(word: str, listeners: Sequence[model.Listener], file: Path | None, expect_mcp: bool) -> Subject:
-    url, path = _parsed(word)
+    url, path = _parsed(word, [listener.name for listener in listeners])
     for known in _of_listeners(listeners):
         there = known.upstream.url
         if (there.host, there.port, there.tls) == (url.host, url.port, url.tls) and there.host:
@@ -241,13 +241,14 @@ def _looks_like_mcp(path: str) -> bool:
     return any("mcp" in segment or segment in ("sse", "messages") for segment in path.lower().split("/"))
 
 
-def _parsed(word: str) -> tuple[model.UpstreamUrl, str]:
+def _parsed(word: str, names: Sequence[str]) -> tuple[model.UpstreamUrl, str]:
     """The URL without its path, and the path with its query."""
     scheme, separator, rest = word.partition("://")
     try:
         if not separator:
             if ":" not in word or word.startswith(("unix:", "http+unix:")):
-                raise Unfit("expected the name of a listener, a URL, or HOST:PORT")
+                which = f" ({', '.join(names)})" if names else ""
+                raise Unfit(f"expected the name of a listener{which}, a URL, or HOST:PORT")
             return hosts.upstream_url(f"tcp://{word}", hosts.FORWARD_SCHEMES, Path), ""
         if scheme.lower() in ("tcp", "tls"):
             return hosts.upstream_url(word, hosts.FORWARD_SCHEMES, Path), ""

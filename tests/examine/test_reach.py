@@ -257,3 +257,5 @@ class SubjectTests(ExamineTestCase):
             ":80",
         ):
             self.assertRaises(Unknown, subjects, word, config)
+        error = self.assertRaises(Unknown, subjects, "nsa", config)
+        self.assertIn(f"the name of a listener ({config.listeners[0].name}", str(error))
