@@ -82,6 +82,9 @@ def _once(file: Path, options: argparse.Namespace) -> None:
 def _follow(file: Path, options: argparse.Namespace) -> None:
     import json
 
+    from lanrelay.cli.streams import end_when_nobody_reads
+
+    end_when_nobody_reads()
     wide = len(options.listener or "")
     for one in _coming(file, options.listener):
         if options.json:

@@ -35,6 +35,32 @@ def write(stream: IO[str], text: str) -> None:
         silence(stream)
 
 
+def end_when_nobody_reads() -> None:
+    """
+    End the process with status 1 as soon as whoever read its output has gone, without a word that finds out:
+    for C{lanrelay log -f | head}, which may have nothing to say for hours.
+    """
+    import select  # late, as the others: no other command needs them here
+    import stat
+    import threading
+
+    try:
+        out = sys.stdout.fileno()
+        mode = os.fstat(out).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)):
+        return
+    gone = select.poll()
+    gone.register(out, 0)  # the end of the other side is told without being asked for
+
+    def wait() -> None:
+        gone.poll()
+        os._exit(1)  # the other thread waits for the relay; all that it has said was flushed
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def flush() -> None:
     """
     Flush now what was printed, so that it does not fail later, where nothing can be said.

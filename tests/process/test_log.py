@@ -104,6 +104,14 @@ class LogTests(SynchronousTestCase):
         self.connect()
         self.assertEqual(following.wait(20), 1)
 
+    def test_it_ends_at_once_though_nothing_more_comes(self) -> None:
+        following = self.follow()
+        out, _ = _streams(following)
+        self.connect()
+        self.assertIn("connection", out.readline())
+        out.close()
+        self.assertEqual(following.wait(20), 1)
+
     def test_so_many_may_follow_and_others_may_ask(self) -> None:
         (path,) = (self.relay.folder / "lanrelay").iterdir()
         clients = [socket.socket(socket.AF_UNIX) for _ in range(9)]
