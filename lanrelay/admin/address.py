@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import ip_address
+from typing import Final
 
 from lanrelay.addresses import is_loopback, parse_ip, unmapped
 from lanrelay.listeners.service import ListenerService
 from lanrelay.policy.rules import ClientRules
 from lanrelay.transport.client import Client
+
+_LOCALHOST: Final = frozenset({ip_address("127.0.0.1"), ip_address("::1")})
 
 
 def address_for(client: Client | None, listeners: Iterable[ListenerService]) -> str:
@@ -31,7 +35,8 @@ def address_for(client: Client | None, listeners: Iterable[ListenerService]) -> 
                 continue  # a unix socket
             host = unmapped(host)
             if here and (is_loopback(host) or host.is_unspecified):
-                return f"http://localhost:{name[1]}/"
+                usual = host.is_unspecified or host in _LOCALHOST
+                return f"http://{'localhost' if usual else host}:{name[1]}/"
             if not here and (host == own or (host.is_unspecified and host.version == own.version)):
                 return f"http://{f'[{own}]' if own.version == 6 else own}:{name[1]}/"
     return ""

@@ -44,6 +44,10 @@ class AddressTests(WatchedTestCase):
         for address, local in (("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("127.0.0.9", "127.0.0.3")):
             self.assertEqual(self.seen(address, local), f"http://localhost:{port}/")
 
+    def test_to_what_localhost_does_not_mean_it_goes_by_its_address(self) -> None:
+        port = self.page("127.0.0.2")
+        self.assertEqual(self.seen("127.0.0.1", "127.0.0.1"), f"http://127.0.0.2:{port}/")
+
     def test_one_from_elsewhere_is_not_told_of_what_it_may_not_reach(self) -> None:
         self.page("127.0.0.1", model.ClientRule(word="any"))
         self.page("0.0.0.0")
