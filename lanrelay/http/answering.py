@@ -1,4 +1,4 @@
-"""How an answer is told to a client: its head, its content, its end, all at once, or cut."""
+"""Sends an answer to a client: its head, its content and its end, in parts or all at once; or cuts it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Answering(ClientStream):
     """
     The part of an L{HttpConnection<lanrelay.http.client.HttpConnection>} that its application speaks to.
 
-    @ivar sink: hears of the request that is under way.
-    @ivar leaving: whether it ends although its client may ask for more.
+    @ivar sink: is told of the request that is under way.
+    @ivar leaving: whether the connection ends although its client may ask for more.
     """
 
     __slots__ = ("_dispatching", "_receiving", "leaving", "sink")
@@ -31,7 +31,7 @@ class Answering(ClientStream):
         self.sink: RequestSink | None = None
         self.leaving = Leaving.NOT
         self._receiving = False  # more of the request is to come
-        self._dispatching = False  # events are being told
+        self._dispatching = False  # the sink is being told of events
 
     def _dispatch(self, events: Sequence[Event]) -> None:
         """For a subclass: go on with the next request if this one is over."""
@@ -59,7 +59,7 @@ class Answering(ClientStream):
 
     @property
     def chunk_writer(self) -> Callable[[bytes], None] | None:
-        """Sends what is a whole chunk already, until the answer ends; C{None} if that has none."""
+        """A function that sends whole chunks, until the answer ends; C{None} if the answer is not chunked."""
         return self._stream.write if self.state < LINGERING and self._wire.sends_chunks else None
 
     def end(self, trailers: Headers = NO_FIELDS) -> None:
@@ -83,13 +83,13 @@ class Answering(ClientStream):
         self.state = ANSWERING
 
     def _ended(self) -> None:
-        self.uncork()  # before a next request is looked at: only a client that reads is given more
+        self.uncork()  # before the next request is looked at, for only a client that reads gets more
         self.state = ANSWERED
         self.sink = None
         outermost, self._dispatching = not self._dispatching, True
         if self._paused:
             self._paused = False
-            self._resume()  # what comes from within waits in `_late`
+            self._resume()  # what comes during this call waits in `_late`
         if outermost:
             self._dispatch(())
 
@@ -101,7 +101,7 @@ class Answering(ClientStream):
         """
         Send a whole small response that the relay made; C{Content-Length} is added.
 
-        @param reason: empty for what belongs to C{status}.
+        @param reason: empty for the usual phrase of C{status}.
         """
         if b"content-length" not in headers and status not in (204, 304):
             headers = headers.added(b"Content-Length", b"%d" % len(body))
@@ -126,8 +126,8 @@ class Answering(ClientStream):
         """
         End an answer that is not whole.
 
-        What was sent of it still arrives. That there was more to come the framing says; where the end of the
-        connection would be the end of the answer, a reset says it.
+        The part that was sent still arrives. The framing shows that there was more to come, or a reset does
+        if the answer ends with the connection.
         """
         if self.state >= LINGERING:
             return

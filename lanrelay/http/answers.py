@@ -1,4 +1,7 @@
-"""The answers that the relay makes itself: what failed, and what to do, in the form that the client reads."""
+"""
+The answers that the relay makes itself: they say what failed and what to do, in the form that the client
+reads.
+"""
 
 from __future__ import annotations
 
@@ -40,16 +43,16 @@ _REASONS: Final = {
     505: b"HTTP Version Not Supported",
 }
 
-# JSON-RPC leaves -32000 to -32099 to implementations; MCP's SDKs use some of the first ten for their own.
+# JSON-RPC leaves -32000 to -32099 to implementations; MCP's SDKs use some of the first ten themselves.
 _RPC_CODES: Final = {502: -32012, 503: -32013, 504: -32014}
 _RPC_OTHER: Final = -32010
 
 METHODS: Final = b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
-# What a TRACE should not send back (RFC 9110 section 9.3.8).
+# Fields that the answer to a TRACE should not send back (RFC 9110 section 9.3.8).
 _NOT_TRACED: Final = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
 
-# What a client did that sends no valid request, by the status of the answer.
+# What a client without a valid request has done, by the status of the answer.
 _NOT_VALID: Final = "Use a client that sends valid HTTP/1.1; what can be read in two ways is not passed on."
 _REMEDIES: Final = {
     405: "For a tunnel ask a listener of the type connect-proxy.",
@@ -101,10 +104,10 @@ def failed(
     The answer to a request that came to nothing.
 
     @param head: the request, C{None} when what came was none; it decides between JSON-RPC, HTML and text.
-    @param content: of the request, where all of it is at hand: then a JSON-RPC error bears its C{id}.
-    @param upstream: the name or URL of what was asked, for an error that does not know it.
+    @param content: that of the request, if all of it is at hand: then a JSON-RPC error has its C{id}.
+    @param upstream: the name or URL of the upstream that was asked, for an error that does not know it.
     @param listener: its name, for people.
-    @param status_page: gives the URL of the status page, or nothing where this client may not see it.
+    @param status_page: gives the URL of the status page, or nothing if this client may not see it.
     """
     what, remedy = sentences(error)
     status = error.http_status
@@ -112,7 +115,7 @@ def failed(
     if head is not None and _is_rpc(head):
         content_type, body = b"application/json", _as_rpc(error, what, remedy, content)
     elif head is not None and _is_navigation(head):
-        from lanrelay.http.failure_page import POLICY, failure_page  # programs do not ask for it
+        from lanrelay.http.failure_page import POLICY, failure_page  # only browsers ask for it
 
         facts = (("Listener", listener), ("Upstream", upstream), ("Error", error.proxy_status))
         page = "" if status_page is None else status_page()
@@ -156,7 +159,7 @@ def from_here(head: RequestHead) -> Answer | None:
 
 
 def sentences(error: RelayError) -> tuple[str, str]:
-    """What happened and what to do about it; the second may be empty."""
+    """What happened, and what to do about it; the latter may be empty."""
     if isinstance(error, RequestDenied):
         return _sentence(str(error)), _sentence(error.remedy)
     if isinstance(error, RemoteProtocolError) and not isinstance(error, OtherProtocol):
@@ -173,13 +176,13 @@ def proxy_status(error: RelayError, details: str) -> bytes:
 
 
 def _is_rpc(head: RequestHead) -> bool:
-    """A POST of JSON: MCP's clients, and others that speak JSON-RPC, read such an error."""
+    """Whether it is a POST of JSON: MCP's clients, and others that speak JSON-RPC, read such an error."""
     content_type = head.headers.get(b"content-type") or b""
     return head.method == b"POST" and content_type.partition(b";")[0].strip().lower() == b"application/json"
 
 
 def _is_navigation(head: RequestHead) -> bool:
-    """A person looks at it in a browser."""
+    """Whether a person looks at the answer in a browser."""
     if head.method not in (b"GET", b"HEAD", b"POST"):
         return False
     mode = head.headers.get(b"sec-fetch-mode")

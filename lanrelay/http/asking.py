@@ -1,4 +1,4 @@
-"""What an L{OriginConnection<lanrelay.http.origin.OriginConnection>} asks of those around it."""
+"""The shapes of the objects that an L{OriginConnection<lanrelay.http.origin.OriginConnection>} calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 class OriginReceiver(Shape):
-    """Who made the request; hears nothing after C{response_ended}, C{origin_failed} or its own C{abort}."""
+    """
+    The maker of a request; it is told nothing after C{response_ended}, C{origin_failed} or its own C{abort}.
+    """
 
     def response_head_received(self, head: ResponseHead) -> None:
         """An interim head, the final one, or 101, after which only C{take_over} or C{abort} is left."""
@@ -27,9 +29,9 @@ class OriginReceiver(Shape):
 
     def response_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
         """
-        A whole final response that came in one piece, as most do: in place of the three calls above.
+        A whole final response that came in one piece, as most do; this stands for the three calls above.
 
-        Told in one call it costs a sixth less of what a small exchange costs without its system calls.
+        One call saves a sixth of the cost of a small exchange without its system calls.
         """
 
     def origin_failed(self, error: RelayError) -> None:
@@ -37,54 +39,54 @@ class OriginReceiver(Shape):
 
     def keep(self, origin: OriginConnection) -> bool:
         """
-        The answer has ended on a connection that can serve only who was served by it now, for somebody may be
-        logged in on it. C{False}: nobody is left to keep it for, and it closes.
+        The answer has ended on a connection that can serve only the same client again, for it may be logged
+        in. C{False}: that client is gone, so the connection closes.
         """
 
     def pause_upload(self) -> None:
         """The origin does not keep up with the request's body."""
 
     def resume_upload(self) -> None:
-        """It keeps up again."""
+        """The origin keeps up again."""
 
     def cork(self) -> None:
-        """Several events follow, which may leave in one write."""
+        """Several events follow; what they send may leave in one write."""
 
     def uncork(self) -> None:
-        """They have been told."""
+        """These events are over."""
 
 
 class ChunkTaker(Shape):
-    """Who passes on what needs no look inside."""
+    """Passes on chunks without a look inside."""
 
     def chunk_came(self, data: bytes) -> bool:
         """
-        Between two chunks of the content came this.
+        Bytes have come at the border between two chunks.
 
-        @return: it was one chunk, and has gone on; else nothing was done.
+        @return: whether they were one whole chunk, which has gone on; else nothing was done.
         """
 
 
 class Asker(Shape):
-    """Who made a request that needs nothing but its answer."""
+    """The maker of a request that needs only its answer."""
 
     def answered(self, data: bytes) -> bool:
         """
-        The first bytes that came.
+        The first bytes of the answer have come.
 
-        @return: they were the whole answer, C{free} of the connection was called, and all is done; else
-            L{general} was called, and whoever it gave hears what C{data} says.
+        @return: whether they were the whole answer: then C{free} of the connection was called, and all is
+            done. Else L{general} was called, and the receiver that it gave hears what C{data} says.
         """
 
     def general(self) -> object:
-        """Something else happened than such an answer: call C{go_on} of the connection with who can tell."""
+        """Something other than such an answer happened: call C{go_on} of the connection with a receiver."""
 
 
 class Home(Shape):
     """Where an origin connection belongs: a L{Pool<lanrelay.http.pool.Pool>}."""
 
     def put(self, connection: OriginConnection) -> bool:
-        """It could serve another request. C{False}: it is not wanted, and closes."""
+        """The connection could serve another request. C{False}: it is not wanted, and closes."""
 
     def ended(self, connection: OriginConnection) -> None:
-        """It is of no more use."""
+        """The connection is of no more use."""

@@ -38,13 +38,13 @@ if TYPE_CHECKING:
     from lanrelay.observe.session import Session
     from lanrelay.transport.client import Client
 
-# What a client may pipeline before its reading is paused: one read, as HAProxy and nginx keep one buffer.
+# Bytes that a client may pipeline before it is paused: one read, as HAProxy and nginx keep one buffer.
 PIPELINED_MAX: Final = 64 * 1024
-# Requests that a client has pipelined and that are answered here in one turn of the reactor; then others have
-# theirs. 64 KiB hold more than a thousand, and each may take a millisecond, or ten.
+# Pipelined requests that are answered in one turn of the reactor; then other connections have their turn. 64
+# KiB hold more than a thousand requests, and each may take a millisecond, or ten.
 TURN_MAX: Final = 2
-# What is read and thrown away of an upload that was answered early; over it the client is paused until it
-# has read the answer or C{timeouts.close} has passed.
+# Bytes of an upload that are read and thrown away after an early answer. Then the client is paused until it
+# has read the answer, or C{timeouts.close} has passed.
 DISCARDED_MAX: Final = 64 * 1024 * 1024
 
 
@@ -54,14 +54,14 @@ class HttpConnection(Answering):
     One client connection: C{hand_over(stream, connection)} starts it.
 
     It owns its stream until C{take_over} or C{join}, and calls C{gone} once when the stream is gone (after
-    C{take_over} whoever took it calls L{released}). A client that ends its side while its answer is
-    pending has gone, as for nginx; but not one that has sent a CONNECT with all that is to go through.
+    C{take_over} the new owner calls L{released}). A client that ends its side while its answer is pending
+    counts as gone, as in nginx; but not one that has sent a CONNECT and all that is to go through.
 
-    @ivar client: who connected; given by the listener.
+    @ivar client: the client that connected; given by the listener.
     @ivar head: the request that is under way, or the last one.
-    @ivar content_at_hand: some of its content came together with it, and is told in the same call.
-    @ivar aborted: the listener ended it; not the client.
-    @ivar kept: origin connections that serve this client alone; C{None} as long as there was none.
+    @ivar content_at_hand: whether some of its content came together with it, and is told in the same call.
+    @ivar aborted: whether the listener ended it, and not the client.
+    @ivar kept: origin connections that serve only this client; C{None} until there is one.
     """
 
     __slots__ = (
@@ -97,7 +97,7 @@ class HttpConnection(Answering):
         self._application, self._gone = application, gone
         self._full = False  # the client does not read
         self._discarded, self._late = 0, b""
-        self._next_turn: Any = None  # of the reactor, for what was pipelined
+        self._next_turn: Any = None  # the reactor's call for pipelined requests
         self._pump: Pump | None = None
 
     # --- for the application, about the request under way -----------------------------------------
@@ -105,13 +105,13 @@ class HttpConnection(Answering):
     def hand_on(self, begin: Callable[[], RequestSink], content: Sequence[bytes], *, whole: bool) -> None:
         """
         Give the request under way to another sink, which C{begin} makes as L{Application.request_received}
-        does; it hears what had come for the one before.
+        does; the new one is told what the old one was.
 
-        @param whole: nothing more comes.
+        @param whole: whether all of the request has come.
         """
         if self.state >= LINGERING:
             return
-        self._dispatching = True  # an answer must not look for a next request yet
+        self._dispatching = True  # an answer must not look for the next request yet
         sink = begin()
         if self._is_asked:
             self.sink = sink
@@ -180,34 +180,37 @@ class HttpConnection(Answering):
             self._gone(self)
 
     def keep(self, place: Hashable, origin: OriginConnection) -> bool:
-        """C{origin} serves this client alone, and waits for its next request to C{place}."""
+        """Keep C{origin} for this client alone, until its next request to C{place}."""
         if self.state >= LINGERING:
             return False
         if self.kept is None:
-            from lanrelay.http.kept import KeptOrigins  # few clients log in so
+            from lanrelay.http.kept import KeptOrigins  # few clients log in connections
 
             self.kept = KeptOrigins()
         self.kept.put(place, origin)
         return True
 
     def take_kept(self, place: Hashable) -> OriginConnection | None:
-        """What was kept for a request to C{place}, if it is still good."""
+        """The connection that was kept for C{place}, if it is still good."""
         return None if self.kept is None else self.kept.take(place)
 
-    # --- for who looks at what comes before the wire does -----------------------------------------
+    # --- for a plain exchange, which looks at bytes before the wire does
+    # -----------------------------------------
 
     @property
     def untouched(self) -> bool:
-        """Nothing has come that was not answered; a request that comes now could be answered at once."""
+        """
+        Whether all that has come was answered, so that a request that comes now could be answered at once.
+        """
         return (
             self.state is IDLE
-            and self.kept is None  # who may be logged in on that
+            and self.kept is None  # the client may be logged in on one of them
             and not (self.leaving or self._full or self._dispatching)
             and self._wire.untouched
         )
 
     def begin_unread(self, sink: RequestSink) -> None:
-        """All of a request came, which the wire has not read; C{sink} has it."""
+        """A whole request came, which the wire has not read; C{sink} has it."""
         self.sink = sink
         self.state = ASKED
         self._waiting = ""
@@ -222,13 +225,15 @@ class HttpConnection(Answering):
         """
         Send the whole answer to such a request.
 
-        @return: whether nothing stands before a next one; who asked for more would not be L{untouched}.
+        @return: whether nothing stands in the way of the next request, so that the connection is L{untouched}
+            again.
         """
         self.sink = None
         self.state = IDLE
         self._stream.write(answer)
         if self._full:
-            # The wire keeps what comes until the client reads again; its end, too, is heard meanwhile.
+            # The wire keeps what comes until the client reads again; meanwhile the client's end is noticed,
+            # too.
             self.read(request)
             self._wire.answered()
             self.state = ANSWERED
@@ -254,13 +259,13 @@ class HttpConnection(Answering):
 
     def retire(self) -> None:
         """
-        End with the next answer that begins, and say so in it: the client's next connection has the settings
-        that are in force. Closing an idle connection could lose a request that is on its way.
+        End with the next answer that begins, and say so in it: the client's next connection gets the new
+        settings. To close an idle connection now could lose a request that is on its way.
         """
         self.leaving = self.leaving or Leaving.AFTER_NEXT
 
     def abort(self) -> None:
-        """Reset the connection: whatever was sent looks cut."""
+        """Reset the connection: an answer that was being sent looks cut."""
         self.aborted = True
         if self._pump is not None:
             self._pump.abort()
@@ -268,7 +273,7 @@ class HttpConnection(Answering):
             self._reset()
 
     def close_within(self, seconds: float) -> None:
-        """End an idle connection: what its client was told still arrives, if it takes it in time."""
+        """End an idle connection: what was sent still arrives, if the client reads it in time."""
         if self.state not in (GONE, TUNNEL):
             self._close()
             if self.state is CLOSING:
@@ -276,17 +281,17 @@ class HttpConnection(Answering):
 
     @property
     def idle(self) -> bool:
-        """No request is being answered: it is between two of them, or about to close."""
+        """Whether no request is being answered: the connection is between two of them, or about to close."""
         return not (self._is_asked or self.state is TUNNEL)
 
     @property
     def _is_asked(self) -> bool:
-        """A request waits for the end of its answer."""
+        """Whether a request waits for the end of its answer."""
         return self.state is ASKED or self.state is ANSWERING
 
     @property
     def reads(self) -> bool:
-        """The client takes what it is sent, as far as is known."""
+        """Whether the client takes what it is sent, as far as is known."""
         return not self._full
 
     # --- from the stream --------------------------------------------------------------------------
@@ -295,12 +300,12 @@ class HttpConnection(Answering):
         self._stream.registerProducer(self, True)
         self._waiting = "head"
         self._stream.resumeProducing()
-        if self._waiting == "head" and self.state is IDLE:  # it has not come from within that call
+        if self._waiting == "head" and self.state is IDLE:  # no head came during that call
             self._deadline.set(self._timeouts.head)
 
     def dataReceived(self, data: bytes) -> None:
         if self._dispatching:
-            self._late += data  # a stream that resumes may give what it holds from within that call
+            self._late += data  # a stream may deliver what it holds while it is resumed
         elif self.state < LINGERING:
             try:
                 events = self._wire.receive(data)
@@ -321,7 +326,7 @@ class HttpConnection(Answering):
         elif self.state < LINGERING:
             if self._is_asked:
                 if self._has_said_all():
-                    return  # who takes the stream over hears of the end
+                    return  # the stream's next owner is told of the end
                 answering = self.state is ANSWERING
                 self._leave(None)
                 if answering:
@@ -354,7 +359,7 @@ class HttpConnection(Answering):
         self._let_go()
         self._gone(self)
 
-    # IPushProducer: the stream's word on whether the client reads.
+    # IPushProducer: the stream tells whether the client reads.
 
     def pauseProducing(self) -> None:
         if not self._full:
@@ -450,7 +455,7 @@ class HttpConnection(Answering):
             else:
                 self._close()
             return False
-        # A client that pipelines and does not read must not fill our memory with answers.
+        # Answers for a client that pipelines and does not read must not fill the memory.
         return not self._full
 
     def _settle(self) -> None:
@@ -465,7 +470,7 @@ class HttpConnection(Answering):
             else:
                 self._resume()
         if self.state >= LINGERING:
-            return  # by what came from within
+            return  # closed by what came during the call
         if self._is_asked:
             if self._receiving and not self._paused:  # whether or not it waits for a 100
                 self._wait("body", self._timeouts.body)
@@ -476,7 +481,7 @@ class HttpConnection(Answering):
             if self._waiting != "head":
                 self._wait("head", self._timeouts.head)
         elif not self._waiting:
-            if self._full:  # the end of the last answer is still on its way
+            if self._full:  # the end of the last answer waits to be sent
                 self._wait("flush", self._timeouts.half_closed)
             else:
                 self._wait("keepalive", self._timeouts.keepalive)
@@ -507,7 +512,7 @@ class HttpConnection(Answering):
         self._linger()
 
     def _leave(self, error: RelayError | None) -> None:
-        """Whoever is making the answer hears that it is not wanted."""
+        """Tell the sink, which is making the answer, that it is not wanted any more."""
         sink, self.sink = self.sink, None
         if sink is not None:
             sink.client_gone(error)

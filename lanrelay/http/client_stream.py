@@ -1,4 +1,4 @@
-"""What a client's HTTP connection does to its stream: when it reads, what leaves together, how it ends."""
+"""How a client's HTTP connection uses its stream: when it reads, what leaves together, how it ends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lanrelay.wire.http1 import Http1Server
 
 class State(IntEnum):
     """
-    Where a client's connection is. The first four speak HTTP, and stand before the others.
+    The states of a client's connection. In the first four it speaks HTTP; code compares by that order.
 
     ========== ================================================== ============================================
     state      what is so                                         what follows
@@ -38,8 +38,8 @@ class State(IntEnum):
     GONE       the stream is gone, and the listener knows it
     ========== ================================================== ============================================
 
-    Every state may become CLOSING by an abort, and GONE by the loss of the stream. Whether the request is
-    whole is another matter: an answer may be over before it.
+    Every state may become CLOSING by an abort, and GONE by the loss of the stream. These states do not say
+    whether the request is whole, for its answer may end before it.
     """
 
     IDLE = 0
@@ -60,16 +60,16 @@ class Leaving(IntEnum):
     """When a connection ends although its client asks for more."""
 
     NOT = 0
-    AFTER_NEXT = 1  # its next answer says so, and is the last
-    NOW = 2  # with what is under way
+    AFTER_NEXT = 1  # its next answer says so, and is the last one
+    NOW = 2  # it ends with the answer that is under way
 
 
 class ClientStream:
     """
     The part of an L{HttpConnection<lanrelay.http.client.HttpConnection>} that knows no requests.
 
-    It has slots, and is not one of Twisted's C{Protocol}s, which have a dictionary. That of a connection,
-    with its more than thirty attributes, took 1.6 KB of the 3.4 that an idle client takes.
+    It has slots, and is no subclass of Twisted's C{Protocol}, which has a dictionary. For the more than
+    thirty attributes of a connection that took 1.6 KB of an idle client's 3.4.
     """
 
     __slots__ = (
@@ -93,8 +93,8 @@ class ClientStream:
         self._wire = wire
         self._stream: Stream = cast(Stream, None)  # from makeConnection on
         self.state = IDLE
-        self._paused = False  # reading, by the sink
-        self._stuffed = False  # reading, by too much that was pipelined
+        self._paused = False  # the sink has paused reading
+        self._stuffed = False  # too much was pipelined, so reading is paused
         self._corked: list[bytes] | None = None
         self._read_ended = self._write_ended = False
         self._waiting = ""  # which timeout runs
@@ -111,13 +111,13 @@ class ClientStream:
         raise NotImplementedError
 
     def _too_late(self) -> None:
-        """For a subclass: what L{_wait} was for has not come."""
+        """For a subclass: what L{_wait} has waited for did not come."""
         raise NotImplementedError
 
     # --- reading and writing ----------------------------------------------------------------------
 
     def cork(self) -> None:
-        """Collect what is sent until C{uncork} or C{end}: what belongs together leaves in one write."""
+        """Collect what is sent until C{uncork} or C{end}, so that it leaves in one write."""
         if self._corked is None:
             self._corked = []
 
@@ -147,7 +147,7 @@ class ClientStream:
         """
         End our side, and let the client read the answer before anything is reset (RFC 9112 section 9.6).
 
-        Closing while the client still sends makes its kernel throw away what it has not read.
+        A close while the client still sends would have its kernel throw away what it has not read.
         """
         self.state = LINGERING
         self._wait("flush", self._timeouts.half_closed)
@@ -161,7 +161,8 @@ class ClientStream:
         """
         Send what is buffered, then close.
 
-        A client may read the end of its answer slowly; one that has ended its own side is not waited for.
+        A client may read the end of its answer slowly; but there is no wait for one that has ended its own
+        side.
         """
         self.state = CLOSING
         self._wait("close", self._timeouts.close if self._read_ended else self._timeouts.half_closed)
@@ -170,7 +171,7 @@ class ClientStream:
         self._stream.loseConnection()
 
     def _cut(self) -> None:
-        """Reset when what was sent has arrived, so that it looks cut behind that."""
+        """Reset when what was sent has arrived, so that the answer looks cut after it."""
         self.state = CLOSING
         self._deadline.stop()
         self.uncork()
@@ -179,7 +180,7 @@ class ClientStream:
         self._drain = Drain(self._reactor, self._stream, self._timeouts.close, self._stream.abortConnection)
 
     def _lost(self) -> None:
-        """Nothing waits for anything any more."""
+        """The stream is lost: end all waiting."""
         self._deadline.stop()
         drain, self._drain = self._drain, None
         if drain is not None:

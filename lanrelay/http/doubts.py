@@ -1,4 +1,4 @@
-"""Answers that may make a request be made again before the client knows of them."""
+"""Holds answers back that may have the request made again before the client knows of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Doubts:
     """
     The L{Doubt<lanrelay.http.route.Doubt>}s of one exchange.
 
-    @ivar holding: the one that holds the answer back.
+    @ivar holding: the doubt that holds the answer back.
     """
 
     __slots__ = ("_all", "_deciding", "_exchange", "_trailers", "holding")
@@ -35,18 +35,18 @@ class Doubts:
 
     @property
     def copies(self) -> int:
-        """Bytes of the request's content that one of them needs."""
+        """How many bytes of the request's content one of them needs."""
         return max(doubt.copies for doubt in self._all)
 
     def asking(self, head: RequestHead) -> None:
-        """The origin is sent C{head}."""
+        """The origin gets C{head}."""
         for doubt in self._all:
             doubt.asking(head)
 
     def hold(self, head: ResponseHead, upload: Upload | None) -> bool:
         """
         Whether one of them wants to know a final answer before the client does. The request can only be made
-        again if all of it is at hand; what logs in a connection is said once.
+        again if all of it is at hand, and never if it logs in a connection.
         """
         exchange = self._exchange
         content = None if upload is None else upload.copied
@@ -66,11 +66,11 @@ class Doubts:
         return False
 
     def let_go(self) -> None:
-        """The answer is not held any more."""
+        """Do not hold the answer any more."""
         self.holding = None
 
     def decide(self, trailers: Headers) -> None:
-        """All of the answer is held: either the request is made again, or the client gets the answer."""
+        """All of the answer has come: either have the request made again, or give the client the answer."""
         assert self.holding is not None
         self._trailers = trailers
         again = self.holding.again(self._exchange)
@@ -83,7 +83,7 @@ class Doubts:
         again.addErrback(self._not_decided)
 
     def cancel(self) -> None:
-        """The exchange is over."""
+        """The exchange is over: end the waiting."""
         deciding, self._deciding = self._deciding, None
         if deciding is not None:
             deciding.cancel()

@@ -1,4 +1,4 @@
-"""A C{text/event-stream} on its way down: comments into its silence, and its endpoint made ours."""
+"""Passes a C{text/event-stream} down: puts comments into its silence, and makes its endpoint ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lanrelay.wire.framing import whole_chunk
 from lanrelay.wire.sse import EndpointRewriter, EventBoundary, MarkRemover
 
 _ENDS: Final = (b"\n\n\r\n", b"\r\n\r\n\r\n")
-"""How a chunk ends whose content ends with the blank line that ends an event."""
+"""The ends of a chunk whose content ends with the blank line of an event."""
 
 
 class EventStream(BodyFilter):
@@ -22,7 +22,7 @@ class EventStream(BodyFilter):
 
     @param silence: seconds after which a comment is sent; C{None} for none.
     @param send: sends a part of the content.
-    @param rewrite: for the URL of the stream's C{endpoint} event, if it is to be rewritten.
+    @param rewrite: changes the URL in the stream's C{endpoint} event; C{None} to leave it.
     """
 
     __slots__ = (
@@ -52,9 +52,9 @@ class EventStream(BodyFilter):
         self._endpoint = EndpointRewriter(rewrite) if rewrite is not None else None
         self._boundary = EventBoundary()
         self._first = True  # no comment was put in yet
-        self._mark: MarkRemover | None = None  # while a byte order mark may come behind the first one
-        self._write = send  # from take_chunks on
-        self._session = cast(Session, None)  # likewise
+        self._mark: MarkRemover | None = None  # while a byte order mark may come after the first comment
+        self._write = send  # set by take_chunks
+        self._session = cast(Session, None)  # set by take_chunks
         self._paused = False
         self._deadline = Deadline(reactor, self._silent)
         self._deadline.set(silence)
@@ -65,11 +65,11 @@ class EventStream(BodyFilter):
 
     def chunk_came(self, data: bytes) -> bool:
         """
-        An event in a chunk of its own goes on as it came, and is judged, noted and timed as by L{feed}.
+        Pass on an event that has a chunk of its own as it came; judge, note and time it as L{feed} does.
 
-        Between events the relay sleeps and its caches grow cold, so that each function on the way to the
-        client costs microseconds. With one event each 10 ms the relay added 190 us by the general way, and
-        adds 107 by this; nginx 86 in the same run, a forward without HTTP 93.
+        Between events the relay sleeps and the processor's caches grow cold, so each function on the way to
+        the client costs microseconds. With one event each 10 ms the relay added 190 us by the general way,
+        and adds 107 by this; nginx 86 in the same run, a forward without HTTP 93.
         """
         endpoint = self._endpoint
         size = whole_chunk(data)
@@ -80,7 +80,7 @@ class EventStream(BodyFilter):
                 return False
             self._mark = None
         self._write(data)
-        session = self._session  # from here on nobody waits
+        session = self._session  # what follows delays no client
         session.last_active = self._reactor.seconds()
         session.sent += size
         if endpoint is not None:
@@ -122,7 +122,7 @@ class EventStream(BodyFilter):
 
     def _silent(self) -> None:
         self._deadline.set(self._silence)
-        # A client that does not read has enough to read; inside an event a comment would be data.
+        # A client that does not read needs no comment, and inside an event a comment would be data.
         if self._paused or not self._boundary.at_boundary:
             return
         if self._first and not self._boundary.begun:

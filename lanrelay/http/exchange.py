@@ -1,4 +1,4 @@
-"""One HTTP request through one upstream, streaming both ways, or its takeover by the pump."""
+"""Carries one HTTP request through one upstream, streaming both ways, or hands the streams to the pump."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
 
-# RFC 9110 section 9.2.2; with no body to repeat. CONNECT and TRACE do not come here to be repeated.
+# RFC 9110 section 9.2.2, for requests without content. CONNECT and TRACE never come here to be repeated.
 REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
-REPEATS: Final = 3  # of a request of which nothing was sent
+REPEATS: Final = 3  # for a request of which nothing was sent
 
 
 class Exchange:
@@ -42,21 +42,22 @@ class Exchange:
     It owns the origin connection from C{start} to the end of the answer, and closes its session once.
 
     Its route says what becomes of both heads. Content goes up through an L{Upload}, and down through a
-    L{BodyFilter} where it is changed or held. Where L{Doubts} want to know an answer before the client does,
-    that is held, and the request may be made again.
+    L{BodyFilter} if it is changed or held. If L{Doubts} want to know an answer before the client does, the
+    answer is held, and the request may be made again.
 
     @ivar head: as the client sent it.
-    @ivar target: what it asked for in origin-form, whatever form it sent.
-    @ivar host: the Host that it named the relay by; empty if none.
-    @ivar first_page: it does not ask for the continuation of a list.
+    @ivar target: the target in origin-form, whatever form the client sent.
+    @ivar host: the Host by which the client named the relay; empty if none.
+    @ivar first_page: whether it asks for the beginning of a list, and not for a continuation.
     @ivar asked: what rules know of it beside the fields, if a rule has asked yet.
-    @ivar route: by which it travels.
-    @ivar origin: the connection; C{dialing} one is being made, or it is being found out why there is none.
-    @ivar over: nothing more is done for it.
-    @ivar upgrade: the client asked for another protocol, and may be given it.
+    @ivar route: the route by which it travels.
+    @ivar origin: the connection to the origin. While C{dialing}, one is being made, or the reason is being
+        found out why there is none.
+    @ivar over: whether the exchange has ended.
+    @ivar upgrade: whether the client asked for another protocol, and may get it.
     @ivar repeats: how often it was sent anew.
-    @ivar avoided: the upstream that it may have cost its life.
-    @ivar spared: that must not be asked again.
+    @ivar avoided: the upstream that this request may have crashed.
+    @ivar spared: upstreams that must not be asked again.
     """
 
     log = Logger()
@@ -106,7 +107,7 @@ class Exchange:
         self.repeats = 0
         self.avoided: Any = None
         self.spared = False
-        self._repeated = False  # although it had been sent
+        self._repeated = False  # whether it was repeated after it had been sent
         index = head.headers.index
         length = index.get(b"content-length")
         bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
@@ -121,7 +122,7 @@ class Exchange:
 
     @property
     def bodyless(self) -> bool:
-        """The request has no content."""
+        """Whether the request has no content."""
         return self._upload is None
 
     @property
@@ -142,7 +143,7 @@ class Exchange:
         upload.hold(held)
         self.session.phase = "request"
         if b"expect" in self.head.headers:
-            # Its content is waited for here, so it is asked for here (RFC 9110 section 10.1.1).
+            # The relay waits for the content, so it asks for it itself (RFC 9110 section 10.1.1).
             self.head = replace(self.head, headers=self.head.headers.without({b"expect"}))
             self.connection.send_head(_CONTINUE)
         return self
@@ -168,10 +169,10 @@ class Exchange:
             else:
                 self._dial()
         except Exception:
-            self._not_connected(Failure())  # a bug: its session and its origin must not stay open
+            self._not_connected(Failure())  # a bug: the session and the origin must not stay open
 
     def has_asked(self, origin: OriginConnection, content: bytes, doubts: Sequence[Doubt]) -> None:
-        """In place of L{start}: all of the request was sent to C{origin}, with this content."""
+        """Begin instead of L{start}: all of the request was sent to C{origin} already, with this content."""
         self.origin = origin
         if doubts:
             self._expect(doubts)
@@ -179,11 +180,11 @@ class Exchange:
             self._upload.was_sent(content)
 
     def failed_by(self, failure: Failure) -> None:
-        """A bug: its session and its origin must not stay open."""
+        """End because of a bug: the session and the origin must not stay open."""
         self._not_connected(failure)
 
     def refuse_response(self, error: RelayError) -> None:
-        """What the origin answered is not for the client; C{error} is."""
+        """Give the client C{error} instead of the origin's answer."""
         origin, self.origin = self.origin, None
         if origin is not None:
             origin.abort()
@@ -208,7 +209,7 @@ class Exchange:
             self._upload.end(trailers)
 
     def request_sent(self) -> None:
-        """All of its content has gone on."""
+        """All of the request's content has gone to the origin."""
         if not self._head_sent:
             self.session.phase = "response"
 
@@ -261,18 +262,18 @@ class Exchange:
         self.connection.send_body(data)
 
     def response_ended(self, trailers: Headers) -> None:
-        self.origin = None  # it has found its way to the pool
+        self.origin = None  # it is in the pool again
         if trailers:
             trailers = self.route.response_trailers(trailers)
         if self._doubts is None or self._doubts.holding is None:
             self.end(trailers)
         else:
             if self._filter is not None:
-                self._filter.stop()  # it is whole: it waits for no more
+                self._filter.stop()  # the answer is whole, so the filter's timer ends
             self._doubts.decide(trailers)
 
     def end(self, trailers: Headers) -> None:
-        """All of the answer has come, and goes to the client."""
+        """End the client's answer: all of it has come."""
         connection = self.connection
         if self._filter is not None:
             rest = self._filter.finish()
@@ -289,7 +290,7 @@ class Exchange:
         except Exception:
             if self.over:
                 raise
-            self.failed_by(Failure())  # the connection, which is idle by now, cannot tell us by its end
+            self.failed_by(Failure())  # the connection is idle by now, so its end would not be told here
 
     def _all_received(self, head: ResponseHead, content: bytes, trailers: Headers) -> None:
         changed = self._final_head(head)
@@ -314,7 +315,7 @@ class Exchange:
         self.connection.send_whole(changed, content, trailers)
 
     def _final_head(self, head: ResponseHead) -> ResponseHead | None:
-        """What the client is sent for it; C{None} if that is another answer, which it was sent."""
+        """The final head that the client gets; C{None} if the client was sent another answer instead."""
         route, session = self.route, self.session
         if head.status == 407:
             error = route.fault_of(self, head)
@@ -332,7 +333,7 @@ class Exchange:
             if self._filter is None:
                 self._filter = HeldAnswer(self, head)
             elif self._doubts is not None:
-                self._doubts.let_go()  # it is changed, or overheard, as it passes
+                self._doubts.let_go()  # a filter changes the answer, or listens to it, as it passes
         return head
 
     def origin_failed(self, error: RelayError) -> None:
@@ -358,9 +359,9 @@ class Exchange:
         self.connection.resume_reading()
 
     def _send_final(self, head: ResponseHead) -> None:
-        """The answer's head, for the client; it cannot be taken back."""
+        """Send the client the answer's head, which cannot be undone."""
         if self._filter is not None and self._filter.holds_head:
-            return  # who has it as well
+            return  # the filter sends the head
         self._head_sent = True
         self.connection.send_head(head)
         if self._filter is not None and self.origin is not None:
@@ -370,12 +371,12 @@ class Exchange:
                 self.origin.pass_chunks(self, taker)
 
     def send_down(self, data: bytes) -> None:
-        """Content for the client that did not come from the origin; for a L{BodyFilter}."""
+        """Send the client content that a L{BodyFilter} makes by itself."""
         self.session.sent += len(data)
         self.connection.send_body(data)
 
     def release(self, head: ResponseHead) -> None:
-        """An answer is held no more: its filter is done with, and C{head} goes to the client."""
+        """Let go of a held answer: drop its filter, and send the client C{head}."""
         self._filter = None
         if self._doubts is not None:
             self._doubts.let_go()
@@ -390,7 +391,7 @@ class Exchange:
     # --- getting a connection ---------------------------------------------------------------------
 
     def repeat(self) -> None:
-        """Send the request anew; its answer was held back, and is not wanted any more."""
+        """Send the request anew, and drop its answer, which was held back."""
         session = self.session
         self._filter = None
         session.status, session.first_byte = 0, None
@@ -399,7 +400,7 @@ class Exchange:
         self.repeats += 1
         origin = self.connection.take_kept(self.route.place_of(self))
         if origin is not None:
-            self._begin(origin)  # elsewhere its user may not be logged in
+            self._begin(origin)  # on another connection its user may not be logged in
         else:
             self._dial()
 
@@ -426,7 +427,7 @@ class Exchange:
         else:
             self.log.failure("bug in an exchange of {listener}", failure, listener=self.session.listener)
             fault = Fault()
-            fault.http_status = 502  # what a gateway may say of itself; 500 is the origin's word
+            fault.http_status = 502  # the status for a gateway's own fault; 500 means the origin's
             self._fail(fault, by="relay")
 
     def _begin(self, origin: OriginConnection) -> None:
@@ -450,10 +451,11 @@ class Exchange:
 
     def _may_repeat(self, origin: OriginConnection) -> bool:
         """
-        A request is sent anew only if it cannot have been acted on, or may be acted on twice.
+        Whether to send the request anew: only if it was not acted on, or may be acted on twice.
 
-        In the second case once, for it may be what ends its origin: by another upstream if there is one, else
-        only if its connection was a kept one, which may close for other reasons (RFC 9110 section 9.2.2).
+        In the second case it is repeated once, for it may be what crashes its origin: to another upstream if
+        there is one, else only if its connection was a kept one, which may close for other reasons (RFC 9110
+        section 9.2.2).
         """
         if origin.answered or self.repeats >= REPEATS:
             return False
@@ -495,7 +497,7 @@ class Exchange:
         self._fail(error, by="downstream")
 
     def _fail(self, error: RelayError, *, by: Side = "upstream") -> None:
-        """Say what failed if no answer has begun; else cut it, so that it does not look complete."""
+        """Say what failed if no answer has begun; else cut the answer, so that it does not look complete."""
         session, connection = self.session, self.connection
         answer = failed(
             error,
@@ -517,7 +519,7 @@ class Exchange:
         connection.answer(answer.status, headers, answer.body, answer.reason)
 
     def _finish(self) -> None:
-        """Nothing more is done for this exchange; its session is closed."""
+        """End the exchange, and close its session."""
         self.over = True
         if self._upload is not None:
             self._upload.drop()

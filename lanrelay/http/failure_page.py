@@ -1,4 +1,4 @@
-"""What a browser is answered whose request came to nothing: a page that says what failed and what to do."""
+"""The page for a browser whose request failed: it says what failed and what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hashlib import sha256
 from html import escape
 from typing import Final
 
-# Of the reader's scheme, and no wider than a telephone.
+# In the reader's colour scheme, and no wider than a telephone.
 _STYLE: Final = """
 :root{color-scheme:light dark;--paper:#fff;--ink:#1b1f24;--faint:#59636e;--line:#e2e5e9;--link:#0b57c0}
 @media(prefers-color-scheme:dark){
@@ -29,7 +29,7 @@ POLICY: Final = (
     b"default-src 'none'; style-src 'sha256-%b'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     % b64encode(sha256(_STYLE.encode()).digest())
 )
-"""Its C{Content-Security-Policy}."""
+"""The page's C{Content-Security-Policy}."""
 
 
 def failure_page(
@@ -39,7 +39,7 @@ def failure_page(
     The page.
 
     @param facts: names and values; those without a value are left out.
-    @param status_page: the URL of the relay's status page, empty where this client may not see it.
+    @param status_page: the URL of the relay's status page, empty if this client may not see it.
     """
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts if value)
     more = f'<p><a href="{escape(status_page)}">The status page of the relay</a></p>\n' if status_page else ""

@@ -1,4 +1,4 @@
-"""Content that has to be whole before it, or anything made of it, goes on."""
+"""Holds content that has to be whole before it, or what is made of it, goes on."""
 
 from __future__ import annotations
 
@@ -13,20 +13,25 @@ if TYPE_CHECKING:
     from lanrelay.http.exchange import Exchange
 
 INITIALIZE_MAX: Final = 16 * 1024
-"""Bytes of an initialize request that is remembered; SDKs send some 300. So a route keeps 4 MiB at most."""
+"""
+Bytes of an initialize request that is remembered, so that a route keeps 4 MiB at most; SDKs send some 300.
+"""
 
 BODY_MAX: Final = 1024 * 1024
 """Bytes of a request that can be repeated."""
 
 ANSWER_MAX: Final = 256 * 1024
-"""Bytes of what a server says to initialize, or of a 404 that is held while that is tried."""
+"""Bytes of the answer to initialize, or of a 404 that is held while that is tried."""
 
 HELD: Final = 5.0
-"""Seconds that an answer is held back for its end. What needs to be whole is short, and comes at once."""
+"""
+Seconds for which an answer is held to wait for its end. Answers that have to be whole are short, and come at
+once.
+"""
 
 
 class Whole:
-    """Content that is collected, up to a limit; in one piece, for it may come byte by byte."""
+    """Content that is collected up to a limit; in one buffer, for it may come byte by byte."""
 
     __slots__ = ("_collected", "_limit")
 
@@ -35,7 +40,7 @@ class Whole:
         self._limit = limit
 
     def add(self, data: bytes) -> bool:
-        """C{False}: this was too much."""
+        """Add a part; C{False} if that was too much."""
         self._collected += data
         return len(self._collected) <= self._limit
 
@@ -50,9 +55,9 @@ class Whole:
 
 class HeldRequest(Whole):
     """
-    The content of a request that is sent when it is whole; over its bound it passes as it came.
+    The content of a request that is sent when it is whole; over its limit it passes as it came.
 
-    @param rewrite: what becomes of it.
+    @param rewrite: gives the content that is sent instead.
     """
 
     __slots__ = ("_rewrite",)
@@ -62,16 +67,16 @@ class HeldRequest(Whole):
         self._rewrite = rewrite
 
     def changed(self) -> bytes:
-        """What is sent for the whole."""
+        """The content that is sent instead of the whole."""
         return self._rewrite(self.content)
 
 
 class HeldAnswer(Whole, BodyFilter):
     """
-    An answer of which nothing is sent before it is whole, or too long; one that does not end in time passes
-    as it came. It is the L{BodyFilter<lanrelay.http.route.BodyFilter>} of its exchange.
+    Holds an answer until it is whole. One that is too long, or does not end in time, passes as it came. It is
+    the L{BodyFilter<lanrelay.http.route.BodyFilter>} of its exchange.
 
-    @ivar rewrite: what becomes of its content; C{None} for that of a 404 to a forgotten session.
+    @ivar rewrite: gives the content that is sent instead; C{None} for a 404 to a forgotten session.
     """
 
     holds_head = True
@@ -107,7 +112,7 @@ class HeldAnswer(Whole, BodyFilter):
             exchange.send_down(self.content)
 
     def stop(self) -> None:
-        """It is held no longer, or its end has come."""
+        """The answer is held no longer, or its end has come."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()

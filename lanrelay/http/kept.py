@@ -1,4 +1,4 @@
-"""The origin connections that serve one client connection alone: somebody may be logged in on them."""
+"""Keeps the origin connections that serve one client connection alone, as they may be logged in."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from lanrelay.http.origin import OriginConnection
 
 PLACES_MAX: Final = 8
-"""For each client connection; a browser may ask a forward proxy for many hosts on one."""
+"""Kept for each client connection; on one, a browser may ask a forward proxy for many hosts."""
 
 
 class KeptOrigins:
     """
-    One for each place that a client connection has asked; it belongs to that, and ends with it.
+    One origin connection for each place that a client connection has asked; all end with that.
 
-    NTLM and Negotiate log in a connection and no request, so whoever came next on it would be the same user
+    NTLM and Negotiate log in a connection, and not a request, so another client on it would be the same user
     (RFC 4559 section 6).
     """
 
@@ -25,7 +25,7 @@ class KeptOrigins:
         self._kept: dict[Hashable, OriginConnection] = {}
 
     def put(self, place: Hashable, origin: OriginConnection) -> None:
-        """C{origin} waits for this client's next request to C{place}."""
+        """Keep C{origin} for this client's next request to C{place}."""
         known = self._kept.pop(place, None)
         if known is not None:
             known.close()
@@ -34,7 +34,7 @@ class KeptOrigins:
         self._kept[place] = origin
 
     def take(self, place: Hashable) -> OriginConnection | None:
-        """The one that leads to C{place}, if it is still good; who takes it owns it."""
+        """The connection that leads to C{place}, if it is still good; the caller owns it."""
         origin = self._kept.pop(place, None)
         if origin is None or origin.ready:
             return origin

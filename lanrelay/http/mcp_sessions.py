@@ -1,4 +1,4 @@
-"""MCP sessions that an upstream has forgotten: initialised anew, and known to the client by their old id."""
+"""Initialises MCP sessions anew that an upstream has forgotten; the client knows them by their old id."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PATIENCE: Final = 30.0
 
 _INITIALIZED: Final = b'{"jsonrpc":"2.0","method":"notifications/initialized"}'
 
-# What belongs to the client's request and not to those of a recovery; all of Mcp-*, too.
+# Fields that belong to the client's request alone, and not to those of a recovery; so do all of Mcp-*.
 _OF_THE_REQUEST: Final = frozenset(
     {
         b"accept",
@@ -54,7 +54,7 @@ _OF_THE_REQUEST: Final = frozenset(
         b"upgrade",
     }
 )
-_BLANK_LINE: Final = re.compile(rb"\n\r?\n|\r\r")  # with which events end
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n|\r\r")  # ends an event
 _FIELDS: Final = (
     make_field(b"Content-Type", b"application/json"),
     make_field(b"Accept", b"application/json, text/event-stream"),
@@ -66,10 +66,10 @@ class McpSession:
     """
     One MCP session.
 
-    @ivar client_id: by which its client knows it.
-    @ivar upstream_id: by which the upstream knows it now.
-    @ivar initialize: what its client began it with: the content, and no field, so no credentials.
-    @ivar waiting: who wants to hear how its recovery ends.
+    @ivar client_id: the id by which its client knows it.
+    @ivar upstream_id: the id by which the upstream knows it now.
+    @ivar initialize: the content with which its client began it; no fields, so no credentials.
+    @ivar waiting: those who wait for the end of its recovery.
     """
 
     __slots__ = ("client_id", "initialize", "upstream_id", "waiting")
@@ -89,9 +89,10 @@ class McpSession:
 
 class McpSessions:
     """
-    The sessions of one route, as far as they are remembered; after a reload also of the route in its place.
+    The sessions of one route that are remembered; after a reload, also those of the route that replaces it.
 
-    Whoever knows the id of a session could have it initialised anew; so could it have used the session.
+    A client that knows the id of a session could have it initialised anew; but with that it could use the
+    session anyway.
     """
 
     log = Logger()
@@ -124,7 +125,7 @@ class McpSessions:
             self._sessions.popitem(last=False)
 
     def ended(self, session: McpSession) -> None:
-        """Its client has ended it."""
+        """The client has ended the session."""
         if self._sessions.get(session.client_id) is session:
             del self._sessions[session.client_id]
 
@@ -132,8 +133,8 @@ class McpSessions:
         """
         Initialise C{session} anew, with the fields (credentials too) of C{exchange}'s request.
 
-        Requests that find the same session forgotten at the same time wait for the same recovery; one that
-        no longer wants to wait cancels what it was given.
+        Requests that find the same session forgotten at the same time wait for the same recovery. A request
+        that waits no longer cancels its Deferred.
 
         @return: whether it succeeded; never fails.
         """
@@ -147,11 +148,11 @@ class McpSessions:
         return waiter
 
     def share(self) -> None:
-        """One more uses it, who owes a L{close}."""
+        """Another route uses it, and owes a L{close}."""
         self._users += 1
 
     def close(self) -> None:
-        """The last who uses it says so: nothing is recovered any more."""
+        """A route does not use it any more; after the last one nothing is recovered."""
         self._users -= 1
         if self._users > 0:
             return
@@ -176,7 +177,7 @@ class McpSessions:
 
     async def _initialise(self, session: McpSession, exchange: Exchange) -> None:
         """
-        @raise RelayError: it cannot be done.
+        @raise RelayError: the session cannot be initialised.
         """
         head, content = await _ask(exchange, session.initialize)
         new_id = head.headers.get(b"mcp-session-id")
@@ -201,9 +202,9 @@ class McpSessions:
 
 async def _ask(exchange: Exchange, content: bytes, fields: Headers = NO_FIELDS) -> tuple[ResponseHead, bytes]:
     """
-    POST C{content} where C{exchange} was sent, with its fields.
+    POST C{content} to where C{exchange} was sent, with its fields.
 
-    @raise RelayError: no whole answer.
+    @raise RelayError: no whole answer came.
     """
     route = exchange.route
     origin = route.take(exchange) or await route.connect(exchange)
@@ -234,7 +235,7 @@ class _Inquiry:
         self.done: Deferred[tuple[ResponseHead, bytes]] = Deferred(lambda _: origin.abort())
         self._origin = origin
         self._head: ResponseHead | None = None
-        self._content = bytearray()  # of an event stream without the events that were looked at
+        self._content = bytearray()  # for an event stream, without the events that were looked at
         self._came = 0
 
     def response_head_received(self, head: ResponseHead) -> None:
@@ -253,7 +254,7 @@ class _Inquiry:
             self._look(len(data))
 
     def _look(self, new: int) -> None:
-        """At the events that are whole by the last C{new} bytes; at each once, however they come."""
+        """Look at the events that the last C{new} bytes have made whole; at each once, however they come."""
         content = self._content
         start = max(len(content) - new - 2, 0)
         end = max((found.end() for found in _BLANK_LINE.finditer(content, start)), default=0)
@@ -262,7 +263,7 @@ class _Inquiry:
         if _find_reply(messages(bytes(content[:end]))) is None:
             del content[:end]
             return
-        self._origin.abort()  # the reply is there, and a server may keep the stream open
+        self._origin.abort()  # the reply has come, but a server may keep the stream open
         self._over()
 
     def response_ended(self, trailers: Headers) -> None:
@@ -300,9 +301,9 @@ def _is_event_stream(head: ResponseHead) -> bool:
 
 def _result(head: ResponseHead, content: bytes) -> dict[str, Any]:
     """
-    What initialize resulted in.
+    The result of initialize.
 
-    @raise ExchangeError: in nothing.
+    @raise ExchangeError: there is none.
     """
     reply = _find_reply(messages(content) if _is_event_stream(head) else [content])
     result = None if reply is None else reply.get("result")
@@ -324,7 +325,7 @@ def _is_initialize(content: bytes) -> bool:
 
 
 def _parsed(text: bytes) -> dict[str, Any]:
-    """A JSON object; an empty one for anything else."""
+    """The JSON object in C{text}; an empty one if it is anything else."""
     import json  # only here; a relay whose upstreams forget nothing needs none
 
     try:

@@ -1,4 +1,4 @@
-"""Notices in passing what is wrong with how the upstreams of a route are asked."""
+"""Notices by passing answers what is wrong with the way in which a route asks its upstreams."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ HOST_MAX: Final = 255
 
 class Overheard(BodyFilter):
     """
-    The L{BodyFilter<lanrelay.http.route.BodyFilter>} of an answer that may tell; all of it passes as
-    it came.
+    The L{BodyFilter<lanrelay.http.route.BodyFilter>} of an answer that may tell of a fault; all of it passes
+    as it came.
 
-    @param tell: is told the beginning of the content when the answer is whole.
+    @param tell: gets the beginning of the content when the answer is whole.
     """
 
     __slots__ = ("_content", "_tell")
@@ -41,10 +41,10 @@ class Overheard(BodyFilter):
 
 class Noticing:
     """
-    What the answers of a route tell.
+    What the answers of a route tell about the way in which it asks.
 
-    @param preserved: the upstreams are sent the client's own Host.
-    @ivar found: something is wrong, and no answer has shown the contrary since.
+    @param preserved: whether the upstreams get the client's own Host.
+    @ivar found: whether something is wrong, and no answer has shown the contrary since.
     """
 
     def __init__(self, upstreams: Iterable[Upstream], *, preserved: bool) -> None:
@@ -52,7 +52,7 @@ class Noticing:
         self._preserved = preserved
         self.found = False
         for upstream in self._upstreams:
-            upstream.noticed = None  # by a route before this one, which may have asked otherwise
+            upstream.noticed = None  # noticed by an earlier route, which may have asked otherwise
 
     def overhear(self, status: int, origin: OriginConnection, host: bytes) -> Overheard:
         """@param host: the Host that was sent."""
@@ -67,12 +67,12 @@ class Noticing:
         return Overheard(tell)
 
     def notice(self, upstream: Upstream, fault: DialError, address: str) -> None:
-        """It has told of a fault."""
+        """An answer has told of a fault."""
         self.found = True
         upstream.notice(fault, address)
 
     def disproved(self, upstream: Upstream, host: bytes) -> None:
-        """A good answer came; of a Host that was refused it says something only if it was asked by that."""
+        """A good answer came; it disproves the refusal of a Host only if the request had that Host."""
         fault = upstream.noticed
         if not isinstance(fault, HostRefused) or fault.host == _shown(host):
             upstream.noticed = None
@@ -82,8 +82,8 @@ class Noticing:
 
     def doubts_scheme(self, origin: OriginConnection, error: RelayError) -> bool:
         """
-        Whether this may be what plain HTTP gets from a port with TLS (OpenSSL, uvicorn, Node): the end, and
-        never a byte before it.
+        Whether the port may speak TLS: for plain HTTP such a port (OpenSSL, uvicorn, Node) ends the
+        connection without a byte.
         """
         upstream = origin.upstream
         return (
@@ -95,8 +95,8 @@ class Noticing:
 
     async def find_scheme(self, origin: OriginConnection, error: RelayError) -> None:
         """
-        @raise TlsOnPlain: it was what was doubted.
-        @raise RelayError: it was not, and is C{error}.
+        @raise TlsOnPlain: the port speaks TLS.
+        @raise RelayError: C{error}, as it does not.
         """
         upstream: Upstream = origin.upstream
         if not await upstream.speaks_tls():

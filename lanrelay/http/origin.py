@@ -1,4 +1,4 @@
-"""One HTTP/1.1 connection to an origin: requests go out, what comes back goes to a receiver."""
+"""An HTTP/1.1 connection to an origin: requests go out, and what comes back goes to a receiver."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class OriginConnection(Protocol, Hearer):
     """
     C{hand_over(stream, connection)} starts it; then one C{start} after another, while C{reusable}.
 
-    It owns its stream until C{take_over}. Between requests it belongs to its C{home}, which hears of its end
-    whatever the reason; anything that comes while no request is under way ends it. One on which somebody may
-    be logged in belongs to its receivers' client instead, and counts as in use to its end.
+    It owns its stream until C{take_over}. Between requests it belongs to its C{home}, which is told of its
+    end whatever the reason; bytes that come while no request is under way end it. A connection that may be
+    logged in belongs to its receivers' client instead, and counts as in use until its end.
 
-    @ivar address: what was reached, for the session.
-    @ivar upstream: what it leads to; of the owner's type.
-    @ivar reused: a request was made on it before the one under way.
-    @ivar sent: bytes of the request under way were written.
-    @ivar answered: bytes of its answer came.
-    @ivar full: the origin does not read what is sent.
+    @ivar address: the address that was reached, for the session.
+    @ivar upstream: the upstream to which it leads, in a type of the owner's.
+    @ivar reused: whether a request was made on it before the one under way.
+    @ivar sent: whether bytes of the request under way were written.
+    @ivar answered: whether bytes of its answer came.
+    @ivar full: whether the origin does not read what is sent.
     @ivar repeats: what its askers know of its answers.
-    @ivar kept: it waits for the next request of the one client that it serves.
+    @ivar kept: whether it waits for the next request of the one client that it serves.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class OriginConnection(Protocol, Hearer):
         self._home = home
         self._wire = Http1Client()
         self._unread: Callable[[], Any] | None = None
-        self._stream: Stream = cast(Stream, None)  # from connectionMade on
+        self._stream: Stream = cast(Stream, None)  # set by connectionMade
         self._receiver: OriginReceiver | None = None
         self._chunk_taker: ChunkTaker | None = None
-        self._chunk_expected: ChunkTaker | None = None  # the same, while what comes next begins a chunk
+        self._chunk_expected: ChunkTaker | None = None  # the taker, while the next bytes begin a chunk
         self._asker: Asker | None = None  # until there is a receiver
         self._held_head = b""  # of a request whose content comes with the next call
         self._request_ended = False
@@ -92,8 +92,8 @@ class OriginConnection(Protocol, Hearer):
     @property
     def quiet(self) -> bool:
         """
-        Nothing has come since the last answer that the reactor has not told of yet: it would be read as the
-        answer to the next request.
+        Whether nothing has come after the last answer: what the reactor has not told of yet would be read as
+        the answer to the next request.
         """
         if self._unread is None:
             self._unread = unread_of(self._stream)
@@ -101,7 +101,7 @@ class OriginConnection(Protocol, Hearer):
 
     @property
     def ready(self) -> bool:
-        """It can take a request: it is open, and L{quiet}."""
+        """Whether it can take a request: it is open, and L{quiet}."""
         return self._open and self.quiet
 
     # --- for the receiver -------------------------------------------------------------------------
@@ -117,7 +117,7 @@ class OriginConnection(Protocol, Hearer):
         """
         Send a request head; C{receiver} hears the rest.
 
-        If the connection is already lost, C{receiver} hears that from within this call.
+        If the connection is already lost, C{receiver} is told during this call.
 
         @param whole: there is no body, and the head is the whole request.
         @param content_follows: L{send_body} is called before this turn of the reactor ends; the head leaves
@@ -140,10 +140,10 @@ class OriginConnection(Protocol, Hearer):
 
     def ask(self, request: bytes, asker: Asker) -> None:
         """
-        Send a whole request of which all has been judged; C{asker} hears the rest.
+        Send a whole request that was judged already; C{asker} is told the rest.
 
-        The wire is not told of it. If anything happens but an answer that C{asker} takes, L{go_on} makes it
-        as if L{start} had been called.
+        The wire does not know of it. If anything but an answer that C{asker} takes happens, L{go_on} makes
+        all as if L{start} had been called.
         """
         self.reused, self._used = self._used, True
         self.answered = self._head_received = False
@@ -158,7 +158,7 @@ class OriginConnection(Protocol, Hearer):
             self._wait("response", self._timeouts.response)
 
     def go_on(self, head: RequestHead, content: bytes, receiver: OriginReceiver) -> None:
-        """C{receiver} hears the rest of what L{ask} began; C{head} and C{content} were sent by it."""
+        """Give C{receiver} the rest of what L{ask} began; L{ask} has sent C{head} and C{content}."""
         self._asker = None
         self._receiver = receiver
         self._wire.send(head)
@@ -167,7 +167,7 @@ class OriginConnection(Protocol, Hearer):
         self._wire.send(_END)
 
     def free(self) -> None:
-        """The answer to L{ask} was taken; the connection serves again, and has found its way home."""
+        """The answer to L{ask} was taken: give the connection back to its home, to serve again."""
         self._asker = None
         if self._waiting:
             self._waiting = ""
@@ -195,12 +195,12 @@ class OriginConnection(Protocol, Hearer):
             self._request_sent()
 
     def pass_chunks(self, receiver: OriginReceiver, taker: ChunkTaker) -> None:
-        """Until the answer ends, C{taker} is asked first where a chunk begins with what comes."""
+        """Until the answer ends, ask C{taker} first whenever the bytes that come begin a chunk."""
         if self._receiver is receiver:
             self._chunk_taker = taker
 
     def pause_reading(self) -> None:
-        """Hold the response back, if it has not ended; its silence does not count."""
+        """Hold the response back, if it has not ended; meanwhile its silence does not count."""
         if not self._paused and self._open and self._receiver is not None:
             self._paused = True
             self._stream.pauseProducing()
@@ -269,7 +269,7 @@ class OriginConnection(Protocol, Hearer):
         receiver = self._receiver
         if receiver is None:
             if self._open:
-                self.abort()  # nobody asked for anything; whose answer would it be?
+                self.abort()  # an answer without a request
             return
         self.answered = True
         try:
@@ -302,9 +302,10 @@ class OriginConnection(Protocol, Hearer):
 
     def readConnectionLost(self) -> None:
         """
-        The origin has said all: a FIN, on TLS close_notify, behind which a FIN may never come.
+        The origin has ended its side: with a FIN, or on TLS with close_notify, after which a FIN may never
+        come.
 
-        Nothing more can be asked, so our side ends, too; what it does not read of an upload is let go.
+        Nothing more can be asked, so our side ends, too; what it does not read of an upload is dropped.
         """
         self._out_of_use()
         if self._asker is not None:
@@ -322,8 +323,8 @@ class OriginConnection(Protocol, Hearer):
 
     def sending_failed(self) -> bool:
         """
-        Told by L{TcpStream<lanrelay.transport.tcp.TcpStream>}: the origin has reset what it does not want to
-        read of an upload. Its answer may have come before, and be read yet.
+        Told by L{TcpStream<lanrelay.transport.tcp.TcpStream>}: the origin has reset an upload that it does
+        not want to read. Its answer may have come before that, and can still be read.
         """
         return self._receiver is not None
 
@@ -353,7 +354,7 @@ class OriginConnection(Protocol, Hearer):
         else:
             self._fail(StreamError("the connection to the upstream broke (reset or lost) before it answered"))
 
-    # IPushProducer: the stream's word on whether the origin reads.
+    # IPushProducer: the stream tells whether the origin reads.
 
     def pauseProducing(self) -> None:
         if not self.full:
@@ -398,7 +399,7 @@ class OriginConnection(Protocol, Hearer):
             receiver.response_ended(cast(EndOfMessage, event).trailers)
 
     def _origin_ended(self) -> None:
-        """What the end of its side means for the answer under way, if one is."""
+        """What the end of the origin's side means for the answer under way, if there is one."""
         receiver = self._receiver
         if receiver is None:
             return
@@ -413,7 +414,7 @@ class OriginConnection(Protocol, Hearer):
             self._fail(Unanswered("the upstream closed the connection before it answered"))
 
     def _response_ended(self) -> None:
-        """Give the connection back before the receiver goes on: its next request may want it."""
+        """Give the connection back before the receiver goes on, for the next request may want it."""
         receiver = self._receiver
         self._forget_receiver()
         self._deadline.clear()
@@ -424,12 +425,12 @@ class OriginConnection(Protocol, Hearer):
             return
         if self._paused:
             self._paused = False
-            self._stream.resumeProducing()  # may end it at once, if something came that was not asked for
+            self._stream.resumeProducing()  # this may end it at once, if something came unasked
         if self._open and not (self._wire.reusable and self._goes_home(receiver)):
             self.close()
 
     def _goes_home(self, receiver: OriginReceiver | None) -> bool:
-        """Somebody keeps it for the next request."""
+        """Whether its home, or the client, keeps it for the next request."""
         if self._wire.personal:
             self.kept = receiver is not None and receiver.keep(self)
             return self.kept
@@ -449,7 +450,7 @@ class OriginConnection(Protocol, Hearer):
     def _out_of_use(self) -> None:
         if self._open:
             self._open = False
-            self._unread = None  # its number will be another's
+            self._unread = None  # its descriptor's number will be another's
             if self._home is not None:
                 self._home.ended(self)
 
@@ -468,7 +469,7 @@ class OriginConnection(Protocol, Hearer):
 
 
 def _is_whole(events: list[Event]) -> bool:
-    """A final head, what content there is in one part, and the end."""
+    """Whether these are a final head, its content in one part at most, and the end."""
     head = events[0]
     return (
         len(events) <= 3

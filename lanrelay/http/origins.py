@@ -1,4 +1,4 @@
-"""The origin connections of one group of upstreams: from a pool, or dialed."""
+"""Gives the origin connections of one group of upstreams: from a pool, or dialed."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Origins:
     """
     One L{Pool} for each upstream of a group.
 
-    Of an upstream that is told of the client in a PROXY header none is kept: each speaks for one client.
+    For an upstream that gets a PROXY header no connection is kept: each speaks for one client.
 
-    @param inheritance: pools of the upstreams that C{group} has taken over.
+    @param inheritance: the pools of upstreams that C{group} has taken over.
     """
 
     def __init__(
@@ -58,15 +58,15 @@ class Origins:
         for upstream in group.members:
             upstream.observers.append(self._drop_what_went_down)
         group.sleepers.append(self.drop_idle)
-        # Only where there is no choice to be made: `candidates` of round-robin counts how often it is asked.
+        # Only where there is no choice: `candidates` of round-robin counts how often it is asked.
         self._only = self._pools[group.members[0]] if len(group.members) == 1 else None
-        # What `take` of a pool gives, if there is no doubt to which upstream it should lead.
+        # A pool's `take`, if there is only one upstream to which it can lead.
         self.take: Callable[[], OriginConnection | None] = _none if self._only is None else self._only.take
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         """
-        An idle connection to the upstream whose turn it is, or a new one; a request that is repeated is
-        never given an idle one, for the others may be as stale as the one that failed it.
+        An idle connection to the upstream whose turn it is, or a new one; a request that is repeated never
+        gets an idle one, for the others may be as stale as the one that failed.
 
         @raise DialError: no upstream could be reached.
         @raise CancelledError: the client has gone.
@@ -99,7 +99,7 @@ class Origins:
         return await try_each(reactor, self.group, attempt, avoid=exchange.avoided, spare=exchange.spared)
 
     def has_other(self, upstream: Upstream) -> bool:
-        """Whether another one is up."""
+        """Whether another upstream is up."""
         return any(member.up and member is not upstream for member in self.group.members)
 
     def idle(self, upstream: Upstream) -> int:
@@ -107,7 +107,7 @@ class Origins:
         return len(self._pools[upstream])
 
     def drop_idle(self) -> None:
-        """Close what is idle, but go on keeping what comes back."""
+        """Close idle connections, but go on keeping those that come back."""
         for pool in self._pools.values():
             pool.drop_idle()
 
@@ -117,15 +117,18 @@ class Origins:
                 self._down.discard(upstream)
             elif upstream not in self._down:
                 self._down.add(upstream)
-                pool.drop_idle()  # they lead to what was there before
+                pool.drop_idle()  # they lead to the old target
 
     @property
     def pools(self) -> list[Pool]:
-        """For who takes the upstreams over."""
+        """The pools, for the group that takes the upstreams over."""
         return list(self._pools.values())
 
     def close(self) -> None:
-        """Close what is idle now, and what is in use when it comes back, unless others use it too."""
+        """
+        Close connections that are idle now, and those in use when they come back, unless other groups use
+        them too.
+        """
         if self._closed:
             return
         self._closed = True

@@ -1,11 +1,11 @@
 """
-The plain way through a reverse proxy, for requests and answers that are just what most are.
+The plain way through a reverse proxy, for requests and answers that are as most are.
 
-A small exchange takes two fifths of the instructions here that it takes by L{lanrelay.http.exchange} (in
-memory, without system calls), because nothing is made that only an unusual exchange needs. Nothing is judged
-otherwise: a request that is not plain, or that any guard would look at, does not begin here, and a request
-that is under way becomes a L{Exchange} as soon as anything happens but a plain answer, as if it had
-been one from the start.
+A small exchange takes two fifths of the instructions that it takes by L{lanrelay.http.exchange} (in memory,
+without system calls), because nothing is made that only an unusual exchange needs. Nothing is judged
+otherwise. A request that is not plain, or that any guard would look at, does not begin here; and a request
+that is under way becomes an L{Exchange}, as if it had been one from the start, as soon as anything but a
+plain answer comes.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from lanrelay.wire.template import Repeats
 if TYPE_CHECKING:
     from lanrelay.http.mcp_sessions import McpSession
 
-# What says something of the connection alone, beside Connection itself.
+# Fields that concern only the connection, beside Connection itself.
 _DROPPED: Final = frozenset({b"keep-alive"})
 
 Asked = tuple[str, bytes | None, str, int, bytes]
 """
-Of a request method, id of its MCP session, its path as a session has it, where its content begins, and what
-goes to the origin.
+For a request: its method, the id of its MCP session, its path as a session's record has it, where its content
+begins, and the bytes for the origin.
 """
 
 
@@ -65,11 +65,11 @@ class Answers:
 
 class PlainRoute(Route, Protocol):
     """
-    What of a route the plain way asks.
+    The part of a route that the plain way asks.
 
     @ivar target: where it leads.
-    @ivar requests: its rules for requests; C{answers} those for answers, C{session_answers} for those to a
-        request with the id of an MCP session.
+    @ivar requests: its rules for requests. C{answers} are those for answers, and C{session_answers} those for
+        answers to a request with the id of an MCP session.
     @ivar server: what is known of the MCP server there.
     """
 
@@ -88,12 +88,12 @@ class PlainRoute(Route, Protocol):
         """
         As C{request_head}, for the lines of a plain request.
 
-        @param lines: of the two that end them one becomes ours.
+        @param lines: of the two empty ones at their end, the first becomes our Via.
         @param host: its Host.
         """
 
     def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
-        """As C{response_head}, for a plain answer; Date has to be noted."""
+        """As C{response_head}, for a plain answer, whose Date is in C{noted} if it has one."""
 
     def go_on(
         self,
@@ -107,9 +107,9 @@ class PlainRoute(Route, Protocol):
         mcp: McpSession | None,
     ) -> Exchange:
         """
-        The exchange of a request that is under way by the plain way, as if it had been one from the start.
+        An exchange for a request that is under way by the plain way, as if it had been one from the start.
 
-        @param given: by which C{origin} was told of C{mcp}.
+        @param given: with which C{origin} was told of C{mcp}.
         """
 
 
@@ -117,11 +117,11 @@ class PlainWay:
     """
     What all plain exchanges of a listener have in common.
 
-    It takes what concerns no rule, neither a guard nor one of the route's: there is no other list of what is
-    plain.
+    It takes requests that concern no rule, neither a guard nor one of the route's: there is no other list of
+    what is plain.
 
     @param listener: its name, and C{kind} what it is; for the ledger.
-    @param known_hosts: values of Host that the guard has let in, with our addresses for which it has.
+    @param known_hosts: values of Host that the guard has let in, with our addresses at which it did.
     """
 
     def __init__(
@@ -151,13 +151,13 @@ class PlainWay:
 @implementer(IProtocol, IHalfCloseableProtocol)
 class PlainExchange:
     """
-    Stands before a client's connection, and takes the requests that can go the plain way, one after another.
+    Stands before a client's connection, and takes requests that can go the plain way, one after another.
 
-    All that comes is seen here first. While a request is under way so, this is its sink, and the asker of the
-    origin connection; all others are the connection's.
+    It sees all bytes first. While a request goes the plain way, this is its sink, and the asker of the origin
+    connection; all other requests belong to the connection.
 
     @ivar connection: the client's.
-    @ivar let_in: the last Host that the guard let in on this connection; it would again.
+    @ivar let_in: the last Host that the guard let in on this connection, and would let in again.
     """
 
     __slots__ = (
@@ -181,23 +181,23 @@ class PlainExchange:
         self.let_in = b""
         self._way = way
         self._repeats = Repeats(way.request_fields)
-        self._between = False  # the last request went the plain way, and nothing has come since
-        # Of the request that is under way so: where it went, what is known of it, how it came, where in that
-        # its content begins, the id of an MCP session that it bears, and that session, if it is remembered.
+        self._between = False  # whether the last request went the plain way, and nothing came since
+        # For the request under way: where it went, what is known of it, its bytes, where in these its content
+        # begins, the id of its MCP session, and that session, if it is remembered.
         self._origin: OriginConnection | None = None
         self._session: Any = None
         self._request = b""
         self._content = 0
-        self._target = self._path = ""  # of the last one
+        self._target = self._path = ""  # of the last request
         self._given: bytes | None = None
         self._mcp: McpSession | None = None
 
     @property
     def plain(self) -> bool:
-        """A request is under way so."""
+        """Whether a request goes the plain way now."""
         return self._origin is not None
 
-    # IProtocol, and what a stream says of its half-closes.
+    # IProtocol, and the half-closes of a stream.
 
     def makeConnection(self, transport: Any) -> None:
         self.connection.makeConnection(transport)
@@ -228,7 +228,7 @@ class PlainExchange:
     # ------------------------------------------------------------------------------------------------
 
     def _take(self, data: bytes) -> bool:
-        """Take a request; C{False}: it does not go the plain way, and nothing was done."""
+        """Take a request; C{False} if it cannot go the plain way: then nothing was done."""
         way, client = self._way, self.connection.client
         asked = self._like_the_last(data) or self._judged(data)
         if asked is None or client is None:
@@ -263,7 +263,7 @@ class PlainExchange:
         return True
 
     def _judged(self, data: bytes) -> Asked | None:
-        """Read a request, and make of it what goes to the origin; C{None}: it does not go the plain way."""
+        """Read a request, and make the bytes for the origin; C{None} if it cannot go the plain way."""
         way, client = self._way, self.connection.client
         request = read_plain_request(data, way.request_fields)
         if request is None:
@@ -288,7 +288,7 @@ class PlainExchange:
         return method, given, self._path, content, passed
 
     def _like_the_last(self, data: bytes) -> Asked | None:
-        """The same, for one that differs from another before it in its target and one value."""
+        """The same for a request that differs from an earlier one only in its target and one value."""
         template = self._repeats.template
         if template is None:
             return None
@@ -314,7 +314,7 @@ class PlainExchange:
         return method, given, self._path, content, passed
 
     def _is_plain_target(self, target: str) -> bool:
-        """Whether a target concerns no rule; it is remembered, for the next is often the same."""
+        """Whether a target concerns no rule. The last one is remembered, for the next is often the same."""
         if self._way.requests.in_target(target):
             return False
         path = target.partition("?")[0]
@@ -322,11 +322,12 @@ class PlainExchange:
         self._target = target if len(target) <= _TARGET else ""
         return True
 
-    # Asker: what the origin says.
+    # Asker: what the origin sends.
 
     def answered(self, data: bytes) -> bool:
         answer, mcp = None, self._mcp
-        # Who leaves has to say so in the answer; and meanwhile the session may have got another id.
+        # A connection that leaves has to say so in the answer, and meanwhile the session may have got another
+        # id.
         if not (self.connection.leaving or (mcp is not None and mcp.upstream_id != mcp.client_id)):
             answers = self._way.answers if self._given is None else self._way.session_answers
             answer = self._answer_like_the_last(data, answers) or self._answer_judged(data, answers)
@@ -346,12 +347,15 @@ class PlainExchange:
         self._origin = self._session = self._mcp = None
         self._request = b""
         origin.free()  # type: ignore[union-attr]
-        self._between = self.connection.end_unread(passed, request)  # nothing came behind the request
+        self._between = self.connection.end_unread(passed, request)  # nothing came after the request
         way.ledger.close(session)
         return True
 
     def _answer_judged(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
-        """Status, where the content begins, and what goes to the client; C{None}: it is not plain."""
+        """
+        The status, where the content begins, and the bytes for the client; C{None} if the answer is not
+        plain.
+        """
         origin = self._origin
         answer = read_plain_answer(data, answers.fields)
         if answer is None or origin is None:
@@ -363,16 +367,16 @@ class PlainExchange:
         self._way.route.plain_answer(lines, noted)
         lines.append(data[content:])
         passed = b"\r\n".join(lines)
-        if b"date" in noted:  # else it is ours, and another one next time
+        if b"date" in noted:  # else it is ours, and differs next time
             if origin.repeats is None or origin.repeats.owner is not answers:
                 origin.repeats = Repeats(answers.fields, answers)
             origin.repeats.saw(status, data, 0, content, passed)
         return status, content, passed
 
     def _answer_like_the_last(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
-        """The same, for one that differs from another before it in one value."""
+        """The same for an answer that differs from an earlier one only in one value."""
         repeats: Repeats | None = self._origin.repeats  # type: ignore[union-attr]
-        # The connection may have served a listener that was there before a reload.
+        # The connection may have served the listener that was there before a reload.
         template = None if repeats is None or repeats.owner is not answers else repeats.template
         fitting = None if template is None else template.fit(data, 0)
         if template is None or fitting is None:
@@ -382,8 +386,8 @@ class PlainExchange:
 
     def general(self) -> Exchange | None:
         """
-        What is under way is a L{Exchange} from here on, as if it had been one from the start; C{None}
-        if nothing is, or that has been done.
+        Make an L{Exchange} of the request under way, as if it had been one from the start; C{None} if there
+        is none, or it is one already.
         """
         origin, session, request, content = self._origin, self._session, self._request, self._content
         if origin is None:
@@ -395,7 +399,7 @@ class PlainExchange:
         self._origin = self._session = self._mcp = None
         self._request = b""
         exchange = route.go_on(connection, head, session, origin, request[content:], given=given, mcp=mcp)
-        if connection.sink is self:  # else the client has gone, and that is being told
+        if connection.sink is self:  # else the client has gone, which is being told
             connection.sink = exchange
         try:
             asked = route.request_head(exchange, origin)
@@ -406,7 +410,7 @@ class PlainExchange:
             origin.go_on(asked, request[content:], exchange)
         return exchange
 
-    # RequestSink: whatever happens to the client is nothing for the plain way.
+    # RequestSink: whatever happens to the client leaves the plain way.
 
     def body_received(self, data: bytes) -> None:
         raise AssertionError("all of the request had come")

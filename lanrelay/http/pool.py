@@ -19,11 +19,11 @@ class Counted(Shape):
 
 class Pool:
     """
-    Keeps connections that could serve another request, and counts those in use.
+    Keeps connections that can serve another request, and counts those in use.
 
-    The one used last is taken first, so that the others grow old and close.
+    The connection used last is taken first, so that the others grow old and close.
 
-    @ivar config: how many, and for how long.
+    @ivar config: how many are kept, and for how long.
     @ivar upstream: where they lead.
     @param clock: seconds, those that the machine sleeps included; the reactor's if there is none.
     """
@@ -51,17 +51,17 @@ class Pool:
         return len(self._idle)
 
     def take(self) -> OriginConnection | None:
-        """An idle connection, which is in use from now on."""
+        """Take an idle connection, which counts as in use from now on."""
         if not self._idle:
             return None
         now = self._now()
         if now - self._idle[-1][1] >= self.config.idle:
-            # This process was held up, or the machine slept: the rest are older still.
+            # This process was held up, or the machine slept: the others are even older.
             self._close_idle()
             return None
-        # If it is not quiet, the reactor is about to end it. Left out for what answered less than a
-        # millisecond ago, this look saves 5 % of a small exchange's CPU; but of an upstream that closes after
-        # each answer without a word, one POST in five on 16 connections was then sent into the end and lost.
+        # If it is not quiet, the reactor is about to end it. To leave out this look for a connection that
+        # answered less than a millisecond ago would save 5 % of a small exchange's CPU. But with an upstream
+        # that closes after each answer without a word, one POST in five on 16 connections was then lost.
         connection = self._idle[-1][0]
         if connection.quiet:
             self._idle.pop()
@@ -78,12 +78,12 @@ class Pool:
         return connection
 
     def adopt(self, connection: OriginConnection) -> None:
-        """A connection is in use; its C{home} is this pool."""
+        """Count a connection as in use; its C{home} is this pool."""
         self._in_use.add(connection)
         self.upstream.open += 1
 
     def put(self, connection: OriginConnection) -> bool:
-        """A connection is idle from now on; C{False} if it is not kept."""
+        """Keep a connection, which is idle from now on; C{False} if it is not kept."""
         if self._closed or self.config.size == 0:
             return False
         self._in_use.discard(connection)
@@ -107,11 +107,14 @@ class Pool:
                 break
 
     def share(self) -> None:
-        """One more uses it, who owes a L{close}."""
+        """Another group uses the pool, and owes a L{close}."""
         self._users += 1
 
     def close(self) -> None:
-        """The last who uses it says so: close what is idle now, and what is in use when it comes back."""
+        """
+        A group does not use the pool any more. After the last one, close connections that are idle, and those
+        in use when they come back.
+        """
         self._users -= 1
         if self._users > 0:
             return
@@ -119,7 +122,10 @@ class Pool:
         self._close_idle()
 
     def drop_idle(self) -> None:
-        """Close what is idle, and what waits for one client: the network is another, or the upstream gone."""
+        """
+        Close idle connections, and those that wait for one client: the network has changed, or the upstream
+        is gone.
+        """
         self._close_idle()
         for connection in [each for each in self._in_use if each.kept]:
             connection.close()

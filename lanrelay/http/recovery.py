@@ -1,4 +1,4 @@
-"""One request in an MCP session, which is made again if the upstream has forgotten the session."""
+"""Has a request in an MCP session made again if the upstream has forgotten the session."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Recovery:
     """
     The L{Doubt<lanrelay.http.route.Doubt>} of a request in a session that is remembered.
 
-    @param told: the id by which the upstream was told of the session, if it was asked already.
+    @param told: the id by which the upstream has heard of the session, if it was asked already.
     """
 
     __slots__ = ("_anew", "_method", "_sessions", "_told", "copies", "session")
@@ -33,7 +33,7 @@ class Recovery:
         self.session = session
         self.copies = BODY_MAX if method == b"POST" else 0
         self._sessions, self._method, self._told = sessions, method, told
-        self._anew = False  # the request is being made again, once
+        self._anew = False  # whether the request is being made again, which is done once
 
     def asking(self, head: RequestHead) -> None:
         self._told = self.session.upstream_id
@@ -46,7 +46,7 @@ class Recovery:
             self._sessions.ended(self.session)
 
     def again(self, exchange: Exchange) -> bool | Deferred[bool]:
-        if self.session.upstream_id != self._told:  # another request has found it forgotten before
+        if self.session.upstream_id != self._told:  # another request has had it initialised anew
             self._anew = True
             return True
         recovering = self._sessions.recover(self.session, exchange)
@@ -61,7 +61,7 @@ class Recovery:
         """A request's fields with the session's id as the upstream knows it."""
         session = self.session
         if self._anew:
-            headers = headers.without(_LAST_EVENT)  # it names an event of the forgotten session
+            headers = headers.without(_LAST_EVENT)  # this field names an event of the forgotten session
         if session.upstream_id == session.client_id:
             return headers
         return headers.replaced(b"Mcp-Session-Id", session.upstream_id)
@@ -79,7 +79,7 @@ class Beginning:
     copies = INITIALIZE_MAX
 
     def __init__(self, began: Callable[[bytes, bytes], None]) -> None:
-        """@param began: is told the id of a session, and the content that has begun it."""
+        """@param began: gets the id of a session, and the content that has begun it."""
         self._began = began
 
     def asking(self, head: RequestHead) -> None: ...

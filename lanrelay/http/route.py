@@ -1,4 +1,7 @@
-"""What an exchange is told by its listener or route: how its request travels, and what its answer becomes."""
+"""
+The shapes by which a listener or route tells an exchange how its request travels, and what becomes of its
+answer.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
 
 class BodyFilter(Protocol):
     """
-    Something that changes, or watches, the content of one response on its way down.
+    Changes or watches the content of one response on its way down.
 
-    @ivar holds_head: it has the head, too, and sends it when it lets go of the content.
+    @ivar holds_head: whether it holds the head, too, and sends it when it lets go of the content.
     """
 
     __slots__ = ()
@@ -41,8 +44,8 @@ class BodyFilter(Protocol):
 
     def take_chunks(self, write: Callable[[bytes], None], session: Session) -> ChunkTaker | None:
         """
-        Who takes whole chunks without C{feed}, to C{write} them and count them in C{session}; C{None} if
-        nobody does.
+        An object that takes whole chunks without C{feed}, to C{write} them and count them in C{session};
+        C{None} if there is none.
         """
         return None
 
@@ -55,26 +58,26 @@ class BodyFilter(Protocol):
         return
 
     def stop(self) -> None:
-        """Nothing more is asked of it, whatever the reason."""
+        """The filter is not needed any more, whatever the reason."""
         return
 
 
 class Doubt(Protocol):
     """
-    Someone who may want a request to be made again once the answer is known, as if that had never come.
+    May have a request made again when its answer is known, as if that had never come.
 
-    @ivar copies: bytes of the request's content that are kept for that, at most; 0 if it has none, or if it
-        is known already that nothing will be made again.
+    @ivar copies: how many bytes of the request's content are kept for that at most; 0 if there is no content,
+        or if the request will surely not be made again.
     """
 
     @property
     def copies(self) -> int: ...
 
     def asking(self, head: RequestHead) -> None:
-        """The origin is sent C{head}."""
+        """The origin gets C{head}."""
 
     def holds(self, head: ResponseHead) -> bool:
-        """Whether the client may have to be spared this final answer; it is then held until it is whole."""
+        """Whether the client may better not get this final answer; then it is held until it is whole."""
 
     def passes(self, head: ResponseHead, content: bytes | None) -> None:
         """
@@ -84,19 +87,23 @@ class Doubt(Protocol):
         """
 
     def again(self, exchange: Exchange) -> bool | Deferred[bool]:
-        """All is held: whether the request is made again. A Deferred is cancelled with the exchange."""
+        """
+        All of the answer is held: whether the request is made again. A Deferred is cancelled with the
+        exchange.
+        """
 
 
 class Route(Protocol):
     """
-    How the requests of one listener or route travel; shared by its exchanges, so it keeps nothing of one.
+    How the requests of one listener or route travel; shared by its exchanges, so it keeps nothing of a single
+    one.
 
-    A route says where they go, and what becomes of their heads. What else it may do has a default: nothing.
+    A route says where they go, and what becomes of their heads. By default its other methods do nothing.
 
     @ivar reactor: its clock.
     @ivar ledger: closes each exchange's session.
     @ivar max_body: bytes of request content, C{None} for no limit.
-    @ivar status_page: for a client: the URL at which it may see the relay's status page, empty for none.
+    @ivar status_page: gives the URL at which a client may see the relay's status page, empty for none.
     """
 
     reactor: Any
@@ -106,17 +113,22 @@ class Route(Protocol):
     status_page: Callable[[Client | None], str]
 
     def take(self, exchange: Exchange) -> OriginConnection | None:
-        """A connection that is at hand: the client's own (L{HttpConnection.keep}), else anybody's."""
+        """
+        A connection that is at hand: the client's own (L{HttpConnection.keep}), else an idle one for all.
+        """
 
     def place_of(self, exchange: Exchange) -> Hashable:
-        """Where C{exchange} leads: a connection that serves its client alone serves it only there."""
+        """
+        Where C{exchange} leads: a connection that serves its client alone serves only requests to the same
+        place.
+        """
 
     def has_other(self, origin: OriginConnection) -> bool:
-        """Whether the same could be asked of another upstream."""
+        """Whether another upstream could be asked the same."""
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         """
-        Make, or find, a connection; never an old one when C{exchange.repeats} is not 0, and rather one to
+        Make or find a connection: never an old one if C{exchange.repeats} is not 0, and preferably one to
         another upstream than C{exchange.avoided}.
 
         @raise RelayError: there is none.
@@ -124,33 +136,33 @@ class Route(Protocol):
         """
 
     def request_head(self, exchange: Exchange, origin: OriginConnection) -> RequestHead:
-        """What the origin is sent for C{exchange.head}, with the same framing."""
+        """The head that the origin gets for C{exchange.head}, with the same framing."""
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
-        """What the client is sent, for an interim head, a final one, and 101."""
+        """The head that the client gets, for an interim head, a final one, or 101."""
 
     def doubts(self, exchange: Exchange) -> Sequence[Doubt]:
-        """Asked once, at the start of C{exchange}."""
+        """The doubts of C{exchange}; asked once, at its start."""
         return ()
 
     def held_request(self, exchange: Exchange) -> HeldRequest | None:
-        """For content that has to be whole before it, and its head, are sent."""
+        """The holder for a request whose content has to be whole before anything of it is sent."""
         return None
 
     def content_began(self, exchange: Exchange, data: bytes) -> None:
-        """The first of the request's content came."""
+        """The first part of the request's content has come."""
         return
 
     def request_trailers(self, trailers: Headers) -> Headers:
-        """What the origin is sent of a request's trailers."""
+        """The trailers of a request as the origin gets them."""
         return trailers
 
     def response_trailers(self, trailers: Headers) -> Headers:
-        """What the client is sent of an answer's trailers."""
+        """The trailers of an answer as the client gets them."""
         return trailers
 
     def fault_of(self, exchange: Exchange, head: ResponseHead) -> RelayError | None:
-        """What the client is told in place of this 407."""
+        """The error that the client gets instead of this 407."""
         return None
 
     def answer_headers(self, exchange: Exchange, headers: Headers) -> Headers:
@@ -161,11 +173,11 @@ class Route(Protocol):
         self, exchange: Exchange, origin: OriginConnection, error: RelayError
     ) -> Coroutine[Any, Any, None] | None:
         """
-        No answer comes from C{origin}, and no one else is asked. What is given finds out why, and raises a
-        L{RelayError}; C{None}: C{error} says it.
+        C{origin} gives no answer, and no other upstream is asked. The result finds out why, and raises a
+        L{RelayError}; C{None} if C{error} says it already.
         """
         return None
 
     def body_filter(self, exchange: Exchange, head: ResponseHead) -> BodyFilter | None:
-        """For the content that follows C{head}, which is what C{response_head} gave."""
+        """The filter for the content that follows C{head}, which C{response_head} gave."""
         return None

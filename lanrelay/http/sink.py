@@ -1,4 +1,4 @@
-"""What a client's connection asks of whoever answers: the shapes of a listener and of one request."""
+"""The shapes of what a client's connection calls: a listener, and the sink of one request."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class RequestSink(Shape):
 
     def client_gone(self, error: RelayError | None) -> None:
         """
-        No answer is wanted any more, and the connection sends none of this sink's.
+        The answer is not wanted any more, and the connection sends no more of it.
 
         @param error: C{None} when the client left (or the listener aborts); else how the client broke its
             request: the connection answers that itself, with C{error.http_status}, if no head was sent.
@@ -49,11 +49,14 @@ class Application(Shape):
         """A request begins. It may be answered before this returns; then the sink hears nothing."""
 
     def request_refused(self, connection: HttpConnection, error: RemoteProtocolError, answer: Answer) -> None:
-        """Something came that is no request, or too slowly: the connection gives C{answer}; this notes it."""
+        """
+        Something came that is no request, or that came too slowly. The connection sends C{answer}; this call
+        notes it.
+        """
 
 
 class Unheard:
-    """The sink of a request that the relay answered itself: what else comes of it is of no interest."""
+    """The sink of a request that the relay answered itself: it ignores what else comes."""
 
     def body_received(self, data: bytes) -> None: ...
     def body_ended(self, trailers: Headers) -> None: ...

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from lanrelay.http.exchange import Exchange
     from lanrelay.http.origin import OriginConnection
 
-# What of it is kept while there is no connection to send it on; over it the client is paused. A small POST
-# fits, so that its client is still heard, and missed, during the dial.
+# Bytes of it that are kept while there is no connection for it; then the client is paused. A small POST fits,
+# so its client is still read during the dial, and its leaving is noticed.
 HELD_MAX: Final = 64 * 1024
 
 
@@ -21,10 +21,10 @@ class Upload:
     """
     The content of one request.
 
-    It waits for a connection, or until it is whole where the route has to see all of it. While the request
-    may be made again, a copy is kept.
+    It waits for a connection, or until it is whole if the route has to see all of it. While the request may
+    be made again, a copy is kept.
 
-    @ivar whole: all of it has come.
+    @ivar whole: whether all of it has come.
     """
 
     __slots__ = ("_copy", "_exchange", "_held", "_held_request", "_size", "_trailers", "whole")
@@ -39,24 +39,24 @@ class Upload:
         self._trailers: Headers | None = None
 
     def hold(self, held: HeldRequest) -> None:
-        """Keep it until it is whole, or too long."""
+        """Hold the content until it is whole, or too long."""
         self._held_request = held
 
     def keep_copy(self, limit: int) -> None:
-        """Keep a copy, if it has no more bytes."""
+        """Keep a copy, if the content has no more bytes than that."""
         self._copy = Whole(limit)
 
     def was_sent(self, content: bytes) -> None:
-        """All of it has come, and gone on."""
+        """Whether all of it has come, and gone on."""
         self.whole = True
         self._add_to_copy(content)
 
     def add(self, data: bytes) -> None:
-        """A part of it came."""
+        """Add a part that has come."""
         held = self._held_request
         if held is not None:
             if not held.add(data):
-                self._let_go(held.content)  # it is too long, and passes as it came
+                self._let_go(held.content)  # too long, so it passes as it came
             return
         if self._copy is not None:
             self._add_to_copy(data)
@@ -70,7 +70,7 @@ class Upload:
                 exchange.connection.pause_reading()
 
     def end(self, trailers: Headers) -> None:
-        """The rest of it has come."""
+        """All of it has come."""
         exchange, held = self._exchange, self._held_request
         if held is not None:
             content = held.changed()
@@ -85,14 +85,14 @@ class Upload:
             self._sent_to(exchange.origin)
 
     def begin(self, origin: OriginConnection) -> None:
-        """C{origin} has been sent the head: what waited goes on, and the client may send more."""
+        """C{origin} has got the head: send what has waited, and let the client send more."""
         exchange = self._exchange
         held, self._held = self._held, []
         self._size = 0
         for data in held:
             origin.send_body(data)
         if exchange.origin is not origin:
-            return  # it failed meanwhile
+            return  # the exchange failed meanwhile
         if self.whole:
             self._sent_to(origin)
         elif not origin.full:
@@ -100,7 +100,7 @@ class Upload:
 
     @property
     def waits(self) -> bool:
-        """Some of it waits for an origin."""
+        """Whether some of it waits for an origin."""
         return bool(self._held)
 
     @property
@@ -118,17 +118,17 @@ class Upload:
         return self._copy.content if self._copy is not None and self.whole else None
 
     def drop_copy(self) -> None:
-        """The request is not made again."""
+        """Drop the copy: the request is not made again."""
         self._copy = None
 
     def send_again(self) -> None:
-        """What was copied waits for an origin."""
+        """Have the copy wait for an origin."""
         if self._copy is not None:
             self._held = [self._copy.content]
             self._size = len(self._held[0])
 
     def drop(self) -> None:
-        """Nothing more is sent of it."""
+        """Send no more of it."""
         self._held.clear()
 
     def _add_to_copy(self, data: bytes) -> None:

@@ -18,7 +18,8 @@ from lanrelay.wire.target import parse_target
 EXPOSED = b"Mcp-Session-Id, MCP-Protocol-Version, WWW-Authenticate"
 """The response fields that a page of an accepted origin may read."""
 
-# Pages name the same few origins again and again: they are remembered, and only such as a name can be.
+# Pages name the same few origins again and again, so they are remembered, unless they are longer than a name
+# can be.
 _KNOWN = 256
 _LONGEST = 300
 
@@ -49,14 +50,14 @@ def check_browser(
 
     @param local_address: the address on which the connection came in, C{None} for a unix socket.
     @param place: the configuration's key of the listener (C{"listeners.lan-mcp"}), for the remedy.
-    @param secure: the listener speaks TLS.
+    @param secure: whether the listener speaks TLS.
     @raise RequestDenied: 421 for the Host, 403 for the Origin.
     """
     if guard.hosts is not None:
         _check_host(head, guard.hosts, local_address, place)
     if guard.origins is not None:
-        # A page that names us by a Host that was just accepted is our own; with any Host it could be
-        # anybody's.
+        # A page whose origin is the Host that was just accepted is our own; where any Host is accepted, it
+        # could be any page.
         own = None if guard.hosts is None else own_origin(head, secure=secure)
         _check_origin(head, guard.origins, own, place)
 
@@ -71,10 +72,10 @@ def own_origin(head: RequestHead, *, secure: bool) -> bytes | None:
 
 def is_own_origin(head: RequestHead, guard: BrowserGuard = _GUARDED, *, secure: bool) -> bool:
     """
-    Whether the Origin of a request that L{check_browser} let in is the relay's own: no other page asks, and
-    CORS has no part in it.
+    Whether the Origin of a request that L{check_browser} let in is the relay's own: then no other page asks,
+    and CORS does not matter.
 
-    Where C{guard} lets in any Host and any Origin, two that are equal may be anybody's.
+    If C{guard} lets in any Host and any Origin, equal ones prove nothing.
     """
     origin, own = head.headers.get(b"origin"), own_origin(head, secure=secure)
     if origin is None or own is None or _normal_origin(origin) != own:
@@ -98,7 +99,7 @@ def guard_rule(guard: BrowserGuard, *, place: str, secure: bool) -> Rule:
 
 def page_rule(guard: BrowserGuard, *, secure: bool) -> Rule:
     """
-    Finds the page that was let in and is not the relay's own, where the upstream is not told of it, and
+    Where the upstream does not hear of pages: notes a page that was let in and is not the relay's own, and
     answers its preflight.
     """
 
@@ -115,10 +116,10 @@ def page_rule(guard: BrowserGuard, *, secure: bool) -> Rule:
 
 def origin_rule(policy: str) -> Rule:
     """
-    What the upstream is told of a page.
+    Changes what the upstream hears of a page.
 
-    @param policy: of one that is the relay's own: C{"keep"}, C{"strip"} or C{"upstream"}, for one of the
-        upstream's. Of another page the upstream is told only if C{asked.page} does not name it.
+    @param policy: for a page of the relay's own: C{"keep"}, C{"strip"}, or C{"upstream"}, which makes it one
+        of the upstream's. Of another page the upstream hears only if C{asked.page} does not name it.
     """
 
     def change(view: View, asked: Asked) -> Headers:
@@ -146,7 +147,7 @@ def _check_host(head: RequestHead, hosts: Iterable[str], local: IPAddress | None
             remedy="Send the host name and port of the relay.",
             words=_WRONG_HOST,
         ) from None
-    if authority is None:  # only HTTP/1.0 may leave it out, and no browser speaks that
+    if authority is None:  # only HTTP/1.0 may leave Host out, and no browser speaks that
         return
     host = _normal_host(authority.host)
     if _is_loopback(host) or (local is not None and _address(host) == _unmapped(local)):
@@ -170,7 +171,7 @@ def _check_host(head: RequestHead, hosts: Iterable[str], local: IPAddress | None
 
 
 def _authority(head: RequestHead) -> Authority | None:
-    """What the request names as its server: an absolute target wins over Host (RFC 9112 section 3.2.2)."""
+    """The server that the request names: an absolute target wins over Host (RFC 9112 section 3.2.2)."""
     if head.target[:1] != b"/":
         target = parse_target(head.method, head.target)
         if target.authority is not None:
@@ -186,7 +187,9 @@ def _normal_host(host: str) -> str:
 
 
 def _address(host: str) -> IPAddress | None:
-    """A literal address in its own spelling; browsers write no other, and we owe nobody the odd ones."""
+    """
+    A literal address, if it has its normal spelling; browsers write no other, so odd ones need not pass.
+    """
     try:
         return _unmapped(ip_address(host))
     except ValueError:
@@ -219,7 +222,7 @@ def _check_origin(head: RequestHead, origins: Iterable[str], own: bytes | None, 
         if b"cross-site" not in headers.tokens(b"sec-fetch-site"):
             return
         if head.method == b"GET" and headers.all(b"sec-fetch-mode") == [b"navigate"]:
-            return  # somebody followed a link
+            return  # a person has followed a link
         raise RequestDenied(
             "a request from a page of another site, without an Origin",
             remedy=_origin_remedy("its Origin, which the page must send", place),
@@ -240,20 +243,23 @@ def _check_origin(head: RequestHead, origins: Iterable[str], own: bytes | None, 
 
 
 def _origin_remedy(shown: str, place: str) -> str:
-    if not place.startswith("listeners."):  # the admin page is for nobody else's page
+    if not place.startswith("listeners."):  # no other page may use the admin page
         return "Open the relay's own page."
     return f"If that page may use it, add {shown} to {place}.origins."
 
 
 @lru_cache(maxsize=_KNOWN)
 def _origin(scheme: str, authority: Authority) -> bytes:
-    """As browsers write it (RFC 6454 section 6.2), without the scheme's own port; and no trailing dot."""
+    """
+    An origin as browsers write it (RFC 6454 section 6.2), without the scheme's own port and without a
+    trailing dot.
+    """
     port = None if authority.port == _PORTS[scheme] else authority.port
     return f"{scheme}://{Authority(_normal_host(authority.host), port)}".encode("ascii")
 
 
 def _normal_origin(value: bytes) -> bytes | None:
-    """C{None} for what is no origin of the web, C{null} too."""
+    """The origin in its normal form; C{None} for what is no origin of the web, also for C{null}."""
     return _known_origin(value) if len(value) <= _LONGEST else _judged_origin(value)
 
 
@@ -282,7 +288,7 @@ def _is_loopback_origin(origin: bytes) -> bool:
 
 
 def _shown(value: bytes) -> str:
-    """For a message: printable, and not longer than a name can be (RFC 1035 section 2.3.4)."""
+    """A value for a message: printable, and cut to the length of a name (RFC 1035 section 2.3.4)."""
     text = "".join(
         chr(byte) if 0x21 <= byte < 0x7F and byte not in b"\"'<>&\\" else "?" for byte in value[:255]
     )
@@ -321,14 +327,14 @@ CORS = Rule(
     beside=lambda asked: asked.page is not None,
     change=lambda view, asked: view if asked.page is None else with_cors(view, asked.page),
 )
-"""A page that was let in may read the answer, and the upstream was not told of it."""
+"""Lets a page read the answer that was let in, but of which the upstream has not heard."""
 
 
 def with_cors(headers: Headers, origin: bytes) -> Headers:
     """
-    A response's fields for a page of C{origin}. What the upstream said of that goes, for it was not told of
-    the page; the fields that it exposed stay exposed, and whether they may be read by one who sent cookies
-    is for the upstream to say.
+    A response's fields for a page of C{origin}. The upstream's own CORS fields are removed, for it has not
+    heard of the page. But the fields that it exposes stay exposed, and it alone says whether a page that
+    sends cookies may read the answer.
     """
     exposed = b", ".join([EXPOSED, *headers.all(b"access-control-expose-headers")])
     headers = headers.without(_CORS)

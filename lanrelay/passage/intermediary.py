@@ -43,10 +43,10 @@ def wanted_upgrade(head: RequestHead) -> bytes:
     """
     The protocols that a request offers to switch to, as an Upgrade value; empty for none.
 
-    C{h2c} is left out: switched to it, requests would pass by unseen. An HTTP/1.0 request cannot ask
-    (RFC 9110 section 7.8). A request with content does not: servers exist that read no content after an
-    Upgrade, but a second request in its place (httptools, on which uvicorn runs), so that whoever wrote the
-    content would ask past every guard. HAProxy leaves Upgrade out there, too.
+    C{h2c} is left out, for after a switch to it requests would pass unseen. An HTTP/1.0 request cannot ask
+    for a switch (RFC 9110 section 7.8). In a request with content Upgrade is left out, as HAProxy does: some
+    servers (httptools, on which uvicorn runs) then read the content as a second request, which would get past
+    every guard.
     """
     headers = head.headers
     if (
@@ -66,9 +66,10 @@ _DIGITS = re.compile(rb"[0-9]{1,18}")
 
 def hops_left(head: RequestHead) -> int | None:
     """
-    How often a TRACE or OPTIONS may still be passed on (RFC 9110 section 7.6.2); at 0 we are asked ourselves.
+    How often a TRACE or OPTIONS may still be passed on (RFC 9110 section 7.6.2); at 0 the relay itself has to
+    answer.
 
-    C{None}: without end, or another method, where the field has no meaning.
+    C{None}: without a limit, or for another method, for which the field has no meaning.
     """
     if head.method not in _COUNTED:
         return None
@@ -77,7 +78,7 @@ def hops_left(head: RequestHead) -> int | None:
 
 
 LAST_HOP: Final = Reply(200)
-"""A TRACE or OPTIONS goes no further: who has all of it answers (RFC 9110 section 7.6.2)."""
+"""A TRACE or OPTIONS goes no further: its last recipient answers (RFC 9110 section 7.6.2)."""
 
 
 def _judge_hops(view: View, asked: Asked) -> Reply | None:
@@ -90,12 +91,12 @@ def _count_hops(view: View, asked: Asked) -> Headers:
 
 
 HOPS: Final = Rule(looks_at=frozenset({b"max-forwards"}), judge=_judge_hops, change=_count_hops)
-"""Max-Forwards is obeyed, and counted down."""
+"""Obeys Max-Forwards, and counts it down."""
 
 
 def request_to_forward(head: RequestHead) -> Headers:
     """
-    The fields of a request for the next connection: as L{next_hop} says, and Max-Forwards is counted down.
+    The fields of a request for the next connection: as L{next_hop} says, with Max-Forwards counted down.
     """
     forwarded = next_hop(head)
     if b"max-forwards" in head.headers.index:
@@ -107,9 +108,9 @@ def request_to_forward(head: RequestHead) -> Headers:
 
 def next_hop(head: RequestHead) -> Headers:
     """
-    The end-to-end fields of a request, with what the next connection needs of the others: Transfer-Encoding
-    for content of unknown length, Upgrade as L{wanted_upgrade} says, and C{TE: trailers} (the one value that
-    may pass, RFC 9110 section 10.1.4).
+    The end-to-end fields of a request, and those of the others that the next connection needs:
+    Transfer-Encoding for content of unknown length, Upgrade as L{wanted_upgrade} says, and C{TE: trailers}
+    (the one value that may pass, RFC 9110 section 10.1.4).
     """
     headers = head.headers
     index = headers.index
@@ -132,8 +133,8 @@ def next_hop(head: RequestHead) -> Headers:
 
 def response_to_forward(head: ResponseHead) -> Headers:
     """
-    The end-to-end fields of a response; with Transfer-Encoding where the length is unknown, and with Upgrade
-    where the protocol is switched.
+    The end-to-end fields of a response; with Transfer-Encoding if the length is unknown, and with Upgrade if
+    the protocol is switched.
     """
     headers = head.headers
     forwarded = end_to_end(headers)
@@ -152,7 +153,7 @@ def via(version: Version, name: str) -> bytes:
     """
     One member of Via (RFC 9110 section 7.6.3).
 
-    @param version: of the message as it was received.
+    @param version: the version with which the message was received.
     @param name: our pseudonym, unique to the listener.
     """
     return b"%d.%d %b" % (version[0], version[1], name.encode("ascii"))
@@ -165,20 +166,20 @@ def via_fields(name: str) -> dict[Version, Field]:
 
 def pseudonym(name: str) -> str:
     """
-    A name in Via that no other listener has, of this relay or of another (RFC 9110 section 7.6.3).
+    A name for Via that no other listener has, here or in another relay (RFC 9110 section 7.6.3).
 
-    @param name: the listener's; the rest is random.
+    @param name: that of the listener; the rest is random.
     """
     word = "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in name)
     return f"lanrelay-{word}-{os.urandom(4).hex()}"
 
 
 def passed(headers: Headers, name: str) -> bool:
-    """Whether the message was here before: one member of Via bears our name."""
+    """Whether the message was here before, that is, whether a member of Via has our name."""
     if b"via" not in headers:
         return False
     wanted = name.encode("ascii").lower()
-    for member in headers.tokens(b"via"):  # a comment may hold a comma; its pieces name nobody we are
+    for member in headers.tokens(b"via"):  # a comment may hold a comma, but its pieces are never our name
         words = member.split()
         if len(words) >= 2 and words[1] == wanted:
             return True
@@ -186,11 +187,11 @@ def passed(headers: Headers, name: str) -> bool:
 
 
 VIAS: Final = Rule(looks_at=frozenset({b"via"}))
-"""An answer with a Via: ours is put behind it, in a place that depends on the other fields."""
+"""Concerns an answer with a Via, for ours goes after it, in a place that depends on the other fields."""
 
 
 def loop_rule(name: str) -> Rule:
-    """Refuses what was here before: C{name} is the listener's pseudonym."""
+    """Refuses a request that was here before; C{name} is the listener's pseudonym."""
 
     def judge(view: View, asked: Asked) -> None:
         if passed(view, name):
@@ -204,7 +205,7 @@ def loop_rule(name: str) -> Rule:
 
 def login_rule(name: bytes) -> Rule:
     """
-    Fields of this name may log in the connection; the wires look at that.
+    Concerns heads with this field, which may log in the connection; the wires look at it.
 
     @param name: C{authorization} or C{www-authenticate}.
     """
@@ -225,7 +226,7 @@ def forwarded_fields(
     host: bytes,
 ) -> list[Field]:
     """
-    The fields that tell an origin who asked; what a client sent of L{FORWARDED_NAMES} must have been dropped.
+    The fields that tell an origin who asked. A client's own L{FORWARDED_NAMES} must have been dropped before.
 
     @param client: C{None} for a unix socket, where there is nothing to name.
     @param host: the Host that the client sent; empty if there was none.
@@ -241,7 +242,7 @@ def forwarded_fields(
     elif style == "rfc7239":
         node = b"unknown" if client is None else str(client).encode("ascii")
         if client is not None and client.version == 6:
-            node = b'"[%b]"' % node  # RFC 7239 section 6: the colon is no token character
+            node = b'"[%b]"' % node  # quoted, for a token has no colon (RFC 7239 section 6)
         value = b"for=%b;proto=%b" % (node, scheme)
         if host:
             value += b';host="%b"' % host.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
@@ -250,7 +251,7 @@ def forwarded_fields(
 
 
 def forwarded_rule(style: Literal["none", "x-forwarded", "rfc7239"], *, secure: bool) -> Rule:
-    """What a client says of who asked goes; the relay says it, where it is to."""
+    """Removes what a client says of who asked; the relay says it, if it is configured to."""
 
     def change(view: View, asked: Asked) -> Headers:
         fields = forwarded_fields(style, client=asked.client, secure=secure, host=asked.host)
@@ -289,7 +290,7 @@ def date_field(now: float) -> Field:
 
 
 def with_date(headers: Headers, now: float) -> Headers:
-    """With a Date; whoever has a clock adds the one that is missing (RFC 9110 section 6.6.1)."""
+    """The fields with a Date; a recipient with a clock adds one that is missing (RFC 9110 section 6.6.1)."""
     return headers if b"date" in headers else headers.appended([date_field(now)])
 
 
@@ -308,16 +309,19 @@ def apply_rules(headers: Headers, rules: Rules) -> Headers:
 
 
 def ruled_trailers(trailers: Headers, rules: Rules) -> Headers:
-    """Without what C{rules} remove, and what they set in the head, which a trailer would say otherwise."""
+    """
+    The trailers without fields that C{rules} remove, or that they set in the head, which a trailer would
+    contradict.
+    """
     names = {name.lower().encode("ascii") for name in (*rules.remove, *(name for name, _ in rules.set))}
     return trailers.without(names)
 
 
 def configured_rule(rules: Rules) -> Rule:
     """
-    What the configuration has done to the fields of one direction.
+    Changes the fields of one direction as the configuration says.
 
-    In an interim answer it only removes: the final one will have what is set and added.
+    In an interim answer it only removes; the final one gets what is set and added.
     """
     set_or_added = frozenset(name.lower().encode("ascii") for name, _ in (*rules.set, *rules.add))
 

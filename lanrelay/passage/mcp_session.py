@@ -1,4 +1,7 @@
-"""What concerns MCP sessions: requests that end one, answers that begin one, and by which id both know it."""
+"""
+The rules for MCP sessions: requests that end one, answers that begin one, and the ids by which the two sides
+know it.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,20 @@ from lanrelay.passage.rule import Rule
 _SESSION_ID: Final = frozenset({b"mcp-session-id"})
 
 ENDS: Final = Rule(sees=_SESSION_ID, concerns=lambda fields, method: method == b"DELETE")
-"""A request that ends its session; the exchange notes it."""
+"""Concerns a request that ends its session; the exchange notes that."""
 
 BEGINS: Final = Rule(
     looks_at=_SESSION_ID,
     change=lambda fields, asked: fields if asked.names is None else asked.names.for_client(fields),
 )
-"""An answer that begins a session, or names it; the client is told of it by the id that it knows."""
+"""Changes an answer that begins a session, or names it: the client gets the id that it knows."""
 
 LOST: Final = Rule(statuses=frozenset({404}))
-"""An answer by which the upstream may say that it has forgotten the session."""
+"""Concerns an answer by which the upstream may say that it has forgotten the session."""
 
 NAMES: Final = Rule(
     sees=_SESSION_ID | {b"last-event-id"},
     beside=lambda asked: asked.names is not None,
     change=lambda fields, asked: fields if asked.names is None else asked.names.for_upstream(fields),
 )
-"""A request of a session that was initialised anew: the upstream knows another id than the client."""
+"""Changes a request of a session that was initialised anew: the upstream knows another id than the client."""

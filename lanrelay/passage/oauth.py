@@ -1,4 +1,4 @@
-"""The URLs of an OAuth login: what names the upstream names the relay, and back."""
+"""Changes the URLs of an OAuth login: those of the upstream become the relay's, and back."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from lanrelay.passage.rule import Asked, Rule, View
 from lanrelay.wire.headers import Field, Headers, make_field
 
 DOCUMENT_MAX = 256 * 1024
-"""Bytes of a metadata document that are looked at; real ones have a few KiB (MCP's SDKs read 64 KiB)."""
+"""
+The largest metadata document that is changed, in bytes; real ones have a few KiB (MCP's SDKs read 64 KiB).
+"""
 
 FORM_MAX = 64 * 1024
-"""Bytes of a form that are looked at; a token request with a signed assertion has some 4 KiB."""
+"""The largest form that is changed, in bytes; a token request with a signed assertion has some 4 KiB."""
 
 Rewrite = Callable[[bytes], bytes]
 
@@ -30,7 +32,7 @@ _HAS_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.\-]*:")
 
 def split_well_known(path: bytes) -> tuple[bytes, bytes] | None:
     """
-    C{/.well-known/NAME} and the REST behind it, which is empty or begins with a slash.
+    C{/.well-known/NAME} and the REST after it, which is empty or begins with a slash.
 
     REST is the path of the resource, or of the issuer, that the document is about (RFC 8414 section 3.1).
     """
@@ -40,9 +42,9 @@ def split_well_known(path: bytes) -> tuple[bytes, bytes] | None:
 
 def document_kind(path: bytes) -> bytes:
     """
-    Which of the documents a path asks for, as C{b"openid-configuration"}; empty for none.
+    The document that a path asks for, such as C{b"openid-configuration"}; empty for none.
 
-    The name may stand behind the issuer's path, too (OpenID Connect Discovery section 4).
+    The name may also stand after the issuer's path (OpenID Connect Discovery section 4).
     """
     match = _WELL_KNOWN.search(path)
     return b"" if match is None else match[1]
@@ -56,9 +58,10 @@ def url_path(url: bytes) -> bytes:
 
 def url_to_relay(url: bytes, places: Places) -> bytes:
     """
-    A whole URL as the client reaches it; where a document is kept, the path behind its name is what moves.
+    A whole URL as the client reaches it; in the URL of a document, the path after the document's name is
+    changed.
 
-    What is not on the upstream stays as it is.
+    A URL that is not on the upstream stays as it is.
     """
     match = _HTTP_URL.fullmatch(url)
     if match is None:
@@ -80,7 +83,7 @@ def url_to_upstream(url: bytes, places: Places) -> bytes:
     """
     A whole URL that begins with the relay's, as the upstream knows it.
 
-    Clients write the root with a slash (RFC 3986 section 6.2.3), the path of a resource is written without.
+    Clients write the root with a slash (RFC 3986 section 6.2.3), but the path of a resource without one.
     """
     match = _HTTP_URL.fullmatch(url)
     if match is None:
@@ -92,7 +95,7 @@ def url_to_upstream(url: bytes, places: Places) -> bytes:
 
 # --- fields -------------------------------------------------------------------------------------------
 
-# The parameter outside of quoted strings, and quoted strings, in which nothing is looked for.
+# Finds the parameter outside of quoted strings, or a quoted string, to skip it.
 _CHALLENGE = re.compile(
     rb"(?i:(?<![!#$%&'*+\-.^_`|~0-9A-Za-z])(resource_metadata[ \t]*=[ \t]*))"
     rb'(?:"((?:[^"\\]|\\.)*)"|([^\s",]+))|"(?:[^"\\]|\\.)*"?'
@@ -115,16 +118,17 @@ def challenge_to_relay(value: bytes, places: Places) -> bytes:
     return _CHALLENGE.sub(moved, value)
 
 
-# What an answer to an authorization request has beside the issuer (RFC 6749 sections 4.1.2 and 4.2.2, OpenID
-# Connect Core section 3.3.2.5).
+# Parameters of an answer to an authorization request, beside the issuer (RFC 6749 sections 4.1.2 and 4.2.2,
+# OpenID Connect Core section 3.3.2.5).
 _ANSWERS = frozenset({b"code", b"error", b"access_token", b"id_token"})
 
 
 def callback_to_relay(location: bytes, places: Places) -> bytes:
     """
-    A redirect to the client's callback, whose C{iss} (RFC 9207) follows the issuer of the metadata.
+    A redirect to the client's callback, with the C{iss} (RFC 9207) that is the issuer in the changed
+    metadata.
 
-    A redirect to the upstream itself stays: there it is the upstream who compares.
+    A redirect to the upstream itself stays as it is, for there the upstream compares.
     """
     if b"iss=" not in location or _HAS_SCHEME.match(location) is None:
         return location
@@ -147,8 +151,8 @@ _NAMING = frozenset({b"www-authenticate", b"location"})
 
 def response_to_relay(headers: Headers, places: Places) -> Headers:
     """
-    The fields of a response; to be asked before
-    L{answer_rules<lanrelay.passage.places.answer_rules>}, which hides where a Location led.
+    The fields of a response; called before L{answer_rules<lanrelay.passage.places.answer_rules>}, which hides
+    where a Location led.
     """
 
     def moved(field: Field) -> Field:
@@ -177,7 +181,7 @@ def with_parameter(parameters: bytes, name: bytes, rewrite: Rewrite) -> bytes:
     """
     C{application/x-www-form-urlencoded} with each value of one parameter rewritten.
 
-    What C{rewrite} gives back as it was keeps its bytes, and so does all else.
+    A value that C{rewrite} does not change keeps its bytes, and so does all else.
     """
     if name + b"=" not in parameters:
         return parameters
@@ -197,7 +201,7 @@ def authorize_target(target: bytes, rewrite: Rewrite) -> bytes:
     """
     A request target whose C{resource} (RFC 8707 section 2.1) is rewritten if it is an authorization request.
 
-    Such a request names its client (RFC 6749 section 4.1.1); where it is sent is the server's affair.
+    Such a request names its client (RFC 6749 section 4.1.1); its path can be anything.
     """
     path, question_mark, query = target.partition(b"?")
     if b"resource=" not in query or b"client_id=" not in query:
@@ -212,7 +216,7 @@ _IDENTITY = make_field(b"Accept-Encoding", b"identity")
 
 
 def is_form(fields: Headers) -> bool:
-    """Whether the content that follows may hold a C{resource}."""
+    """Whether the request's content may hold a C{resource}."""
     kind = fields.get(b"content-type")
     return kind is not None and kind.partition(b";")[0].strip().lower() == FORM
 
@@ -222,7 +226,7 @@ FORMS = Rule(
     concerns=lambda fields, method: is_form(fields),
     in_target=(b"resource=",),
 )
-"""Whose C{resource} is rewritten, in their content or their target; the exchange does it."""
+"""Concerns requests with a C{resource} in their content or target; the exchange rewrites it."""
 
 
 def asks_for_document(method: bytes, target: bytes) -> bool:
@@ -239,12 +243,12 @@ def _change_document_request(view: View, asked: Asked) -> Headers:
 DOCUMENTS = Rule(
     sees=frozenset({b"accept-encoding"}), in_target=(b"/.well-known/",), change=_change_document_request
 )
-"""A document that is rewritten is not to be encoded; the exchange does the rest."""
+"""Asks for a document without an encoding, so that it can be rewritten; the exchange does that."""
 
 
 # --- documents ----------------------------------------------------------------------------------------
 
-# Of a text that is known to be JSON: strings, punctuation, and the rest.
+# The tokens of a text that is known to be JSON: strings, punctuation, and the rest.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]:,]|[^\s{}\[\]:,"]+')
 
 
@@ -264,7 +268,7 @@ def document_to_relay(body: bytes, kind: bytes, places: Places) -> bytes:
     A metadata document with its URLs at the relay: C{resource} and C{authorization_servers} of a protected
     resource (RFC 9728 section 2), C{issuer}, the endpoints and C{jwks_uri} of a server (RFC 8414 section 2).
 
-    Only those values change their bytes. What is no JSON object in UTF-8 stays as it is.
+    Only those values change their bytes. Content that is no JSON object in UTF-8 stays as it is.
 
     @param kind: as L{document_kind} says.
     """
@@ -301,14 +305,14 @@ def document_to_relay(body: bytes, kind: bytes, places: Places) -> bytes:
     return b"".join([*out, body[done:]]) if out else body
 
 
-# What was said of the bytes as they were (RFC 9530, RFC 1864).
+# Fields that describe the bytes as they were (RFC 9530, RFC 1864).
 _DIGESTS = frozenset({b"content-digest", b"repr-digest", b"digest", b"content-md5"})
 
 
 def changed_document(headers: Headers, length: int) -> Headers:
     """
-    The fields of a document whose bytes were changed. Its ETag still tells whether the document is the same,
-    if not byte for byte: it is made a weak one (RFC 9110 section 8.8.1).
+    The fields of a document whose bytes were changed. Its ETag becomes a weak one (RFC 9110 section 8.8.1):
+    it still tells whether the document is the same, but not byte for byte.
     """
     headers = headers.without(_DIGESTS)
     if b"content-length" in headers:

@@ -1,4 +1,4 @@
-"""Makes what names the upstream name the relay, and back: URLs in fields, and cookies."""
+"""Changes the upstream's URLs in fields, and its cookies, to the relay's, and back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lanrelay.wire.headers import Field, Headers, make_field
 
 _PORTS = {"http": 80, "https": 443}
 
-# RFC 3986 appendix B, for what has an authority: scheme, authority, path, the rest.
+# RFC 3986 appendix B, for URLs with an authority: scheme, authority, path, the rest.
 _URL = re.compile(rb"(?:([A-Za-z][A-Za-z0-9+.\-]*):)?//([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 
 
@@ -33,7 +33,7 @@ class Site(NamedTuple):
     @classmethod
     def at(cls, scheme: str, authority: bytes | str, prefix: bytes = b"") -> Site:
         """
-        From a Host field's value.
+        Make it from a Host field's value.
 
         @raise ValueError: it is no valid one.
         """
@@ -43,14 +43,14 @@ class Site(NamedTuple):
 
     @property
     def authority(self) -> bytes:
-        """As in a URL, without the scheme's own port."""
+        """The authority as in a URL, without the scheme's own port."""
         port = None if self.port == _PORTS[self.scheme] else self.port
         return format_authority(self.host, port).encode("ascii")
 
     def named_by(self, scheme: bytes | None, authority: bytes) -> bool:
         """
-        Whether these parts of a URL name this origin; http for https counts, for a server that does not know
-        of the TLS before it says so.
+        Whether these parts of a URL name this origin. C{http} counts for C{https}, too, for a server does not
+        always know of the TLS in front of it.
         """
         try:
             parsed = parse_authority(authority)
@@ -70,9 +70,9 @@ class Places(NamedTuple):
     """
     The two sites of one route: C{upstream.prefix} plus a path there is C{relay.prefix} plus that path here.
 
-    @ivar relay: as this client wrote it, for clients compare with the origin they connected to.
+    @ivar relay: as this client wrote it, for clients compare URLs with the origin to which they connected.
     @ivar aliases: other origins by which the upstream may call itself (the Host that it is sent).
-    @ivar slash: the root of the upstream's site is spelled with a final slash.
+    @ivar slash: whether the root of the upstream's site is spelled with a final slash.
     """
 
     upstream: Site
@@ -84,7 +84,7 @@ class Places(NamedTuple):
         """
         A URL or an absolute path of the upstream, as the client reaches it.
 
-        Whatever is not under the upstream's prefix, or on another origin, stays as it is; so do relative
+        URLs outside of the upstream's prefix, or of another origin, stay as they are, and so do relative
         paths.
         """
         return _moved(url, (self.upstream, *self.aliases), self.upstream.prefix, self.relay)
@@ -115,7 +115,7 @@ def _moved(url: bytes, sites: tuple[Site, ...], prefix: bytes, there: Site) -> b
 
 def move_path(path: bytes, prefix: bytes, to: bytes) -> bytes | None:
     """
-    From below one prefix to below another, judged at segment borders.
+    Move a path from below one prefix to below another, by whole segments.
 
     @return: C{None} if it is not below C{prefix}.
     """
@@ -130,9 +130,9 @@ def move_path(path: bytes, prefix: bytes, to: bytes) -> bytes | None:
 
 def cookie_to_relay(value: bytes, places: Places) -> bytes:
     """
-    One Set-Cookie value as a browser accepts it from the relay: no Domain, Path below the relay's prefix, and
-    on a plain-HTTP listener neither Secure nor what needs it (C{SameSite=None}, Partitioned). The names
-    C{__Host-} and C{__Secure-} keep theirs, for without it no browser takes them.
+    One Set-Cookie value as a browser accepts it from the relay: without Domain, with its Path below the
+    relay's prefix, and on a plain-HTTP listener without Secure and what needs it (C{SameSite=None},
+    Partitioned). Cookies named C{__Host-} and C{__Secure-} keep it, for no browser takes them without.
     """
     parts = value.split(b";")
     name = parts[0].partition(b"=")[0].strip(b" \t").lower()
@@ -172,7 +172,7 @@ def _cookies_to_relay(headers: Headers, places: Places) -> Headers:
 
 
 def rewrite_request(headers: Headers, places: Places, rewrite: Collection[str]) -> Headers:
-    """Referer and Destination (RFC 4918 section 10.3), where C{"location"} is rewritten at all."""
+    """Rewrite Referer and Destination (RFC 4918 section 10.3), wherever C{"location"} is rewritten."""
     if "location" not in rewrite:
         return headers
     return headers.mapped(_REQUEST, lambda field: _with_value(field, places.to_upstream(field[2])))
@@ -198,7 +198,7 @@ def _change_cookies(view: View, asked: Asked) -> Headers:
 def answer_rules(rewrite: Collection[str]) -> list[Rule]:
     """
     @param rewrite: C{"location"} for Location and Content-Location, C{"cookies"} for Set-Cookie and, on a
-        plain-HTTP listener, against HSTS and Alt-Svc; other words are not for fields.
+        plain-HTTP listener, against HSTS and Alt-Svc; other words do not concern fields.
     """
     rules = []
     if "location" in rewrite:
@@ -221,7 +221,7 @@ EVENT_STREAMS = Rule(
     concerns=lambda fields, method: asks_for_events(method, fields),
     change=lambda view, asked: view.replaced_by(_IDENTITY),
 )
-"""An encoding would hide the endpoint that an event stream names."""
+"""Asks for an event stream without an encoding, which would hide the endpoint that it names."""
 
 
 def _with_value(field: Field, value: bytes) -> Field:

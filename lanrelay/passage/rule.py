@@ -1,4 +1,4 @@
-"""What judges or changes a head is a rule, which names the fields that it looks at and sees only those."""
+"""The rules that judge or change heads; each names the fields that it looks at, and sees only those."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from lanrelay.passage.places import Places
 
 EVERYBODYS: Final = frozenset({b"host", b"via", b"date"})
-"""What a proxy reads or writes in every head; each rule sees these."""
+"""Fields that a proxy reads or writes in every head; each rule sees them."""
 
 _COMPILED_MAX: Final = 256
-"""Sets of fields that are looked at and come together; the pages of one site have a handful."""
+"""Combinations of looked-at fields that are remembered; the pages of one site have a handful."""
 
 _new = object.__new__
 
 
 class Undeclared(Exception):
     """
-    A rule looks at a field that it does not name, which is a bug: the rule would not be shown a head in which
-    that field is all that concerns it.
+    A rule looks at a field that it does not name, which is a bug: the rule does not run on a head in which
+    only that field concerns it.
     """
 
 
 class View(Headers):
     """
-    The fields of a head as far as one rule has named them; what changes them gives another view.
+    The fields of a head that one rule has named; methods that change them give another view.
 
-    @ivar headers: all of them, for whoever runs the rule.
-    @raise Undeclared: from whatever is asked about another field, or about all of them.
+    @ivar headers: all fields, for the caller that runs the rule.
+    @raise Undeclared: by every method that is asked for another field, or for all of them.
     """
 
     __slots__ = ("_named", "headers")
@@ -44,7 +44,7 @@ class View(Headers):
 
     @staticmethod
     def through(rule: Rule, headers: Headers) -> View:
-        """What C{rule} sees of C{headers}."""
+        """The view that C{rule} has of C{headers}."""
         view = _new(View)
         view.headers, view._named = headers, rule.named
         return view
@@ -108,7 +108,7 @@ class View(Headers):
 
 
 class SessionNames(Protocol):
-    """By which ids the client and the upstream know the MCP session of a request."""
+    """The ids by which the client and the upstream know the MCP session of a request."""
 
     def for_upstream(self, headers: Headers) -> Headers:
         """The fields of a request."""
@@ -120,18 +120,18 @@ class SessionNames(Protocol):
 @dataclass(slots=True, kw_only=True)
 class Asked:
     """
-    What rules know of an exchange beside the fields; what is not known at their place has its default.
+    What rules know of an exchange beside the fields; what is not known where they run has its default.
 
-    @ivar method: of the request; of an answer's too.
-    @ivar target: as it was sent.
+    @ivar method: that of the request, also for an answer.
+    @ivar target: the request's target as the client sent it.
     @ivar status: of the answer; 0 for a request.
     @ivar local: the address on which the client came in; C{None} for a unix socket.
-    @ivar client: the client's own.
+    @ivar client: the client's own address.
     @ivar host: the Host that the client named the relay by; empty if none.
     @ivar page: the Origin of a page that was let in although it is not the relay's own.
     @ivar origin: the Origin field of a page of the upstream's own.
     @ivar places: what the relay and the upstream call the same thing; C{None} if there are no two names.
-    @ivar names: of the MCP session, which the two may call otherwise; C{None} if it has none that is known.
+    @ivar names: the ids of the MCP session, which may differ between the two; C{None} if no session is known.
     """
 
     method: bytes
@@ -152,7 +152,7 @@ class Asked:
 
 
 class Reply(NamedTuple):
-    """What the relay answers itself, so that a request goes no further."""
+    """An answer of the relay's own, with which a request goes no further."""
 
     status: int
     headers: Headers = NO_FIELDS
@@ -162,25 +162,25 @@ class Reply(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """
-    Judges the heads of one direction, or changes them; only such as concern it.
+    Judges or changes those heads of one direction that concern it.
 
-    A head concerns it that has a field of C{looks_at}, a piece of C{in_target} or a status of C{statuses}, or
-    if C{concerns} says so. A rule that neither judges nor changes says which heads an exchange, or a wire,
-    looks at itself.
+    A head concerns it if it has a field of C{looks_at}, a piece of C{in_target} or a status of C{statuses},
+    or if C{concerns} says so. A rule that neither judges nor changes only says which heads an exchange, or a
+    wire, looks at itself.
 
     @ivar looks_at: lower-case names.
-    @ivar sees: more names, of fields that alone do not concern it.
-    @ivar concerns: is asked about a head that has all of C{sees}; it is shown them, and the method of a
-        request or the status of an answer. It has to say the same of the same, always.
+    @ivar sees: names of more fields that it sees; they alone do not concern it.
+    @ivar concerns: is asked about a head that has all of C{sees}. It gets these fields, and the method of a
+        request or the status of an answer, and must always give the same result for the same values.
     @ivar in_target: pieces of a request's target.
     @ivar statuses: of answers.
-    @ivar beside: whether a head concerns it by what is known of the exchange beside the head. No plain one
-        may: of an exchange of which there is such a thing to know, nothing goes the plain way.
-    @ivar judges_host: a request by a Host that has not been let in before concerns it, too.
+    @ivar beside: says whether a head concerns it because of what is known of the exchange beside the head. An
+        exchange of which such a thing is known never goes the plain way.
+    @ivar judges_host: a request with a Host that was not let in before concerns it, too.
     @ivar always: every head concerns it, so that none is plain.
     @ivar judge: raises a L{RelayError<lanrelay.errors.RelayError>}, or gives an answer, or lets it pass.
-    @ivar change: what goes on in its place.
-    @ivar named: all that it sees.
+    @ivar change: gives the fields that go on instead.
+    @ivar named: all fields that it sees.
     """
 
     looks_at: frozenset[bytes] = frozenset()
@@ -201,7 +201,7 @@ class Rule:
 
     @property
     def asks_for_more(self) -> bool:
-        """Heads concern it that have no field of C{looks_at}."""
+        """Whether a head without any field of C{looks_at} can concern it."""
         return (
             self.always
             or self.judges_host
@@ -212,7 +212,7 @@ class Rule:
 
     @property
     def can_be_concerned(self) -> bool:
-        """There are heads that concern it."""
+        """Whether any head can concern it."""
         return self.asks_for_more or bool(self.looks_at)
 
     def is_concerned(self, headers: Headers, start: bytes | int, target: bytes = b"") -> bool:
@@ -234,11 +234,11 @@ class Rules:
     """
     The rules for the heads of one direction, in the order in which they run.
 
-    @ivar looked_at: the fields that concern one of them.
-    @ivar weighed: those whose values may.
-    @ivar rare: of these, one for each rule; a head without any is not weighed.
-    @ivar statuses: the statuses that do.
-    @ivar always: no head is plain.
+    @ivar looked_at: the fields that concern any of the rules.
+    @ivar weighed: the fields whose values may concern one.
+    @ivar rare: one of these fields for each rule; a head without any of them is not weighed.
+    @ivar statuses: the statuses that concern one.
+    @ivar always: a rule concerns every head, so that none is plain.
     """
 
     def __init__(self, *rules: Rule) -> None:
@@ -250,14 +250,14 @@ class Rules:
         self._pieces = tuple({piece.decode("ascii") for rule in rules for piece in rule.in_target})
         self._weighing = _Weighing(rules)
         self.rare = self._weighing.rare
-        # Of those that judge or change.
+        # For the rules that judge or change.
         self._acting = [rule for rule in rules if (rule.judge or rule.change) and rule.can_be_concerned]
         self._acting_looked_at = _all_of(rule.looks_at for rule in self._acting)
         self._acting_pieces = tuple({piece for rule in self._acting for piece in rule.in_target})
         self._acting_weighing = _Weighing(self._acting)
         self._besides = [rule.beside for rule in self._acting if rule.beside is not None]
         self._any = any(rule.always or rule.statuses for rule in self._acting)
-        # Of a head that has none of these fields nothing is to be weighed, either.
+        # A head that has none of these fields need not be weighed, either.
         self._telling = self._acting_looked_at | self._acting_weighing.rare
         self._by_fields: dict[frozenset[bytes], list[tuple[Rule, bool]]] = {}
 
@@ -271,10 +271,10 @@ class Rules:
         asked: Asked | None = None,
     ) -> Sequence[Rule]:
         """
-        Those that judge or change such a head.
+        The rules that judge or change such a head.
 
         @param start: the method, or the status.
-        @param new_host: it is not known that its Host may be let in.
+        @param new_host: whether its Host has still to be judged.
         @param asked: what is known of the exchange beside the head, if anything.
         """
         index = headers.index
@@ -300,7 +300,7 @@ class Rules:
         ]
 
     def _compile(self, there: frozenset[bytes]) -> list[tuple[Rule, bool]]:
-        """Those that may be concerned by a head with these fields, and whether the fields alone say so."""
+        """The rules that a head with these fields may concern, and whether the fields alone decide that."""
         found = [
             (rule, not rule.looks_at.isdisjoint(there))
             for rule in self._acting
@@ -317,14 +317,14 @@ class Rules:
                 return True
         return False
 
-    # The plain way asks the same in parts, as it comes by them.
+    # The plain way asks the same in parts, one after the other.
 
     def weigh(self, noted: dict[bytes, Field], start: bytes | int) -> bool:
-        """Whether a head with fields of L{weighed} concerns one of them by its values."""
+        """Whether a head with fields of L{weighed} concerns a rule by their values."""
         return not self.rare.isdisjoint(noted) and self._weighing.concern(Headers.of_index(noted), start)
 
     def in_target(self, target: str) -> bool:
-        """Whether the target concerns one of them."""
+        """Whether the target concerns a rule."""
         for piece in self._pieces:  # noqa: SIM110 - C{any} would make a generator for each request
             if piece in target:
                 return True
@@ -333,20 +333,20 @@ class Rules:
 
 class _Weighing:
     """
-    The rules that ask for values.
+    The rules that look at values.
 
-    @ivar rare: of what each of them has to see one name.
+    @ivar rare: one name for each of them, of a field that it has to see.
     """
 
     __slots__ = ("_rules", "rare")
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        # Of Accept and Accept-Encoding the latter comes more seldom.
+        # Of Accept and Accept-Encoding, the latter is rarer.
         self._rules = [(rule, sorted(rule.sees, reverse=True)) for rule in rules if rule.concerns]
         self.rare = frozenset(names[0] for _, names in self._rules)
 
     def concern(self, headers: Headers, start: bytes | int) -> bool:
-        """Whether such a head concerns one of them."""
+        """Whether such a head concerns a rule."""
         index = headers.index
         for rule, names in self._rules:
             for name in names:
@@ -365,9 +365,9 @@ def _all_of(names: Iterable[frozenset[bytes]]) -> frozenset[bytes]:
 
 def judged(rules: Iterable[Rule], headers: Headers, asked: Asked) -> Reply | None:
     """
-    Let each of them judge; the first answer is given.
+    Let each rule judge; gives the first answer.
 
-    @raise RelayError: one of them refuses.
+    @raise RelayError: a rule refuses.
     """
     for rule in rules:
         if rule.judge is not None:
@@ -378,7 +378,7 @@ def judged(rules: Iterable[Rule], headers: Headers, asked: Asked) -> Reply | Non
 
 
 def changed(rules: Iterable[Rule], headers: Headers, asked: Asked) -> Headers:
-    """Let each of them change the fields."""
+    """Let each rule change the fields."""
     for rule in rules:
         if rule.change is not None:
             result = rule.change(View.through(rule, headers), asked)

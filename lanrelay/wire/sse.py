@@ -1,4 +1,4 @@
-"""Where an event of a C{text/event-stream} ends, and the endpoint event of an MCP stream."""
+"""Finds where an event of a C{text/event-stream} ends, and rewrites the endpoint event of an MCP stream."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 BOM = b"\xef\xbb\xbf"
-"""The byte order mark that may come first, and then is no part of the content."""
+"""The byte order mark that may begin a stream; it is no part of the content."""
 
 _ANY_LINE_END = re.compile(rb"[\r\n]")
 _LOOK_AHEAD = 65536
@@ -17,7 +17,7 @@ class EventBoundary:
     Tells whether what has passed so far ended an event, so that a comment may be put in.
 
     The line ends of the WHATWG specification (HTML section 9.2.6): LF, CR, CRLF. The beginning of a stream is
-    a boundary, with a byte order mark or without.
+    a boundary, too, with or without a byte order mark.
     """
 
     __slots__ = ("_tail", "_total")
@@ -33,39 +33,39 @@ class EventBoundary:
 
     @property
     def at_boundary(self) -> bool:
-        """The last bytes ended an event, or nothing has come yet."""
+        """Whether the last bytes ended an event, or nothing has come yet."""
         tail = self._tail
         if self._total <= len(tail):
             tail = tail.removeprefix(BOM)
             if not tail:
                 return True
-            tail = b"\n" + tail  # a blank line may be the first
+            tail = b"\n" + tail  # the first line may be blank
         if tail[-2:] == b"\r\n":
             return tail[-3:-2] in (b"\n", b"\r")
         return tail[-1:] in (b"\n", b"\r") and tail[-2:-1] in (b"\n", b"\r")
 
     @property
     def begun(self) -> bool:
-        """Something has come."""
+        """Whether anything has come."""
         return self._total > 0
 
     @property
     def comment(self) -> bytes:
         """
-        At a boundary: a comment line, which clients skip.
+        A comment line, to be put in at a boundary; clients skip it.
 
-        No blank line follows it: to one who has seen an C{id} that would be an event, if an empty one
-        (httpx-sse, openai-python). Where the last byte was CR an LF may still belong to it, so the line ends
-        in CR, too: that LF then belongs to the comment, and is no blank line either.
+        No blank line follows it, for a client that has seen an C{id} would take that for an empty event
+        (httpx-sse, openai-python). If the last byte was CR, an LF may still belong to it. So the comment ends
+        in CR, too: then that LF belongs to the comment, and is no blank line either.
         """
         return b":\r" if self._tail[-1:] == b"\r" else b":\n"
 
 
 class MarkRemover:
     """
-    Takes the byte order mark away from before a stream into which a comment was put first.
+    Removes the byte order mark from the beginning of a stream before which a comment was put.
 
-    Behind the comment it would be a part of the first field's name (HTML section 9.2.5).
+    After the comment it would be a part of the first field's name (HTML section 9.2.5).
     """
 
     __slots__ = ("_held", "done")
@@ -75,11 +75,11 @@ class MarkRemover:
         self.done = False
 
     def ignores(self, data: bytes) -> bool:
-        """C{feed} would give C{data} back as they are, and be C{done}."""
+        """Whether C{feed} would give C{data} back unchanged, and be C{done}."""
         return not self._held and not data.startswith(BOM[:1])
 
     def feed(self, data: bytes) -> bytes:
-        """What can go on now; nothing while it may still be a mark."""
+        """The bytes that can go on now; none while they may still be a mark."""
         data = self._held + data
         self._held = b""
         if len(data) < len(BOM) and BOM.startswith(data):
@@ -89,12 +89,12 @@ class MarkRemover:
         return data.removeprefix(BOM)
 
     def finish(self) -> bytes:
-        """The stream has ended: what was no mark."""
+        """The stream has ended; gives what turned out to be no mark."""
         return self._held
 
 
 def messages(content: bytes) -> list[bytes]:
-    """The data of each event in C{content} that is whole; events without data are none."""
+    """The data of each whole event in C{content}; events without data do not count."""
     found: list[bytes] = []
     data: list[bytes] = []
     for line in re.split(rb"\r\n|\n|\r", content.removeprefix(BOM))[:-1]:
@@ -111,12 +111,12 @@ class EndpointRewriter:
     """
     Rewrites the data of the first C{endpoint} event of an HTTP+SSE stream (MCP of 2024-11-05, transports).
 
-    Everything passes the moment it comes, but the data of what is, or may still turn out to be, that event:
-    they wait for the blank line, with which alone a client can do something. Data that begin as JSON do are
-    a message, and wait for nothing. After the event, or when the first 64 KiB held none, nothing is looked
-    at any more.
+    Everything passes the moment it comes, except the data of what is, or may still turn out to be, that
+    event. Those wait for the blank line, before which a client cannot use them anyway. Data that begin like
+    JSON are a message, and do not wait. After the event, or if there was none in the first 64 KiB, nothing is
+    looked at any more.
 
-    @ivar done: so it is.
+    @ivar done: nothing is looked at any more.
     """
 
     __slots__ = (
@@ -137,30 +137,32 @@ class EndpointRewriter:
         self._rewrite = rewrite
         self._seen = 0
         self._first = True
-        """The first line, which may begin with a byte order mark."""
+        """Whether this is the first line, which may begin with a byte order mark."""
         self._after_cr = False
-        """The last line ended in CR, and LF would belong to it."""
+        """Whether the last line ended in CR, so that an LF would belong to it."""
         self._line = bytearray()
         """The line under way, as far as it has come."""
         self._held = bytearray()
-        """What waits: data of the event under way, and what came behind them."""
+        """What waits: data of the event under way, and what came after them."""
         self._holding = False
         self._kind = b""
         self._data: list[tuple[int, int]] = []
-        """Where in C{_held} the data of the event are; its data lines that passed are empty places."""
+        """Where in C{_held} the data lines of the event are; the place of one that has passed is empty."""
 
     def ignores(self, events: bytes) -> bool:
-        """C{feed} would give C{events} back as they are; that they end with a blank line is known."""
+        """
+        Whether C{feed} would give C{events} back unchanged; the caller knows that they end with a blank line.
+        """
         return not (self._line or self._kind or self._data) and b"endpoint" not in events
 
     def passed(self, size: int) -> None:
-        """So many bytes that it L{ignores} have passed."""
+        """Note that so many bytes have passed which it L{ignores}."""
         self._first = self._after_cr = False
         self._seen += size
         self.done = self._seen > _LOOK_AHEAD
 
     def feed(self, data: bytes) -> bytes:
-        """What can go on now."""
+        """The bytes that can go on now."""
         if self.done or not data:
             return data
         out = bytearray()
@@ -193,7 +195,10 @@ class EndpointRewriter:
         return bytes(out)
 
     def finish(self) -> bytes:
-        """The stream has ended: what was held back. An event without its blank line is never dispatched."""
+        """
+        The stream has ended; gives what was held back. A client never dispatches an event without its blank
+        line.
+        """
         self.done = True
         return self._release()
 
@@ -210,7 +215,7 @@ class EndpointRewriter:
         return held
 
     def _part_came(self, part: bytes, out: bytearray) -> None:
-        """A piece of a line; may be the one with which a value begins that has to wait."""
+        """A piece of a line has come; in it may begin a value that has to wait."""
         before = len(self._line)
         self._line += part
         if not self._holding and not self._data and self._kind in (b"", b"endpoint"):
@@ -222,7 +227,7 @@ class EndpointRewriter:
         self._pass(part, out)
 
     def _value_start(self) -> int:
-        """Where the value of a data line begins; -1 if it is none, or cannot be told yet."""
+        """Where the value of a data line begins; -1 if this is no data line, or cannot be known yet."""
         line = self._line
         name = len(BOM) if self._first and line.startswith(BOM) else 0
         if not line.startswith(b"data:", name):
@@ -243,7 +248,7 @@ class EndpointRewriter:
             return
         name, _, value = line.partition(b":")
         if name == b"data":
-            # What is held ends where this line does, if its value had to wait at all.
+            # If the value of this line had to wait, what is held ends with this line.
             length = len(value.removeprefix(b" ")) if start >= 0 and self._holding else 0
             self._data.append((len(self._held) - length, len(self._held)))
         elif name == b"event":
@@ -254,7 +259,7 @@ class EndpointRewriter:
         self._pass(line_end, out)
 
     def _event_came(self) -> None:
-        """A blank line: now is known what the event is."""
+        """A blank line has come: now it is known what the event is."""
         if self._kind == b"endpoint" and self._data:
             self.done = True
             start, end = self._data[0]

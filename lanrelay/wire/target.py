@@ -18,9 +18,10 @@ class RequestTarget(NamedTuple):
     What a request target says.
 
     @ivar form: C{"origin"}, C{"absolute"}, C{"authority"} or C{"asterisk"}.
-    @ivar scheme: of the absolute form, C{"http"} or C{"https"}; else empty.
-    @ivar authority: of the absolute and the authority form, as parsed; without a port if none was written.
-    @ivar path: path and query as an origin is sent them; C{*} for an absolute OPTIONS without a path
+    @ivar scheme: that of the absolute form, C{"http"} or C{"https"}; else empty.
+    @ivar authority: that of the absolute and the authority form, as parsed; without a port if none was
+        written.
+    @ivar path: path and query as an origin gets them; C{*} for an absolute OPTIONS without a path
         (RFC 9112 section 3.2.4), empty for the authority form.
     """
 
@@ -31,7 +32,7 @@ class RequestTarget(NamedTuple):
 
     @property
     def port(self) -> int:
-        """The port to connect to: as written, or the scheme's; 0 where neither says one."""
+        """The port to connect to: as written, or the scheme's; 0 if there is neither."""
         if self.authority is not None and self.authority.port is not None:
             return self.authority.port
         return _PORTS.get(self.scheme, 0)
@@ -41,7 +42,7 @@ def parse_target(method: bytes, target: bytes) -> RequestTarget:
     """
     Tell the forms apart.
 
-    @raise RemoteProtocolError: none of them, or one that the method does not have.
+    @raise RemoteProtocolError: it has none of the forms, or one that the method does not allow.
     """
     if method == b"CONNECT":
         return _connect_target(target)
@@ -80,7 +81,7 @@ def _connect_target(target: bytes) -> RequestTarget:
     return RequestTarget(form="authority", authority=authority)
 
 
-# Slashes and dots in all spellings that some server takes for them.
+# Slashes and dots in all spellings that any server takes for them.
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\]|%2[Ff]|%5[Cc])(?:\.|%2[Ee]){1,2}(?=$|[/\\;]|%2[Ff]|%5[Cc]|%3[Bb])")
 _ENCODED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -90,13 +91,16 @@ def has_dot_segments(path: bytes) -> bool:
     """
     Whether C{path} has a segment of C{.} or C{..} (RFC 3986 section 5.2.4), in any spelling.
 
-    Clients take them out before they send; what is left is meant to be seen in two ways.
+    Clients resolve them before they send. A sender that leaves them wants two servers to read two different
+    paths.
     """
     return (b"." in path or b"%" in path) and _DOT_SEGMENT.search(path) is not None
 
 
 def comparable(path: bytes) -> bytes:
-    """C{path} with letters that need no encoding decoded, so that equal paths are alike (section 6.2.2.2)."""
+    """
+    C{path} with all letters decoded that need no encoding, so that equal paths look alike (section 6.2.2.2).
+    """
     return _ENCODED.sub(_decoded, path) if b"%" in path else path
 
 

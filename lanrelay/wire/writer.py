@@ -13,12 +13,12 @@ _OTHER_FRAMING = frozenset({b"connection", b"transfer-encoding"})
 _FRAMING = _OTHER_FRAMING | {b"content-length"}
 _METHODS = frozenset({b"GET", b"POST", b"HEAD", b"PUT", b"DELETE", b"PATCH", b"OPTIONS"})
 _REASONS = frozenset({b"OK", b"Accepted", b"No Content", b"Not Modified"})
-"""Those that nearly all answers bear."""
+"""The reasons of nearly all answers."""
 
 
 def encode_request_head(head: RequestHead) -> bytes:
     """
-    As it goes to an origin, always as HTTP/1.1 (RFC 9110 section 2.5).
+    A request's head as an origin gets it, always as HTTP/1.1 (RFC 9110 section 2.5).
 
     @raise ValueError: method or target would split the request.
     """
@@ -32,7 +32,7 @@ def encode_response_head(
     status: int, reason: bytes, headers: Headers, *, framing: Framing | None, connection: bytes = b""
 ) -> bytes:
     """
-    As it goes to a client, always as HTTP/1.1.
+    A response's head as a client gets it, always as HTTP/1.1.
 
     @param headers: its Connection, Transfer-Encoding and Content-Length fields are replaced by what follows.
     @param framing: a length, L{CHUNKED}, L{UNTIL_CLOSE}, or C{None} to leave C{headers} as they are.
@@ -78,7 +78,7 @@ class BodyWriter:
 
     def part(self, data: bytes) -> bytes:
         """
-        @raise RuntimeError: more than was announced, or after the end.
+        @raise RuntimeError: more came than was announced, or it came after the end.
         """
         if self.complete:
             raise RuntimeError("content after the end of a message")
@@ -94,9 +94,9 @@ class BodyWriter:
 
     def end(self, trailers: Headers) -> bytes:
         """
-        Trailers are left out where the framing has no place for them.
+        The end of the body. Trailers are left out if the framing has no place for them.
 
-        @raise RuntimeError: less than was announced, or a second end.
+        @raise RuntimeError: less came than was announced, or this is a second end.
         """
         if self.complete:
             raise RuntimeError("a second end of a message")
@@ -110,5 +110,5 @@ class BodyWriter:
 
 
 NO_CONTENT = BodyWriter(0)
-"""Of any message that was sent to its end; shared."""
+"""For every message that was sent to its end; it is shared."""
 NO_CONTENT.complete = True
