@@ -79,7 +79,10 @@ class Setup:
                 "sudo, as that user, or add --system for a service of the whole machine."
             )
         if self._chosen.system and os.geteuid() != 0:
-            raise Stopped("--system is for the whole machine and needs root: `sudo lanrelay setup --system`.")
+            raise Stopped(
+                "--system is for the whole machine and needs root: "
+                '`sudo "$(command -v lanrelay)" setup --system`.'  # sudo has a PATH of its own
+            )
 
     def _configuration(self) -> Path:
         from lanrelay.cli.writing import file_to_write

@@ -127,7 +127,8 @@ def relay_check(status: Mapping[str, Any] | None, why: str, config: model.Config
 
 def relay_of_others(why: str, file: Path) -> Check:
     """The check of a relay that another user runs with this file."""
-    return Check(layer="relay", state="warn", said=why, remedy=f"sudo lanrelay doctor -c {quote(str(file))}")
+    remedy = f'sudo "$(command -v lanrelay)" doctor -c {quote(str(file))}'  # sudo has a PATH of its own
+    return Check(layer="relay", state="warn", said=why, remedy=remedy)
 
 
 # --- ports ----------------------------------------------------------------------------------------------

@@ -142,7 +142,7 @@ class Installer:
             if other.needs_root and not other.machine.root:
                 raise Failed(
                     f"The mode {other.name} is installed already and would be in the way: "
-                    f"sudo lanrelay service uninstall --mode {other.name}"
+                    f'sudo "$(command -v lanrelay)" service uninstall --mode {other.name}'
                 )
         return before
 

@@ -78,6 +78,13 @@ class RelayTests(MachineTestCase):
     def test_it_does_not(self) -> None:
         self.one(self.check(None, "No relay is running."), "failed", "not_running")
 
+    def test_the_command_for_that_of_another_user_is_found_by_sudo(self) -> None:
+        check = machine.relay_of_others(
+            "The relay belongs to another user.", Path("/etc/lanrelay/relay.yaml")
+        )
+        expected = 'sudo "$(command -v lanrelay)" doctor -c /etc/lanrelay/relay.yaml'
+        self.assertEqual(self.one(check, "warn").remedy, expected)
+
     def test_it_runs_with_what_the_file_was_before(self) -> None:
         check = self.one(self.check(self.status("other")), "failed", "wrong_config")
         self.assertIn("lanrelay reload -c", check.remedy or "")
