@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
 
+from tests.support.progress import Patience
 from tests.support.servers import CHECKOUT
 
 # What the installed script does.
@@ -90,12 +91,12 @@ class Relay:
 
     def wait_for(self, pattern: str, *, within: float = 10.0) -> re.Match[str]:
         """The first match in its log, as soon as there is one; blocks."""
-        deadline = time.monotonic() + within
+        patience = Patience(self.process.pid, within)
         while (found := re.search(pattern, self.log)) is None:
             status = self.process.poll()
             if status is not None:
                 raise AssertionError(f"the relay ended with status {status}:\n{self.log}")
-            if time.monotonic() > deadline:
+            if patience.over():
                 raise AssertionError(f"nothing like {pattern!r} within {within} s in\n{self.log}")
             time.sleep(0.02)
         return found

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, ClassVar, TypeVar
 
 from lanrelay.cli.authority import Issued
+from tests.support.progress import Patience
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
@@ -29,6 +30,7 @@ class Server:
     A program of C{tests.support} on 127.0.0.1.
 
     @ivar port: where it listens, once it was started; C{start} after C{stop} takes the same port again.
+    @ivar ready_within: seconds; longer for one that gets on (L{Patience}).
     @ivar within: a command that runs it, with its arguments.
     @ivar tls: the certificate that it shows, or C{None}.
     """
@@ -68,9 +70,10 @@ class Server:
 
     def wait_for_errors(self, text: str, *, within: float = 10.0) -> None:
         """Returns when it has written C{text} to its standard error; blocks."""
-        deadline = time.monotonic() + within
+        assert self._process is not None
+        patience = Patience(self._process.pid, within)
         while text not in self.errors:
-            if time.monotonic() > deadline:
+            if patience.over():
                 raise AssertionError(f"no {text!r} within {within} s in\n{self.errors}")
             time.sleep(0.02)
 
@@ -239,13 +242,15 @@ class LoginServer(Server):
 def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
     """The first line of its standard output, or what came of it until it ended."""
     assert process.stdout is not None
-    deadline = time.monotonic() + seconds
+    patience = Patience(process.pid, seconds)
     line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
         while not line.endswith(b"\n"):
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise AssertionError(f"{process.args!r} was not ready within {seconds} s")
+            if not selector.select(patience.left):
+                if patience.over():
+                    raise AssertionError(f"{process.args!r} was not ready within {seconds} s")
+                continue
             data = os.read(process.stdout.fileno(), 1000)
             if not data:
                 break
