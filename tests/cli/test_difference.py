@@ -6,17 +6,17 @@ import difflib
 import json
 from pathlib import Path
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.difference import difference
+from tests.support.properties import given, settings
 
 _TEXTS = st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=12).map(lambda lines: "\n".join(lines))
 
 
 class DifferenceTests(SynchronousTestCase):
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(_TEXTS, _TEXTS)
     def test_it_is_a_unified_difference(self, old: str, new: str) -> None:
         expected = ""

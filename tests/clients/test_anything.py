@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, get_args
 
 import yaml
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -20,6 +19,7 @@ from lanrelay.clients.servers import servers
 from lanrelay.clients.table import CLIENTS
 from lanrelay.edit.formats.edit import FORMATS, apply, put_back, spans
 from lanrelay.edit.formats.tree import Broken, NotEdited
+from tests.support.properties import given, settings
 
 _TEXTS = st.one_of(
     st.sampled_from(
@@ -103,7 +103,7 @@ _ENTRIES = st.builds(
 
 
 class AnyTextTests(SynchronousTestCase):
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.text(alphabet="{}[]\",:'#=\\\n\r\t -/*ab.1&!|>%\x00\ufeff", max_size=30))
     def test_it_is_read_or_refused_with_a_place(self, text: str) -> None:
         for form in FORMATS.values():
@@ -115,7 +115,7 @@ class AnyTextTests(SynchronousTestCase):
 
 
 class AnyEntryTests(SynchronousTestCase):
-    @settings(max_examples=250, deadline=None)
+    @settings(max_examples=250)
     @given(
         client=st.sampled_from(CLIENTS),
         entries=st.dictionaries(_TEXTS, _ENTRIES, max_size=3),

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import expand
 from lanrelay.config.values import Unfit
+from tests.support.properties import given
 
 ENVIRONMENT = {"A": "apple", "EMPTY": "", "NEST": "${A}", "lower_1": "l"}
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import hosts, model
 from lanrelay.config.values import Unfit
+from tests.support.properties import given
 
 
 def _path_of(text: str) -> Path:

@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lanrelay.cli.check import render
@@ -16,6 +15,7 @@ from lanrelay.config.place import Fields, Shown
 from lanrelay.errors import RelayError
 from tests.config.support import ConfigCase, listener_text
 from tests.config.tables import BY_KIND, TABLES
+from tests.support.properties import given, settings
 
 # "A whole example" of the configuration's contract.
 EXAMPLE = """\
@@ -332,7 +332,7 @@ def _files(draw: st.DrawFn) -> dict[str, object]:
 
 
 class FuzzTests(ConfigCase):
-    @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(_files())
     def test_right_keys_with_random_values(self, tree: dict[str, object]) -> None:
         """Refused with complaints; or what C{check} prints of it means the same."""
@@ -345,12 +345,12 @@ class FuzzTests(ConfigCase):
         if "***" not in printed:
             self.assertEqual(self.load(printed, A="a"), loaded.config)
 
-    @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary())
     def test_random_bytes(self, content: bytes) -> None:
         self.complaints(content)
 
-    @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(
         st.lists(
             st.tuples(

@@ -3,12 +3,12 @@ from __future__ import annotations
 from unittest import mock
 
 import yaml
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import nodes
 from lanrelay.config.nodes import Mapping, NotYaml, Scalar, Sequence, compose
+from tests.support.properties import given
 
 
 def _plain(node: nodes.Node) -> object:

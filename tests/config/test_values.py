@@ -3,12 +3,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.config import model, values
 from lanrelay.config.values import Unfit
+from tests.support.properties import given
 
 
 class TableTests(SynchronousTestCase):

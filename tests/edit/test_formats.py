@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from unittest import skipIf
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -26,6 +25,7 @@ from lanrelay.edit.formats.edit import (
     spans,
 )
 from lanrelay.edit.formats.tree import Broken, NotEdited, Opaque, Other, Scalar, at, plain
+from tests.support.properties import given, settings
 
 FILES = Path(__file__).parent.parent / "clients" / "files"
 
@@ -286,7 +286,7 @@ _VALUES = st.recursive(
 class AnyJsonTests(SynchronousTestCase):
     """Whatever stands around it, a change and its undoing leave every other byte."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         before=st.dictionaries(_TEXTS, _VALUES, max_size=3),
         entry=st.dictionaries(_TEXTS, _VALUES, max_size=3),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanrelay.config import model
 from lanrelay.http.event_stream import EventStream
 from tests.http.test_exchange import DATE
 from tests.http.test_plain import GET, PlainTestCase, with_field
+from tests.support.properties import given, settings
 
 Step = tuple[str, Any]
 
@@ -158,7 +158,7 @@ class EventChunkTests(PlainTestCase):
             self.passes(("call", name), ("answer", EVENT), ("answer", b"0\r\n\r\n"), passed=1)
         self.passes(("call", "abort"), ("answer", EVENT), passed=0)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(
         st.lists(
             st.tuples(st.just("answer"), st.just(EVENT) | st.sampled_from(PIECES))

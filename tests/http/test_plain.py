@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from itertools import product
 from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lanrelay.config import model
@@ -23,6 +22,7 @@ from tests.http.test_exchange import DATE, OK, ExchangeTestCase
 from tests.support.desync_requests import ROWS
 from tests.support.listening import accept
 from tests.support.memory import MemoryStream
+from tests.support.properties import given, settings
 
 GET = b"GET /a?secret=1 HTTP/1.1\r\nHost: localhost:8080\r\nAccept: x\r\nX-A: b\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: localhost:8080\r\nContent-Length: 10\r\n\r\n0123456789"
@@ -405,12 +405,12 @@ class PlainTests(PlainTestCase):
             for odd in (sent, numbered(known_as, 7)[:-2] + sent, numbered(known_as, 7) + sent):
                 self.same(*known(GET), ("ask", odd), ("answer", OK), ("dial", None), ("answer", OK))
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(STORIES)
     def test_any_story(self, steps: list[Step]) -> None:
         self.same(*steps, took=False)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(STORIES)
     def test_any_story_of_one_that_is_known(self, steps: list[Step]) -> None:
         self.same(*known(GET), *steps)
@@ -612,7 +612,7 @@ class SessionTests(PlainTestCase):
     def test_where_sessions_are_not_recovered(self) -> None:
         self.same(*BEGUN, *CALLED * 4, ("ask", post(CALL, b"old")), ("answer", LOST), session_recovery=False)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(SESSION_STORIES)
     def test_any_story(self, steps: list[Step]) -> None:
         self.same(*BEGUN, *steps, took=False)

@@ -6,12 +6,12 @@ import json
 from typing import Any
 from urllib.parse import parse_qsl
 
-from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.passage.oauth import callback_to_relay, challenge_to_relay, document_to_relay, with_parameter
 from tests.passage.test_places import places
+from tests.support.properties import given
 from tests.wire.test_fuzz import quick
 
 THERE, HERE = "https://lan-host", "http://localhost:8080"

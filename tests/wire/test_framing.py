@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,6 +9,7 @@ from lanrelay.errors import RemoteProtocolError
 from lanrelay.wire.framing import CHUNKED, ChunkedReader, whole_chunk
 from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.writer import BodyWriter
+from tests.support.properties import example, given
 
 _PIECES = st.sampled_from(
     [b"\r\n", b"\r", b"\n", b"0", b"1", b"2", b"-2", b"a", b"A", b"x", b";x", b" ", b"3\r\nabc"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import h11
-from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -25,9 +24,10 @@ from lanrelay.wire.events import (
 from lanrelay.wire.headers import Headers
 from lanrelay.wire.http1 import Http1Client, Http1Server
 from lanrelay.wire.sse import EndpointRewriter, EventBoundary
+from tests.support.properties import HealthCheck, example, given, settings
 from tests.wire.feeding import Wire, feed, told
 
-quick = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+quick = settings(max_examples=150, suppress_health_check=list(HealthCheck), database=None)
 
 TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 tokens = st.text(TOKEN, min_size=1, max_size=20).map(str.encode)

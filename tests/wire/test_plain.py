@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -14,6 +13,7 @@ from lanrelay.wire.headers import Field, Headers
 from lanrelay.wire.http1 import Http1Client, Http1Server
 from lanrelay.wire.limits import LIMITS, Limits
 from lanrelay.wire.plain import PlainFields
+from tests.support.properties import example, given
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nab"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.wire.limits import LIMITS
 from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
 from lanrelay.wire.template import Repeats
+from tests.support.properties import example, given
 
 REQUESTS = PlainFields(noted={b"host"}, unusual={b"via"}, dropped={b"keep-alive"})
 ANSWERS = PlainFields(noted={b"date"}, unusual={b"via"}, dropped={b"keep-alive"})
