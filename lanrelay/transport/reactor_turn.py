@@ -68,9 +68,9 @@ class Departures:
 
     def close(self) -> None:
         """The turn is over."""
+        while self._streams:
+            self.leave()  # while it is open: whoever is told to pause may write to one that is still to leave
         self.open = False
-        if self._streams:
-            self.leave()
 
 
 _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}

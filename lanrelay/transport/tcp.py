@@ -199,6 +199,7 @@ class TcpStream(Abilities):
                 departures.add(self)
                 return
             departures.leave()  # what waits does not have to wait for this long send
+            self.send_waiting()  # if this is called from within a `leave` that has not come to us yet
         self._write_now(data)
 
     def send_waiting(self) -> None:
@@ -230,6 +231,7 @@ class TcpStream(Abilities):
         """L{write} what C{pipe} holds, and empty it."""
         if self._departures is not None and self._departures.open:
             self._departures.leave()
+            self.send_waiting()
         if self._unsent is not None or self._write_ended or self._aborting or self.disconnected:
             self.write(pipe.rest())
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
+from lanrelay.transport.reactor_turn import DEPARTURES, Departures
 from lanrelay.transport.splice import shared_pipe
 from lanrelay.transport.stream import hand_over
 from lanrelay.transport.tcp import TcpStream
@@ -204,6 +206,30 @@ class DepartureTests(TurnCase):
             peer.sendall(b"x")
         self.turn()
         self.assertEqual(come[:33], [*[0] * 31, 32, 0])
+
+    def test_what_a_pause_has_others_write_comes_after_what_they_wrote_before(self) -> None:
+        for words in (b"second", LARGE):
+            for leave in ("close", "leave"):
+                full, _, _ = self.pair()
+                others = [self.pair() for _ in range(3)]
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        full.getHandle().send(LARGE)
+
+                class Telling(Producer):
+                    def pauseProducing(self, others: Any = others, words: bytes = words) -> None:
+                        for stream, _, _ in others:
+                            stream.write(words)
+
+                full.registerProducer(Telling([]), True)
+                departures: Departures = getattr(self.reactor, DEPARTURES)
+                departures.open = True
+                full.write(b"of no room")
+                for stream, _, _ in others:
+                    stream.write(b"first")
+                getattr(departures, leave)()
+                departures.close()
+                self.assertEqual([self.come(peer) for _, _, peer in others], [b"first" + words] * 3)
 
     def test_a_bug_of_one_s_producer_is_nobody_else_s(self) -> None:
         class Broken(Producer):
