@@ -48,7 +48,7 @@ class Bridge:
     """
     @ivar command: called with a URL.
     @ivar environ: what is added to its environment.
-    @ivar remembers: it may keep what it learnt from one start to the next.
+    @ivar remembers: whether it may keep what it has learnt from one start to the next.
     """
 
     name: str
@@ -64,7 +64,7 @@ FROM_NPM = (("mcp-remote", "0.15.1"), ("supergateway", "4.0.0"))
 
 
 def bridges(folder: Path, install: bool) -> tuple[list[Bridge], dict[str, str]]:
-    """Ours and what is there of the others; and why the rest is left out."""
+    """Ours and those of the others that are installed; and why the rest is left out."""
     lanrelay = [sys.executable, "-m", "lanrelay.cli.main", "stdio"]
     here = {"PYTHONPATH": str(CHECKOUT)}
     found = [
@@ -109,7 +109,7 @@ def _other(name: str, version: str, folder: Path) -> Bridge:
             "mcp-proxy": lambda url: [program, "--transport", "streamablehttp", url],
             "fastmcp-remote": lambda url: [program, url, "--auth", "none"],
         }
-        # It would ask the package index for a newer one of itself.
+        # It would ask the package index for a newer version of itself.
         return Bridge(shown, words[name], {"FASTMCP_CHECK_FOR_UPDATES": "off"})
     node = shutil.which("node")
     if node is None:
@@ -184,7 +184,7 @@ class Run:
             raise Failed(f"a call was answered wrongly: {answer}")
 
     def memory(self) -> float:
-        """MB in memory of all that it has started; what several share counts once for each."""
+        """MB in memory of all processes that it has started; shared memory counts for each of them."""
         total = 0
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
@@ -269,7 +269,7 @@ def measure(bridge: Bridge, url: str, nowhere: str, folder: Path, row: Row, bare
     @param bare: the median of a call without a bridge.
     """
     if bridge.remembers and not (folder / "state").exists():
-        for place in (url, nowhere):  # what it knows of the one it would know of the other, too
+        for place in (url, nowhere):  # in use it would know both
             _teach(bridge, place, url, folder)
     run = Run(bridge, url, folder)
     try:
@@ -308,11 +308,11 @@ def measure(bridge: Bridge, url: str, nowhere: str, folder: Path, row: Row, bare
 
 
 def _teach(bridge: Bridge, place: str, url: str, folder: Path) -> None:
-    """Have it meet the server at C{place}, where a moment ago one was, and soon none will be."""
+    """Have it meet the server at C{place}, so that it knows it when none is there any more."""
     port = int(place.split(":")[2].partition("/")[0])
     relaying: subprocess.Popen[bytes] | None = None
     if place != url:
-        # The server listens where it does; somebody at the other place leads there for a moment.
+        # The server keeps its port; for a moment a forwarder at the other place leads there.
         there = int(url.split(":")[2].partition("/")[0])
         relaying = subprocess.Popen(
             [sys.executable, "-c", _LEADS, str(port), str(there)], stdout=subprocess.PIPE
@@ -427,7 +427,7 @@ def section(text: str) -> list[str]:
 
 
 def put(text: str, section: Sequence[str]) -> str:
-    """The page with that at its end, in the place of an older one."""
+    """The page with that section at its end, instead of an older one."""
     page = text.partition(BEGIN)[0].rstrip() + "\n"
     return page + "".join(f"\n{line}" for line in section) + "\n" if section else page
 

@@ -27,7 +27,7 @@ PACKAGES = {
     "setpriv": "util-linux",
     "taskset": "util-linux",
 }
-"""What is called, and the packages of Debian that have it."""
+"""The programs, and the packages of Debian that have them."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def from_debian(install: bool) -> None:
         print(f"Only root on Debian can do this:\n  {' '.join(command)}", file=sys.stderr)
     else:
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        # Debian starts what it installs. These services are not asked for, and would be in the way.
+        # Debian starts the services that it installs. These are not needed, and would be in the way.
         policy = Path("/usr/sbin/policy-rc.d")
         ours = not policy.exists()
         if ours:
@@ -97,7 +97,7 @@ def compile_the_relay() -> None:
     """
     Put the relay's bytecode where an installation has it.
 
-    Where C{PYTHONDONTWRITEBYTECODE} is set, each start from a checkout would compile all of it anew.
+    If C{PYTHONDONTWRITEBYTECODE} is set, each start from a checkout would compile all of it anew.
     """
     compileall.compile_dir(CHECKOUT / "lanrelay", quiet=1)
 

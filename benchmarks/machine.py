@@ -46,7 +46,9 @@ def described(environment: Environment, rounds: int, share: float) -> list[str]:
 
 
 def python() -> str:
-    """The Python that runs the relay and the scripts, and how it was built: that makes a fifth."""
+    """
+    The Python that runs the relay and the scripts, and how it was built, which makes a difference of a fifth.
+    """
     arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
     if "--enable-optimizations" in arguments:
         built = "built with profile-guided optimization"
@@ -62,7 +64,7 @@ def python() -> str:
 
 
 def version(said: str) -> str:
-    """The line of a program's own words that has its version."""
+    """The line of a program's own output that has its version."""
     for line in said.splitlines():
         if re.search(r"\d\.\d", line):
             return re.split(r" - | https?://", line)[0].strip()

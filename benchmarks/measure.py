@@ -1,4 +1,4 @@
-"""Processes on their cores: started, watched, and ended for certain; and what CPU and memory they took."""
+"""Starts, watches and surely ends processes on their cores, and measures their CPU and memory."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Result:
     What a load generator says.
 
     @ivar units: round trips, connections, requests, bytes or events, each of them seen to be right.
-    @ivar p50: microseconds of one unit, where that was measured; C{most}: of the one that took longest.
-    @ivar used: seconds of CPU that the relay took for it, where not all that it did is to be counted.
+    @ivar p50: the median microseconds of one unit, if that was measured; C{most}: those of the longest one.
+    @ivar used: seconds of CPU that the relay took for it, if not all that it did is to be counted.
     """
 
     units: int
@@ -66,8 +66,8 @@ class Program:
     A process and its children, on one core, in a folder of its own that takes its output.
 
     @ivar prefix: what its clients put before the path of a request line.
-    @ivar streams: how many its clients are to open, where that is what its figures are about.
-    @ivar disturb: what it is to go through while others wait; nothing by default.
+    @ivar streams: how many its clients are to open, if its figures are about that.
+    @ivar disturb: what is done to it while clients wait; nothing by default.
     """
 
     prefix = ""
@@ -131,7 +131,7 @@ class Program:
             raise Failed(f"{self.name} ended with {status}: {self.output}")
 
     def family(self) -> set[int]:
-        """It and its descendants, those too whose parent has gone: its session is its own."""
+        """The process and its descendants, also those whose parent is gone, for its session is its own."""
         return {pid for pid, session in _sessions() if session == self.pid}
 
     def cpu(self) -> float:
@@ -139,7 +139,9 @@ class Program:
         return sum(_cpu(pid) for pid in self.family())
 
     def settle(self, family: set[int]) -> None:
-        """Wait until only C{family} is left: the dead are counted through their parents, once these know."""
+        """
+        Wait until only C{family} is left: ended processes count when their parents have waited for them.
+        """
         time.sleep(0.1)  # what the end of the load has left to do is part of the work
         until = time.monotonic() + 5
         while not self.family() <= family:
@@ -149,7 +151,7 @@ class Program:
         self.check_alive()
 
     def memory(self) -> int:
-        """Bytes that it has written to and shares with nobody."""
+        """Bytes that it has written to and shares with no other process."""
         return sum(_private(pid) for pid in self.family())
 
     def descriptors(self) -> int:

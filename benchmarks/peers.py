@@ -1,4 +1,4 @@
-"""How each program is set up: as its users would who want it fast, on one worker, without an access log."""
+"""Sets each program up as users do who want it fast: with one worker, without an access log."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def lanrelay_as_shipped(
 
 
 def importing_the_reactor(origins: Origins, origin: str, folder: Path, port: int) -> Program:
-    """The least that a program of Twisted's does before it can listen."""
+    """The least that a Twisted program does before it can listen."""
     text = (
         "import socket, time; from twisted.internet import reactor; "
         f"listening = socket.create_server(('127.0.0.1', {port})); time.sleep(600)"
@@ -115,13 +115,13 @@ def haproxy(settings: str = "", defaults: str = "", bind: str = "", server: str 
 _VERIFIED = "ssl verify required ca-file ROOT sni str(localhost) verifyhost localhost"
 HAPROXY_TO_TLS = haproxy(server=_VERIFIED)
 HAPROXY_FROM_TLS = haproxy(bind="ssl crt BOTH")
-# Without that option the head of an event stream waits for 200 ms for more to be sent with it.
+# Without that option the head of an event stream waits 200 ms for more data.
 HAPROXY_TO_HTTPS = haproxy(defaults="mode http\n option http-no-delay", server=_VERIFIED)
 
 
 def nginx_proxy(settings: str = STREAMED) -> Start:
     def start(origins: Origins, origin: str, folder: Path, port: int) -> Program:
-        # nginx 1.22 would take TLS 1.2 where everybody else takes 1.3, which has other ciphers.
+        # nginx 1.22 would use TLS 1.2 where all others use 1.3, which has other ciphers.
         scheme = "https" if origin == "https" else "http"
         verify = (
             f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {origins.root}; "

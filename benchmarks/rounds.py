@@ -1,4 +1,4 @@
-"""Runs one workload: all its programs side by side, in turns, each figure checked before it counts."""
+"""Runs one workload: all its programs take turns, and each figure is checked before it counts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Row:
     """
     One workload.
 
-    @ivar figures: of each program one for each round.
+    @ivar figures: for each program, one figure for each round.
     @ivar left_out: programs that were not measured, and why.
     """
 
@@ -60,9 +60,9 @@ class Row:
 
     def ratio(self, goal: Goal) -> tuple[str, float] | None:
         """
-        The peer that is best, and its figure divided by ours.
+        The best peer, and its figure divided by ours.
 
-        The median of the ratios within each round: what disturbs a round disturbs both.
+        The ratio is the median of those of the rounds: what disturbs a round disturbs both.
         """
         ratios = {
             name: statistics.median(
@@ -109,7 +109,7 @@ def run(
             if OURS not in turns:
                 break  # there is nothing to compare with
             names = list(turns)
-            first = number % len(names)  # nobody is always the first
+            first = number % len(names)  # no program is always the first
             for name in names[first:] + names[:first]:
                 try:
                     row.figures.setdefault(name, []).append(_believable(workload, turns[name]()))
@@ -167,7 +167,7 @@ def _once(workload: Workload, origins: Origins, program: Program | None, port: i
     assert workload.run is not None
     family = program.family() if program else set()
     if workload.kept:
-        # Since its last turn a program may have let go of what was idle: a relay after some seconds.
+        # Since its last turn a program may have closed idle connections: a relay does so after some seconds.
         workload.run(origins, program, port, 0.1 * share)
     before, load_before = program.cpu() if program else 0.0, load_cpu() + origins.cpu()
     result = workload.run(origins, program, port, share)
@@ -234,7 +234,7 @@ def _fresh(
 
 
 def _memory(workload: Workload, origins: Origins, program: Program, port: int) -> Figure:
-    """What each of the connections takes that the load generator holds open; a first few are not counted."""
+    """The memory of each connection that the load generator holds open; the first few are not counted."""
     assert workload.hold is not None
     program.listening(port)
     with held(workload.hold(origins, port, 20), program.folder):
@@ -249,13 +249,13 @@ def _memory(workload: Workload, origins: Origins, program: Program, port: int) -
 
 
 def _start(workload: Workload, origins: Origins, program: Program, port: int) -> Figure:
-    """How long it takes until it accepts."""
+    """How long the program takes until it accepts."""
     program.listening(port, every=0.001)
     return Figure((time.monotonic() - program.began) * workload.scale)
 
 
 def _ran(workload: Workload, origins: Origins, program: Program, port: int) -> Figure:
-    """The CPU that it takes to do all it has to do."""
+    """The CPU that the program takes from its start to its end."""
     before = load_cpu()  # of all that were children of ours
     program.ended()
     return Figure((load_cpu() - before) * workload.scale)

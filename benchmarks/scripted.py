@@ -1,4 +1,6 @@
-"""What people write themselves: C{python -m benchmarks.scripted KIND PORT ORIGIN-PORT [CA-FILE]}."""
+"""
+Relays as people write them themselves: C{python -m benchmarks.scripted KIND PORT ORIGIN-PORT [CA-FILE]}.
+"""
 
 from __future__ import annotations
 

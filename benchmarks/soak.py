@@ -28,9 +28,7 @@ from benchmarks.measure import (
 )
 from benchmarks.origins import Missing, Origins
 
-GROWTH = (
-    3_000_000  # bytes: what the allocator leaves in disorder; a leak of 30 bytes for each connection is more
-)
+GROWTH = 3_000_000  # bytes that the allocator may leave; a leak of 30 bytes a connection is more
 QUIET = 20.0  # seconds within which what was open has ended; idle connections to upstreams are kept for 4
 SEGMENTS = 10
 
@@ -46,10 +44,11 @@ class State:
 
 def verdict(states: list[State]) -> str:
     """
-    Empty, or what has grown from the first third of the states, which is for warming up, to the last.
+    What has grown from the first third of the states, which is for warming up, to the last; empty for
+    nothing.
 
-    Memory goes up with the largest number of things that were ever going on at once, by chance, and comes
-    back in part: so the most of the beginning is compared with what is usual at the end.
+    Memory grows with the largest number of things that, by chance, were ever under way at once, and shrinks
+    only in part. So the maximum of the beginning is compared with the usual value at the end.
     """
     third = max(1, len(states) // 3)
     first, last = states[:third], states[-third:]
@@ -159,7 +158,7 @@ def _mixed(origins: Origins, folder: Path, transport: str, seconds: float) -> li
         "nobody": free_port(),
     }
     print(f"mixed load, {transport} transports, for {seconds / 60:g} minutes; {fresh} at first", flush=True)
-    settled = fresh.descriptors + 2  # a pipe, through which all bulk is spliced, is made with the first of it
+    settled = fresh.descriptors + 2  # the pipe for splicing is made with the first bulk
     states: list[State] = []
     faults: list[str] = []
     done: Counter[str] = Counter()
@@ -184,7 +183,7 @@ def _mixed(origins: Origins, folder: Path, transport: str, seconds: float) -> li
 
 
 def _relay(origins: Origins, folder: Path, transport: str) -> tuple[Program, dict[str, int]]:
-    """A relay with a listener of each kind, their ports by name."""
+    """A relay with a listener of each kind; gives their ports by name."""
     secure = f"tls: {{ca: '{origins.root}'}}"
     listeners = {
         "forward": f"type: tcp-forward, upstream: 'tcp://127.0.0.1:{origins.port('echo')}'",

@@ -1,4 +1,4 @@
-"""What people wait for: a start, a check, and what others do to a connection that is not concerned."""
+"""What people wait for: a start, a check, and pauses of a connection while the relay does other work."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OF_LOOPBACK = [f"127.77.{number // 250}.{number % 250 + 1}" for number in range(
 
 
 def disturbed(origins: Origins, relay: Program | None, port: int, share: float) -> Result:
-    """A ping-pong on one connection, while the relay goes through what it was started for, twice."""
+    """A ping-pong on one connection, while the relay goes twice through its C{disturb}."""
     assert relay is not None
     failed: list[BaseException] = []
 
@@ -48,7 +48,7 @@ def disturbed(origins: Origins, relay: Program | None, port: int, share: float) 
 
 
 def relay_of_many(reloaded: bool) -> Start:
-    """Of a number of listeners; with each reload another one leads elsewhere."""
+    """A relay of many listeners; with each reload another one of them leads elsewhere."""
 
     def start(origins: Origins, origin: str, folder: Path, port: int) -> Program:
         number, turn = origins.port(origin), 0
@@ -114,7 +114,7 @@ _PAGES = ("/", "/status.json", "/metrics")
 
 
 def with_admin(path: str) -> Start:
-    """With an admin page, of which C{path} is fetched; for nothing where that is empty."""
+    """A relay with an admin page, from which C{path} is fetched; an empty one fetches nothing."""
 
     def start(origins: Origins, origin: str, folder: Path, port: int) -> Program:
         admin = free_port()

@@ -34,14 +34,14 @@ class Goal:
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """
-    @ivar origin: which one the relays lead to.
+    @ivar origin: the origin to which the relays lead.
     @ivar measure: C{cpu} of the relay for each unit; C{p50} of what the load generator saw, or what of it was
         C{added} to the way without a relay; the longest C{pause} that it saw; C{memory} for each connection;
         C{start} until it accepts; CPU until it has C{ran} to its end.
-    @ivar scale: what a figure in seconds and units is multiplied with for C{unit}.
-    @ivar least: a figure that no program can have: below it the measurement is wrong.
-    @ivar most: what ours may have.
-    @ivar kept: it is about connections that are open already; what opens them is not counted.
+    @ivar scale: the factor from seconds and units to C{unit}.
+    @ivar least: below this figure, which no program can reach, the measurement is wrong.
+    @ivar most: the highest figure that ours may have.
+    @ivar kept: it is about connections that are open already; opening them is not counted.
     """
 
     name: str
@@ -73,7 +73,10 @@ def ours(kind: str, secure: str = "") -> dict[str, Start]:
 
 
 def _enough(amount: float, share: float) -> float:
-    """So many seconds or bytes; but slow programs need a second until each connection had its turn."""
+    """
+    So many seconds or bytes, but at least a second, for slow programs need that until each connection had its
+    turn.
+    """
     return max(1.0, amount * share)
 
 
@@ -94,7 +97,7 @@ def tunnelled(kind: str, mode: str, streams: int, amount: float, size: int) -> R
 
 
 def requests(origins: Origins, relay: Program | None, port: int, share: float) -> Result:
-    """On 32 connections, no two alike; each answer has to be the one to its request."""
+    """Requests on 32 connections, no two of them alike; each answer has to be the one to its request."""
     return load(origins.load, "requests", port, 32, _enough(1.5, share), 1024, relay.prefix if relay else "")
 
 
@@ -142,7 +145,7 @@ def events(
 def open_events(
     period: int, origins: Origins, relay: Program | None, port: int, share: float, streams: int = 0
 ) -> Result:
-    """Only what events take on streams that are open, C{period} ms apart on each."""
+    """Only the cost of events on open streams, C{period} ms apart on each."""
     assert relay is not None
     preface = "GET /events HTTP/1.1\\r\\nHost: localhost\\r\\nAccept: text/event-stream\\r\\n\\r\\n"
     return watched(relay, origins.load, port, streams or relay.streams, max(1.5, 3 * share), period, preface)

@@ -1,5 +1,5 @@
 """
-An ASGI application under uvicorn on httptools, as which C{uvicorn[standard]} runs, and so most MCP servers.
+An ASGI application under uvicorn on httptools, which C{uvicorn[standard]} uses, and so do most MCP servers.
 
 It answers with method, path and content of the request, after half a second where the path begins with
 C{/slow}. C{/asked} lists what it was asked before, as JSON.

@@ -1,6 +1,6 @@
 """
-An MCP server that wants an OAuth login, and its authorization server, in a thread: all that a client must do
-is checked, as strictly as the specifications allow.
+An MCP server that wants an OAuth login, and its authorization server, in a thread. It checks all that a
+client must do, as strictly as the specifications allow.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Json = dict[str, Any]
 
 class Authority:
     """
-    Whoever makes it adds C{close} as a cleanup. What is to be different is changed before it is asked.
+    Its maker adds C{close} as a cleanup, and changes what is to be different before the first request.
 
     @ivar calls: of tools, that have run.
     @ivar asked: method and path of each request, in their order.
     @ivar faults: what a client did wrong.
     @ivar registrations: clients that have registered.
     @ivar grants: the kinds of grants for which there were tokens.
-    @ivar access: access tokens that are good.
+    @ivar access: valid access tokens.
     """
 
     def __init__(self, tls: Issued | None = None) -> None:
@@ -58,7 +58,7 @@ class Authority:
         self.takes_tokens = True
         self.grants_all = True
         self._codes: dict[str, Json] = {}
-        self.refused = 0  # requests of MCP without a token that is good
+        self.refused = 0  # requests of MCP without a valid token
         self._refresh: dict[str, Json] = {}
         self._spent: set[str] = set()
         self.lock = threading.Lock()
@@ -218,7 +218,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that are killed reset their connections, and some trust nobody."""
+        """
+        Log nothing: clients that are killed reset their connections, and some do not trust the certificate.
+        """
         if not isinstance(sys.exc_info()[1], (ConnectionError, ssl.SSLError)):
             super().handle_error(request, client_address)
 

@@ -1,4 +1,4 @@
-"""A socket that says and hears exactly what a test wants, one call after another."""
+"""A socket that sends and receives exactly what a test wants, one call after another."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Peer:
 
     @classmethod
     def to(cls, port: int, host: str = "127.0.0.1") -> Peer:
-        """A client of what listens there."""
+        """A client that is connected to this place."""
         return cls(socket.create_connection((host, port), timeout=10))
 
     def send(self, data: bytes) -> Peer:

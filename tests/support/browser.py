@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 class Browser:
     """
-    One Chromium with a profile of its own. Whoever makes it adds C{stop} as a cleanup.
+    One Chromium with a profile of its own. Its maker adds C{stop} as a cleanup.
     """
 
     def __init__(self, *, within: float = 60.0) -> None:
@@ -104,7 +104,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """A command and its result; what happens meanwhile is noted."""
+        """Call a command; gives its result, and notes the events that come meanwhile."""
         number = next(self._numbers)
         message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
         if self._session is not None:
@@ -131,7 +131,7 @@ class Page:
             self.complaints.append(json.dumps(parameters["args"]))
 
     def close(self) -> None:
-        """It is of no more use."""
+        """Close the page."""
         self._session = None
         self.call("Target.closeTarget", targetId=self._target)
 

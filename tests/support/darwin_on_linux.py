@@ -1,5 +1,5 @@
 """
-As much of macOS as can be had in a Linux process: kqueue, C{sys.platform}, what its sockets refuse, and what
+As much of macOS as a Linux process can have: kqueue, C{sys.platform}, what its sockets refuse, and what
 Python leaves out there. For tests: C{python tests/support/darwin_on_linux.py tests.transport}, as with trial.
 
 From XNU's sources (xnu-11417: bsd/kern/uipc_socket.c, uipc_syscalls.c, bsd/netinet/tcp_usrreq.c):
@@ -11,7 +11,7 @@ From XNU's sources (xnu-11417: bsd/kern/uipc_socket.c, uipc_syscalls.c, bsd/neti
  - a unix socket's queue that is full refuses (ECONNREFUSED), and its path has 103 bytes;
  - lo0 has 127.0.0.1 only (DARWIN_ALIASES=1 lifts that, for tests that use 127.0.0.2).
 
-Of Apple's commands there are those of macos/bin, which say what Macs have said.
+Apple's commands are those of macos/bin, which print what real Macs have printed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _SOL_LOCAL, _LOCAL_PEERCRED, _PEERCRED = 0, 1, socket.SO_PEERCRED
 _CLOSE, _ESTABLISHED, _CLOSE_WAIT = 7, 1, 8
 _CLOSED = {6, _CLOSE, 9, 11}  # TIME_WAIT, CLOSE, LAST_ACK, CLOSING: both directions have ended
 
-# What these have looked up in C{sys.platform} and in C{select} is of Linux, whose libraries they call.
+# These modules have to see Linux in C{sys.platform} and C{select}, for they call its libraries.
 _BEFORE = (
     "asyncio",
     "ctypes.util",
@@ -94,7 +94,7 @@ def _was_connected(sock: Any) -> bool:
 
 
 class _Darwin:
-    """What is refused; mixed in before a socket."""
+    """Refuses what macOS refuses; mixed in before a socket class."""
 
     family: int
 
@@ -162,15 +162,15 @@ class _Darwin:
 
 
 class SocketType(_Darwin, _socket.socket):
-    """In the place of C{socket.SocketType}."""
+    """Stands for C{socket.SocketType}."""
 
 
 class Socket(_Darwin, socket.socket):  # type: ignore[misc]
-    """In the place of C{socket.socket}."""
+    """Stands for C{socket.socket}."""
 
 
 def install() -> None:
-    """Make this process one on macOS, as far as it goes."""
+    """Make this process look like one on macOS, as far as that goes."""
     for name in _BEFORE:
         importlib.import_module(name)
     sysconfig.get_config_vars()  # from a file that has the platform in its name; remembered from here on

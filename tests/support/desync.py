@@ -58,10 +58,10 @@ class Recorder:
     """
     An HTTP/1.1 origin on a free port; h11, which is strict and not ours, says what came.
 
-    It answers each request with its own target, so that an answer that reaches somebody else shows.
+    It answers each request with its own target, so that an answer shows which reaches the wrong client.
 
     @ivar asked: whole requests, in the order in which they were whole.
-    @ivar broken: what h11 refused, or what was no request: there must never be any.
+    @ivar broken: bytes that h11 refused, or that were no request: there must never be any.
     @ivar partial: how many requests broke off, as they do when a client is refused in the middle.
     @ivar reply: for C{/r}.
     @ivar said: the reply was sent.
@@ -123,7 +123,7 @@ class Recorder:
             peer.close()
 
     def _one(self, peer: socket.socket, number: int, data: bytes) -> bytes | None:
-        """One request; what came behind it, or C{None} at the end of the connection."""
+        """Take one request; gives the bytes after it, or C{None} at the end of the connection."""
         wire = h11.Connection(h11.SERVER)
         if data:
             wire.receive_data(data)
@@ -226,7 +226,7 @@ class Client:
             try:
                 self.socket.sendall(part)
             except (BrokenPipeError, ConnectionResetError):
-                break  # the answer to what it said first has come already
+                break  # the answer to the first part has come already
         return self
 
     def hear(self, methods: Iterable[bytes], *, event: threading.Event | None = None) -> Heard:

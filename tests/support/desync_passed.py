@@ -1,4 +1,4 @@
-"""Tricky requests that are right, and what the origin is to hear of them."""
+"""Tricky requests that are valid, and what the origin is to get of them."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ class Row:
     """
     One thing that an origin says to a request for C{/r}.
 
-    @ivar rule: where it is said that this must come of it; RFC and section.
+    @ivar rule: the RFC and section that demand this.
     @ivar status: what the client is told; 0 for nothing at all.
-    @ivar body: the content that it is given, C{None} for whatever the relay says of the failure.
+    @ivar body: the content that the client gets, C{None} for whatever the relay says of the failure.
     @ivar cut: the client sees that the answer broke off.
     @ivar pooled: the connection to the origin serves the next request.
     @ivar tries: how often the origin was asked; by a forward proxy once at most.
@@ -52,7 +52,7 @@ EXPECTS = b"POST @T/r HTTP/1.1\r\nHost: @H\r\nExpect: 100-continue\r\nContent-Le
 
 
 def bad(rule: str, *replies: tuple[str, bytes]) -> list[Row]:
-    """Answers that are none."""
+    """Answers that are not valid."""
     return [Row(name, rule, Reply((reply,))) for name, reply in replies]
 
 
@@ -416,6 +416,6 @@ RIGHT: list[Row] = [
         Reply((TWO,)),
         200,
         b"ok",
-        ask=UPGRADE,  # and who knows what the origin takes the next bytes for
+        ask=UPGRADE,  # and the origin may take the next bytes for anything
     ),
 ]

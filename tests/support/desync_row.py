@@ -1,5 +1,5 @@
 """
-One thing that a client says to a relay, and what is to come of it.
+One thing that a client sends to a relay, and what the result must be.
 
 C{@T} stands for what goes before a path (nothing on a reverse proxy, the origin's URL on a forward proxy) and
 C{@H} for the Host that belongs to it. C{/b} is what an attacker would smuggle, and C{/poison} what must never
@@ -22,11 +22,11 @@ class Row:
     """
     One thing that a client says.
 
-    @ivar rule: where it is said that this must come of it; RFC and section.
+    @ivar rule: the RFC and section that demand this.
     @ivar sent: on one connection.
     @ivar status: of each answer.
     @ivar meant: the requests that the origin is to hear, and no other: method, target, content.
-    @ivar stays: the connection serves on; else it is closed.
+    @ivar stays: whether the connection goes on serving; else it is closed.
     @ivar on: C{web} or C{proxy} where it is for that listener only.
     @ivar absent: fields that the origin must not be sent.
     """

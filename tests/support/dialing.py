@@ -1,4 +1,4 @@
-"""What the dialer stands on, in memory: names, connects and dials that the test answers."""
+"""Stands in memory for what the dialer uses: names, connects and dials that the test answers."""
 
 from __future__ import annotations
 

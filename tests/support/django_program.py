@@ -1,4 +1,4 @@
-"""A page with a form, made with Django, whose protection compares Origin with Host."""
+"""A page with a form, made with Django, which compares Origin with Host for its protection."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """
-C{select.kqueue} for Linux, with macOS's manners, so that C{twisted.internet.kqreactor} can be tested there.
+C{select.kqueue} for Linux, which behaves as on macOS, so that C{twisted.internet.kqreactor} can be tested
+there.
 
     python tests/support/kqueue_on_linux.py trial tests.transport     # on the kqueue reactor
     python tests/support/kqueue_on_linux.py twistd -n lanrelay -c relay.yaml
@@ -182,10 +183,10 @@ def _kind(descriptor: int) -> str:
 
 class Manners:
     """
-    Which of several lawful orders, and how many, the events come in. Set before the reactor runs.
+    In which of several allowed orders, and how many at a time, events come. Set before the reactor runs.
 
     @cvar order: C{"alternate"}, C{"read"} or C{"write"}: which filter's events come first in a list.
-    @cvar portion: at most so many events a call, whatever was asked for; kqueue owes nobody all of them.
+    @cvar portion: at most so many events a call, whatever was asked for; kqueue need not give all of them.
     """
 
     order = os.environ.get("KQUEUE_ORDER", "alternate")
@@ -384,7 +385,7 @@ def _forked() -> None:
 
 
 def install() -> None:
-    """Put it all into C{select}."""
+    """Put all of this into C{select}."""
     if hasattr(select, "kqueue"):
         return
     kevent.__module__ = kqueue.__module__ = "select"
@@ -392,7 +393,7 @@ def install() -> None:
         setattr(select, name, value)
     select.kqueue, select.kevent = kqueue, kevent  # type: ignore[attr-defined]
     for name in [name for name in vars(select) if name.lower().startswith("epoll")]:
-        delattr(select, name)  # macOS has none; who asks for it takes another way
+        delattr(select, name)  # macOS has none; programs that look for it then do without
     if "selectors" in sys.modules:  # `socket` has imported it
         importlib.reload(sys.modules["selectors"])
     os.register_at_fork(after_in_child=_forked)
@@ -415,7 +416,7 @@ def _spread() -> None:
 
 
 def run_trial(arguments: list[str]) -> None:
-    """Trial on the kqueue reactor, which turns as the relay and its commands have it turn."""
+    """Run trial on the kqueue reactor, with the turn that the relay and its commands give it."""
     from twisted.internet import kqreactor
 
     kqreactor.install()

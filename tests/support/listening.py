@@ -24,7 +24,7 @@ class FakeDialer:
     @ivar asked: the targets, in order.
     @ivar pending: the dials not answered yet.
     @ivar at_once: they succeed before they return, as the kernel's on one machine do.
-    @ivar on_loopback: C{dial_at_once} is taken at its word; C{streams} has what came of it.
+    @ivar on_loopback: whether C{dial_at_once} succeeds; C{streams} has its results.
     """
 
     def __init__(self) -> None:

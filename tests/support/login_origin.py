@@ -21,7 +21,7 @@ def challenge() -> str:
 
 
 def user_of(message: bytes) -> str:
-    """Whom the third message names (MS-NLMP 2.2.1.3)."""
+    """The user whom the third message names (MS-NLMP 2.2.1.3)."""
     length, _, offset = struct.unpack_from("<HHI", message, 36)
     unicode = struct.unpack_from("<I", message, 60)[0] & 1
     return message[offset : offset + length].decode("utf-16-le" if unicode else "latin-1")
@@ -29,7 +29,7 @@ def user_of(message: bytes) -> str:
 
 class _Connection(BaseHTTPRequestHandler):
     """
-    One for each connection: C{user} is who has logged in on it.
+    One for each connection: C{user} has logged in on it.
 
     C{/open} is for everybody. With Negotiate one message logs in: the token is the name in base64.
     """
@@ -85,9 +85,9 @@ class _Server(ThreadingHTTPServer):
 
 class LoginOrigin:
     """
-    It answers with who is logged in, and the number of the connection: C{b"user1 on 3"}.
+    It answers with the user who is logged in, and the number of the connection: C{b"user1 on 3"}.
 
-    Whoever makes it adds C{close} as a cleanup.
+    Its maker adds C{close} as a cleanup.
     """
 
     def __init__(self) -> None:

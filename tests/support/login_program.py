@@ -1,8 +1,8 @@
 """
 An MCP server that wants an OAuth login, for live tests: the official SDK's server and authorization server.
 
-It knows itself by C{https://LAN_NAME:PORT} alone: so are its issuer and the resource named for which it takes
-tokens. The login page is a form; the redirect from it bears C{iss} (RFC 9207).
+It knows itself only by C{https://LAN_NAME:PORT}: that is the name of its issuer, and of the resource for
+which it takes tokens. The login page is a form; the redirect from it bears C{iss} (RFC 9207).
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def make_server(issuer: str) -> MCPServer[Any]:
 
     @mcp.tool()
     def resource() -> str:
-        """For what the caller's token is good."""
+        """The resource for which the caller's token is valid."""
         token = get_access_token()
         return "" if token is None else token.resource or ""
 

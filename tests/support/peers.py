@@ -20,7 +20,7 @@ READY_WITHIN = 10.0  # seconds; longer for one that gets on
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now; these programs cannot choose one by themselves."""
+    """Ports on which nothing listens now; these programs cannot choose one by themselves."""
     return [free_port() for _ in range(count)]
 
 
@@ -48,7 +48,7 @@ class Program:
         return self._log.read_text("utf-8", "replace")
 
     def start(self) -> Program:
-        """Start it; returns when it listens. Whoever starts it adds C{stop} as a cleanup."""
+        """Start it; returns when it listens. The caller adds C{stop} as a cleanup."""
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(

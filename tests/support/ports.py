@@ -8,8 +8,8 @@ import random
 import socket
 from collections.abc import Iterator
 
-# Below those that kernels give to whoever asks for any (Linux from 32768, macOS from 49152), for there
-# another test's next connection may have it a moment later; and not where lanrelay's own defaults lie.
+# Below the range from which kernels choose ports (Linux from 32768, macOS from 49152), for in that range
+# another test's next connection may get the port a moment later; and outside of lanrelay's own defaults.
 _RANGE = range(10000, 28000)
 
 
@@ -26,9 +26,9 @@ _ports = _all()
 
 def free_port() -> int:
     """
-    A port of loopback that nobody has now, and nobody is given by chance.
+    A port of loopback that is free now, and that no kernel gives away by chance.
 
-    For what must be told one, and for where nobody shall listen.
+    It is for programs that must be told a port, and for places where nothing shall listen.
     """
     return next(port for port in _ports if _is_free("127.0.0.1", port) and _is_free("::1", port))
 

@@ -25,7 +25,7 @@ def run(
     """
     Run C{serve} with the options of the command line and print C{ready PORT} with what it returns.
 
-    It stays until standard input ends, so nothing outlives the tests, however they end.
+    It runs until standard input ends, so nothing outlives the tests, however they end.
 
     @param end: what is to be done then.
     """

@@ -24,7 +24,7 @@ class Relay:
     """
     A relay with the configuration C{text}, written into a folder of its own.
 
-    Ports are best left to it (C{127.0.0.1:0}); L{port} says which it took. Whoever starts it adds C{stop} as
+    It best chooses its ports itself (C{127.0.0.1:0}); L{port} says which it took. Its starter adds C{stop} as
     a cleanup.
 
     @param within: a command that runs it, with its arguments.

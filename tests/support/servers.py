@@ -78,10 +78,10 @@ class Server:
             time.sleep(0.02)
 
     def start(self: _Self) -> _Self:
-        """Start it; returns when it listens. Whoever starts it adds C{stop} as a cleanup."""
+        """Start it; returns when it listens. The caller adds C{stop} as a cleanup."""
         tls = None if self.tls is None else [str(self.tls.cert), str(self.tls.key)]
         options = {**self._options, "tls": tls, "port": self.port}
-        # Not the proxies of whoever runs the tests.
+        # Without the proxies of the user who runs the tests.
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         environ["PYTHONPATH"] = str(CHECKOUT)
         self._process = subprocess.Popen(
@@ -240,7 +240,7 @@ class LoginServer(Server):
 
 
 def _line(process: subprocess.Popen[bytes], seconds: float) -> bytes:
-    """The first line of its standard output, or what came of it until it ended."""
+    """The first line of its standard output, or a part of it if the program ended before."""
     assert process.stdout is not None
     patience = Patience(process.pid, seconds)
     line = b""

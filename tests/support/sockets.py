@@ -24,7 +24,7 @@ PATIENCE = 30.0  # seconds that a blocking peer waits at most
 
 
 class SocketTestCase(TestCase):
-    """Gives connected pairs; what is still open at the end is reset."""
+    """Gives connected pairs, and resets those that are still open at the end."""
 
     timeout = 60
 

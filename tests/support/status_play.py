@@ -1,4 +1,4 @@
-"""A status document of the shape that the relay gives, of any size: for what is made of it."""
+"""Makes a status document of the relay's shape, of any size, for tests of what is made of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lanrelay.observe.logformat import moment
 Json = dict[str, Any]
 
 NOW = 1_795_165_325.0
-"""Seconds since the epoch; what is told is what was until then."""
+"""Seconds since the epoch; the document tells what happened until then."""
 
 # Kind, URL of its upstream and MCP facts; they come in turn.
 _KINDS: tuple[tuple[str, str, Json | None], ...] = (
@@ -147,7 +147,7 @@ def _listener(name: str, kind: str, port: int, now: float) -> Json:
 
 
 def cells(count: int, seconds: int, now: float, *, down: int = 0, slow: bool = False) -> list[Json]:
-    """Of a bar: the last C{down} of them are down, and some are slow in between."""
+    """The cells of a bar: the last C{down} of them are down, and some before are slow."""
     begin = now // seconds * seconds - (count - 1) * seconds
     found: list[Json] = []
     for index in range(count):

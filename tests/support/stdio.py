@@ -33,7 +33,10 @@ HELLO: Json = {
 
 
 def environment(folder: Path | str) -> dict[str, str]:
-    """Of a process that keeps what it remembers in C{folder}, and finds no configuration elsewhere."""
+    """
+    The environment of a process that keeps what it remembers in C{folder}, and finds no configuration
+    elsewhere.
+    """
     keep = {
         name: os.environ[name] for name in ("PATH", "HOME", "LANG", "XDG_RUNTIME_DIR") if name in os.environ
     }
@@ -46,7 +49,7 @@ class Stdio:
     One run.
 
     @param folder: see L{environment}.
-    @ivar lines: what it has said that nobody has asked for yet.
+    @ivar lines: the lines it has said that the test has not asked for yet.
     """
 
     def __init__(self, *words: str, folder: Path | str, **more: Any) -> None:
@@ -69,7 +72,7 @@ class Stdio:
         self.write(json.dumps(message).encode() + b"\n")
 
     def write(self, data: bytes) -> None:
-        """Read what comes meanwhile, so that neither waits for the other."""
+        """Write, and read what comes meanwhile, so that neither waits for the other."""
         view = memoryview(data)
         deadline = time.monotonic() + PATIENCE
         os.set_blocking(self._input, False)
@@ -230,7 +233,7 @@ class CountingServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """With all of its connections, as a process ends."""
+        """Stop, and end all connections, as the end of a process does."""
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
@@ -239,7 +242,7 @@ class CountingServer:
                 one.shutdown(socket.SHUT_RDWR)
 
     def wait_for_end(self) -> bool:
-        """Until no session is open."""
+        """Wait until no session is open."""
         with self.ended:
             return self.ended.wait_for(lambda: not self.sessions, PATIENCE)
 

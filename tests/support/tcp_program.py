@@ -20,7 +20,9 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def digest(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Nothing is said until the client has ended its side; then the length and SHA-256 of all it sent."""
+    """
+    The server waits until the client has ended its side, then says the length and SHA-256 of all it sent.
+    """
     seen, length = hashlib.sha256(), 0
     while data := await reader.read(65536):
         seen.update(data)

@@ -24,7 +24,7 @@ class TlsOrigin:
     @ivar heard: all that was said inside of TLS.
     @ivar raw: what was said instead of TLS, where C{issued} is C{None}.
     @param chain: certificates to send beside that of C{issued}.
-    @param client_ca: then clients must show a certificate.
+    @param client_ca: if given, clients must show a certificate that it has signed.
     @param at_most: the latest version of TLS that it speaks.
     """
 
