@@ -15,7 +15,7 @@ _FIRST = 3  # SD_LISTEN_FDS_START of sd_listen_fds(3)
 
 
 @dataclass(eq=False, slots=True)
-class Handed:
+class ActivatedSocket:
     """
     A descriptor that came from outside and stays open to the end of the process.
 
@@ -96,7 +96,7 @@ class SystemdSockets:
     REMEDY = "ListenStream= without Accept=yes in the .socket unit makes one that does"
 
     def __init__(self, environment: MutableMapping[str, str], pid: int) -> None:
-        self._sockets: list[Handed] = []
+        self._sockets: list[ActivatedSocket] = []
         self._names: list[str] = []
         self._why_none = (
             "systemd handed no socket over (LISTEN_FDS is not set)",
@@ -124,11 +124,11 @@ class SystemdSockets:
             except OSError:
                 pass  # it is not open: the entry that asks for it gets the error
             self._names.append(name)
-            self._sockets.append(Handed(descriptor, f"systemd:{name}", self.REMEDY))
+            self._sockets.append(ActivatedSocket(descriptor, f"systemd:{name}", self.REMEDY))
         for variable in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"):
             environment.pop(variable, None)
 
-    def find(self, name: str) -> list[Handed]:
+    def find(self, name: str) -> list[ActivatedSocket]:
         """
         All that have this name, or the one with this index, counted from 0.
 
@@ -171,9 +171,9 @@ class LaunchdSockets:
 
     def __init__(self, activate: Callable[[str], list[int]]) -> None:
         self._activate = activate
-        self._sockets: dict[str, list[Handed]] = {}
+        self._sockets: dict[str, list[ActivatedSocket]] = {}
 
-    def find(self, name: str) -> list[Handed]:
+    def find(self, name: str) -> list[ActivatedSocket]:
         """
         All sockets of this name: for C{localhost} in the property list, one for each loopback.
 
@@ -186,7 +186,9 @@ class LaunchdSockets:
                 raise _no_launchd_socket(name, error) from error
             for descriptor in descriptors:
                 os.set_inheritable(descriptor, False)
-            self._sockets[name] = [Handed(one, f"launchd:{name}", self.REMEDY) for one in descriptors]
+            self._sockets[name] = [
+                ActivatedSocket(one, f"launchd:{name}", self.REMEDY) for one in descriptors
+            ]
         if not self._sockets[name]:
             raise StartError(f"launchd opened no socket for {name}", remedy=self.REMEDY)
         return self._sockets[name]

@@ -26,7 +26,7 @@ from lanrelay.config.model import (
 from lanrelay.errors import StartError
 
 if TYPE_CHECKING:
-    from lanrelay.transport.activation import Handed, LaunchdSockets, SystemdSockets
+    from lanrelay.transport.activation import ActivatedSocket, LaunchdSockets, SystemdSockets
 
 _BACKLOG = 1024  # the kernel caps it (Linux 4096, macOS 128); nginx asks for 511, HAProxy for its maxconn
 
@@ -364,7 +364,7 @@ def _launchd_sockets() -> LaunchdSockets:
     return _launchd
 
 
-def _take(address: ListenAddress, sockets: Sequence[Handed]) -> list[BoundSocket]:
+def _take(address: ListenAddress, sockets: Sequence[ActivatedSocket]) -> list[BoundSocket]:
     bound: list[BoundSocket] = []
     try:
         for one in sockets:

@@ -101,8 +101,8 @@ def quicken(reactor: Any) -> None:
         if known is not None and type(reactor) is getattr(known, name):
             try:
                 departures = Departures()
-                turn, forget = turn_of(reactor, departures), _forget_of(reactor)
-                reactor.doIteration = turn
+                reactor_turn, forget = turn_of(reactor, departures), _forget_of(reactor)
+                reactor.doIteration = reactor_turn
                 setattr(reactor, DEPARTURES, departures)
                 setattr(reactor, FORGET, forget)
             except AttributeError:
@@ -114,7 +114,7 @@ def _turn_on_epoll(reactor: Any, departures: Departures) -> Callable[[float | No
     readable, writable = select.EPOLLIN, select.EPOLLOUT
     over = select.EPOLLERR | select.EPOLLHUP
 
-    def turn(timeout: float | None) -> None:
+    def reactor_turn(timeout: float | None) -> None:
         events = poll(timeout, _MOST)
         departures.open = len(events) > 1
         try:
@@ -136,7 +136,7 @@ def _turn_on_epoll(reactor: Any, departures: Departures) -> Callable[[float | No
         finally:
             departures.close()
 
-    return turn
+    return reactor_turn
 
 
 def _turn_on_kqueue(reactor: Any, departures: Departures) -> Callable[[float | None], None]:
@@ -144,7 +144,7 @@ def _turn_on_kqueue(reactor: Any, departures: Departures) -> Callable[[float | N
     reactor._kq.control  # noqa: B018 - AttributeError: another Twisted
     readable, over = select.KQ_FILTER_READ, select.KQ_EV_EOF  # type: ignore[attr-defined, unused-ignore]
 
-    def turn(timeout: float | None) -> None:
+    def reactor_turn(timeout: float | None) -> None:
         # Looked up each time: after twistd has become a daemon, the reactor makes another one.
         events = reactor._kq.control(None, _MOST, timeout)
         departures.open = len(events) > 1
@@ -176,7 +176,7 @@ def _turn_on_kqueue(reactor: Any, departures: Departures) -> Callable[[float | N
         finally:
             departures.close()
 
-    return turn
+    return reactor_turn
 
 
 def _forget_of(reactor: Any) -> Callable[[int], None]:

@@ -15,7 +15,7 @@ from lanrelay.errors import StartError
 from lanrelay.transport import activation
 from lanrelay.transport import bind as bind_module
 from lanrelay.transport.activation import (
-    Handed,
+    ActivatedSocket,
     LaunchdSockets,
     SystemdSockets,
     launch_activate_socket,
@@ -39,13 +39,13 @@ class HandedCase(SynchronousTestCase):
 class DuplicateTests(HandedCase):
     def refused(self, sock: socket.socket | int, *words: str) -> None:
         number = sock if isinstance(sock, int) else sock.fileno()
-        error = self.assertRaises(StartError, Handed(number, "systemd:web", "do this").duplicate)
+        error = self.assertRaises(StartError, ActivatedSocket(number, "systemd:web", "do this").duplicate)
         for word in ("systemd:web", "do this", *words):
             self.assertIn(word, str(error))
 
     def test_it_is_of_the_same_queue_and_ours_to_close(self) -> None:
         sock = self.listening()
-        handed = Handed(sock.fileno(), "systemd:web", "")
+        handed = ActivatedSocket(sock.fileno(), "systemd:web", "")
         copy = handed.duplicate()
         self.assertEqual(copy.getsockname(), sock.getsockname())
         self.assertFalse(copy.getblocking())
@@ -55,7 +55,7 @@ class DuplicateTests(HandedCase):
         self.assertNotEqual(os.fstat(sock.fileno()), None)
 
     def test_once_at_a_time(self) -> None:
-        handed = Handed(self.listening().fileno(), "systemd:web", "")
+        handed = ActivatedSocket(self.listening().fileno(), "systemd:web", "")
         handed.duplicate().close()
         error = self.assertRaises(StartError, handed.duplicate)
         self.assertIn("has a listener already", str(error))
