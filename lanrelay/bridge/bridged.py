@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange
-from lanrelay.bridge.jsontext import places, with_member, without_member
+from lanrelay.bridge.jsontext import members_of, with_member, without_member
 from lanrelay.bridge.mirrored import fields_of
 from lanrelay.bridge.posts import Posts
 from lanrelay.bridge.questions import Questions
@@ -113,19 +113,19 @@ class Bridged:
     def _as_handshake(self, answer: Message) -> Message:
         """The answer that C{initialize} would have got."""
         text = answer.text
-        members, _ = places(text, answer.members["result"].start)
+        members, _ = members_of(text, answer.members["result"].start)
         meta = members["_meta"].value if "_meta" in members else None
         server = meta.get(SERVER_KEY) if isinstance(meta, dict) else None
         asked = self._hello.params.get("protocolVersion") if self._hello is not None else None
         version = asked if asked in LEGACY_VERSIONS else LATEST_LEGACY
         parts = [f'"protocolVersion":{quoted(version)}']
-        place = members.get("capabilities")
-        parts.append(f'"capabilities":{"{}" if place is None else text[place.start : place.end]}')
+        member = members.get("capabilities")
+        parts.append(f'"capabilities":{"{}" if member is None else text[member.start : member.end]}')
         shown = server if isinstance(server, dict) else {"name": "unknown", "version": "0"}
         parts.append(f'"serverInfo":{quoted(shown)}')
-        place = members.get("instructions")
-        if place is not None:
-            parts.append(f'"instructions":{text[place.start : place.end]}')
+        member = members.get("instructions")
+        if member is not None:
+            parts.append(f'"instructions":{text[member.start : member.end]}')
         return Message(result_text("0", f"{{{','.join(parts)}}}"))
 
     def confirm(self, message: Message) -> None:
@@ -159,7 +159,7 @@ class Bridged:
         if not isinstance(params.value, dict):
             return message
         inner = text[params.start : params.end]
-        members, _ = places(inner)
+        members, _ = members_of(inner)
         known = members.get("_meta")
         has_meta = known is not None and isinstance(known.value, dict)
         meta = inner[known.start : known.end] if known is not None and has_meta else "{}"
@@ -177,9 +177,9 @@ class Bridged:
     def _raw_of_hello(self, name: str) -> str | None:
         if self._hello is None or not self._hello.params:
             return None
-        members, _ = places(self._hello.text, self._hello.members["params"].start)
-        place = members.get(name)
-        return None if place is None else self._hello.text[place.start : place.end]
+        members, _ = members_of(self._hello.text, self._hello.members["params"].start)
+        member = members.get(name)
+        return None if member is None else self._hello.text[member.start : member.end]
 
     def _send(self, request: Request) -> None:
         self._posts.post(
@@ -318,9 +318,9 @@ def _without_subscription(message: Message) -> Message:
     if SUBSCRIPTION_KEY not in message.meta:
         return message
     params = message.raw("params") or "{}"
-    members, _ = places(params)
-    place = members["_meta"]
-    meta = without_member(params[place.start : place.end], 0, SUBSCRIPTION_KEY)
+    members, _ = members_of(params)
+    member = members["_meta"]
+    meta = without_member(params[member.start : member.end], 0, SUBSCRIPTION_KEY)
     if meta.strip("{} \t\r\n"):
         params = with_member(params, 0, "_meta", meta)
     else:

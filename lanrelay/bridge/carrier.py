@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from lanrelay.bridge.dial import Way, dial
+from lanrelay.bridge.dial import Approach, dial
 from lanrelay.bridge.http import (
     LARGEST_EVENT,
     EventParser,
@@ -57,10 +57,10 @@ class Sink(Protocol):
         """Some of the backlog has gone."""
 
 
-class Target(Protocol):
+class Destination(Protocol):
     """Where asks go. It is asked anew for each connection, for the place may have changed."""
 
-    def way(self, until: float) -> Steps[Way]:
+    def approach(self, until: float) -> Steps[Approach]:
         """The steps to the place of the target; they raise why there is none."""
 
     def failed(self) -> None:
@@ -81,7 +81,9 @@ class Carrier:
     @ivar scheme: whether the target speaks TLS although its URL says not; and when that was seen.
     """
 
-    def __init__(self, loop: Loop, target: Target, sink: Sink, explain: Explain, *, most: int = MOST) -> None:
+    def __init__(
+        self, loop: Loop, target: Destination, sink: Sink, explain: Explain, *, most: int = MOST
+    ) -> None:
         self.backlog = 0
         self.loop = loop
         self.sink = sink
@@ -247,20 +249,20 @@ class _Connection:
         self._owe(0)
         self._carrier.sink.moved()
 
-    def dial(self, target: Target, ask: Ask) -> None:
+    def dial(self, target: Destination, ask: Ask) -> None:
         self.ask = ask
         self._owe(len(ask.body or b""))
         # Later, for the sink hears of an ask only after C{ask} has returned.
         self._carrier.loop.post(lambda: self._dial(target, ask))
 
-    def _dial(self, target: Target, ask: Ask) -> None:
+    def _dial(self, target: Destination, ask: Ask) -> None:
         if self.ask is not ask:
             return
         self._dialing = Task(self._carrier.loop, self._steps(target), self._dialed)
 
-    def _steps(self, target: Target) -> Steps[Stream]:
-        way = yield from target.way(now() + CONNECT_WITHIN)
-        return (yield from dial(self._carrier.loop, way, within=CONNECT_WITHIN))
+    def _steps(self, target: Destination) -> Steps[Stream]:
+        approach = yield from target.approach(now() + CONNECT_WITHIN)
+        return (yield from dial(self._carrier.loop, approach, within=CONNECT_WITHIN))
 
     def _dialed(self, stream: Stream | None, error: Exception | None) -> None:
         self._dialing = None
@@ -439,8 +441,8 @@ class _Connection:
         if known is not None and now() < known[0] + KNOWN_FOR:
             looked(known[1], None)
         else:
-            way = carrier.target.way(now() + CONNECT_WITHIN)
-            self._dialing = Task(carrier.loop, speaks_tls(carrier.loop, way), looked)
+            approach = carrier.target.approach(now() + CONNECT_WITHIN)
+            self._dialing = Task(carrier.loop, speaks_tls(carrier.loop, approach), looked)
 
     def _fail(self, error: Exception, *, ran: bool) -> None:
         ask = self.ask

@@ -24,7 +24,7 @@ Address = tuple[int, Any]
 """A family, and what C{connect} takes."""
 
 
-class Place(NamedTuple):
+class HostPort(NamedTuple):
     """
     Where to connect.
 
@@ -50,24 +50,24 @@ class Parent(NamedTuple):
     """
 
     scheme: str
-    place: Place
+    host_port: HostPort
     name: str = ""
     password: str = ""
 
 
-class Way(NamedTuple):
+class Approach(NamedTuple):
     """
     How a target is reached.
 
     @ivar tls: makes the TLS of one connection; C{None} for none.
     """
 
-    place: Place
+    host_port: HostPort
     parent: Parent | None = None
     tls: Callable[[], Tls] | None = None
 
 
-def dial(loop: Loop, way: Way, *, within: float) -> Generator[Start, Any, Stream]:
+def dial(loop: Loop, approach: Approach, *, within: float) -> Generator[Start, Any, Stream]:
     """
     The steps to a connected stream.
 
@@ -77,19 +77,19 @@ def dial(loop: Loop, way: Way, *, within: float) -> Generator[Start, Any, Stream
     """
     began = now()
     until = began + within
-    tls: Tls | None = way.tls() if way.tls is not None else None
-    first = way.place if way.parent is None else way.parent.place
-    parent = "" if way.parent is None else str(first)
+    tls: Tls | None = approach.tls() if approach.tls is not None else None
+    first = approach.host_port if approach.parent is None else approach.parent.host_port
+    parent = "" if approach.parent is None else str(first)
     connected: socket.socket | None = None
     address = ""
     try:
         addresses = yield from _look_up(first, until)
         connected, address = yield from _race(addresses, until)
-        if way.parent is not None:
+        if approach.parent is not None:
             from lanrelay.bridge.via import open_way
 
-            yield from open_way(connected, way.parent, way.place, until)
-            parent, address, first = "", str(way.place), way.place
+            yield from open_way(connected, approach.parent, approach.host_port, until)
+            parent, address, first = "", str(approach.host_port), approach.host_port
         if tls is not None:
             yield from _shake(connected, tls, until)
         stream = Stream(loop, connected, tls)
@@ -112,24 +112,24 @@ def dial(loop: Loop, way: Way, *, within: float) -> Generator[Start, Any, Stream
 # --- names --------------------------------------------------------------------------------------------
 
 
-def _look_up(place: Place, until: float) -> Generator[Start, Any, list[Address]]:
-    if place.path:
-        return [(socket.AF_UNIX, place.path)]
+def _look_up(host_port: HostPort, until: float) -> Generator[Start, Any, list[Address]]:
+    if host_port.path:
+        return [(socket.AF_UNIX, host_port.path)]
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
-            socket.inet_pton(family, place.host.partition("%")[0])
+            socket.inet_pton(family, host_port.host.partition("%")[0])
         except (OSError, ValueError):
             continue
-        return _found(place, socket.AI_NUMERICHOST)
-    found = yield threaded(lambda: _found(place, 0), until)
+        return _found(host_port, socket.AI_NUMERICHOST)
+    found = yield threaded(lambda: _found(host_port, 0), until)
     if isinstance(found, Exception):
-        raise _of_name(found, place)
+        raise _of_name(found, host_port)
     addresses: list[Address] = found
     return addresses
 
 
-def _found(place: Place, flags: int) -> list[Address]:
-    found = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM, flags=flags)
+def _found(host_port: HostPort, flags: int) -> list[Address]:
+    found = socket.getaddrinfo(host_port.host, host_port.port, type=socket.SOCK_STREAM, flags=flags)
     addresses = list(dict.fromkeys((family, where) for family, _, _, _, where in found))
     # RFC 8305 section 4: the families take turns, the resolver's first choice first.
     same = [one for one in addresses if one[0] == addresses[0][0]]
@@ -140,18 +140,18 @@ def _found(place: Place, flags: int) -> list[Address]:
     return turns
 
 
-def _of_name(error: Exception, place: Place) -> Exception:
+def _of_name(error: Exception, host_port: HostPort) -> Exception:
     from lanrelay import errors
 
     if isinstance(error, TimeoutError):
-        return errors.NameTimeout(target=str(place))
+        return errors.NameTimeout(target=str(host_port))
     if isinstance(error, UnicodeError):
-        return errors.NoSuchName("it is no valid host name", target=str(place))
+        return errors.NoSuchName("it is no valid host name", target=str(host_port))
     if isinstance(error, socket.gaierror):
         unknown = [getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY")]
         kind = errors.NoSuchName if error.errno in unknown else errors.NameServerFailed
-        return kind(error.strerror or str(error), target=str(place))
-    return errors.NameServerFailed(str(error), target=str(place))
+        return kind(error.strerror or str(error), target=str(host_port))
+    return errors.NameServerFailed(str(error), target=str(host_port))
 
 
 # --- addresses ----------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def _set_up(one: socket.socket) -> None:
 def _shown(family: int, where: Any) -> str:
     if family == socket.AF_UNIX:
         return f"unix:{where}"
-    return str(Place(where[0], where[1]))
+    return str(HostPort(where[0], where[1]))
 
 
 def _of_kernel(code: int, shown: str) -> Any:

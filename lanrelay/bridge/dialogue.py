@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from lanrelay.bridge.conversation import Conversation, Settings
-from lanrelay.bridge.jsontext import NotJson, begins, elements, places
+from lanrelay.bridge.jsontext import NotJson, begins, elements, members_of
 from lanrelay.bridge.messages import Action, Done, Event, Failure, Fields, Wake
 from lanrelay.bridge.reach import Reach
 from lanrelay.bridge.request import Batch, Request
@@ -158,7 +158,7 @@ class Dialogue:
             if text[start] == "[":
                 self._batch(text, start)
                 return
-            members, end = places(text, start)
+            members, end = members_of(text, start)
             if begins(text, end) != len(text):
                 raise NotJson("more follows")
             message = Message(text[start:end], None if start else members)

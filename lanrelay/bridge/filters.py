@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lanrelay.bridge.jsontext import NotJson, elements, places, replaced, without_elements
+from lanrelay.bridge.jsontext import NotJson, elements, members_of, replaced, without_elements
 
 
 class Filters:
@@ -38,19 +38,21 @@ class Filters:
 def without_tools(result: str, unwanted: Callable[[dict[str, Any]], bool]) -> str:
     """The result of C{tools/list} without the tools for which C{unwanted} is true."""
     try:
-        members, _ = places(result)
-        place = members["tools"]
-        found, _ = elements(result, place.start)
+        members, _ = members_of(result)
+        member = members["tools"]
+        found, _ = elements(result, member.start)
     except (KeyError, NotJson):
         return result
     ranges = [
-        (start - place.start, end - place.start)
+        (start - member.start, end - member.start)
         for tool, start, end in found
         if isinstance(tool, dict) and unwanted(tool)
     ]
     if not ranges:
         return result
-    return replaced(result, place.start, place.end, without_elements(result[place.start : place.end], ranges))
+    return replaced(
+        result, member.start, member.end, without_elements(result[member.start : member.end], ranges)
+    )
 
 
 def _pattern(glob: str) -> re.Pattern[str]:

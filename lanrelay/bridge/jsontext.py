@@ -33,7 +33,7 @@ _decoder: Any = json.JSONDecoder(parse_float=Number, parse_int=Number, parse_con
 _scan = _decoder.scan_once
 
 
-class Place(NamedTuple):
+class Member(NamedTuple):
     """Where a member of an object is: its key begins at C{key}, its value is C{text[start:end]}."""
 
     value: Any
@@ -42,7 +42,7 @@ class Place(NamedTuple):
     end: int
 
 
-Places = dict[str, Place]
+Members = dict[str, Member]
 
 
 def value_at(text: str, at: int) -> tuple[Any, int]:
@@ -70,7 +70,7 @@ def read(text: str) -> Any:
     return value
 
 
-def places(text: str, at: int = 0) -> tuple[Places, int]:
+def members_of(text: str, at: int = 0) -> tuple[Members, int]:
     """
     The members of the object that begins at C{at}, and where it ends. Of doubled keys the last counts.
 
@@ -78,7 +78,7 @@ def places(text: str, at: int = 0) -> tuple[Places, int]:
     """
     if text[at : at + 1] != "{":
         raise NotJson("no object")
-    found: Places = {}
+    found: Members = {}
     at = _skip(text, at + 1)
     if text[at : at + 1] == "}":
         return found, at + 1
@@ -95,7 +95,7 @@ def places(text: str, at: int = 0) -> tuple[Places, int]:
             raise NotJson("no colon")
         start = _skip(text, at + 1)
         value, at = value_at(text, start)
-        found[key] = Place(value, key_at, start, at)
+        found[key] = Member(value, key_at, start, at)
         at = _skip(text, at)
         if text[at : at + 1] == "}":
             return found, at + 1
@@ -138,21 +138,21 @@ def replaced(text: str, start: int, end: int, by: str) -> str:
 
 def with_member(text: str, at: int, key: str, value: str) -> str:
     """The text with this member in the object that begins at C{at}; a new member is put first."""
-    found, _ = places(text, at)
-    place = found.get(key)
-    if place is not None:
-        return replaced(text, place.start, place.end, value)
+    found, _ = members_of(text, at)
+    member = found.get(key)
+    if member is not None:
+        return replaced(text, member.start, member.end, value)
     return replaced(text, at + 1, at + 1, f"{json.dumps(key)}:{value}{',' if found else ''}")
 
 
 def without_member(text: str, at: int, key: str) -> str:
     """The text without this member in the object that begins at C{at}, however often it is there."""
     while True:
-        found, _ = places(text, at)
-        place = found.get(key)
-        if place is None:
+        found, _ = members_of(text, at)
+        member = found.get(key)
+        if member is None:
             return text
-        text = _without(text, place.key, place.end)
+        text = _without(text, member.key, member.end)
 
 
 def without_elements(text: str, ranges: list[tuple[int, int]]) -> str:

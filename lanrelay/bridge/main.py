@@ -150,7 +150,7 @@ def _login(
 
         where = target.url(text)
         assert where is not None  # the caller has looked
-        secure = near if where.place == reached.url.place else far
+        secure = near if where.host_port == reached.url.host_port else far
         there = target.HttpTarget(where, own=(), via=via, secure=secure)
         return Carrier(loop, there, sink, lambda error, ran: outside.explain(error, ran, str(where)))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from lanrelay.bridge.dial import Place, Way
+from lanrelay.bridge.dial import Approach, HostPort
 from lanrelay.bridge.loop import Steps, threaded
 from lanrelay.bridge.messages import Fields
 from lanrelay.bridge.target import DEFAULT_PATH, HttpTarget, Url
@@ -66,10 +66,10 @@ def place_of(name: str, path: str, listeners: list[Listener]) -> Url:
     secure = bool(found.get("tls"))
     path = "" if pipe else path or str(found.get("mcp") or DEFAULT_PATH)
     if address.startswith("unix:"):
-        return Url("unix" if pipe else "http", Place("localhost", 0, address.removeprefix("unix:")), path)
+        return Url("unix" if pipe else "http", HostPort("localhost", 0, address.removeprefix("unix:")), path)
     host, _, port = address.rpartition(":")
     scheme = ("tls" if secure else "tcp") if pipe else "https" if secure else "http"
-    return Url(scheme, Place(host.strip("[]"), int(port)), path)
+    return Url(scheme, HostPort(host.strip("[]"), int(port)), path)
 
 
 class NamedTarget(HttpTarget):
@@ -80,7 +80,7 @@ class NamedTarget(HttpTarget):
 
     def __init__(self, name: str, path: str, ask: Ask, *, own: Fields, secure: Any) -> None:
         super().__init__(
-            Url("http", Place("127.0.0.1", 0), path or DEFAULT_PATH), own=own, via=None, secure=secure
+            Url("http", HostPort("127.0.0.1", 0), path or DEFAULT_PATH), own=own, via=None, secure=secure
         )
         self._name = name
         self.asked = path
@@ -89,14 +89,14 @@ class NamedTarget(HttpTarget):
 
     def is_a_pipe(self) -> None:
         """The file says so; where it is, the relay will tell."""
-        self.url = Url("tcp", self.url.place, "")
+        self.url = Url("tcp", self.url.host_port, "")
 
     def knows(self, where: Url) -> None:
         """Whether the relay has been asked already."""
         self.url = where
         self._known = True
 
-    def way(self, until: float) -> Steps[Way]:
+    def approach(self, until: float) -> Steps[Approach]:
         if not self._known:
             listeners = yield threaded(self._ask, until)
             if isinstance(listeners, TimeoutError):
@@ -104,7 +104,7 @@ class NamedTarget(HttpTarget):
             if isinstance(listeners, Exception):
                 raise listeners
             self.knows(place_of(self._name, self.asked, listeners))
-        return self._way(self.url)
+        return self._approach(self.url)
 
     def failed(self) -> None:
         super().failed()

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 
 from lanrelay.bridge.bridge import HIGH, LAST, LOW, PARENT
-from lanrelay.bridge.carrier import CONNECT_WITHIN, Explain, Target
+from lanrelay.bridge.carrier import CONNECT_WITHIN, Destination, Explain
 from lanrelay.bridge.dial import dial
 from lanrelay.bridge.lines import Writer
 from lanrelay.bridge.loop import READ, Loop, Steps, Task, now
@@ -27,7 +27,7 @@ class Pipe:
 
     def __init__(
         self,
-        target: Target,
+        target: Destination,
         explain: Explain,
         note: Callable[[Note], None],
         *,
@@ -73,8 +73,8 @@ class Pipe:
         Task(self.loop, self._steps(), self._dialed)
 
     def _steps(self) -> Steps[Stream]:
-        way = yield from self._target.way(now() + CONNECT_WITHIN)
-        return (yield from dial(self.loop, way, within=CONNECT_WITHIN))
+        approach = yield from self._target.approach(now() + CONNECT_WITHIN)
+        return (yield from dial(self.loop, approach, within=CONNECT_WITHIN))
 
     def _dialed(self, stream: Stream | None, error: Exception | None) -> None:
         if stream is None:

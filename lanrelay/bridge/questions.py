@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from lanrelay.bridge.conversation import Conversation
-from lanrelay.bridge.jsontext import places, with_member, without_member
+from lanrelay.bridge.jsontext import members_of, with_member, without_member
 from lanrelay.bridge.messages import Failure
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message, notification_text, quoted
@@ -64,7 +64,7 @@ class Questions:
             self._talk.fail(request, Failure("mcp_error", complaint, "", True))
             return
         result = answer.members["result"]
-        members, _ = places(answer.text, result.start)
+        members, _ = members_of(answer.text, result.start)
         state = members.get("requestState")
         turn = _Round(request, None if state is None else answer.text[state.start : state.end])
         if not questions:
@@ -72,9 +72,9 @@ class Questions:
             turn.timer = self._talk.in_seconds(pause, lambda: self._go_on(turn))
             return
         turn.timer = self._talk.in_seconds(_LEG, lambda: self._too_late(turn))
-        asked, _ = places(answer.text, members["inputRequests"].start)
-        for name, place in asked.items():
-            question = answer.text[place.start : place.end]
+        asked, _ = members_of(answer.text, members["inputRequests"].start)
+        for name, member in asked.items():
+            question = answer.text[member.start : member.end]
             id = self._talk.own_id()
             message = Message(with_member(with_member(question, 0, "id", id), 0, "jsonrpc", '"2.0"'))
             turn.open[message.key] = (id, name)
@@ -132,7 +132,7 @@ class Questions:
 
 def _with_params(text: str, name: str, value: str | None) -> str:
     """The text with this member of its params, or without one."""
-    members, _ = places(text)
+    members, _ = members_of(text)
     params = members["params"]
     inner = text[params.start : params.end]
     changed = without_member(inner, 0, name) if value is None else with_member(inner, 0, name, value)

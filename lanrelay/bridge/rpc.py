@@ -6,7 +6,7 @@ import json
 from collections.abc import Hashable
 from typing import Any
 
-from lanrelay.bridge.jsontext import NotJson, Number, Places, begins, elements, places, read, with_member
+from lanrelay.bridge.jsontext import Members, NotJson, Number, begins, elements, members_of, read, with_member
 
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
@@ -46,21 +46,21 @@ class Message:
 
     __slots__ = ("members", "text")
 
-    def __init__(self, text: str, members: Places | None = None) -> None:
+    def __init__(self, text: str, members: Members | None = None) -> None:
         """
         @param members: the same, if they are known already.
         @raise NotJson: it is no object.
         """
         self.text = text
-        self.members: Places = places(text)[0] if members is None else members
+        self.members: Members = members_of(text)[0] if members is None else members
 
     def value(self, name: str) -> Any:
-        place = self.members.get(name)
-        return None if place is None else place.value
+        member = self.members.get(name)
+        return None if member is None else member.value
 
     def raw(self, name: str) -> str | None:
-        place = self.members.get(name)
-        return None if place is None else self.text[place.start : place.end]
+        member = self.members.get(name)
+        return None if member is None else self.text[member.start : member.end]
 
     @property
     def method(self) -> str | None:
@@ -145,7 +145,7 @@ def messages_of(data: bytes | str) -> list[Message]:
         found, end = elements(data, start)
         batch = [Message(data[first:last]) for _, first, last in found]
     else:
-        members, end = places(data, start)
+        members, end = members_of(data, start)
         batch = [Message(data[start:end], None if start else members)]
     if begins(data, end) != len(data):
         raise NotJson("more follows")

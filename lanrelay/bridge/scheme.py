@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
-from lanrelay.bridge.dial import Way, dial
+from lanrelay.bridge.dial import Approach, dial
 from lanrelay.bridge.loop import Loop, Start, Steps, now
 from lanrelay.bridge.stream import Stream
 
@@ -23,14 +23,14 @@ class SpeaksTls(Exception):
     """The port was spoken to in plain text, and speaks TLS; nothing was run there."""
 
 
-def speaks_tls(loop: Loop, way: Generator[Start, Any, Way]) -> Steps[bool]:
+def speaks_tls(loop: Loop, approach: Generator[Start, Any, Approach]) -> Steps[bool]:
     """
     Whether the port answers a TLS client with TLS.
 
-    @param way: the steps to what was spoken to in plain text.
+    @param approach: the steps to what was spoken to in plain text.
     """
     try:
-        stream = yield from dial(loop, (yield from way), within=WITHIN)
+        stream = yield from dial(loop, (yield from approach), within=WITHIN)
     except Exception:
         return False  # then the user is told of the end of the first connection
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lanrelay.bridge.dial import Parent, Place, Way
+from lanrelay.bridge.dial import Approach, HostPort, Parent
 from lanrelay.bridge.loop import Steps
 from lanrelay.bridge.messages import Ask, Fields
 from lanrelay.bridge.options import Wrong
@@ -28,7 +28,7 @@ class Url(NamedTuple):
     """
 
     scheme: str
-    place: Place
+    host_port: HostPort
     path: str = ""
     login: tuple[str, str] | None = None
 
@@ -43,17 +43,17 @@ class Url(NamedTuple):
     @property
     def origin(self) -> str:
         """C{scheme://host:port}, without the scheme's usual port; empty for a unix socket."""
-        if self.place.path:
+        if self.host_port.path:
             return ""
-        return f"{self.scheme}://{str(self.place).removesuffix(f':{PORTS.get(self.scheme)}')}"
+        return f"{self.scheme}://{str(self.host_port).removesuffix(f':{PORTS.get(self.scheme)}')}"
 
     def __str__(self) -> str:
         """Without the login, and without the query, which may hold a secret."""
-        if self.place.path:
-            return f"{'unix' if self.is_pipe else 'http+unix'}:{self.place.path}"
-        place = str(self.place)
+        if self.host_port.path:
+            return f"{'unix' if self.is_pipe else 'http+unix'}:{self.host_port.path}"
+        host_port = str(self.host_port)
         default = PORTS.get(self.scheme)
-        return f"{self.scheme}://{place.removesuffix(f':{default}')}{self.path.partition('?')[0]}"
+        return f"{self.scheme}://{host_port.removesuffix(f':{default}')}{self.path.partition('?')[0]}"
 
 
 def url(text: str) -> Url | None:
@@ -68,7 +68,7 @@ def url(text: str) -> Url | None:
         if not path:
             raise Wrong(f"The path of a socket is missing after {scheme}:.")
         pipe = scheme == "unix"
-        return Url("unix" if pipe else "http", Place("localhost", 0, path), "" if pipe else DEFAULT_PATH)
+        return Url("unix" if pipe else "http", HostPort("localhost", 0, path), "" if pipe else DEFAULT_PATH)
     if not rest.startswith("//"):
         return None
     if scheme not in ("http", "https", "tcp", "tls"):
@@ -91,7 +91,7 @@ def url(text: str) -> Url | None:
         name, _, password = user.partition(":")
         login = (_decoded(name), _decoded(password))
     path = (path if path.startswith("/") else f"/{path}") if scheme in PORTS else ""
-    return Url(scheme, Place(host, port), path, login)
+    return Url(scheme, HostPort(host, port), path, login)
 
 
 def parent(text: str) -> Parent:
@@ -107,7 +107,7 @@ def parent(text: str) -> Parent:
     kind = "http" if scheme.lower() == "http" else "socks5"
     if max(len(_decoded(name).encode()), len(_decoded(password).encode())) > 255:
         raise Wrong("The name or the password of --via is too long.")
-    return Parent(kind, Place(host, port), _decoded(name) if at else "", _decoded(password))
+    return Parent(kind, HostPort(host, port), _decoded(name) if at else "", _decoded(password))
 
 
 def _host_and_port(text: str, default: int | None) -> tuple[str, int]:
@@ -166,28 +166,28 @@ class HttpTarget:
             fields = (*own, ("Authorization", f"Basic {b64encode(f'{name}:{password}'.encode()).decode()}"))
         self.own = fields
 
-    def way(self, until: float) -> Steps[Way]:
+    def approach(self, until: float) -> Steps[Approach]:
         """Say how the target is reached."""
         yield from ()
-        return self._way(self.url)
+        return self._approach(self.url)
 
-    def _way(self, where: Url) -> Way:
+    def _approach(self, where: Url) -> Approach:
         if not where.is_secure:
-            return Way(where.place, self._via)
+            return Approach(where.host_port, self._via)
         if self._context is None:
             from lanrelay.bridge import secure
 
             wanted = self._secure(where)
             self._context = (secure.context(wanted), wanted)
         made, wanted = self._context
-        host = where.place.host
+        host = where.host_port.host
 
         def tls() -> Tls:
             from lanrelay.bridge.secure import Tls
 
             return Tls(made, wanted, host)
 
-        return Way(where.place, self._via, tls)
+        return Approach(where.host_port, self._via, tls)
 
     def failed(self) -> None:
         """The connection failed: the files may have to be read anew."""
@@ -211,12 +211,12 @@ class HttpTarget:
 
 
 def _host(where: Url) -> str:
-    if where.place.path:
+    if where.host_port.path:
         return "localhost"
-    host = where.place.host.partition("%")[0]
-    place = str(Place(host, where.place.port))
+    host = where.host_port.host.partition("%")[0]
+    host_port = str(HostPort(host, where.host_port.port))
     default = PORTS.get(where.scheme)
-    return place.removesuffix(f":{default}") if where.place.port == default else place
+    return host_port.removesuffix(f":{default}") if where.host_port.port == default else host_port
 
 
 def secure_by(
@@ -233,7 +233,7 @@ def secure_by(
         from lanrelay.bridge import secure
 
         if not ca and not pins:
-            stored = secure.stored(config(), where.place.host, where.place.port)
+            stored = secure.stored(config(), where.host_port.host, where.host_port.port)
             if stored is not None:
                 return stored._replace(cert=cert, key=key)
         return secure.Secure(ca, tuple(secure.pin(one) for one in pins), cert, key)

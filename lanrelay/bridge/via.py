@@ -7,7 +7,7 @@ from collections.abc import Generator
 from typing import Any
 
 from lanrelay import errors
-from lanrelay.bridge.dial import Parent, Place, receive, send
+from lanrelay.bridge.dial import HostPort, Parent, receive, send
 from lanrelay.bridge.loop import Start
 
 _LONGEST_HEAD = 16 * 1024
@@ -24,32 +24,32 @@ _WORDS = {
 
 
 def open_way(
-    connected: socket.socket, parent: Parent, place: Place, until: float
+    connected: socket.socket, parent: Parent, host_port: HostPort, until: float
 ) -> Generator[Start, Any, None]:
     """
     @raise errors.DialError: the parent did not open the way; the text has the words of the relay.
     """
     try:
         if parent.scheme == "http":
-            yield from _connect(connected, parent, place, until)
+            yield from _connect(connected, parent, host_port, until)
         else:
-            yield from _socks(connected, parent, place, until)
+            yield from _socks(connected, parent, host_port, until)
     except TimeoutError:
-        raise _named(errors.ParentTimeout("no answer"), parent, place) from None
+        raise _named(errors.ParentTimeout("no answer"), parent, host_port) from None
     except OSError as error:
-        raise _named(errors.ParentMalformed(error.strerror or str(error)), parent, place) from None
+        raise _named(errors.ParentMalformed(error.strerror or str(error)), parent, host_port) from None
 
 
-def _named(error: errors.DialError, parent: Parent, place: Place) -> errors.DialError:
-    error.parent = str(parent.place)
-    error.target = str(place)
+def _named(error: errors.DialError, parent: Parent, host_port: HostPort) -> errors.DialError:
+    error.parent = str(parent.host_port)
+    error.target = str(host_port)
     return error
 
 
 def _connect(
-    connected: socket.socket, parent: Parent, place: Place, until: float
+    connected: socket.socket, parent: Parent, host_port: HostPort, until: float
 ) -> Generator[Start, Any, None]:
-    lines = [f"CONNECT {place} HTTP/1.1", f"Host: {place}"]
+    lines = [f"CONNECT {host_port} HTTP/1.1", f"Host: {host_port}"]
     if parent.name:
         from base64 import b64encode
 
@@ -62,7 +62,7 @@ def _connect(
         data = yield from receive(connected, 1, until)
         head += data
         if not data or len(head) > _LONGEST_HEAD or not head.startswith(b"HTTP/1."[: len(head)]):
-            raise _named(errors.ParentMalformed("it does not answer as an HTTP proxy"), parent, place)
+            raise _named(errors.ParentMalformed("it does not answer as an HTTP proxy"), parent, host_port)
     words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
     status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
     if not 200 <= status < 300:
@@ -71,7 +71,7 @@ def _connect(
             status=status,
             permanent=status in (403, 405, 407),
         )
-        raise _named(refused, parent, place)
+        raise _named(refused, parent, host_port)
 
 
 def _exactly(connected: socket.socket, count: int, until: float) -> Generator[Start, Any, bytes]:
@@ -85,7 +85,7 @@ def _exactly(connected: socket.socket, count: int, until: float) -> Generator[St
 
 
 def _socks(
-    connected: socket.socket, parent: Parent, place: Place, until: float
+    connected: socket.socket, parent: Parent, host_port: HostPort, until: float
 ) -> Generator[Start, Any, None]:
     methods = b"\x00\x02" if parent.name else b"\x00"
     yield from send(connected, b"\x05" + bytes([len(methods)]) + methods, until)
@@ -102,25 +102,27 @@ def _socks(
             raise _named(
                 errors.ParentRefused("it does not take the name and the password", permanent=True),
                 parent,
-                place,
+                host_port,
             )
     elif answer[1] != 0:
-        raise _named(errors.ParentRefused("it wants a login", permanent=True), parent, place)
-    yield from send(connected, b"\x05\x01\x00" + _address(place) + place.port.to_bytes(2, "big"), until)
+        raise _named(errors.ParentRefused("it wants a login", permanent=True), parent, host_port)
+    yield from send(
+        connected, b"\x05\x01\x00" + _address(host_port) + host_port.port.to_bytes(2, "big"), until
+    )
     answer = yield from _exactly(connected, 5, until)
     if answer[1] != 0:
         said = _WORDS.get(answer[1], f"it answered {answer[1]}")
         refused = errors.ParentRefused(said, reply=answer[1], permanent=answer[1] == 2)
-        raise _named(refused, parent, place)
+        raise _named(refused, parent, host_port)
     length = {1: 4, 3: 1 + answer[4], 4: 16}.get(answer[3], 0)
     yield from _exactly(connected, 4 + length + 2 - len(answer), until)
 
 
-def _address(place: Place) -> bytes:
+def _address(host_port: HostPort) -> bytes:
     for kind, family in ((1, socket.AF_INET), (4, socket.AF_INET6)):
         try:
-            return bytes([kind]) + socket.inet_pton(family, place.host)
+            return bytes([kind]) + socket.inet_pton(family, host_port.host)
         except OSError:
             continue
-    name = place.host.encode("idna")
+    name = host_port.host.encode("idna")
     return b"\x03" + bytes([len(name)]) + name

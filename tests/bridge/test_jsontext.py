@@ -13,7 +13,7 @@ from lanrelay.bridge.jsontext import (
     Number,
     elements,
     line_of,
-    places,
+    members_of,
     read,
     with_member,
     without_elements,
@@ -26,7 +26,7 @@ ODD = ' { "a" : 1.0 ,"b":[ 1e400, {"a":2} ],"a":  -0.0E+1 , "\\u0063" : "\\ud800
 
 class RangeTests(SynchronousTestCase):
     def test_members_are_where_they_are(self) -> None:
-        found, end = places(ODD, 1)
+        found, end = members_of(ODD, 1)
         self.assertEqual(list(found), ["a", "b", "c"])
         self.assertEqual(ODD[found["a"].start : found["a"].end], "-0.0E+1")
         self.assertEqual(end, len(ODD) - 1)

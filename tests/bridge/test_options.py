@@ -114,7 +114,7 @@ class TargetTests(SynchronousTestCase):
         ):
             found = target.url(text)
             assert found is not None
-            self.assertEqual((str(found), str(found.place), found.path), (shown, place, path))
+            self.assertEqual((str(found), str(found.host_port), found.path), (shown, place, path))
 
     def test_a_name_is_no_url(self) -> None:
         self.assertIsNone(target.url("nas"))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lanrelay.bridge.carrier import Carrier, Sink
-from lanrelay.bridge.login.messages import Answer, Challenge, Client, NoLogin
+from lanrelay.bridge.login.messages import Challenge, Client, LoginAnswer, NoLogin
 from lanrelay.bridge.login.tokens import Keeper, Tokens
 from lanrelay.bridge.loop import Loop, Start, Steps, Task, now
 from lanrelay.bridge.messages import Ask, Event, Failure, Fields, Note
@@ -290,8 +290,10 @@ class LoginCarrier:
 
     # --- requests of the login's own ---
 
-    def _fetch(self, method: str, url: str, fields: Fields, body: bytes | None) -> Steps[Answer | Failure]:
-        answer: Answer | Failure = yield _fetched(self._elsewhere, method, url, fields, body)
+    def _fetch(
+        self, method: str, url: str, fields: Fields, body: bytes | None
+    ) -> Steps[LoginAnswer | Failure]:
+        answer: LoginAnswer | Failure = yield _fetched(self._elsewhere, method, url, fields, body)
         return answer
 
 
@@ -312,7 +314,7 @@ class _Collected:
         self._body = data
 
     def finished(self, number: int) -> None:
-        self._done(Answer(self._status, self._body))
+        self._done(LoginAnswer(self._status, self._body))
 
     def failed(self, number: int, failure: Failure) -> None:
         self._done(failure)

@@ -46,10 +46,10 @@ class Client(NamedTuple):
     port: int = 0
 
 
-class Answer(NamedTuple):
+class LoginAnswer(NamedTuple):
     status: int
     body: bytes
 
 
-Fetch = Callable[[str, str, Fields, "bytes | None"], "Steps[Answer | Failure]"]
+Fetch = Callable[[str, str, Fields, "bytes | None"], "Steps[LoginAnswer | Failure]"]
 """Makes one request: method, URL, fields, body. Follows no redirect."""
