@@ -56,7 +56,7 @@ class Written(str):
 
 
 class Refused(RelayError):
-    """A command cannot be carried out; the detail is a sentence for whoever asked."""
+    """A command cannot be carried out; the detail is a sentence for the client."""
 
 
 class Taken(AlreadyRunning):

@@ -1,4 +1,4 @@
-"""What to do first, as long as the relay leads to no server that somebody has named."""
+"""What to do first, as long as the relay leads to no server that the user has named."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Shown(NamedTuple):
     A listener with what belongs to it.
 
     @ivar key: its name, which is made different where a replaced one has the same.
-    @ivar problem: what is wrong and what to do, if somebody knows.
+    @ivar problem: what is wrong and what to do, if that is known.
     """
 
     key: str

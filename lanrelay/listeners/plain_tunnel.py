@@ -58,7 +58,7 @@ class PlainTunnels:
         self._leads: dict[bytes, Lead | None] = {}
 
     def begin(self, stream: Stream, client: Client) -> Connection:
-        """Take over a stream that is parked and paused; whoever has it now."""
+        """Take over a stream that is parked and paused; gives the connection that has it now."""
         able = abilities_of(stream)
         come = able.early()
         if come:

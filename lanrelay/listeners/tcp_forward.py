@@ -131,7 +131,7 @@ class ForwardedConnection(Protocol):
     async def _attempt(self, upstream: Upstream) -> Dialed:
         self._session.tries += 1
         self._upstream = upstream
-        agreed = abilities_of(self._stream).application_protocol  # of TLS with the client
+        agreed = abilities_of(self._stream).application_protocol  # by TLS with the client
         return await upstream.dial(
             client=self._client.endpoints if upstream.greets else None,
             journey=self._service.journey(self._client),

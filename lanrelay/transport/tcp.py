@@ -144,7 +144,7 @@ class TcpStream(Abilities):
     @protocol.setter
     def protocol(self, protocol: Any) -> None:
         self._protocol = protocol
-        # Looked up once, not for each event; 0: it is not lent the buffer.
+        # Looked up once, not for each event; 0: the protocol is not lent the buffer.
         self._lent_at_most = min(hearer_of(protocol).lent_at_most, _ALL)
         self._most = _PORTION
 
@@ -430,7 +430,7 @@ class TcpStream(Abilities):
 
     def doRead(self) -> Exception | None:  # type: ignore[override]
         if not self._reading:
-            return None  # paused by what came before in the same turn
+            return None  # paused by an earlier event of the same turn
         if self._most == _ALL and hearer_of(self._protocol).takes_pipes:
             pipe = shared_pipe()
             if pipe is not None:

@@ -276,7 +276,7 @@ class TlsStream(Abilities, Hearer):
         """The raw stream is never half-closed by us."""
 
     def sending_failed(self) -> bool:
-        """What the raw stream tells is for the protocol to decide."""
+        """The protocol decides what follows from a failed send of the raw stream."""
         return hearer_of(self._protocol).sending_failed()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
