@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.bridge.request import Request
@@ -78,6 +79,8 @@ class _Call:
         try:
             before = float(self.told.get("progress", 0))
         except (TypeError, ValueError):
+            before = 0.0
+        if not isfinite(before):  # 1e999, which JSON can say and we cannot
             before = 0.0
         told = f'{{"progressToken":{self.token},"progress":{before + count * _STEP:.6f}'
         for name in ("total", "message"):  # a client that shows a bar goes on showing it

@@ -209,7 +209,8 @@ class Response:
 def _status_line(line: str) -> tuple[str, int, str]:
     version, _, more = line.partition(" ")
     status, _, reason = more.partition(" ")
-    if version not in ("HTTP/1.1", "HTTP/1.0") or len(status) != 3 or not status.isdigit():
+    is_number = len(status) == 3 and status.isascii() and status.isdigit()
+    if version not in ("HTTP/1.1", "HTTP/1.0") or not is_number:
         raise Malformed(f"it begins with {line[:40]!r}")
     return version.removeprefix("HTTP/"), int(status), reason.strip()
 

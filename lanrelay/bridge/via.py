@@ -64,7 +64,8 @@ def _connect(
         if not data or len(head) > _LONGEST_HEAD or not head.startswith(b"HTTP/1."[: len(head)]):
             raise _named(errors.ParentMalformed("it does not answer as an HTTP proxy"), parent, host_port)
     words = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ", 2)
-    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    is_number = len(words) > 1 and len(words[1]) == 3 and words[1].isascii() and words[1].isdigit()
+    status = int(words[1]) if is_number else 0
     if not 200 <= status < 300:
         refused = errors.ParentRefused(
             f"it answered {status} {words[2] if len(words) > 2 else ''}".rstrip(),

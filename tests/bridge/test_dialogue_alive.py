@@ -56,6 +56,20 @@ class AliveTests(SynchronousTestCase):
         self.assertTrue(3 < last.pop("progress") < 3.1)
         self.assertEqual(last, {"progressToken": "räk", "total": 10.0, "message": "at 3"})
 
+    def test_progress_from_which_nothing_can_go_on_does_not_spoil_what_is_told(self) -> None:
+        for own in ("1e999", "-1e999", "9" * 400, '"nan"', '"inf"', '"2"', "[]", "null", "true"):
+            scene = self.waits()
+            ask = scene.ask(rpc="tools/call")
+            scene.head(ask, 200, STREAM)
+            params = f'{{"progressToken":"räk","progress":{own}}}'
+            note = f'{{"jsonrpc":"2.0","method":"notifications/progress","params":{params}}}'
+            scene.event(ask, note.encode())
+            scene.heard()
+            scene.pass_time(EVERY * 3)
+            told = progress(scene)  # each is JSON
+            self.assertEqual([each["progressToken"] for each in told], ["räk"] * 2, own)
+            self.assertTrue(all(type(each["progress"]) is float for each in told), own)
+
     def test_without_a_token_there_is_nothing_to_tell(self) -> None:
         scene, _ = greeted()
         scene.server = None

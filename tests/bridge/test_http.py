@@ -73,6 +73,7 @@ class ResponseTests(SynchronousTestCase):
         for data in (
             b"\x15\x03\x03\x00\x02\x02\x0a",
             b"SSH-2.0-OpenSSH\r\n\r\n",
+            b"HTTP/1.1 \xb2\xb9\xb3 OK\r\n\r\n",
             b"HTTP/2 200\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",

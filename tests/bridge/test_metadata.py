@@ -14,6 +14,7 @@ from lanrelay.bridge.login.metadata import (
     resource_places,
     same_issuer,
 )
+from lanrelay.bridge.login.tokens import lifetime
 
 
 class ChallengeTests(SynchronousTestCase):
@@ -108,3 +109,24 @@ class UrlTests(SynchronousTestCase):
         )
         self.assertEqual(len(authority_places("https://login.example")), 2)
         self.assertEqual(canonical("https://nas.lan/?key=secret"), "https://nas.lan")
+
+
+class LifetimeTests(SynchronousTestCase):
+    def test_only_what_is_a_time_counts(self) -> None:
+        for given, life in ((3600, 3600.0), ("3600", 3600.0), (0.5, 0.5), (10.0**9, 10.0**9)):
+            self.assertEqual(lifetime(given), life)
+        odd: tuple[object, ...] = (
+            "\xb2",
+            "9" * 5000,
+            10**400,
+            float("inf"),
+            float("nan"),
+            "inf",
+            "soon",
+            0,
+            -1,
+            True,
+            None,
+            [],
+        )
+        self.assertEqual([lifetime(given) for given in odd], [None] * len(odd))

@@ -16,7 +16,7 @@ from lanrelay.bridge.login.browser import opened
 from lanrelay.bridge.login.callback import Callback
 from lanrelay.bridge.login.messages import Challenge, Client, Fetch, NoLogin
 from lanrelay.bridge.login.metadata import Authority, Resource
-from lanrelay.bridge.login.tokens import Tokens
+from lanrelay.bridge.login.tokens import Tokens, lifetime
 from lanrelay.bridge.loop import Loop, Steps, now
 from lanrelay.bridge.messages import Failure, Fields, Note
 
@@ -265,10 +265,8 @@ class Flow:
         for name in ("refresh_token", "scope"):
             if isinstance(found.get(name), str) and found[name]:
                 value[name] = found[name]
-        life = found.get("expires_in")
-        if isinstance(life, str) and life.isdigit():
-            life = int(life)
-        if isinstance(life, (int, float)) and not isinstance(life, bool) and life > 0:
+        life = lifetime(found.get("expires_in"))
+        if life is not None:
             value["expires_in"] = life
             value["expires_at"] = time.time() + life
         return Tokens(value)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 LARGEST = 1024 * 1024
 """Bytes of a file; a token has some kilobytes."""
@@ -42,6 +42,20 @@ class Tokens:
         if not isinstance(ends, (int, float)) or not isinstance(life, (int, float)):
             return False
         return time.time() > ends - min(60.0, life / 10)
+
+
+def lifetime(given: object) -> float | None:
+    """The seconds that a server gives a token; C{None} for none, for what is no number, and for centuries."""
+    if isinstance(given, bool) or not isinstance(given, (int, float, str)):
+        return None
+    try:
+        life = float(given)
+    except (ValueError, OverflowError):
+        return None
+    return life if 0 < life < _CENTURY else None
+
+
+_CENTURY: Final = 100 * 365 * 86400.0
 
 
 class Keeper:
