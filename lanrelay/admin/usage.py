@@ -230,7 +230,7 @@ def _unix(socket: str, path: str, *, http: bool, proxy: str) -> tuple[Snippet, .
     if proxy == "http":
         return ()
     if http:
-        return (Snippet("curl", f"curl --unix-socket {quote(socket)} http://localhost{path}"),)
+        return (Snippet("curl", f"curl --unix-socket {quote(socket)} {quote(f'http://localhost{path}')}"),)
     return (Snippet("nc", f"nc -U {quote(socket)}"),)
 
 

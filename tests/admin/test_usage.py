@@ -88,6 +88,8 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(made[client], line)
         made = by_client(snippets(listener("exec", "http+unix:/run/a b:/mcp", mcp="/mcp"), []))
         self.assertEqual(made["curl"], "curl --unix-socket '/run/a b' http://localhost/mcp")
+        made = by_client(snippets(listener("exec", "http+unix:/run/a:/m;id", mcp="/m;id"), []))
+        self.assertEqual(made["curl"], "curl --unix-socket /run/a 'http://localhost/m;id'")
 
     def test_what_clients_read_leads_to_the_relay_and_the_commands_know_it(self) -> None:
         made = snippets(
