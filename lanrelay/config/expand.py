@@ -94,8 +94,12 @@ def _masked_literal(text: str, *, first: bool) -> str:
 
 
 def mask_url(text: str) -> str:
-    """A URL with its user information masked; also one that is no right URL."""
+    """A URL with its user information and its query masked; also one that is no right URL."""
     before, at, after = text.rpartition("@")
+    place, mark, query = after.partition("?")
+    if mark and (at or "://" in after):
+        masked = mask_url(f"{before}{at}{place}")
+        return f"{masked}?{mask(query)}"
     if not at:
         # "http://name:password", its host forgotten: what follows the colon is shown when it is a port
         match = re.fullmatch(r"(.*:)([^:/\]]+)", text)

@@ -17,6 +17,8 @@ from lanrelay.config.values import Unfit
 
 @takes(many(one(values.argument)))
 def _command(place: Place) -> tuple[str, ...]:
+    if place.is_scalar():
+        place.mask = _program_alone
     command = many(one(values.argument))(place)
     if not command[0]:
         raise Unfit("expected a program")
@@ -33,6 +35,12 @@ def _variables(place: Place) -> dict[str, str]:
     for word, child in place.entries():
         child.mask = expand.mask if expand.is_secret_name(word) else as_it_is
     return named(values.variable_name, one(values.argument))(place)
+
+
+def _program_alone(text: str) -> str:
+    """Of a command line in one piece: its arguments may be secret."""
+    words = text.split(None, 1)
+    return text if len(words) < 2 else f"{words[0]} {expand.HIDDEN}"
 
 
 def _shown_command(written: Shown) -> Shown:

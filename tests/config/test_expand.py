@@ -95,6 +95,9 @@ class MaskTests(SynchronousTestCase):
             "http://u:${P:-x}@proxy": "http://***:${P:-***}@proxy",
             "u:p@proxy": "***:***@proxy",
             "http://u:hunter2": "http://u:***",
+            "http://nas.lan/a?token=hunter2": "http://nas.lan/a?***",
+            "http://u:p@nas.lan?${QUERY}": "http://***:***@nas.lan?${QUERY}",
+            "http://u:p?q@nas.lan": "http://***:***@nas.lan",
             "${URL}": "${URL}",
         }.items():
             self.assertEqual(expand.mask_url(text), shown, text)

@@ -356,6 +356,7 @@ class ExecTests(ConfigCase):
     def test_there_is_no_shell(self) -> None:
         for body, words in (
             ("command: npx server", "no shell"),
+            ("command: npx --token hunter2", 'found "npx ***"'),
             ("command: ['']", "a program"),
             ("command: []", "at least one"),
             ('command: ["a\\0"]', "NUL"),
