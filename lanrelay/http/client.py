@@ -194,8 +194,7 @@ class HttpConnection(Answering):
         """The connection that was kept for C{place}, if it is still good."""
         return None if self.kept is None else self.kept.take(place)
 
-    # --- for a plain exchange, which looks at bytes before the wire does
-    # -----------------------------------------
+    # --- for a plain exchange, which looks at bytes before the wire does ----------------------------
 
     @property
     def untouched(self) -> bool:
