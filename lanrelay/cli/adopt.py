@@ -201,7 +201,7 @@ class _Command:
         told: dict[str, bool] = {}
         for finding in wanted:
             client = finding.server.client
-            if finding.server.read.found.place.kept and not self._chosen.dry_run:
+            if finding.server.read.found.files.kept and not self._chosen.dry_run:
                 if client.name not in told:
                     told[client.name] = bool(running(client.processes))
                     if told[client.name] and not self._chosen.force:
@@ -399,7 +399,7 @@ class _Command:
             path = home(found.path)
             if adopting.in_git(found.path):
                 talk.tell(f"{path} lies in a git repository: whoever gets it from there needs a relay, too.")
-            if found.place.synced:
+            if found.files.synced:
                 talk.tell(
                     f"{path} may be carried to other machines by a settings sync; they need a relay, too."
                 )
@@ -431,7 +431,7 @@ class _Command:
             return
         clients = {entry.finding.server.client.name: entry.finding.server for entry in adoption.done}
         for server in clients.values():
-            if server.read.found.place.kept and self._chosen.force:
+            if server.read.found.files.kept and self._chosen.force:
                 talk.tell(
                     f"If {server.client.called} was running, look at it again after its next start: "
                     f"`lanrelay clients --client {server.client.name}`."

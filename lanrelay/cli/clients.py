@@ -87,7 +87,7 @@ def _broken(broken: BrokenFile) -> dict[str, Any]:
     return {
         "client": broken.found.client.name,
         "file": str(broken.found.path),
-        "scope": broken.found.place.scope,
+        "scope": broken.found.files.scope,
         "server": None,
         "transport": None,
         "leads_to": "unknown",

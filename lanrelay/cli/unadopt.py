@@ -184,7 +184,7 @@ class _Command:
         client = named(name)
         if client is None or self._chosen.force:
             return False
-        kept = [each.path for each in find(folder=Path.cwd(), clients=[client]) if each.place.kept]
+        kept = [each.path for each in find(folder=Path.cwd(), clients=[client]) if each.files.kept]
         if path not in kept or not running(client.processes):
             return False
         self._wrong(

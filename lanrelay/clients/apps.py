@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lanrelay.clients.row import Client, Native, Place
+from lanrelay.clients.row import Client, Files, Native
 
 MAC = ("darwin",)
 
@@ -11,8 +11,8 @@ APPS: tuple[Client, ...] = (
         "claude-desktop",
         "Claude Desktop",
         (
-            Place("user", "APP/Claude/claude_desktop_config.json", kept=True),
-            Place("user", "APP/claude/claude_desktop_config.json", ("linux",), kept=True),
+            Files("user", "APP/Claude/claude_desktop_config.json", kept=True),
+            Files("user", "APP/claude/claude_desktop_config.json", ("linux",), kept=True),
         ),
         "quit Claude Desktop completely and start it",
         takes=("stdio",),
@@ -21,7 +21,7 @@ APPS: tuple[Client, ...] = (
     Client(
         "lmstudio",
         "LM Studio",
-        (Place("user", "~/.lmstudio/mcp.json"), Place("user", "~/.cache/lm-studio/mcp.json")),
+        (Files("user", "~/.lmstudio/mcp.json"), Files("user", "~/.cache/lm-studio/mcp.json")),
         "LM Studio reads the file by itself",
         native=Native(),
     ),
@@ -29,9 +29,9 @@ APPS: tuple[Client, ...] = (
         "warp",
         "Warp",
         (
-            Place("user", "~/.warp/.mcp.json"),
-            Place("user", "~/.warp_cli/.mcp.json"),
-            Place("project", ".warp/.mcp.json"),
+            Files("user", "~/.warp/.mcp.json"),
+            Files("user", "~/.warp_cli/.mcp.json"),
+            Files("project", ".warp/.mcp.json"),
         ),
         "start the server again in Warp's MCP settings",
         native=Native(),
@@ -39,7 +39,7 @@ APPS: tuple[Client, ...] = (
     Client(
         "boltai",
         "BoltAI",
-        (Place("user", "~/.boltai/mcp.json", MAC),),
+        (Files("user", "~/.boltai/mcp.json", MAC),),
         "start BoltAI again",
         takes=("stdio",),
     ),
@@ -47,15 +47,15 @@ APPS: tuple[Client, ...] = (
         "jan",
         "Jan",
         (
-            Place("user", "~/Library/Application Support/Jan/data/mcp_config.json", MAC),
-            Place("user", "${XDG_DATA_HOME:-~/.local/share}/Jan/data/mcp_config.json", ("linux",)),
+            Files("user", "~/Library/Application Support/Jan/data/mcp_config.json", MAC),
+            Files("user", "${XDG_DATA_HOME:-~/.local/share}/Jan/data/mcp_config.json", ("linux",)),
         ),
         "start Jan again",
     ),
     Client(
         "anythingllm",
         "AnythingLLM",
-        (Place("user", "APP/anythingllm-desktop/storage/plugins/anythingllm_mcp_servers.json"),),
+        (Files("user", "APP/anythingllm-desktop/storage/plugins/anythingllm_mcp_servers.json"),),
         "press Refresh at AnythingLLM's MCP servers",
         untyped="sse",
         native=Native(type="type", http="streamable", sse="sse"),
@@ -63,7 +63,7 @@ APPS: tuple[Client, ...] = (
     Client(
         "librechat",
         "LibreChat",
-        (Place("container", "librechat.yaml"),),
+        (Files("container", "librechat.yaml"),),
         "start LibreChat again",
         form="yaml",
         untyped="sse",
@@ -71,15 +71,15 @@ APPS: tuple[Client, ...] = (
     Client(
         "sema4",
         "Sema4 Studio",
-        (Place("user", "~/.sema4ai/sema4ai-studio/mcp_servers.json"),),
+        (Files("user", "~/.sema4ai/sema4ai-studio/mcp_servers.json"),),
         "start Sema4 Studio again",
     ),
-    Client("witsy", "Witsy", (Place("user", "APP/Witsy/settings.json"),), "start Witsy again"),
+    Client("witsy", "Witsy", (Files("user", "APP/Witsy/settings.json"),), "start Witsy again"),
     Client(
         "enconvo",
         "Enconvo",
-        (Place("user", "~/.config/enconvo/mcp_config.json", MAC),),
+        (Files("user", "~/.config/enconvo/mcp_config.json", MAC),),
         "start Enconvo again",
     ),
-    Client("tome", "Tome", (Place("user", "~/.tome/mcp_config.json"),), "start Tome again"),
+    Client("tome", "Tome", (Files("user", "~/.tome/mcp_config.json"),), "start Tome again"),
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from lanrelay.clients.row import CODE, SERVERS, Client, Native, Place
+from lanrelay.clients.row import CODE, SERVERS, Client, Files, Native
 
 
-def _code(rest: str, *, synced: bool = False) -> tuple[Place, ...]:
+def _code(rest: str, *, synced: bool = False) -> tuple[Files, ...]:
     """A file in the folder of each build of VS Code."""
     return tuple(
-        Place("user", f"{folder}/{rest}", synced=synced)
+        Files("user", f"{folder}/{rest}", synced=synced)
         for folder in (
             "APP/Code/User",
             "APP/Code - Insiders/User",
@@ -26,9 +26,9 @@ EDITORS: tuple[Client, ...] = (
         "cursor",
         "Cursor",
         (
-            Place("user", "~/.cursor/mcp.json"),
-            Place("user", "APP/Cursor/User/mcp.json"),
-            Place("project", ".cursor/mcp.json"),
+            Files("user", "~/.cursor/mcp.json"),
+            Files("user", "APP/Cursor/User/mcp.json"),
+            Files("project", ".cursor/mcp.json"),
         ),
         "Cursor reads the file by itself; else switch the server off and on in its settings",
         form="jsonc",
@@ -41,13 +41,13 @@ EDITORS: tuple[Client, ...] = (
             *_code("mcp.json", synced=True),
             *(place._replace(scope="profile") for place in _code("profiles/*/mcp.json", synced=True)),
             *(place._replace(holders=(("mcp", "servers"),)) for place in _code("settings.json", synced=True)),
-            Place("project", ".vscode/mcp.json"),
-            Place(
+            Files("project", ".vscode/mcp.json"),
+            Files(
                 "container",
                 ".devcontainer/devcontainer.json",
                 holders=(("customizations", "vscode", "mcp", "servers"),),
             ),
-            Place(
+            Files(
                 "container",
                 ".devcontainer.json",
                 holders=(("customizations", "vscode", "mcp", "servers"),),
@@ -62,9 +62,9 @@ EDITORS: tuple[Client, ...] = (
         "windsurf",
         "Windsurf",
         (
-            Place("user", "~/.codeium/windsurf/mcp_config.json"),
-            Place("user", "~/.codeium/windsurf-next/mcp_config.json"),
-            Place("user", "~/.codeium/mcp_config.json"),
+            Files("user", "~/.codeium/windsurf/mcp_config.json"),
+            Files("user", "~/.codeium/windsurf-next/mcp_config.json"),
+            Files("user", "~/.codeium/mcp_config.json"),
         ),
         "press Refresh at Windsurf's MCP servers, or start it again",
         urls=("serverUrl", "url"),
@@ -74,9 +74,9 @@ EDITORS: tuple[Client, ...] = (
         "zed",
         "Zed",
         (
-            Place("user", "${XDG_CONFIG_HOME:-~/.config}/zed/settings.json", ("linux",)),
-            Place("user", "~/.config/zed/settings.json", MAC),
-            Place("project", ".zed/settings.json"),
+            Files("user", "${XDG_CONFIG_HOME:-~/.config}/zed/settings.json", ("linux",)),
+            Files("user", "~/.config/zed/settings.json", MAC),
+            Files("project", ".zed/settings.json"),
         ),
         "Zed reads the file by itself",
         form="jsonc",
@@ -88,8 +88,8 @@ EDITORS: tuple[Client, ...] = (
         "Cline",
         (
             *_code("globalStorage/saoudrizwan.claude-dev/settings/cline_mcp_settings.json"),
-            Place("user", "${CLINE_DIR:-~/.cline}/data/settings/cline_mcp_settings.json"),
-            Place("user", "${CLINE_DIR:-~/.cline}/mcp.json"),
+            Files("user", "${CLINE_DIR:-~/.cline}/data/settings/cline_mcp_settings.json"),
+            Files("user", "${CLINE_DIR:-~/.cline}/mcp.json"),
         ),
         "Cline reads the file by itself",
         untyped="sse",
@@ -101,7 +101,7 @@ EDITORS: tuple[Client, ...] = (
         "Roo Code",
         (
             *_code("globalStorage/rooveterinaryinc.roo-cline/settings/mcp_settings.json"),
-            Place("project", ".roo/mcp.json"),
+            Files("project", ".roo/mcp.json"),
         ),
         "Roo Code reads the file by itself",
         untyped="sse",
@@ -111,9 +111,9 @@ EDITORS: tuple[Client, ...] = (
         "continue",
         "Continue",
         (
-            Place("user", "~/.continue/config.yaml"),
-            Place("project", ".continue/mcpServers/*.yaml"),
-            Place("project", ".continue/mcpServers/*.json", form="json"),
+            Files("user", "~/.continue/config.yaml"),
+            Files("project", ".continue/mcpServers/*.yaml"),
+            Files("project", ".continue/mcpServers/*.json", form="json"),
         ),
         "Continue reads the file by itself",
         form="yaml",
@@ -124,13 +124,13 @@ EDITORS: tuple[Client, ...] = (
         "kilo",
         "Kilo Code",
         (
-            Place("user", "${XDG_CONFIG_HOME:-~/.config}/kilo/kilo.json"),
-            Place("user", "${XDG_CONFIG_HOME:-~/.config}/kilo/kilo.jsonc"),
+            Files("user", "${XDG_CONFIG_HOME:-~/.config}/kilo/kilo.json"),
+            Files("user", "${XDG_CONFIG_HOME:-~/.config}/kilo/kilo.jsonc"),
             *(
                 place._replace(holders=(SERVERS,))
                 for place in _code("globalStorage/kilocode.kilo-code/settings/mcp_settings.json")
             ),
-            Place("project", ".kilocode/mcp.json", holders=(SERVERS,)),
+            Files("project", ".kilocode/mcp.json", holders=(SERVERS,)),
         ),
         "start Kilo Code again",
         form="jsonc",
@@ -142,50 +142,50 @@ EDITORS: tuple[Client, ...] = (
         "amazonq",
         "Amazon Q",
         (
-            Place("user", "~/.aws/amazonq/mcp.json"),
-            Place("user", "~/.aws/amazonq/cli-agents/*.json"),
-            Place("user", "~/.aws/amazonq/agents/*.json"),
-            Place("project", ".amazonq/mcp.json"),
-            Place("project", ".amazonq/cli-agents/*.json"),
+            Files("user", "~/.aws/amazonq/mcp.json"),
+            Files("user", "~/.aws/amazonq/cli-agents/*.json"),
+            Files("user", "~/.aws/amazonq/agents/*.json"),
+            Files("project", ".amazonq/mcp.json"),
+            Files("project", ".amazonq/cli-agents/*.json"),
         ),
         "start Amazon Q again",
     ),
     Client(
         "kiro",
         "Kiro",
-        (Place("user", "~/.kiro/settings/mcp.json"), Place("project", ".kiro/settings/mcp.json")),
+        (Files("user", "~/.kiro/settings/mcp.json"), Files("project", ".kiro/settings/mcp.json")),
         "Kiro reads the file by itself",
         native=Native(),
     ),
     Client(
         "trae",
         "Trae",
-        (Place("user", "APP/Trae/User/mcp.json"), Place("project", ".trae/mcp.json")),
+        (Files("user", "APP/Trae/User/mcp.json"), Files("project", ".trae/mcp.json")),
         "start Trae again",
     ),
     Client(
         "jetbrains",
         "JetBrains AI Assistant",
         (
-            Place("user", "~/.ai/mcp/mcp.json"),
-            Place("project", ".ai/mcp/mcp.json"),
-            Place("project", ".air/mcp.json"),
+            Files("user", "~/.ai/mcp/mcp.json"),
+            Files("project", ".ai/mcp/mcp.json"),
+            Files("project", ".air/mcp.json"),
         ),
         "start the IDE with JetBrains AI Assistant again",
     ),
     Client(
         "junie",
         "Junie",
-        (Place("user", "~/.junie/mcp/mcp.json"), Place("project", ".junie/mcp/mcp.json")),
+        (Files("user", "~/.junie/mcp/mcp.json"), Files("project", ".junie/mcp/mcp.json")),
         "start the IDE with Junie again",
     ),
     Client(
         "qoder",
         "Qoder",
         (
-            Place("user", "~/.qoder/mcp.json"),
-            Place("user", "~/.qoder/settings.json"),
-            Place("project", ".qoder/settings.local.json"),
+            Files("user", "~/.qoder/mcp.json"),
+            Files("user", "~/.qoder/settings.json"),
+            Files("project", ".qoder/settings.local.json"),
         ),
         "start Qoder again",
     ),
@@ -197,7 +197,7 @@ EDITORS: tuple[Client, ...] = (
                 place._replace(holders=(("zencoder.mcpServers",),))
                 for place in _code("settings.json", synced=True)
             ),
-            Place("user", "~/.zencoder/settings.json", holders=(("zencoder.mcpServers",), SERVERS)),
+            Files("user", "~/.zencoder/settings.json", holders=(("zencoder.mcpServers",), SERVERS)),
         ),
         "start Zencoder again",
         form="jsonc",
@@ -205,7 +205,7 @@ EDITORS: tuple[Client, ...] = (
     Client(
         "codebuddy",
         "CodeBuddy",
-        (Place("user", "~/.codebuddy/.mcp.json"),),
+        (Files("user", "~/.codebuddy/.mcp.json"),),
         "start CodeBuddy again",
         form="jsonc",
     ),

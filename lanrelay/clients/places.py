@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from lanrelay.clients.row import Client, Place
+from lanrelay.clients.row import Client, Files
 from lanrelay.clients.table import CLIENTS, OTHER
 from lanrelay.edit.formats.edit import FORMATS, Format, decode
 from lanrelay.edit.formats.tree import Broken, Node, Table
@@ -27,13 +27,13 @@ class Found(NamedTuple):
     """
 
     client: Client
-    place: Place
+    files: Files
     path: Path
 
     @property
     def format(self) -> Format:
         """The file's format."""
-        name = self.place.form or self.client.form
+        name = self.files.form or self.client.form
         if self.path.suffix == ".jsonc":
             name = "jsonc"
         return FORMATS[name or _by_suffix(self.path)]
@@ -41,7 +41,7 @@ class Found(NamedTuple):
     @property
     def holders(self) -> tuple[tuple[str, ...], ...]:
         """Ways to the servers in it."""
-        return self.place.holders or self.client.holders
+        return self.files.holders or self.client.holders
 
 
 class Read(NamedTuple):
@@ -69,13 +69,13 @@ def find(
     found: dict[tuple[str, str], Found] = {}
     above = list(_above(folder))
     for client in clients:
-        for place in client.places:
-            if platform not in place.systems:
+        for files in client.files:
+            if platform not in files.systems:
                 continue
-            for path in _paths(place, above, environment, platform):
+            for path in _paths(files, above, environment, platform):
                 # Two builds of a client, or a link, may lead to one file; a client has it once.
-                key = (client.name + repr(place.holders), os.path.realpath(path))
-                found.setdefault(key, Found(client, place, path))
+                key = (client.name + repr(files.holders), os.path.realpath(path))
+                found.setdefault(key, Found(client, files, path))
     return list(found.values())
 
 
@@ -83,15 +83,15 @@ def given(path: Path, client: Client | None) -> Found:
     """A file that was named on the command line, of this client if that is known."""
     if client is None:
         same = [
-            (each, place)
+            (each, files)
             for each in CLIENTS
-            for place in each.places
-            if Path(place.path).name == path.name and path.name not in _USUAL
+            for files in each.files
+            if Path(files.path).name == path.name and path.name not in _USUAL
         ]
-        client, place = same[0] if same else (OTHER, Place("user", ""))
-        return Found(client, place._replace(scope="user", kept=False), path)
-    place = next((each for each in client.places if Path(each.path).name == path.name), client.places[0])
-    return Found(client, place._replace(scope="user", kept=False), path)
+        client, files = same[0] if same else (OTHER, Files("user", ""))
+        return Found(client, files._replace(scope="user", kept=False), path)
+    files = next((each for each in client.files if Path(each.path).name == path.name), client.files[0])
+    return Found(client, files._replace(scope="user", kept=False), path)
 
 
 _USUAL = ("mcp.json", ".mcp.json", "settings.json", "config.toml", "config.yaml", "config.json")
@@ -125,14 +125,14 @@ _VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
 def _paths(
-    place: Place, above: Sequence[Path], environment: Mapping[str, str], platform: str
+    files: Files, above: Sequence[Path], environment: Mapping[str, str], platform: str
 ) -> Iterator[Path]:
     home = environment.get("HOME") or os.path.expanduser("~")
 
     def variable(match: re.Match[str]) -> str:
         return environment.get(match[1]) or match[2]
 
-    text = place.path
+    text = files.path
     if text.startswith("APP/"):
         app = "~/Library/Application Support" if platform == "darwin" else "${XDG_CONFIG_HOME:-~/.config}"
         text = app + text[3:]

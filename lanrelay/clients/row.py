@@ -14,7 +14,7 @@ SERVERS = ("mcpServers",)
 CODE = (("servers",),)
 
 
-class Place(NamedTuple):
+class Files(NamedTuple):
     """
     Files of a client.
 
@@ -74,7 +74,7 @@ class Client(NamedTuple):
 
     name: str
     called: str
-    places: tuple[Place, ...]
+    files: tuple[Files, ...]
     restart: str
     form: str = "json"
     holders: tuple[tuple[str, ...], ...] = (SERVERS,)

@@ -93,8 +93,8 @@ def servers(read: Read) -> Iterator[Server]:
             for name, where, entry in _entries(node, path):
                 if where not in seen:
                     seen.add(where)
-                    local = ANY in holder and read.found.place.scope == "user"
-                    yield _server(read, name, "local" if local else read.found.place.scope, where, entry)
+                    local = ANY in holder and read.found.files.scope == "user"
+                    yield _server(read, name, "local" if local else read.found.files.scope, where, entry)
 
 
 def _below(node: Node, steps: tuple[str, ...], path: Path) -> Iterator[tuple[Path, Node]]:

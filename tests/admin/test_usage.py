@@ -107,7 +107,7 @@ class UsageTests(SynchronousTestCase):
             self.assertEqual(judged, [("already_relayed", "nine")], each.client)
             row = named(client)
             assert row is not None
-            self.assertTrue(any(one.path.endswith(each.place.removeprefix("~")) for one in row.places), each)
+            self.assertTrue(any(one.path.endswith(each.place.removeprefix("~")) for one in row.files), each)
         self.assertEqual(clients, {})
 
     def test_the_transport_of_2024_is_said_where_it_is_spoken(self) -> None:

@@ -44,7 +44,7 @@ class AdoptionCase(SynchronousTestCase):
     def planned(self, *paths: Path, client: str = "cursor", **more: Any) -> Adoption:
         row = named(client)
         assert row is not None
-        reads = [of_content(Found(row, row.places[0], path), path.read_bytes()) for path in paths]
+        reads = [of_content(Found(row, row.files[0], path), path.read_bytes()) for path in paths]
         found = judged([each for read in reads for each in servers(read)], relays={}, resolve=lambda _: {})
         adoption = Adoption(
             RelayFile(self.config, runs=True),
@@ -214,7 +214,7 @@ class UndoneTests(AdoptionCase):
         path = self.file("mcp.json", a=f"{A}/mcp")
         row = named("cursor")
         assert row is not None
-        read = of_content(Found(row, row.places[0], path), path.read_bytes())
+        read = of_content(Found(row, row.files[0], path), path.read_bytes())
         [finding] = judged(servers(read), relays={}, resolve=lambda _: {})
         path.write_text("{}")
         adoption = self.planned()

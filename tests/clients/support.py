@@ -55,8 +55,8 @@ def found(path: Path, client: str = "", scope: Scope = "user") -> Found:
     row = named(client or OWNERS.get(path.name[:2], "claude-desktop"))
     assert row is not None
     wanted = "container" if path.name[:2] in IN_CONTAINERS else scope
-    place = next(place for place in row.places if place.scope == wanted)
-    return Found(row, place, path)
+    files = next(files for files in row.files if files.scope == wanted)
+    return Found(row, files, path)
 
 
 def read(path: Path, client: str = "") -> Read:

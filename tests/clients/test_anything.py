@@ -131,7 +131,7 @@ class AnyEntryTests(SynchronousTestCase):
             document = {("x" if key == "*" else key): document}
         text = yaml.safe_dump(document) if form == "yaml" else json.dumps(document, indent=2)
         read = of_content(
-            Found(client, client.places[0]._replace(form="", holders=()), Path("f")), text.encode()
+            Found(client, client.files[0]._replace(form="", holders=()), Path("f")), text.encode()
         )
         for finding in judged(servers(read), relays={1: "one"}, resolve=lambda _: {}):
             self.assertIn(finding.reason, (None, *get_args(Reason)))

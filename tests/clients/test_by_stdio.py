@@ -23,7 +23,7 @@ NEW = "http://127.0.0.1:28101/mcp"
 def finding(text: str, client: str = "claude-desktop") -> Finding:
     row = named(client)
     assert row is not None
-    read = of_content(Found(row, row.places[0], Path("f")), text.encode())
+    read = of_content(Found(row, row.files[0], Path("f")), text.encode())
     [one] = judged(servers(read), relays={28101: "nas"}, resolve=lambda _: {})
     return one
 

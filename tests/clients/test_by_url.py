@@ -113,5 +113,5 @@ def finding_of(text: str, client: str) -> Any:
 
     row = named(client)
     assert row is not None
-    read = of_content(Found(row, row.places[0], Path("f")), text.encode())
+    read = of_content(Found(row, row.files[0], Path("f")), text.encode())
     return next(iter(judged(servers(read), relays={28101: "nas"}, resolve=lambda _: {})))

@@ -88,7 +88,7 @@ class GivenTests(SynchronousTestCase):
         ):
             found = given(Path("/x") / name, None)
             self.assertEqual(found.client.name, client)
-            self.assertFalse(found.place.kept)
+            self.assertFalse(found.files.kept)
 
     def test_the_format_of_a_file_of_nobody(self) -> None:
         for name, form in (("a.toml", "toml"), ("a.yml", "yaml"), ("a.json", "jsonc"), ("a", "jsonc")):
@@ -105,9 +105,9 @@ class TableTests(SynchronousTestCase):
     def test_every_row_can_be_read_and_edited(self) -> None:
         for client in CLIENTS:
             self.assertIn(client.form, FORMATS, client.name)
-            self.assertTrue(client.places, client.name)
-            for place in client.places:
-                self.assertIn(place.form, ("", *FORMATS), client.name)
-                self.assertEqual(bool(client.processes), any(each.kept for each in client.places))
+            self.assertTrue(client.files, client.name)
+            for files in client.files:
+                self.assertIn(files.form, ("", *FORMATS), client.name)
+                self.assertEqual(bool(client.processes), any(each.kept for each in client.files))
             # The last line of `adopt` names those to restart.
             self.assertIn(client.called.split()[0], client.restart)
