@@ -72,10 +72,11 @@ class Asker(Shape):
 
     def answered(self, data: bytes) -> bool:
         """
-        The first bytes of the answer have come.
+        The first bytes of the answer have come, or more of one of which it has taken the first.
 
-        @return: whether they were the whole answer: then C{free} of the connection was called, and all is
-            done. Else L{general} was called, and the receiver that it gave hears what C{data} says.
+        @return: whether it has taken them. If they end the answer, C{free} of the connection was called, and
+            all is done; if not, C{goes_on} was. Else L{general} was called, and the receiver that it gave
+            hears what C{data} says.
         """
 
     def general(self) -> object:

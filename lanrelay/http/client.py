@@ -11,7 +11,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lanrelay.config.model import Timeouts
+from lanrelay.config.model import Duration, Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
 from lanrelay.http.answering import Answering
 from lanrelay.http.answers import failed
@@ -29,7 +29,7 @@ from lanrelay.http.client_stream import (
 from lanrelay.http.sink import Application, RequestSink
 from lanrelay.transport.pump import Pump, PumpLimits, join
 from lanrelay.transport.stream import Stream
-from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead
+from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.http1 import Http1Server
 
 if TYPE_CHECKING:
@@ -217,12 +217,29 @@ class HttpConnection(Answering):
 
     def read(self, request: bytes) -> RequestHead:
         """Let the wire read such a request after all."""
+        if self._waiting == "silence":
+            self._waiting = ""
+            self._deadline.clear()
         self.head = cast(RequestHead, self._wire.receive(request)[0])
         return self.head
 
+    def answer_unread(self, part: bytes, silence: Duration) -> None:
+        """
+        Send a part of the answer to such a request, from its head on.
+
+        @param silence: seconds after which its sink is told that nothing more has come.
+        """
+        self.state = ANSWERING
+        self._wait("silence", silence)
+        self._stream.write(part)
+
+    def has_sent(self, head: ResponseHead) -> None:
+        """Let the wire know that the head of an answer was sent so, after it has read the request."""
+        self._wire.send(head)
+
     def end_unread(self, answer: bytes, request: bytes) -> bool:
         """
-        Send the whole answer to such a request.
+        Send the whole answer to such a request, or the last part of it.
 
         @return: whether nothing stands in the way of the next request, so that the connection is L{untouched}
             again.
@@ -523,5 +540,7 @@ class HttpConnection(Answering):
             self._close()
         elif self._waiting == "body":
             self._refuse(RemoteProtocolError("the request body stopped coming", 408))
+        elif self._waiting == "silence":
+            cast("Any", self.sink).silent()
         else:
             self._reset()

@@ -59,6 +59,11 @@ class EventStream(BodyFilter):
         self._deadline = Deadline(reactor, self._silent)
         self._deadline.set(silence)
 
+    def has_passed(self, size: int, last: bytes, since: float) -> None:
+        self._boundary.has_passed(size, last)
+        if self._silence is not None:
+            self._deadline.set(max(self._silence - since, 0.0))
+
     def take_chunks(self, write: Callable[[bytes], None], session: Session) -> EventStream:
         self._write, self._session = write, session
         return self

@@ -179,6 +179,26 @@ class Exchange:
         if self._upload is not None:
             self._upload.was_sent(content)
 
+    def is_answered(self) -> None:
+        """After L{has_asked}: the client was sent the head of the answer."""
+        self._head_sent = True
+
+    def has_answered(self, head: ResponseHead, passed: bytes) -> None:
+        """
+        In place of L{response_head_received}, after L{is_answered}.
+
+        @param passed: the last of the content that the client was sent, as whole chunks.
+        """
+        session = self.session
+        first_byte, last_active = session.first_byte, session.last_active
+        changed = self._final_head(head)
+        session.first_byte, session.last_active = first_byte, last_active
+        assert changed is not None
+        self.connection.has_sent(changed)
+        if self._filter is not None:
+            self._filter.has_passed(session.sent, passed, self.route.reactor.seconds() - last_active)
+        self._pass_chunks()
+
     def failed_by(self, failure: Failure) -> None:
         """End because of a bug: the session and the origin must not stay open."""
         self._not_connected(failure)
@@ -364,6 +384,9 @@ class Exchange:
             return  # the filter sends the head
         self._head_sent = True
         self.connection.send_head(head)
+        self._pass_chunks()
+
+    def _pass_chunks(self) -> None:
         if self._filter is not None and self.origin is not None:
             write = self.connection.chunk_writer
             taker = None if write is None else self._filter.take_chunks(write, self.session)

@@ -49,7 +49,7 @@ class OriginConnection(Protocol, Hearer):
     @ivar sent: whether bytes of the request under way were written.
     @ivar answered: whether bytes of its answer came.
     @ivar full: whether the origin does not read what is sent.
-    @ivar repeats: what its askers know of its answers.
+    @ivar repeats: what its askers know of its answers; C{chunked} of those in chunks.
     @ivar kept: whether it waits for the next request of the one client that it serves.
     """
 
@@ -65,6 +65,7 @@ class OriginConnection(Protocol, Hearer):
         self.address = address
         self.upstream = upstream
         self.repeats: Any = None
+        self.chunked: Any = None
         self.reused = False
         self.sent = False
         self.answered = False
@@ -165,6 +166,18 @@ class OriginConnection(Protocol, Hearer):
         if content:
             self._wire.send(BodyPart(data=content))
         self._wire.send(_END)
+
+    def goes_on(self) -> None:
+        """Of the answer to L{ask} more is to come than has."""
+        self._head_received = True
+        if self._timeouts.stream is None:
+            self._deadline.clear()
+        else:
+            self._wait("stream", self._timeouts.stream)
+
+    def read(self, head: bytes) -> ResponseHead:
+        """After L{go_on}: let the wire read the head of an answer that goes on, which its asker has taken."""
+        return cast(ResponseHead, self._wire.receive(head)[0])
 
     def free(self) -> None:
         """The answer to L{ask} was taken: give the connection back to its home, to serve again."""

@@ -10,38 +10,30 @@ plain answer comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from lanrelay.addresses import IPAddress
 from lanrelay.errors import RelayError
 from lanrelay.http.client import HttpConnection
 from lanrelay.http.client_stream import IDLE
 from lanrelay.http.exchange import Exchange
-from lanrelay.http.noticing import Noticing
 from lanrelay.http.origin import OriginConnection
-from lanrelay.http.origins import Origins
-from lanrelay.http.route import Route
-from lanrelay.mcp.known import TOLD_BY, McpServer
+from lanrelay.http.plain_way import Answers, PlainWay
+from lanrelay.mcp.known import TOLD_BY
 from lanrelay.observe.session import BRIEF, Session, brief
-from lanrelay.passage.rule import Rules
-from lanrelay.wire.events import RequestHead
-from lanrelay.wire.headers import Field, Headers
+from lanrelay.wire.framing import whole_chunk
+from lanrelay.wire.headers import Headers
 from lanrelay.wire.limits import LIMITS
-from lanrelay.wire.plain import PlainFields, read_plain_answer, read_plain_request
+from lanrelay.wire.plain import read_plain_answer, read_plain_chunked, read_plain_request
 from lanrelay.wire.rpc import method_in
 from lanrelay.wire.template import Repeats
 
 if TYPE_CHECKING:
     from lanrelay.http.mcp_sessions import McpSession
-
-# Fields that concern only the connection, beside Connection itself.
-_DROPPED: Final = frozenset({b"keep-alive"})
 
 Asked = tuple[str, bytes | None, str, int, bytes]
 """
@@ -51,101 +43,10 @@ begins, and the bytes for the origin.
 
 
 _TARGET: Final = 256  # characters of a target that is remembered
-
-
-class Answers:
-    """How plain answers of one kind are read."""
-
-    __slots__ = ("fields", "rules")
-
-    def __init__(self, rules: Rules) -> None:
-        self.rules = rules
-        self.fields = PlainFields(noted=rules.weighed | {b"date"}, unusual=rules.looked_at, dropped=_DROPPED)
-
-
-class PlainRoute(Route, Protocol):
-    """
-    The part of a route that the plain way asks.
-
-    @ivar target: where it leads.
-    @ivar requests: its rules for requests. C{answers} are those for answers, and C{session_answers} those for
-        answers to a request with the id of an MCP session.
-    @ivar server: what is known of the MCP server there.
-    """
-
-    target: str
-    origins: Origins
-    noticing: Noticing
-    requests: Rules
-    answers: Rules
-    session_answers: Rules
-    server: McpServer
-
-    def in_session(self, given: bytes) -> McpSession | None:
-        """The MCP session that a client means, if it is remembered."""
-
-    def plain_request(self, lines: list[bytes], host: Field) -> None:
-        """
-        As C{request_head}, for the lines of a plain request.
-
-        @param lines: of the two empty ones at their end, the first becomes our Via.
-        @param host: its Host.
-        """
-
-    def plain_answer(self, lines: list[bytes], noted: dict[bytes, Field]) -> None:
-        """As C{response_head}, for a plain answer, whose Date is in C{noted} if it has one."""
-
-    def go_on(
-        self,
-        connection: HttpConnection,
-        head: RequestHead,
-        session: Session,
-        origin: OriginConnection,
-        content: bytes,
-        *,
-        given: bytes | None,
-        mcp: McpSession | None,
-    ) -> Exchange:
-        """
-        An exchange for a request that is under way by the plain way, as if it had been one from the start.
-
-        @param given: with which C{origin} was told of C{mcp}.
-        """
-
-
-class PlainWay:
-    """
-    What all plain exchanges of a listener have in common.
-
-    It takes requests that concern no rule, neither a guard nor one of the route's: there is no other list of
-    what is plain.
-
-    @param listener: its name, and C{kind} what it is; for the ledger.
-    @param known_hosts: values of Host that the guard has let in, with our addresses at which it did.
-    """
-
-    def __init__(
-        self,
-        listener: str,
-        kind: str,
-        guards: Rules,
-        route: PlainRoute,
-        known_hosts: Mapping[bytes, tuple[IPAddress | None, ...]],
-    ) -> None:
-        self.route = route
-        self.ledger = route.ledger
-        self.seconds: Callable[[], float] = route.reactor.seconds
-        self.take = route.origins.take
-        self.noticing = route.noticing
-        self.listener, self.kind = listener, kind
-        self.known_hosts = known_hosts
-        self.max_body = route.max_body
-        self.requests = Rules(*guards.all, *route.requests.all)
-        self.answers, self.session_answers = Answers(route.answers), Answers(route.session_answers)
-        self.rare = self.requests.rare
-        self.request_fields = PlainFields(
-            noted=self.requests.weighed | {b"host"}, unusual=self.requests.looked_at, dropped=_DROPPED
-        )
+_KEPT: Final = 16 * 1024  # bytes of a request, and the head of its answer, while that goes on
+_CHUNKED: Final = b"Transfer-Encoding: chunked"
+_LAST_CHUNK: Final = b"0\r\n\r\n"
+_TAIL: Final = 8  # bytes by which is known where in an event a stream is
 
 
 @implementer(IProtocol, IHalfCloseableProtocol)
@@ -161,9 +62,11 @@ class PlainExchange:
     """
 
     __slots__ = (
+        "_answer",
         "_between",
         "_content",
         "_given",
+        "_last",
         "_mcp",
         "_origin",
         "_path",
@@ -191,6 +94,8 @@ class PlainExchange:
         self._target = self._path = ""  # of the last request
         self._given: bytes | None = None
         self._mcp: McpSession | None = None
+        # For an answer that goes on: its head as it came, and the last bytes of its content.
+        self._answer = self._last = b""
 
     @property
     def plain(self) -> bool:
@@ -325,31 +230,40 @@ class PlainExchange:
     # Asker: what the origin sends.
 
     def answered(self, data: bytes) -> bool:
+        if self._answer:
+            return self._went_on(data)
         answer, mcp = None, self._mcp
         # A connection that leaves has to say so in the answer, and meanwhile the session may have got another
         # id.
         if not (self.connection.leaving or (mcp is not None and mcp.upstream_id != mcp.client_id)):
             answers = self._way.answers if self._given is None else self._way.session_answers
+            if data.endswith(b"\r\n") and self._begun(data, answers):
+                return True
             answer = self._answer_like_the_last(data, answers) or self._answer_judged(data, answers)
         if answer is None:
             self.general()
             return False
-        way, origin, request = self._way, self._origin, self._request
+        way, request = self._way, self._request
         session: Session = self._session
         session.status, content, passed = answer
         now = session.last_active = way.seconds()
         session.first_byte = now - session.opened
         session.sent = len(data) - content
-        session.done(by="upstream")
         if session.rpc and session.rpc in TOLD_BY and session.status == 200:
             first = request.find(b'"cursor"', self._content) < 0
             way.route.server.answered(session.rpc, [data[content:]], first=first)
+        self._done(passed)
+        return True
+
+    def _done(self, passed: bytes) -> None:
+        """End the exchange: C{passed} is all of the answer, or the last of it."""
+        origin, session, request = self._origin, self._session, self._request
+        session.done(by="upstream")
         self._origin = self._session = self._mcp = None
-        self._request = b""
+        self._request = self._answer = self._last = b""
         origin.free()  # type: ignore[union-attr]
         self._between = self.connection.end_unread(passed, request)  # nothing came after the request
-        way.ledger.close(session)
-        return True
+        self._way.ledger.close(session)
 
     def _answer_judged(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
         """
@@ -384,6 +298,112 @@ class PlainExchange:
         value, content = fitting
         return template.what, content, b"".join((template.before, value, template.after, data[content:]))
 
+    # An answer in chunks: each as we would write it, and with the first of them, or before it, the head.
+
+    def _begun(self, data: bytes, answers: Answers) -> bool:
+        """
+        Take the head of an answer in chunks, with what of it came; C{False}: it is not plain.
+
+        Of those that go on only event streams are: of others mostly a part of a chunk would come next.
+        """
+        way, origin = self._way, self._origin
+        session: Session = self._session
+        start = data.find(b"\r\n\r\n") + 4
+        if start < 4 or origin is None or session.rpc in TOLD_BY:
+            return False
+        head, content = data[:start], data[start:]
+        size = whole_chunk(content) if content else 0
+        whole = not size and content.endswith(_LAST_CHUNK)
+        if whole:
+            chunk = content[: -len(_LAST_CHUNK)]
+            size = whole_chunk(chunk) if chunk else 0
+            if chunk and not size:
+                return False
+        elif content and size < _TAIL:
+            return False
+        begun = self._head_like_the_last(head, answers) or self._head_judged(head, answers)
+        if begun is None:
+            return False
+        (status, events), passed = begun
+        if not whole and not (events and len(self._request) + start <= _KEPT):
+            return False
+        if events and session.method == "GET":  # it may name an endpoint
+            return False
+        session.status = status
+        now = session.last_active = way.seconds()
+        session.first_byte = now - session.opened
+        session.sent = size
+        if whole:
+            self._done(passed + content)
+            return True
+        session.phase = "body"
+        self._answer, self._last = head, content[-2 - _TAIL : -2]
+        origin.goes_on()
+        self.connection.answer_unread(passed + content, way.route.silence)
+        return True
+
+    def _went_on(self, data: bytes) -> bool:
+        """More of such an answer; C{False}: it is not plain."""
+        session: Session = self._session
+        size = whole_chunk(data)
+        if size >= _TAIL:
+            session.last_active = self._way.seconds()
+            session.sent += size
+            self._last = data[-2 - _TAIL : -2]
+            self._origin.goes_on()  # type: ignore[union-attr]
+            self.connection.answer_unread(data, self._way.route.silence)
+            return True
+        if not size and data.endswith(_LAST_CHUNK) and not self.connection.leaving:
+            chunk = data[: -len(_LAST_CHUNK)]
+            size = whole_chunk(chunk)
+            if size or not chunk:
+                if size:
+                    session.last_active = self._way.seconds()
+                    session.sent += size
+                self._done(data)
+                return True
+        self.general()
+        return False
+
+    def _head_judged(self, head: bytes, answers: Answers) -> tuple[tuple[int, bool], bytes] | None:
+        """
+        Its status, and whether an event stream follows to which a comment may be added; what goes to the
+        client. C{None}: it is not plain.
+        """
+        origin = self._origin
+        answer = read_plain_chunked(head, answers.chunked)
+        if answer is None or origin is None:
+            return None
+        status, lines, noted = answer
+        rules = answers.rules
+        if status in rules.statuses or (not rules.rare.isdisjoint(noted) and rules.weigh(noted, status)):
+            return None
+        kind = noted.get(b"content-type")
+        events = kind is not None and kind[2].partition(b";")[0].strip().lower() == b"text/event-stream"
+        if events and b"content-encoding" in noted:
+            return None
+        self._way.route.plain_answer(lines, noted)
+        lines[-1:] = (_CHUNKED, b"", b"")
+        passed = b"\r\n".join(lines)
+        if b"date" in noted:  # else it is ours, and another one next time
+            if origin.chunked is None or origin.chunked.owner is not answers:
+                origin.chunked = Repeats(answers.chunked, answers)
+            origin.chunked.saw((status, events), head, 0, len(head), passed)
+        return (status, events), passed
+
+    def _head_like_the_last(self, head: bytes, answers: Answers) -> tuple[tuple[int, bool], bytes] | None:
+        """The same, for one that differs from another before it in one value."""
+        repeats: Repeats | None = self._origin.chunked  # type: ignore[union-attr]
+        template = None if repeats is None or repeats.owner is not answers else repeats.template
+        fitting = None if template is None else template.fit(head, 0)
+        if template is None or fitting is None:
+            return None
+        return template.what, b"".join((template.before, fitting[0], template.after))
+
+    def silent(self) -> None:
+        """Nothing has come of an answer that goes on: a comment may be due."""
+        self.general()
+
     def general(self) -> Exchange | None:
         """
         Make an L{Exchange} of the request under way, as if it had been one from the start; C{None} if there
@@ -396,11 +416,14 @@ class PlainExchange:
         connection = self.connection
         head = connection.read(request)
         given, mcp = self._given, self._mcp
+        answer, last = self._answer, self._last
         self._origin = self._session = self._mcp = None
-        self._request = b""
+        self._request = self._answer = self._last = b""
         exchange = route.go_on(connection, head, session, origin, request[content:], given=given, mcp=mcp)
         if connection.sink is self:  # else the client has gone, which is being told
             connection.sink = exchange
+        if answer:
+            exchange.is_answered()
         try:
             asked = route.request_head(exchange, origin)
         except Exception:
@@ -408,6 +431,8 @@ class PlainExchange:
             exchange.failed_by(Failure())
         else:
             origin.go_on(asked, request[content:], exchange)
+            if answer:
+                exchange.has_answered(origin.read(answer), last)
         return exchange
 
     # RequestSink: whatever happens to the client leaves the plain way.

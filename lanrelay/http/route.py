@@ -42,6 +42,15 @@ class BodyFilter(Protocol):
     def finish(self) -> bytes:
         """The response is whole: what is still to be sent."""
 
+    def has_passed(self, size: int, last: bytes, since: float) -> None:
+        """
+        Before anything else: so much of the content has passed by.
+
+        @param last: the last eight bytes of it.
+        @param since: seconds from then to now.
+        """
+        return
+
     def take_chunks(self, write: Callable[[bytes], None], session: Session) -> ChunkTaker | None:
         """
         An object that takes whole chunks without C{feed}, to C{write} them and count them in C{session};

@@ -13,7 +13,8 @@ from lanrelay.errors import RelayError, RemoteProtocolError, RequestDenied, Star
 from lanrelay.http.answers import METHODS, Answer, failed, from_here
 from lanrelay.http.client import HttpConnection
 from lanrelay.http.exchange import Exchange
-from lanrelay.http.plain import PlainExchange, PlainWay
+from lanrelay.http.plain import PlainExchange
+from lanrelay.http.plain_way import PlainWay
 from lanrelay.http.sink import UNHEARD, RequestSink
 from lanrelay.listeners.route import ProxyRoute, find_route
 from lanrelay.listeners.service import Environment, ListenerService

@@ -15,7 +15,7 @@ from lanrelay.http.held import BODY_MAX, HeldAnswer, HeldRequest
 from lanrelay.http.noticing import Noticing
 from lanrelay.http.origin import OriginConnection
 from lanrelay.http.origins import Origins
-from lanrelay.http.plain import PlainRoute
+from lanrelay.http.plain_way import PlainRoute
 from lanrelay.http.route import BodyFilter, Doubt
 from lanrelay.listeners.addressing import Addressing, Respelling
 from lanrelay.listeners.mcp_overheard import listening
@@ -104,6 +104,7 @@ class ProxyRoute(PlainRoute):
         self.server = environment.servers.of(listener.name, config.path, *urls)
         self._closed = False
         self.recovers = listener.session_recovery
+        self.silence = listener.sse_keepalive
         self.sessions: McpSessions | None = None
         if self.recovers and inheritance is not None:
             self.sessions = inheritance.sessions(self.group)

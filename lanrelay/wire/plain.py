@@ -53,13 +53,22 @@ class PlainFields:
     @param noted: lower-case names of fields that somebody wants to see; not of those that are dropped.
     @param unusual: those with which a message is not plain, whoever else wants to see them.
     @param dropped: those that do not go on, as Connection does not.
+    @param chunked: of messages in chunks.
     """
 
     def __init__(
-        self, *, noted: Collection[bytes], unusual: Collection[bytes], dropped: Collection[bytes] = ()
+        self,
+        *,
+        noted: Collection[bytes],
+        unusual: Collection[bytes],
+        dropped: Collection[bytes] = (),
+        chunked: bool = False,
     ) -> None:
         never_seen = {b"connection", *dropped}.intersection(noted)
         self._unusual = _UNUSUAL.union(unusual, never_seen)
+        if chunked:
+            noted = {b"transfer-encoding", *noted}
+            self._unusual = self._unusual.difference({b"transfer-encoding"}.difference(unusual))
         self._noted = _LOOKED_AT.union(noted, dropped) - self._unusual
         self._dropped = tuple(dropped)
         # Lines that pass, lines that are noted, and names of which no line is kept: in lower case if they are
@@ -190,6 +199,31 @@ def read_plain_request(
     elif len(data) != content:
         return None
     return method, target, lines, noted, content
+
+
+def read_plain_chunked(
+    head: bytes, fields: PlainFields, limits: Limits = LIMITS
+) -> tuple[int, list[bytes], dict[bytes, Field]] | None:
+    """
+    Status, lines and noted fields of the head, with its empty line, of a final answer in chunks to such a
+    request. Transfer-Encoding is taken out of the lines, of which the last two are empty.
+
+    @param fields: those of messages in chunks.
+    """
+    if not 4 <= len(head) <= limits.head + 4:
+        return None
+    lines = head.split(b"\r\n")
+    status = _statuses.get(lines[0]) or _judge_status(lines[0])
+    if not status or len(lines) - 3 > limits.fields:
+        return None
+    noted = fields.sort(lines)
+    if noted is None or b"content-length" in noted or b"transfer-encoding" not in noted:
+        return None
+    coding = noted[b"transfer-encoding"]
+    if coding[2] != b"chunked":
+        return None
+    lines.remove(coding[3])
+    return status, lines, noted
 
 
 _statuses: dict[bytes, int] = {}

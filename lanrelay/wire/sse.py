@@ -31,6 +31,10 @@ class EventBoundary:
         self._total += len(data)
         self._tail = data[-8:] if len(data) >= 8 else (self._tail + data)[-8:]
 
+    def has_passed(self, size: int, last: bytes) -> None:
+        """So many bytes have passed, of which these are the last eight."""
+        self._total, self._tail = size, last
+
     @property
     def at_boundary(self) -> bool:
         """Whether the last bytes ended an event, or nothing has come yet."""

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lanrelay.config import model
 from lanrelay.errors import RequestDenied
 from lanrelay.http.client import HttpConnection
-from lanrelay.http.plain import PlainExchange, PlainWay
+from lanrelay.http.plain import PlainExchange
+from lanrelay.http.plain_way import PlainWay
 from lanrelay.listeners.reverse_proxy import ReverseProxyService
 from lanrelay.passage.rule import EVERYBODYS, Asked, Rule, Rules, Undeclared, View
 from lanrelay.upstream.inheritance import Inheritance
@@ -328,7 +329,7 @@ class PlainTests(PlainTestCase):
         self.client.take()
         self.client.receive(GET)
         self.service.routes[0].request_head = None  # type: ignore[method-assign, assignment]
-        self.origin.receive(CHUNKED)
+        self.origin.receive(OK[:-1])
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
         self.assertIn(b"502 Bad Gateway", self.client.take())
         self.assertFalse(self.origin.connected)
