@@ -66,6 +66,7 @@ class ProblemTests(WatchedTestCase):
 
     def test_what_macos_keeps_from_the_network_is_mended_by_a_daemon(self) -> None:
         error = unroutable(0.001)
+        self.patch(sys, "platform", "linux")
         self.assertEqual(self.problem(error)["cause"], "no_route")
         self.patch(sys, "platform", "darwin")
         found = self.problem(error)
