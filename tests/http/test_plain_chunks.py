@@ -99,6 +99,24 @@ class ChunkTests(PlainTestCase):
         self.assertFalse(self.took_to_the_end(HEAD.replace(SESSION, b""), EVENT, LAST, request=GET))
         self.assertFalse(self.took_to_the_end(HEAD, EVENT, LAST, request=LONG))
 
+    def test_statuses_that_have_no_content_or_another_meaning(self) -> None:
+        for status in (
+            b"204 No",
+            b"304 No",
+            b"205 No",
+            b"206 Part",
+            b"100 On",
+            b"103 Early",
+            b"101 Other",
+            b"299 \xff",
+        ):
+            head = HEAD.replace(b"200 OK", status)
+            for part in (b"", EVENT):
+                self.same(("ask", CALL), ("answer", head + part + LAST), ("ask", GET), ("answer", OK))
+                self.same(
+                    ("ask", CALL), ("answer", head), ("answer", part + LAST), ("ask", GET), ("answer", OK)
+                )
+
     def test_again_and_again(self) -> None:
         for heads in ([HEAD] * 6, [numbered(HEAD, number) for number in range(6)]):
             steps: list[Step] = []

@@ -87,7 +87,7 @@ class CountingRelay:
     def cost(self, work: Callable[[], object]) -> int:
         """The steps of C{work}, and of a ping after which it has been done; the least of some times."""
         costs = []
-        for _ in range(8):
+        for _ in range(20):
             before = self.counted.steps
             work()
             self.ping.check()

@@ -246,6 +246,7 @@ RIGHT: list[Row] = [
         (b"GET /b",),
         stays=True,
         on="web",
+        whole=True,  # nobody waits for the content of a request that is refused
     ),
     Row(
         "CONNECT on a reverse proxy runs nothing",

@@ -29,6 +29,7 @@ class Row:
     @ivar stays: whether the connection goes on serving; else it is closed.
     @ivar on: C{web} or C{proxy} where it is for that listener only.
     @ivar absent: fields that the origin must not be sent.
+    @ivar whole: it is sent in one piece, for what becomes of it depends on what has come by then.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Row:
     on: str = ""
     absent: tuple[bytes, ...] = ()
     method: bytes = b"GET"
+    whole: bool = False
 
 
 def refused(rule: str, *named: tuple[str, bytes], status: int = 400) -> list[Row]:
