@@ -81,7 +81,13 @@ def _become(file: Path | None, *, watch: bool = False, loaded: Loaded | None = N
     million instructions instead of 806; importing Twisted's reactor, with all it asks for, is 743.
     """
     import gc
+    import signal
 
+    # Until the reactor has its own handler, Ctrl-C ends at once, as SIGTERM does: a KeyboardInterrupt that is
+    # raised within a Deferred's callback is kept there, and the start would go on.
+    python_s = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if python_s:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.disable()  # what is imported stays; makeService, which freezes it, has cycles looked for again
     _later("http", "cookiejar")
 
@@ -104,6 +110,8 @@ def _become(file: Path | None, *, watch: bool = False, loaded: Loaded | None = N
     service.privilegedStartService()
     service.startService()
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    if python_s:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which the reactor replaces
     try:
         reactor.run()
     except BaseException:
@@ -115,7 +123,6 @@ def _become(file: Path | None, *, watch: bool = False, loaded: Loaded | None = N
     ended_by = getattr(reactor, "_exitSignal", None)  # one that we have no handler for
     if ended_by is not None:
         import os
-        import signal
 
         signal.signal(ended_by, signal.SIG_DFL)
         os.kill(os.getpid(), ended_by)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 from ipaddress import ip_address
+from unittest import SkipTest
 
 from lanrelay.admin.address import address_for
 from lanrelay.config import model
@@ -45,7 +46,10 @@ class AddressTests(WatchedTestCase):
             self.assertEqual(self.seen(address, local), f"http://localhost:{port}/")
 
     def test_to_what_localhost_does_not_mean_it_goes_by_its_address(self) -> None:
-        port = self.page("127.0.0.2")
+        try:
+            port = self.page("127.0.0.2")
+        except OSError as error:
+            raise SkipTest(f"lo has 127.0.0.1 alone: {error}") from None
         self.assertEqual(self.seen("127.0.0.1", "127.0.0.1"), f"http://127.0.0.2:{port}/")
 
     def test_one_from_elsewhere_is_not_told_of_what_it_may_not_reach(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import re
 import socket
 import stat
@@ -92,15 +93,14 @@ class AddTests(AddTestCase):
         self.assertIn(f"upstream: {origin.url}/status\n", self.file.read_text())
 
     def test_the_same_origin_has_the_same_port_and_a_taken_one_is_passed_over(self) -> None:
-        done = self.command("add", "https://nas.lan", "--no-probe", "--yes")
+        origin = f"https://nas-{os.getpid()}.lan"  # for the same may run at the same time
+        done = self.command("add", origin, "--no-probe", "--yes")
         port = self.port(done)
         self.file.unlink()
-        self.assertEqual(self.port(self.command("add", "https://nas.lan/", "--no-probe", "--yes")), port)
+        self.assertEqual(self.port(self.command("add", f"{origin}/", "--no-probe", "--yes")), port)
         self.file.unlink()
         with socket.create_server(("127.0.0.1", port)):
-            self.assertEqual(
-                self.port(self.command("add", "https://nas.lan", "--no-probe", "--yes")), port + 1
-            )
+            self.assertEqual(self.port(self.command("add", origin, "--no-probe", "--yes")), port + 1)
 
     def test_beside_others_every_byte_stays(self) -> None:
         self.write(PROXY)

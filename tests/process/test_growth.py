@@ -33,6 +33,8 @@ with open("counted", "w+b") as file:
 
 def step(frame, event, argument):
     global steps
+    if event == "call" and "kqueue_on_linux" in frame.f_code.co_filename:
+        return None  # what plays the kernel
     steps += 1
     return step
 
