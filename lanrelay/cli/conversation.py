@@ -130,9 +130,9 @@ class Conversation:
                 f"{question.removesuffix(' [y/N] ').rstrip()} Nobody can be asked here, so nothing was "
                 f"written: {option} answers it."
             )
-        self._err.write(_printable_lines(question))
-        self._err.flush()
-        try:
+        try:  # from the first letter on: who reads it may press Ctrl-C before we wait for an answer
+            self._err.write(_printable_lines(question))
+            self._err.flush()
             line = self._in.readline()
         except KeyboardInterrupt:
             if not self.part:
