@@ -373,6 +373,10 @@ class BrowserTests(SynchronousTestCase):
 
     def test_the_page_of_a_failure_fits_a_telephone_and_leads_to_the_status(self) -> None:
         self.origin.stop()
+        held = socket.socket()  # so that nobody else listens there
+        self.addCleanup(held.close)
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", self.origin.port))
         web = f"http://localhost:{self.relay.port('web')}/"
         axe = (installed("axe-core", AXE) / "axe.min.js").read_text("utf-8")
         folder = Path(SCREENSHOTS or self.mktemp())

@@ -107,7 +107,8 @@ class UsageTests(SynchronousTestCase):
         self.assertIn("FindProxyForURL", script)
         counters = self.document()["counters"]
         self.assertEqual(
-            {name: counters[name]["failed"] for name in lines if name in counters},
-            dict.fromkeys(("web", "through", "tools", "proxy", "socks"), 0),
+            # Not of the TLS that passes through: whether curl ends it by a reset depends on who closes first.
+            {name: counters[name]["failed"] for name in lines if name in counters and name != "through"},
+            dict.fromkeys(("web", "tools", "proxy", "socks"), 0),
         )
         self.assertEqual((counters["proxy"]["sessions"], counters["socks"]["sessions"]), (3, 2))
