@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, ClassVar, TypeVar
 
 from lanrelay.cli.authority import Issued
+from tests.support.ports import free_port  # so that nobody takes it while the program is stopped
 from tests.support.progress import Patience
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
@@ -80,7 +81,7 @@ class Server:
     def start(self: _Self) -> _Self:
         """Start it; returns when it listens. The caller adds C{stop} as a cleanup."""
         tls = None if self.tls is None else [str(self.tls.cert), str(self.tls.key)]
-        options = {**self._options, "tls": tls, "port": self.port}
+        options = {**self._options, "tls": tls, "port": self.port or free_port()}
         # Without the proxies of the user who runs the tests.
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         environ["PYTHONPATH"] = str(CHECKOUT)
