@@ -16,6 +16,9 @@ Json = dict[str, Any]
 WIDTH = 240
 """The width of a graph and of a strip in their own units; the style stretches them to fill their column."""
 
+LONG = 200
+"""Characters of a reason that each cell of a bar repeats; there are 84 cells for an upstream."""
+
 _HIGH = 24
 
 WORDS = {"up": "up", "slow": "slow", "down": "down", "unchecked": "not checked"}
@@ -61,7 +64,7 @@ def _bars(counts: Sequence[int], top: int) -> str:
 
 def strip(cells: Sequence[Json], span: str, seconds: int) -> Html:
     """
-    A cell for each minute or hour.
+    A cell for each minute or hour, which says what it was and why.
 
     @param span: of all cells together, for those who hear it.
     @param seconds: of one cell.
@@ -72,24 +75,36 @@ def strip(cells: Sequence[Json], span: str, seconds: int) -> Html:
     drawn, heard, place = [], [], 0
     for state, why, first, last, count in runs(cells):
         kind = state if state in WORDS else "unchecked"
-        text = f"{hour_and_minute(first)} to {hour_and_minute(last + seconds)} {WORDS.get(state, state)}"
-        text += f": {why}" if why else ""
-        path = _cells(kind, place, count, len(cells))
-        drawn.append(f'<path class="{kind}" d="{path}"><title>{html(text)}</title></path>')
-        heard.append(text)
-        place += count
+        drawn.append(f'<g class="{kind}">')
+        for cell in cells[place : place + count]:
+            drawn.append(_cell(kind, state, why, cell["at"], seconds, place, len(cells)))
+            place += 1
+        drawn.append("</g>")
+        heard.append(_told(state, why, first, last + seconds))
     if len(heard) > 6:
         heard = [f"{len(heard) - 6} changes, and then {heard[-6]}", *heard[-5:]]
     return _svg("strip", 8, f"{span}: {', '.join(heard)}", "".join(drawn))
 
 
-@lru_cache(maxsize=2048)
-def _cells(state: str, first: int, count: int, of: int) -> str:
+@lru_cache(maxsize=1024)  # most cells of a moment are alike in all bars
+def _cell(kind: str, state: str, why: str | None, at: float, seconds: int, place: int, of: int) -> str:
     step = WIDTH // of
-    low, high = _SHAPES[state]
-    return "".join(
-        f"M{place * step} {low}h{step - 1}v{high}h-{step - 1}z" for place in range(first, first + count)
+    low, high = _SHAPES[kind]
+    if why and len(why) > LONG:
+        why = f"{why[: LONG - 1]}…"  # what unfolds below has all of it
+    text = _told(state, why, at, at + seconds)
+    return (
+        f'<path d="M{place * step} {low}h{step - 1}v{high}h-{step - 1}z"><title>{html(text)}</title></path>'
     )
+
+
+def _told(state: str, why: str | None, begin: float, end: float) -> str:
+    """A minute is told by its begin alone."""
+    when = hour_and_minute(begin)
+    if end - begin > 60:
+        when += f" to {hour_and_minute(end)}"
+    text = f"{when} {WORDS.get(state, state)}"
+    return f"{text}: {why}" if why else text
 
 
 def runs(cells: Sequence[Json]) -> Iterator[tuple[str, str | None, float, float, int]]:

@@ -183,17 +183,34 @@ def _day(single: Json | None) -> Html:
     cells = single.get("hours") or ()
     if not cells:
         return NOTHING
-    down = sum(cell["state"] == "down" for cell in cells)
-    slow = sum(cell["state"] == "slow" for cell in cells)
-    if down:
-        said = f"down in {down} h"
-    elif slow:
-        said = f"slow in {slow} h"
-    elif any(cell["state"] == "up" for cell in cells):
-        said = "never down"
-    else:
-        said = "not checked"
-    return Html(f'{strip(cells, "Last 24 hours", 3600)}<p class="aside">{said}</p>')
+    return Html(f'{strip(cells, "Last 24 hours", 3600)}<p class="aside">{_day_said(single)}</p>')
+
+
+def _day_said(one: Json) -> str:
+    """How bad the last day was, of which only what the relay has seen counts."""
+    cells = one["hours"]
+    hours, minutes = _seen(cells), _seen(one.get("minutes") or ())
+    if not hours:
+        return "not checked"
+    worst = _worst(hours)
+    if len(hours) == len(cells):
+        return "never down" if worst == "up" else f"{worst} in {hours.count(worst)} h"
+    # When it began lately, hours would say too much; the minutes do not, if they know all of it.
+    seen, unit = (minutes, "min") if len(hours) <= 2 and _worst(minutes) == worst else (hours, "h")
+    how_often = "never down in" if worst == "up" else f"{worst} in {seen.count(worst)} of"
+    return f"{how_often} {len(seen)} {unit} seen"
+
+
+_SEEN = ("down", "slow", "up")  # the worst first
+
+
+def _worst(states: Sequence[str]) -> str:
+    return next((state for state in _SEEN if state in states), "")
+
+
+def _seen(cells: Sequence[Json]) -> list[str]:
+    """What it was where the relay has looked."""
+    return [cell["state"] for cell in cells if cell["state"] in _SEEN]
 
 
 def _first_byte(one: Json) -> Html:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from html import escape
 
 Moment = str | float
@@ -24,10 +25,14 @@ def html(value: object) -> Html:
 
 def tag(name: str, *content: object, **attributes: str) -> Html:
     """An element; C{class_} is C{class}, and C{data_x} is C{data-x}."""
-    given = "".join(
-        f' {key.strip("_").replace("_", "-")}="{escape(value)}"' for key, value in attributes.items()
-    )
-    return Html(f"<{name}{given}>{''.join(html(each) for each in content)}</{name}>")
+    given = "".join([_attribute(key, value) for key, value in attributes.items()])
+    inside = "".join([each if isinstance(each, Html) else escape(str(each)) for each in content])
+    return Html(f"<{name}{given}>{inside}</{name}>")
+
+
+@lru_cache(maxsize=1024)  # most are the same in each row
+def _attribute(key: str, value: str) -> str:
+    return f' {key.strip("_").replace("_", "-")}="{escape(value)}"'
 
 
 def section(
@@ -133,6 +138,7 @@ def since(moment: Moment, now: Moment, *, exact: bool = False) -> Html:
     return tag("time", text, datetime=_iso(moment), title=_plain(moment))
 
 
+@lru_cache(maxsize=256)
 def hour_and_minute(moment: float) -> str:
     return time.strftime("%H:%M", time.localtime(moment))
 

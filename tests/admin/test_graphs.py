@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.graphs import SPANS, WIDTH, line_of_time, requests_graph, runs, strip
+from lanrelay.admin.graphs import LONG, SPANS, WIDTH, line_of_time, requests_graph, runs, strip
 
 BEGIN = time.mktime((2026, 11, 20, 8, 0, 0, 0, 0, -1))
 
@@ -46,17 +46,34 @@ class RequestsTests(SynchronousTestCase):
 
 
 class StripTests(SynchronousTestCase):
-    def test_what_is_alike_is_one_and_says_from_when_to_when_and_why(self) -> None:
+    def test_each_cell_says_what_it_was_and_why(self) -> None:
+        svg = strip(cells(*["up"] * 57, "down", "slow", "up", why="<nobody> answers"), "Last hour", 60)
+        groups = re.findall(r'<g class="(\w+)">(.*?)</g>', svg)
+        self.assertEqual([kind for kind, _ in groups], ["up", "down", "slow", "up"])
+        cell = r'<path d="M(\d+) [^"]*"><title>([^<]*)</title></path>'
+        said = [re.findall(cell, each) for _, each in groups]
+        self.assertEqual(said[0], [(f"{index * 4}", f"08:{index:02} up") for index in range(57)])
+        self.assertEqual(said[1], [("228", "08:57 down: &lt;nobody&gt; answers")])
+        self.assertEqual(said[2:], [[("232", "08:58 slow: &lt;nobody&gt; answers")], [("236", "08:59 up")]])
+
+    def test_each_hour_says_from_when_to_when(self) -> None:
+        svg = strip(cells(*["unchecked"] * 22, "down", "up", seconds=3600, why="no"), "Last 24 hours", 3600)
+        titles = re.findall("<title>([^<]*)</title>", svg)
+        self.assertEqual(len(titles), 24)
+        self.assertEqual(titles[0], "08:00 to 09:00 not checked: no")
+        self.assertEqual(titles[-2:], ["06:00 to 07:00 down: no", "07:00 to 08:00 up"])
+
+    def test_a_long_reason_is_cut_in_the_cells(self) -> None:
+        svg = strip(cells(*["down"] * 60, why="x" * 10_000), "Last hour", 60)
+        self.assertLess(svg.count("x" * LONG), 60)
+        self.assertIn(f"08:59 down: {'x' * (LONG - 1)}…</title>", svg)
+
+    def test_neighbours_that_are_alike_are_heard_as_one(self) -> None:
         svg = strip(cells(*["up"] * 57, "down", "down", "up", why="<nobody> answers"), "Last hour", 60)
         self.assertEqual(
-            re.findall(r'class="(\w+)" d="[^"]*"><title>([^<]*)<', svg),
-            [
-                ("up", "08:00 to 08:57 up"),
-                ("down", "08:57 to 08:59 down: &lt;nobody&gt; answers"),
-                ("up", "08:59 to 09:00 up"),
-            ],
+            label(svg),
+            "Last hour: 08:00 to 08:57 up, 08:57 to 08:59 down: &lt;nobody&gt; answers, 08:59 up",
         )
-        self.assertTrue(label(svg).startswith("Last hour: 08:00 to 08:57 up, 08:57 to 08:59 down: &lt;"))
         self.assertEqual(svg.count("h3v"), 60)
 
     def test_states_differ_in_shape(self) -> None:
@@ -72,7 +89,7 @@ class StripTests(SynchronousTestCase):
 
     def test_one_that_goes_on_and_off_is_told_in_short(self) -> None:
         svg = strip(cells(*["up", "down"] * 30, why="no"), "Last hour", 60)
-        self.assertTrue(label(svg).startswith("Last hour: 54 changes, and then 08:54 to 08:55 up, "))
+        self.assertTrue(label(svg).startswith("Last hour: 54 changes, and then 08:54 up, 08:55 down: no, "))
 
     def test_a_state_of_a_later_version_is_drawn_as_not_known(self) -> None:
         svg = strip(cells(*["up"] * 23, "<b>", seconds=3600), "Last 24 hours", 3600)

@@ -144,6 +144,11 @@ def text_of(part: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", part).split())
 
 
+def states(found: list[str], seconds: int) -> list[dict[str, Any]]:
+    """The cells of a bar."""
+    return [{"state": state, "why": None, "at": index * seconds} for index, state in enumerate(found)]
+
+
 def replaced(value: Any, text: str) -> Any:
     """C{value} with C{text} in place of every string that is no moment."""
     if isinstance(value, dict):
@@ -283,7 +288,7 @@ class PageTests(SynchronousTestCase):
             "lanrelay doctor printer-1",
             "relay.yaml:13",
             "989 requests, 90 failed",
-            "down in 1 h",
+            "down in 1 of 20 h seen",
             "4.2 ms",
             "60 d",
             "claude mcp add --transport http mcp-0 http://localhost:28082/mcp",
@@ -431,6 +436,32 @@ class PartsTests(SynchronousTestCase):
         for url in ("https://mcp.home.example", "https://other.home.example"):
             self.assertIn(f"{url} at 192.168.1.20:443", text)
         self.assertIn("mcp-0 has 1 of 2 down", text_of(parts_of(content)["problems"]))
+
+    def test_only_hours_that_the_relay_has_seen_count(self) -> None:
+        up, down, slow, unseen = "up", "down", "slow", "unchecked"
+        for hours, minutes, expected in (
+            ([up] * 24, [up] * 60, "never down"),
+            ([down] + [up] * 23, [up] * 60, "down in 1 h"),
+            ([up] * 22 + [slow] * 2, [slow] * 60, "slow in 2 h"),
+            ([unseen] * 19 + [up] * 5, [up] * 60, "never down in 5 h seen"),
+            ([up] * 2 + [unseen] * 21 + [up], [unseen] * 57 + [up] * 3, "never down in 3 h seen"),
+            ([unseen] * 19 + [down, slow, up, up, up], [up] * 60, "down in 1 of 5 h seen"),
+            ([unseen] * 20 + [slow, up, up, up], [up] * 60, "slow in 1 of 4 h seen"),
+            # It was started three minutes ago, once just after the hour began.
+            ([unseen] * 23 + [up], [unseen] * 57 + [up] * 3, "never down in 3 min seen"),
+            ([unseen] * 22 + [up] * 2, [unseen] * 57 + [up] * 3, "never down in 3 min seen"),
+            ([unseen] * 23 + [down], [unseen] * 57 + [up, down, down], "down in 2 of 3 min seen"),
+            ([unseen] * 23 + [up], [unseen] * 36 + [up] * 24, "never down in 24 min seen"),
+            # It was down an hour ago, of which the minutes know nothing any more.
+            ([unseen] * 22 + [down, up], [unseen] * 57 + [up] * 3, "down in 1 of 2 h seen"),
+            ([unseen] * 24, [unseen] * 60, "not checked"),
+            (["of a later version"] * 24, ["of a later version"] * 60, "not checked"),
+        ):
+            content = document(1, down=())
+            content["upstreams"][0].update(hours=states(hours, 3600), minutes=states(minutes, 60))
+            row = parts_of(content)["row-mcp-0"]
+            (said,) = re.findall(r'class="cell c4">.*?<p class="aside">([^<]*)', row)
+            self.assertEqual(said, expected)
 
     def test_a_certificate_near_its_end(self) -> None:
         for days, soon, expected, problems in (

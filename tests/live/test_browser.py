@@ -221,7 +221,7 @@ class BrowserTests(SynchronousTestCase):
         self.assertNotIn("Live", text)
         self.assertEqual(self.too_wide(page, 320), [])
         self.assertFalse(page.evaluate("document.querySelector('.copy').checkVisibility()"))
-        self.assertGreater(page.evaluate("document.querySelectorAll('svg.strip path.up').length"), 0)
+        self.assertGreater(page.evaluate("document.querySelectorAll('svg.strip .up path').length"), 0)
         link = page.evaluate("document.querySelector('#requests-web a').href")
         self.assertEqual(link, f"http://localhost:{self.admin}/requests.json?listener=web")
         page.evaluate("document.querySelector('#requests-web').open = true")
