@@ -89,13 +89,12 @@ def strip(cells: Sequence[Json], span: str, seconds: int) -> Html:
 @lru_cache(maxsize=1024)  # most cells of a moment are alike in all bars
 def _cell(kind: str, state: str, why: str | None, at: float, seconds: int, place: int, of: int) -> str:
     step = WIDTH // of
+    wide = step - max(step // 5, 1)
     low, high = _SHAPES[kind]
     if why and len(why) > LONG:
         why = f"{why[: LONG - 1]}…"  # what unfolds below has all of it
     text = _told(state, why, at, at + seconds)
-    return (
-        f'<path d="M{place * step} {low}h{step - 1}v{high}h-{step - 1}z"><title>{html(text)}</title></path>'
-    )
+    return f'<path d="M{place * step} {low}h{wide}v{high}h-{wide}z"><title>{html(text)}</title></path>'
 
 
 def _told(state: str, why: str | None, begin: float, end: float) -> str:

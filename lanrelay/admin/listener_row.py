@@ -142,7 +142,7 @@ def _server(one: Json) -> Html:
     words = [f"{facts.get('server') or 'MCP'} {facts.get('version') or ''}".strip()]
     for count, what in ((facts.get("tools"), "tool"), (facts.get("sessions"), "session")):
         if count is not None:
-            words.append(f"{count:,} {what}{'' if count == 1 else 's'}")
+            words.append(f"{count:,}\N{NO-BREAK SPACE}{what}{'' if count == 1 else 's'}")
     return tag("p", " · ".join(words), class_="aside")
 
 
@@ -198,7 +198,7 @@ def _day_said(one: Json) -> str:
     # When it began lately, hours would say too much; the minutes do not, if they know all of it.
     seen, unit = (minutes, "min") if len(hours) <= 2 and _worst(minutes) == worst else (hours, "h")
     how_often = "never down in" if worst == "up" else f"{worst} in {seen.count(worst)} of"
-    return f"{how_often} {len(seen)} {unit} seen"
+    return f"{how_often} {len(seen)}\N{NO-BREAK SPACE}{unit}\N{NO-BREAK SPACE}seen"
 
 
 _SEEN = ("down", "slow", "up")  # the worst first

@@ -192,18 +192,21 @@
         place.replaceChildren(element("p", "None yet.", { class: "aside" }));
         return;
       }
-      const table = element("table", "", { "aria-label": "The last requests, the latest first" });
+      // With their roles, for a style makes other boxes of them on a telephone.
+      const table = element("table", "", { role: "table", "aria-label": "The last requests, the latest first" });
       const head = table.createTHead().insertRow();
-      for (const each of COLUMNS) head.append(element("th", each, { scope: "col" }));
+      for (const each of COLUMNS) head.append(element("th", each, { scope: "col", role: "columnheader" }));
       const body = table.createTBody();
       for (const one of requests) {
         const row = body.insertRow();
         const asked = [one.method, one.rpc].filter(Boolean).join(" ") || "connection";
         const when = new Date(one.at * 1000);
-        const status = [one.status, one.error].filter(Boolean).join(" ") || "–";
+        const status = [one.status, one.error?.replaceAll("_", "_\u200b")].filter(Boolean).join(" ") || "–";
         const cells = [when.toTimeString().slice(0, 8), asked, status, took(one.seconds), size(one.bytes)];
-        for (const each of cells) row.insertCell().textContent = each;
+        for (const each of cells) row.append(element("td", each, { role: "cell" }));
       }
+      for (const each of [table.tHead, body]) each.setAttribute("role", "rowgroup");
+      for (const each of table.rows) each.setAttribute("role", "row");
       place.replaceChildren(table);
     } catch (error) {
       place.replaceChildren(element("p", `They did not come: ${error.message}.`, { class: "aside" }));

@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
-import os
 import signal
 import socket
 import subprocess
-from functools import cache
-from pathlib import Path
 from typing import Any
 from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.support.browser import CHROMIUM, Browser, Page, until
-from tests.support.npm import installed
+from tests.support.browser import CHROMIUM, Page, browser, until
+from tests.support.looks import findings, keep, poor_contrast, too_wide
 from tests.support.ports import free_port
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 from tests.support.tls import authority
-
-# Where to keep the screenshots, for people to look at.
-SCREENSHOTS = os.environ.get("LANRELAY_SCREENSHOTS", "")
-
-# The contrast of every text with what is behind it (WCAG 2.2, 1.4.3), where it is below 4.5.
-CONTRAST = """
-(() => {
-  const parts = (colour) => colour.match(/[\\d.]+/g).map(Number);
-  const light = (colour) => {
-    const [r, g, b] = parts(colour).map((each) => {
-      each /= 255;
-      return each <= 0.04045 ? each / 12.92 : ((each + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  const poor = [];
-  for (const each of document.querySelectorAll("body *")) {
-    const texts = [...each.childNodes].filter((node) => node.nodeType === 3 && node.nodeValue.trim());
-    if (!texts.length || ["SCRIPT", "NOSCRIPT"].includes(each.nodeName)) continue;
-    let back = each;
-    const clear = () => parts(getComputedStyle(back).backgroundColor)[3] === 0;
-    while (back.parentElement && clear()) back = back.parentElement;
-    const [a, b] = [light(getComputedStyle(each).color), light(getComputedStyle(back).backgroundColor)];
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    if (!(contrast >= 4.5)) poor.push(`${each.nodeName} "${each.textContent}" ${contrast}`);
-  }
-  return poor;
-})()
-"""
-
-
-# What axe says against the page, with where.
-FINDINGS = """
-axe.run(document, {runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then(
-  (found) => found.violations.map((each) => `${each.id}: ${each.nodes.map((node) => node.html).join()}`)
-)
-"""
-
-AXE = "4.10.3"
-
-
-@cache
-def browser() -> Browser:
-    """One for all tests of a run: it takes seconds to start."""
-    started = Browser()
-    atexit.register(started.stop)
-    return started
 
 
 @skipUnless(CHROMIUM, "chromium is not here")
@@ -219,7 +168,7 @@ class BrowserTests(SynchronousTestCase):
         ):
             self.assertIn(expected, text)
         self.assertNotIn("Live", text)
-        self.assertEqual(self.too_wide(page, 320), [])
+        self.assertEqual(too_wide(page, 320), [])
         self.assertFalse(page.evaluate("document.querySelector('.copy').checkVisibility()"))
         self.assertGreater(page.evaluate("document.querySelectorAll('svg.strip .up path').length"), 0)
         link = page.evaluate("document.querySelector('#requests-web a').href")
@@ -271,24 +220,10 @@ class BrowserTests(SynchronousTestCase):
 
     # --- for everybody ---
 
-    def too_wide(self, page: Page, width: int) -> list[str]:
-        """What is not within the page."""
-        self.assertEqual(page.evaluate("document.documentElement.scrollWidth"), width)
-        found: list[str] = page.evaluate(
-            "[...document.querySelectorAll('main *')].filter("
-            "  each => each.checkVisibility() && !each.closest('thead, .hidden, .label, svg')"
-            f"  && each.getBoundingClientRect().right > {width}"
-            ").map(each => each.outerHTML)"
-        )
-        return found
-
     def test_it_fits_every_screen_in_both_schemes_and_axe_finds_nothing(self) -> None:
         self.fail_once()
         self.stream()
         self.origin.stop()  # so that all there can be is there
-        axe = (installed("axe-core", AXE) / "axe.min.js").read_text("utf-8")
-        folder = Path(SCREENSHOTS or self.mktemp())
-        folder.mkdir(parents=True, exist_ok=True)
         for width, scheme in ((1280, "light"), (390, "dark"), (320, "light")):
             page = self.page(width=width, scheme=scheme)
             self.wait_for(page, "document.querySelector('#listener-web .state').innerText.startsWith('down')")
@@ -298,12 +233,11 @@ class BrowserTests(SynchronousTestCase):
                 page.evaluate(
                     f"document.querySelectorAll('details').forEach(each => each.open = {str(opened).lower()})"
                 )
-                self.assertEqual(self.too_wide(page, width), [])
-            self.assertEqual(page.evaluate(CONTRAST), [])
+                self.assertEqual(too_wide(page, width), [])
+            self.assertEqual(poor_contrast(page), [])
             if width != 320:  # which looks as 390 does
-                page.evaluate(f"{axe}; null")
-                self.assertEqual(page.evaluate(FINDINGS), [])
-            page.screenshot(folder / f"{width}-{scheme}.png")
+                self.assertEqual(findings(page), [])
+            keep(page, f"{width}-{scheme}")
 
     def test_the_keyboard_reaches_everything_and_stays_there(self) -> None:
         page = self.page()
@@ -378,9 +312,6 @@ class BrowserTests(SynchronousTestCase):
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         held.bind(("127.0.0.1", self.origin.port))
         web = f"http://localhost:{self.relay.port('web')}/"
-        axe = (installed("axe-core", AXE) / "axe.min.js").read_text("utf-8")
-        folder = Path(SCREENSHOTS or self.mktemp())
-        folder.mkdir(parents=True, exist_ok=True)
         for scheme in ("light", "dark"):
             page = browser().open()
             self.addCleanup(page.close)
@@ -390,11 +321,10 @@ class BrowserTests(SynchronousTestCase):
             text = page.text("main")
             for expected in ("502 Bad Gateway", "web", "https://lan-host.test", "connection_refused"):
                 self.assertIn(expected, text)
-            self.assertEqual(self.too_wide(page, 320), [])
-            self.assertEqual(page.evaluate(CONTRAST), [])
-            page.evaluate(f"{axe}; null")
-            self.assertEqual(page.evaluate(FINDINGS), [])
-            page.screenshot(folder / f"failure-{scheme}.png")
+            self.assertEqual(too_wide(page, 320), [])
+            self.assertEqual(poor_contrast(page), [])
+            self.assertEqual(findings(page), [])
+            keep(page, f"failure-{scheme}")
         self.assertEqual([each for each in page.complaints if "502" not in each], [])
         page.evaluate("document.querySelector('a').click()")
         until(lambda: page.text("#live").startswith("Live"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import itertools
 import json
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,9 +149,12 @@ class Page:
             mobile=telephone,
         )
 
-    def colours(self, scheme: str) -> None:
-        """C{light} or C{dark}."""
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
+    def colours(self, scheme: str, *, motion: str = "no-preference") -> None:
+        """C{light} or C{dark}; C{no-preference} or C{reduce}."""
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": motion},
+        ]
         self.call("Emulation.setEmulatedMedia", features=features)
 
     def without_scripts(self) -> None:
@@ -196,6 +201,14 @@ class Page:
         """The tree that a screen reader gets, flat."""
         nodes: list[dict[str, Any]] = self.call("Accessibility.getFullAXTree")["nodes"]
         return [node for node in nodes if not node.get("ignored")]
+
+
+@cache
+def browser() -> Browser:
+    """One for all tests of a run: it takes seconds to start."""
+    started = Browser()
+    atexit.register(started.stop)
+    return started
 
 
 def until(condition: Callable[[], T | None], *, within: float = 20.0) -> T:
