@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tarfile
 from signal import SIGTERM
 from zipfile import ZipFile
 
+import readme_renderer.markdown
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.version import __version__
@@ -54,7 +56,9 @@ def said(*command: str) -> str:
 class ArchiveTests(SynchronousTestCase):
     def test_the_index_would_take_them(self) -> None:
         for archive in built():
-            self.assertIn("PASSED", said(sys.executable, "-m", "twine", "check", "--strict", str(archive)))
+            shown = said(sys.executable, "-m", "twine", "check", "--strict", str(archive))
+            self.assertIn("PASSED", shown)
+            self.assertNotIn("not available", shown)  # it has no eyes without a renderer
 
     def test_the_wheel_has_all_of_the_package_and_nothing_else(self) -> None:
         check = [sys.executable, "-m", "check_wheel_contents", "--config", str(CHECKOUT / "pyproject.toml")]
@@ -81,7 +85,32 @@ class ArchiveTests(SynchronousTestCase):
         self.assertNotIn("twisted/plugins/__init__.py", names)
         with tarfile.open(source) as opened_source:
             top = {name.split("/", 1)[1] for name in opened_source.getnames() if "/" in name}
-        self.assertLessEqual({"LICENSE", "README.md", "setup.cfg", "pyproject.toml"}, top)
+        self.assertLessEqual({"LICENSE", "README.md", "setup.cfg", "setup.py", "pyproject.toml"}, top)
+
+    def test_the_description_leads_to_nothing_that_is_not_there(self) -> None:
+        """No file is beside it on the index: it names files, and they are in the source distribution."""
+        archive, source = built()
+        with ZipFile(archive) as opened:
+            metadata = opened.read(f"lanrelayd-{__version__}.dist-info/METADATA").decode()
+        shown = metadata.partition("\n\n")[2]
+        self.assertIn("uv tool install lanrelayd", shown)
+        html = readme_renderer.markdown.render(shown)
+        assert html is not None  # the index would show the bare text
+        places = re.findall(r'(?:href|src)="([^"]*)"', html)
+        self.assertEqual(
+            [place for place in places if not place.startswith(("https://", "http://", "#"))], []
+        )
+        with tarfile.open(source) as opened_source:
+            files = {name.split("/", 1)[1] for name in opened_source.getnames() if "/" in name}
+        readme = (CHECKOUT / "README.md").read_text()
+        led_to = {
+            place.partition("#")[0]
+            for place in re.findall(r"\]\(([^)]*)\)", readme)
+            if not place.startswith("http")
+        }
+        self.assertGreater(len(led_to), 20)
+        self.assertEqual(led_to - files, set())
+        self.assertEqual({place for place in led_to if place not in shown}, {"docs/pictures/page.png"})
 
 
 def carries(test: SynchronousTestCase, install: Install, mode: Mode) -> None:
