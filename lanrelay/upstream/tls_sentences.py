@@ -55,9 +55,13 @@ def no_common_version(error: DialError, _: str) -> Sentences:
 
 def alert(error: errors.TlsAlert, _: str) -> Sentences:
     alert = f" ({error.alert.replace('_', ' ')})" if error.alert else ""
+    look = "Look"
+    if error.alert == "internal_error":  # the word of Go's servers, as of Caddy
+        look = "It may have no certificate for this name, or none yet: try again in a moment, or look"
     return (
         f"{where(error)} broke off the TLS handshake{alert}.",
-        "Look at the log over there; if the server goes by the name it is asked for, set `tls.server_name`.",
+        f"{look} at the log over there;"
+        " if the server goes by the name it is asked for, set `tls.server_name`.",
     )
 
 

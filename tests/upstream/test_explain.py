@@ -188,7 +188,10 @@ class ExplainTests(SynchronousTestCase):
             "clock",
         )
         self.assertSays(explain(dial(errors.NotTls())), "plain HTTP", "`http://`")
-        self.assertSays(explain(dial(errors.TlsAlert(alert="handshake_failure"))), "(handshake failure)")
+        failure = explain(dial(errors.TlsAlert(alert="handshake_failure")))
+        self.assertSays(failure, "(handshake failure)")
+        self.assertNotIn("certificate", failure.remedy)
+        self.assertSays(explain(dial(errors.TlsAlert(alert="internal_error"))), "or none yet")
         self.assertSays(explain(dial(errors.ClientCertificateWanted())), "`tls.cert`", "`tls.key`")
         self.assertSays(explain(dial(errors.NoCommonVersion())), "`tls.min_version`")
 
