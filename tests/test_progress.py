@@ -10,7 +10,39 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support import progress
+from tests.support.peers import Program
+from tests.support.ports import free_port
 from tests.support.progress import Patience, work_of
+from tests.support.tls import server_certificate
+
+# Like Caddy: it listens, and has no certificate for the first few who ask.
+LATE = """
+import socket, ssl, sys
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+for number in range(20):
+    if number == 4:
+        context.load_cert_chain(*sys.argv[2:4])
+        print("it has one", flush=True)
+    try:
+        context.wrap_socket(listening.accept()[0], server_side=True).close()
+    except OSError:
+        pass
+"""
+
+
+class ReadyTests(SynchronousTestCase):
+    def started(self, *, secure: bool) -> str:
+        """What it had written when it was taken for ready."""
+        port, issued = free_port(), server_certificate()
+        command = [sys.executable, "-c", LATE, str(port), str(issued.cert), str(issued.key)]
+        program = Program(command, [port], secure={port: "nas.lan"} if secure else {})
+        self.addCleanup(program.stop)
+        return program.start().log
+
+    def test_a_port_with_a_certificate_is_ready_once_a_handshake_succeeds(self) -> None:
+        self.assertEqual(self.started(secure=False), "")
+        self.assertEqual(self.started(secure=True), "it has one\n")
 
 
 class PatienceTests(SynchronousTestCase):

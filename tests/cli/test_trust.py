@@ -379,7 +379,8 @@ class CaddyTests(TrustTestCase):
         self.url = f"https://{NAME}:{self.port}"
         home = [f"{name}={{folder}}" for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")]
         command = ["env", *home, "caddy", "run", "--config", "{config}", "--adapter", "caddyfile"]
-        caddy = Program(command, [self.port], config=CADDYFILE.format(port=self.port, plain=plain))
+        config = CADDYFILE.format(port=self.port, plain=plain)
+        caddy = Program(command, [self.port], config=config, secure={self.port: NAME})
         self.addCleanup(caddy.stop)
         caddy.start()
         self.refused(

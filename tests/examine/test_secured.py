@@ -118,9 +118,8 @@ class SecuredTests(ExamineTestCase):
                 respond "hello"
             }}
         """
-        self.program(
-            ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"], [port], config=config
-        )
+        caddy = ["caddy", "run", "--adapter", "caddyfile", "--config", "{config}"]
+        self.program(caddy, [port], config=config, secure={port: NAME})
         url = f"https://{NAME}:{port}"
         check = self.assert_cause(
             await self.examine(url), "tls", "unknown_ca", "That is Caddy's local authority"

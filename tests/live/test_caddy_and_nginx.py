@@ -65,7 +65,7 @@ class CaddyTests(PeerTestCase):
         config = CADDYFILE.format(storage=self.storage, plain=self.plain, port=self.port, name=NAME)
         home = [f"{name}={{folder}}" for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")]
         command = ["env", *home, "caddy", "run", "--config", "{config}", "--adapter", "caddyfile"]
-        caddy = self.program(command, [self.port], config=config)
+        caddy = self.program(command, [self.port], config=config, secure={self.port: NAME})
         shutil.copyfile(self.made("root.crt"), self.root)
         return caddy
 

@@ -110,7 +110,7 @@ class EverythingTests(PeerTestCase):
         config = CADDYFILE.format(port=port, plain=plain, behind=behind)
         home = [f"{name}={{folder}}" for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")]
         command = ["env", *home, "caddy", "run", "--config", "{config}", "--adapter", "caddyfile"]
-        caddy = self.program(command, [port], config=config)
+        caddy = self.program(command, [port], config=config, secure={port: "127.0.0.1"})
         self.root = caddy.folder / "caddy/pki/authorities/local/root.crt"
         return port
 

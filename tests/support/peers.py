@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
 
@@ -17,6 +19,8 @@ from tests.support.ports import free_port
 from tests.support.progress import Patience
 
 READY_WITHIN = 10.0  # seconds; longer for one that gets on
+
+_NONE: Mapping[int, str] = {}
 
 
 def free_ports(count: int) -> list[int]:
@@ -30,9 +34,13 @@ class Program:
 
     @param arguments: C{{folder}} and C{{config}} in them are filled in.
     @param ports: it is ready when it listens on all of them.
+    @param secure: the ports among them on which it must also have a certificate, with its name: Caddy listens
+        before it has made one, and refuses handshakes until then.
     """
 
-    def __init__(self, arguments: list[str], ports: list[int], *, config: str = "") -> None:
+    def __init__(
+        self, arguments: list[str], ports: list[int], *, config: str = "", secure: Mapping[int, str] = _NONE
+    ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="lanrelay-peer-")
         self.folder = Path(self._temporary.name)
         path = self.folder / "config"
@@ -40,6 +48,7 @@ class Program:
         self._log = self.folder / "log"
         self._command = [each.format(folder=self.folder, config=path) for each in arguments]
         self._ports = ports
+        self._secure = secure
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -61,7 +70,7 @@ class Program:
             )
         patience = Patience(self._process.pid, READY_WITHIN)
         for port in self._ports:
-            while not _listens(port):
+            while not _serves(port, self._secure.get(port)):
                 if self._process.poll() is not None or patience.over():
                     self.stop()
                     raise AssertionError(f"{self._command[0]} did not start:\n{self.log}")
@@ -80,9 +89,14 @@ class Program:
                 process.wait()
 
 
-def _listens(port: int) -> bool:
+def _serves(port: int, name: str | None) -> bool:
+    """Whether it takes a connection, and with a C{name} a handshake."""
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        with socket.create_connection(("127.0.0.1", port), timeout=READY_WITHIN) as connection:
+            if name is not None:
+                anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+                anybody.wrap_socket(connection, server_hostname=name).close()
     except OSError:
         return False
     return True
@@ -93,11 +107,14 @@ class PeerTestCase(TestCase):
 
     timeout = 60
 
-    def program(self, arguments: list[str], ports: list[int], *, config: str = "") -> Program:
+    def program(
+        self, arguments: list[str], ports: list[int], *, config: str = "", secure: Mapping[int, str] = _NONE
+    ) -> Program:
+        """As L{Program}, started."""
         found = shutil.which(arguments[0], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if found is None:
             self.skipTest(f"{arguments[0]} is not here")
-        program = Program([found, *arguments[1:]], ports, config=config)
+        program = Program([found, *arguments[1:]], ports, config=config, secure=secure)
         program.start()
         self.addCleanup(program.stop)
         return program
