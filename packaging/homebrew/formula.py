@@ -1,10 +1,14 @@
 """
-Makes the Homebrew formula of a release from its lock, which is pip's own report of what it would install:
+Makes the Homebrew formula of a release from its lock, which is pip's own report of what it would install.
+The first report tells which distributions there are, the second has the sources of those:
 
-    pip install --dry-run --ignore-installed --no-binary :all: --report lock.json 'lanrelayd==0.1.0'
+    pip install --dry-run --ignore-installed --report found.json 'lanrelayd==0.1.0'
+    python packaging/homebrew/formula.py found.json --names > names
+    pip install --dry-run --ignore-installed --no-binary "$(cat names)" --report lock.json 'lanrelayd==0.1.0'
     python packaging/homebrew/formula.py lock.json --homepage URL > lanrelayd.rb
 
-Nothing is asked of any network: each address and each SHA-256 stands in the lock.
+Nothing is asked of any network but by pip: each address and each SHA-256 stands in the lock. The formula is
+made anew for each release and belongs to the tap; neither it nor the lock is kept here.
 """
 
 from __future__ import annotations
@@ -40,6 +44,12 @@ class Source(NamedTuple):
     licence: str
 
 
+def names(report: dict[str, Any]) -> list[str]:
+    """The names of those of a report that come with the formula; the rest is Homebrew's."""
+    found = {_normal(one["metadata"]["name"]) for one in report["install"]}
+    return sorted(found.difference(OF_HOMEBREW))
+
+
 def sources(report: dict[str, Any]) -> list[Source]:
     """
     Those of a report, by name.
@@ -49,14 +59,16 @@ def sources(report: dict[str, Any]) -> list[Source]:
     found = []
     for one in report["install"]:
         metadata, download = one["metadata"], one["download_info"]
-        name = re.sub(r"[-_.]+", "-", metadata["name"]).lower()
+        name = _normal(metadata["name"])
         if name in OF_HOMEBREW:
             continue
         sha256 = download.get("archive_info", {}).get("hashes", {}).get("sha256", "")
         if not re.fullmatch(r"[0-9a-f]{64}", sha256):
             raise Wrong(f"{name} has no SHA-256 in the lock.")
         if not download["url"].endswith((".tar.gz", ".zip")):
-            raise Wrong(f"{name} is no source distribution ({download['url']}); pip takes --no-binary :all:.")
+            raise Wrong(
+                f"{name} is no source distribution ({download['url']}); pip takes --no-binary {name}."
+            )
         found.append(
             Source(
                 name,
@@ -68,6 +80,11 @@ def sources(report: dict[str, Any]) -> list[Source]:
             )
         )
     return sorted(found)
+
+
+def _normal(name: str) -> str:
+    """As the index compares names (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def formula(report: dict[str, Any], homepage: str) -> str:
@@ -143,10 +160,14 @@ def main() -> int:
     """0; 1 for a lock that is none."""
     parser = argparse.ArgumentParser(description="Make the Homebrew formula of a release from its lock.")
     parser.add_argument("lock", type=Path, help="pip's report")
-    parser.add_argument("--homepage", required=True, metavar="URL", help="of the project")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--homepage", metavar="URL", help="of the project, for the formula")
+    wanted.add_argument("--names", action="store_true", help="only say what pip has to take as source")
     options = parser.parse_args()
     try:
-        print(formula(json.loads(options.lock.read_text("utf-8")), options.homepage), end="")
+        report = json.loads(options.lock.read_text("utf-8"))
+        text = f"{','.join(names(report))}\n" if options.names else formula(report, options.homepage)
+        print(text, end="")
     except (Wrong, ValueError, KeyError, OSError) as error:
         print(f"formula: {error}", file=sys.stderr)
         return 1

@@ -36,10 +36,12 @@ class FormulaTests(SynchronousTestCase):
         self.folder = Path(tempfile.mkdtemp(prefix="lanrelay-test-"))
         self.addCleanup(shutil.rmtree, self.folder)
 
-    def made(self, *entries: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    def made(
+        self, *entries: dict[str, Any], words: tuple[str, ...] = ("--homepage", "https://home.example")
+    ) -> subprocess.CompletedProcess[str]:
         lock = self.folder / "lock.json"
         lock.write_text(json.dumps({"version": "1", "install": entries}))
-        command = [sys.executable, str(SCRIPT), str(lock), "--homepage", "https://home.example"]
+        command = [sys.executable, str(SCRIPT), str(lock), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
     def test_each_source_is_a_resource_with_its_checksum(self) -> None:
@@ -64,6 +66,11 @@ class FormulaTests(SynchronousTestCase):
         self.assertIn('  depends_on "cryptography"\n', text)
         self.assertIn('system bin/"lanrelay", "manual", man1', text)
         self.assertIn('system bin/"lanrelay", "demo", "--once"', text)
+
+    def test_what_pip_has_to_take_as_source_is_all_but_what_homebrew_builds(self) -> None:
+        found = [OURS, entry("Zope.Interface", 4, kind="whl"), entry("cryptography", 3, kind="whl")]
+        done = self.made(*found, words=("--names",))
+        self.assertEqual((done.stdout, done.stderr), ("lanrelayd,zope-interface\n", ""))
 
     def test_every_block_has_its_end(self) -> None:
         text = self.made(OURS, entry("twisted", 2)).stdout
