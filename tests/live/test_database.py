@@ -15,6 +15,7 @@ from lanrelay.cli.authority import Authority
 from tests.support.peers import PeerTestCase, free_ports
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME
+from tests.support.to_copy import lines as to_copy
 
 
 class DatabaseTests(PeerTestCase):
@@ -37,9 +38,15 @@ class DatabaseTests(PeerTestCase):
             save ""
             """
         self.program(["redis-server", "{config}"], [plain, secure], config=config)
+        [self.admin] = free_ports(1)
         self.relay = Relay(
             f"""
+            admin: {{listen: "127.0.0.1:{self.admin}"}}
             listeners:
+              named:
+                type: tcp-forward
+                listen: 127.0.0.1:0
+                upstream: {{url: "tcp://cache.lan:6379", address: "127.0.0.1:{plain}"}}
               plain: {{type: tcp-forward, listen: 127.0.0.1:0, upstream: "tcp://127.0.0.1:{plain}"}}
               secure:
                 type: tcp-forward
@@ -68,6 +75,17 @@ class DatabaseTests(PeerTestCase):
             for listener in ("plain", "secure", "socket"):
                 got = self.ask(listener, "--raw", "GET", "value").removesuffix(b"\n")
                 self.assertEqual(sha256(got).hexdigest(), sha256(value).hexdigest(), listener)
+
+        return deferToThread(run)
+
+    def test_the_line_of_the_status_page_works(self) -> Deferred[None]:
+        def run() -> None:
+            line = to_copy(self.admin)["named"]["redis-cli"]
+            self.assertTrue(line.startswith("redis-cli "), line)
+            done = subprocess.run(
+                ["sh", "-c", f"{line} PING"], capture_output=True, timeout=30, check=False, text=True
+            )
+            self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "PONG\n", ""))
 
         return deferToThread(run)
 

@@ -15,6 +15,7 @@ from lanrelay.cli.authority import Authority
 from tests.live.test_reverse_proxy import in_thread
 from tests.support.peers import PeerTestCase, free_ports
 from tests.support.relay import Relay
+from tests.support.to_copy import lines as to_copy
 
 
 def _user() -> tuple[list[str], int, int]:
@@ -67,9 +68,15 @@ class PostgresqlTests(PeerTestCase):
         }
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         self.program([*as_user, server, "-D", str(data), *arguments], [port])
+        [self.admin] = free_ports(1)
         self.relay = Relay(
             f"""
+            admin: {{listen: "127.0.0.1:{self.admin}"}}
             listeners:
+              named:
+                type: tcp-forward
+                listen: 127.0.0.1:0
+                upstream: {{url: "tcp://db.lan:5432", address: "127.0.0.1:{port}"}}
               db: {{type: tcp-forward, listen: 127.0.0.1:0, upstream: "tcp://127.0.0.1:{port}"}}
             """,
             environ=self.environ,
@@ -109,6 +116,20 @@ class PostgresqlTests(PeerTestCase):
         self.relay.wait_for(r"(\[access\] db [^\n]*\n.*){10}")
         lines = [line for line in self.relay.log.splitlines() if "[access] db " in line]
         self.assertEqual([line for line in lines if "end=downstream phase=done" not in line], [])
+
+    @in_thread
+    def test_the_line_of_the_status_page_works(self) -> None:
+        line = to_copy(self.admin)["named"]["psql"].replace("USER", "test").replace("DATABASE", "postgres")
+        self.assertTrue(line.startswith("psql "), line)
+        done = subprocess.run(
+            ["sh", "-c", f"echo 'select 6 * 7;' | {line}"],
+            env={"PATH": f"{Path(self.psql).parent}:/usr/bin:/bin", "HOME": "/nonexistent"},
+            capture_output=True,
+            timeout=30,
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        self.assertIn(b"42", done.stdout)
 
     @in_thread
     def test_the_client_verifies_the_server_s_own_name_through_a_forward(self) -> None:

@@ -9,15 +9,15 @@ import subprocess
 import sys
 from typing import Any
 from unittest import skipUnless
-from urllib.request import ProxyHandler, build_opener
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.usage import snippets
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT, HttpOrigin
 from tests.support.tls import authority
 from tests.support.tls_origin import TlsOrigin
+from tests.support.to_copy import fetched
+from tests.support.to_copy import lines as to_copy
 
 
 @skipUnless(shutil.which("curl"), "curl is not here")
@@ -60,28 +60,9 @@ class UsageTests(SynchronousTestCase):
         ).start()
         self.addCleanup(self.relay.stop)
 
-    def get(self, path: str) -> bytes:
-        url = f"http://127.0.0.1:{self.admin}{path}"
-        with build_opener(ProxyHandler({})).open(url, timeout=20) as answer:
-            content: bytes = answer.read()
-        return content
-
     def document(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads(self.get("/status.json"))
+        document: dict[str, Any] = json.loads(fetched(self.admin, "/status.json"))
         return document
-
-    def lines(self) -> dict[str, dict[str, str]]:
-        """By listener and client, of the real document."""
-        document = self.document()
-        return {
-            one["name"]: {
-                each.client: each.text
-                for each in snippets(
-                    one, [lead["url"] for lead in document["upstreams"] if lead["listener"] == one["name"]]
-                )
-            }
-            for one in document["listeners"]
-        }
 
     def shell(self, line: str) -> str:
         environ = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(self.relay.folder)}
@@ -92,7 +73,7 @@ class UsageTests(SynchronousTestCase):
         return done.stdout
 
     def test_they_work_as_they_are(self) -> None:
-        lines = self.lines()
+        lines = to_copy(self.admin)
         page = self.shell(lines["web"]["curl"])
         self.assertTrue(page)
         passed = lines["through"]["curl"].replace("curl ", f"curl --cacert '{authority().root}' ", 1)
@@ -100,7 +81,7 @@ class UsageTests(SynchronousTestCase):
         self.assertIn('"serverInfo"', self.shell(lines["tools"]["curl"]))
         (known,) = (one["mcp_server"] for one in self.document()["listeners"] if one["name"] == "tools")
         shown = f"{known['server']} {known['version']}".strip()
-        self.assertIn(f'<p class="aside">{shown} · ', self.get("/").decode())
+        self.assertIn(f'<p class="aside">{shown} · ', fetched(self.admin, "/").decode())
         target = f"http://127.0.0.1:{self.relay.port('web')}/"
         for name in ("proxy", "socks"):
             asked = lines[name]["curl"].replace("https://nas.lan/", target)
