@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import kubernetes_validate
 import yaml
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.config.load import load
-from tests.process.installs import from_source
+from tests.packaging.image import built, instructions, lacking
 from tests.process.support import PATIENCE, poll
 from tests.support.networks import Namespace, cable, namespaces
 
@@ -29,21 +28,8 @@ DOCKERFILE = PACKAGING / "docker" / "Dockerfile"
 USER = 10001
 
 
-class Instruction(NamedTuple):
-    """One of a Dockerfile's, its lines joined."""
-
-    word: str
-    rest: str
-
-
-def instructions() -> list[Instruction]:
-    lines = [line for line in DOCKERFILE.read_text().splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
-    return [Instruction(*line.split(maxsplit=1)) for line in joined.splitlines() if line.strip()]
-
-
 def last(word: str) -> str:
-    return [one.rest for one in instructions() if one.word == word][-1]
+    return [one.rest for one in instructions(DOCKERFILE) if one.word == word][-1]
 
 
 class DockerfileTests(SynchronousTestCase):
@@ -63,7 +49,9 @@ class DockerfileTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_what_it_copies_is_there(self) -> None:
-        copied = [one.rest for one in instructions() if one.word == "COPY" and "--from" not in one.rest]
+        copied = [
+            one.rest for one in instructions(DOCKERFILE) if one.word == "COPY" and "--from" not in one.rest
+        ]
         for words in copied:
             *sources, _ = words.split()
             for source in sources:
@@ -71,7 +59,7 @@ class DockerfileTests(SynchronousTestCase):
 
     def test_it_does_not_run_as_root(self) -> None:
         self.assertEqual(last("USER"), f"{USER}:{USER}")
-        self.assertIn(f"--uid {USER}", [one.rest for one in instructions() if one.word == "RUN"][-1])
+        self.assertIn(f"--uid {USER}", last("RUN"))
 
     def test_the_ports_are_those_of_its_configuration(self) -> None:
         config = load(PACKAGING / "docker" / "relay.yaml")
@@ -85,55 +73,40 @@ class DockerfileTests(SynchronousTestCase):
 
 
 class RunTests(SynchronousTestCase):
-    """What the image would run, by the same steps on this machine: as its user, in a network of its own."""
+    """
+    What the image would be and run, by the same steps: in roots and in a network of their own, as its user.
+    """
 
     def setUp(self) -> None:
         self.container, self.outside = namespaces(self, "container", "outside")  # type: ignore[arg-type]
-        if shutil.which("setpriv") is None or shutil.which("curl") is None:
-            raise SkipTest("setpriv or curl is not here")
+        absent = [*lacking(), *(() if shutil.which("curl") else ("curl",))]
+        if absent:
+            raise SkipTest(f"{absent[0]} is not here")
         cable(self.outside, self.container, "docker", "172.30.0")
         self.folder = Path(tempfile.mkdtemp(prefix="lanrelay-test-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
         self.folder.chmod(0o755)
-        copied = [one.rest.split() for one in instructions() if one.word == "COPY"]
-        self.install = from_source("image", tuple(word for words in copied[:3] for word in words[:-1]))
-        self.config = self.folder / "relay.yaml"
-        shutil.copy(CHECKOUT / copied[4][0], self.config)
-        self.assertEqual(copied[4][1], "/etc/lanrelay/relay.yaml")
+        self.image = built(DOCKERFILE, CHECKOUT, self.folder)
 
-    def words(self, text: str) -> list[str]:
-        """A command of the image's, with what stands for C{/etc/lanrelay} and C{lanrelay} here."""
-        command = [word.replace("/etc/lanrelay", str(self.folder)) for word in json.loads(text)]
-        return [*self.install.lanrelay, *command]
-
-    def as_its_user(self, command: list[str]) -> list[str]:
-        # The interpreter may be in a folder of root's, which nobody else may enter.
-        reads = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
-        user = [f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
-        return [*self.container.within, "setpriv", *user, *reads, *command]
-
-    def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in self.install.variables().items() if name != "XDG_RUNTIME_DIR"}
-        return {**kept, "HOME": "/nonexistent", "TMPDIR": "/tmp"}
+    def within(self, words: str) -> list[str]:
+        """A command of the image's, in its exec form."""
+        return [*self.container.within, *self.image.within(*json.loads(words))]
 
     def healthy(self) -> bool:
         check = last("HEALTHCHECK").partition(" CMD ")[2]
-        self.assertEqual(json.loads(check)[0], "lanrelay")
-        words = self.words(json.dumps(json.loads(check)[1:]))
         done = subprocess.run(
-            self.as_its_user(words), env=self.environment(), capture_output=True, text=True, timeout=PATIENCE
+            self.within(check), env=self.image.environ, capture_output=True, text=True, timeout=PATIENCE
         )
         self.assertNotIn("Traceback", done.stderr)
         return done.returncode == 0
 
     def test_it_serves_is_healthy_and_ends(self) -> None:
-        self.assertEqual(json.loads(last("ENTRYPOINT")), ["lanrelay"])
         self.assertFalse(self.healthy())
+        command = json.loads(last("ENTRYPOINT")) + json.loads(last("CMD"))
         with (self.folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                self.as_its_user(self.words(last("CMD"))),
-                cwd="/",
-                env=self.environment(),
+                self.within(json.dumps(command)),
+                env=self.image.environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -141,15 +114,19 @@ class RunTests(SynchronousTestCase):
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         poll(lambda: "ready in" in (self.folder / "log").read_text(), "the relay")
-        owner = re.search(r"(?m)^Uid:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())
-        assert owner is not None
-        self.assertEqual(int(owner[1]), USER)
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        self.assertRegex(status, rf"(?m)^Uid:\s+{USER}\s")
+        self.assertRegex(status, r"(?m)^CapEff:\s+0+$")
+        self.assertEqual(os.readlink(f"/proc/{process.pid}/root"), str(self.image.root))
         self.assertTrue(self.healthy())
         # As a port that is published, and as another container by the relay's name.
         for name in ("localhost", "lanrelay"):
             self.assertIn('"ok"', self.fetched(self.outside, name))
         process.send_signal(getattr(signal, last("STOPSIGNAL")))
         self.assertEqual(process.wait(PATIENCE), 0)
+        # It has written to /tmp alone: nothing else belongs to its user.
+        own = [path for path in self.image.root.rglob("*") if path.lstat().st_uid == USER]
+        self.assertEqual([path for path in own if not path.is_relative_to(self.image.root / "tmp")], [])
 
     def fetched(self, place: Namespace, name: str) -> str:
         url = f"http://{name}:28081/healthz"

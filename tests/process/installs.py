@@ -141,25 +141,6 @@ class Unreachable(Exception):
 
 
 @cache
-def from_source(name: str, sources: tuple[str, ...]) -> Install:
-    """
-    C{pip install FOLDER} of a folder that has nothing but these.
-
-    @param sources: files and folders of the checkout.
-    """
-    folder = _folder() / f"{name}-source"
-    for one in sources:
-        if (CHECKOUT / one).is_dir():
-            shutil.copytree(CHECKOUT / one, folder / one, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            folder.mkdir(exist_ok=True)
-            shutil.copy(CHECKOUT / one, folder)
-    python = _venv(name)
-    _pip(python, "install", str(folder))
-    return Install(python)
-
-
-@cache
 def built() -> tuple[Path, Path]:
     """The wheel and the source distribution of this checkout."""
     folder = _folder() / "built"
