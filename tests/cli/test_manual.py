@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import shutil
@@ -55,6 +56,9 @@ class PageTests(SynchronousTestCase):
             for action in parser._actions:
                 for option in action.option_strings:
                     self.assertIn(option, text, name)
+                if action.help and action.help != argparse.SUPPRESS:
+                    told = parser._get_formatter()._expand_help(action)
+                    self.assertIn(" ".join(told.split())[1:], text, name)  # it begins with a capital there
         for name, what in main.COMMANDS.items():
             self.assertIn(f"lanrelay-{name}(1)", shown[0])
             self.assertIn(what[1:], shown[0])

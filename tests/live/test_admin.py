@@ -35,11 +35,11 @@ class AdminTestCase(SynchronousTestCase):
         answer = connection.getresponse()
         return answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read()
 
-    def watch(self, port: int) -> socket.socket:
+    def watch(self, port: int, path: str = "/events") -> socket.socket:
         """A reader of the events, who has not read any."""
         stream = socket.create_connection(("127.0.0.1", port), timeout=20)
         self.addCleanup(stream.close)
-        stream.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         return stream
 
 
@@ -161,6 +161,31 @@ class EventTests(AdminTestCase):
         before = time.monotonic()
         self.relay.stop()
         self.assertLess(time.monotonic() - before, 2.0)
+
+    def test_it_tells_what_the_documents_tell(self) -> None:
+        stream = self.watch(self.admin, "/events?requests=db").makefile("rb")
+        self.addCleanup(stream.close)
+
+        def next_of(kind: str) -> Any:
+            while stream.readline().strip() != f"event: {kind}".encode():
+                pass
+            return json.loads(stream.readline().partition(b"data: ")[2])
+
+        while not stream.readline().startswith(b"data: "):
+            pass  # all that there is at first
+        with socket.create_connection(("127.0.0.1", self.relay.port("db")), timeout=20) as client:
+            client.sendall(b"x")
+            self.assertEqual(client.recv(1), b"x")
+        told = next_of("request")
+        (kept,) = json.loads(self.ask(self.admin, "/requests.json?listener=db")[2])["requests"]
+        self.assertEqual((told, told["bytes"], told["listener"]), (kept, 1, "db"))
+        for text, kind in ((self.relay.config.read_text(), "reloaded"), ("listeners: nonsense", "refused")):
+            self.relay.config.write_text(text)
+            self.relay.process.send_signal(signal.SIGHUP)
+            happened = next_of("happened")
+            self.assertEqual(happened["kind"], kind)
+            events = json.loads(self.ask(self.admin, "/status.json")[2])["events"]
+            self.assertEqual((events[0]["kind"], events[-1]), ("started", happened))
 
     def test_there_is_room_for_others_when_many_look(self) -> None:
         for _ in range(16):
