@@ -3,7 +3,8 @@ Runs the tests room by room, several rooms at a time, and the linters; ends with
 
     .venv/bin/python .ci/parts.py [NAME...]     # only the parts whose names begin so: kqueue.live, mypy
 
-Most tests wait for a process or a timer, so that a machine with two processors has room for more than two.
+Most tests wait for a process or a timer: a room computes in 4 of 10 seconds, so that three at a time keep a
+processor busy.
 Each room, a folder of tests/, is run twice: as C{trial} runs it, and with what a Mac has as far as Linux can
 play it (tests/support/kqueue_on_linux.py and darwin_on_linux.py). The rooms that live by streams run there on
 kqueue, with every program that they start; all others as on darwin, in their own process.
@@ -30,8 +31,11 @@ BIN = TOP / ".venv" / "bin"
 
 ON_KQUEUE = ("transport", "upstream", "http", "listeners", "process", "live")
 
-STARTING = ("live", "process", "cli", "bridge")
-"""The rooms whose tests start processes, or wait; they come first, for they are the longest."""
+STARTING = ("process", "live", "cli", "bridge")
+"""The rooms whose tests start processes, or wait; they come first, the longest before the others."""
+
+AT_ONCE = 3
+"""Parts for each processor."""
 
 LARGE = 9
 """Modules of a part of such a room, whose tests take seconds each."""
@@ -75,7 +79,7 @@ def main(names: Sequence[str]) -> int:
     began = time.monotonic()
     passed = failed = 0
     skips: Counter[str] = Counter()
-    workers = 2 * (os.cpu_count() or 1)
+    workers = AT_ONCE * (os.cpu_count() or 1)
     print(f"{len(chosen)} parts, {workers} at a time", flush=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(workers) as pool:
@@ -128,7 +132,8 @@ def parts() -> list[Part]:
 def rooms() -> Iterator[tuple[str, list[str]]]:
     """Each folder with tests, and what stands beside them; a large one in several."""
     folders = sorted({path.parent for path in (TOP / "tests").glob("*/test_*.py")})
-    for folder in sorted(folders, key=lambda one: one.name not in STARTING):
+    order = {name: place for place, name in enumerate(STARTING)}
+    for folder in sorted(folders, key=lambda one: order.get(one.name, len(order))):
         modules = [f"tests.{folder.name}.{path.stem}" for path in sorted(folder.glob("test_*.py"))]
         if folder.name not in STARTING:
             yield folder.name, modules
