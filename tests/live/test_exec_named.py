@@ -70,7 +70,7 @@ class NamedTests(SynchronousTestCase):
         self.assertIn('lanrelay_sessions_open{listener="tool"} 2\n', self.of_admin("/metrics"))
         page = self.of_admin("/")
         self.assertIn("lines", page)
-        self.assertIn("2 sessions", page)
+        self.assertIn("2\N{NO-BREAK SPACE}sessions", page)
         for peer in (one, two):
             peer.ask("DELETE").read()
         self.assertEqual(self.sessions(), 0)
