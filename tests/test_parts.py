@@ -12,7 +12,8 @@ from types import ModuleType
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.process.support import PATIENCE, poll
+from tests.process.support import poll
+from tests.support.progress import PATIENCE
 
 TOP = Path(__file__).resolve().parents[1]
 

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.main import COMMANDS
 from lanrelay.config.load import load
+from tests.support.progress import PATIENCE
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PAGES = [CHECKOUT / "README.md", CHECKOUT / "NEWS.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
@@ -110,7 +111,7 @@ class CheckTests(SynchronousTestCase):
                     env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
                     capture_output=True,
                     text=True,
-                    timeout=60,
+                    timeout=PATIENCE,
                 )
                 said += f"{line}\n{done.stderr}{done.stdout}"
         self.assertEqual(said, shown)

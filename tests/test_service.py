@@ -18,6 +18,7 @@ from lanrelay.listeners.service import ListenerService
 from lanrelay.service import RelayService
 from lanrelay.version import __version__
 from tests.support.listening import tcp_upstreams
+from tests.support.progress import PATIENCE
 
 ANY_PORT = model.TcpAddress(host=ip_address("127.0.0.1"), port=0)
 
@@ -94,7 +95,7 @@ class ServiceTests(SynchronousTestCase):
     def test_ports_are_open_before_anything_runs(self) -> None:
         relay = self.relay(forward())
         relay.open()
-        socket.create_connection(("127.0.0.1", self.port(relay)), timeout=5).close()
+        socket.create_connection(("127.0.0.1", self.port(relay)), timeout=PATIENCE).close()
         self.assertEqual(self.reactor.readers, set())
 
     def test_a_disabled_listener_is_not_built(self) -> None:

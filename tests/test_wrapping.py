@@ -14,6 +14,7 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.setup import plists
+from tests.support.progress import PATIENCE
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -56,7 +57,7 @@ class SystemdUnitTests(SynchronousTestCase):
             env={**os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         complaints = [line for line in done.stderr.splitlines() if self.unit.name in line]
         self.assertEqual((done.returncode, complaints), (0, []), done.stderr)
@@ -128,7 +129,7 @@ class LoginItemTests(SynchronousTestCase):
             env={"PATH": os.environ["PATH"], "HOME": "/nonexistent"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.returncode, 1)
         self.assertIn("There is no lanrelay in /nonexistent/.local/share/lanrelay", done.stderr)
@@ -147,7 +148,7 @@ class LoginItemTests(SynchronousTestCase):
             stdout=subprocess.PIPE,
             text=True,
         )
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=PATIENCE)
         identifier, *words = out.splitlines()
         self.assertEqual(identifier, str(process.pid))
         self.assertEqual(command_problem(words), "")

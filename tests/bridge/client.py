@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bridge.scene import CONFIRMATION, HELLO, Json, request
-
-PATIENCE = 60.0
-"""Seconds after which a test that waits has failed."""
+from tests.support.progress import PATIENCE
 
 
 class Client:

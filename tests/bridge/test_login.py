@@ -19,10 +19,11 @@ from urllib.parse import parse_qs, urlsplit
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.authority import Authority as LocalAuthority
-from tests.bridge.client import PATIENCE, Client, text_of
+from tests.bridge.client import Client, text_of
 from tests.bridge.scene import CONFIRMATION, HELLO
 from tests.support.authority import Authority
 from tests.support.peers import free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, LoginServer
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.bridge.client import PATIENCE, Client, text_of
+from tests.bridge.client import Client, text_of
+from tests.support.progress import PATIENCE
 
 PROGRAM = str(Path(__file__).parent.parent / "support" / "stdio_program.py")
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.progress import PATIENCE
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-PATIENCE = 60.0
 
 
 class Done(NamedTuple):

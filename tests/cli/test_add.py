@@ -16,6 +16,7 @@ from lanrelay.config import model
 from lanrelay.config.load import load
 from tests.cli.terminal import CommandTestCase, Done
 from tests.support.peers import free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin, McpServer
 from tests.support.tls_origin import TlsOrigin
@@ -204,7 +205,7 @@ class AddTests(AddTestCase):
         done = self.command("add", f"{origin.url}/", "-c", relay.config, "--yes", "--name", "web")
         self.assertEqual(done.status, 0, done)
         self.assertIn("The running relay was reloaded.", done.err)
-        connection = http.client.HTTPConnection("127.0.0.1", self.port(done), timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port(done), timeout=PATIENCE)
         self.addCleanup(connection.close)
         connection.request("GET", "/counters")
         self.assertIn("requests", json.loads(connection.getresponse().read()))

@@ -20,6 +20,7 @@ from lanrelay.config.load import load
 from lanrelay.config.model import ReverseProxy
 from lanrelay.setup.configuration import port_for
 from tests.cli.test_clients import HomeCase, apps
+from tests.support.progress import PATIENCE
 from tests.support.servers import CHECKOUT
 
 # Of the system on which a command runs in a process of its own, whatever is played in this one.
@@ -40,7 +41,7 @@ class Run:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
 
@@ -68,7 +69,7 @@ def answered(question: bytes, answer: bytes, *words: str) -> int:
                     pass
             except OSError:  # it has ended
                 pass
-            return process.wait(30)
+            return process.wait(PATIENCE)
     finally:
         os.close(own)
 
@@ -359,7 +360,7 @@ class BrokenOffTests(AdoptCase):
         limits = (50_000, 50_000)  # bytes of a file: enough for the configuration
         limited = partial(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
         with self.start("adopt", "--force", "--yes", preexec_fn=limited) as process:
-            _, errors = process.communicate(timeout=60)
+            _, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, path.read_bytes()), (1, before), errors)
         self.assertIn("cannot be kept in ~/.local/state/lanrelay/backups: File too large", errors)
         self.assertFalse(self.config.exists())

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 from lanrelay.cli import main
 from lanrelay.cli.completion import FILES, candidates, parser_of
 from tests.cli.test_check import Run
+from tests.support.progress import PATIENCE
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -107,7 +108,7 @@ class ShellTests(SynchronousTestCase):
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             stdin=subprocess.DEVNULL,
         )
         self.assertEqual(done.stderr, "")

@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.cli import demo
 from lanrelay.cli.demo import Signals, Stopped, free_ports
 from lanrelay.cli.demo_host import answer, counting
+from tests.support.progress import PATIENCE
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
@@ -138,7 +139,7 @@ class DemonstrationTests(SynchronousTestCase):
         run.read_until("press Ctrl-C")
         url = re.search(r"relay +http://localhost:(\d+)", run.output)
         assert url is not None, run.output
-        with socket.create_connection(("localhost", int(url[1])), timeout=10) as client:
+        with socket.create_connection(("localhost", int(url[1])), timeout=PATIENCE) as client:
             client.sendall(b"GET /?secret=1 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             received = b""
             while data := client.recv(65536):
@@ -154,7 +155,7 @@ class DemonstrationTests(SynchronousTestCase):
         run.read_until("press Ctrl-C")
         url = re.search(r"relay +http://localhost:(\d+)", run.output)
         assert url is not None, run.output
-        with socket.create_connection(("localhost", int(url[1])), timeout=10) as client:
+        with socket.create_connection(("localhost", int(url[1])), timeout=PATIENCE) as client:
             client.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
             client.recv(65536)
             run.process.terminate()

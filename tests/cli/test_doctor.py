@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.cli.report import Report
 from lanrelay.examine.checks import Check, Examined, Viewpoint, check_as_json
 from tests.support.peers import free_ports
+from tests.support.progress import PATIENCE
 from tests.support.servers import CHECKOUT
 
 GOOD = Check(layer="name", state="ok", said="nas.lan is 192.168.1.20.", seconds=0.0021)
@@ -122,7 +123,7 @@ class CommandTests(SynchronousTestCase):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             stdin=subprocess.DEVNULL,
         )
 
@@ -161,7 +162,7 @@ class CommandTests(SynchronousTestCase):
 
     def test_the_interrupt_ends_it_with_its_own_status(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listening:
-            listening.settimeout(30)
+            listening.settimeout(PATIENCE)
             port = listening.getsockname()[1]
             process = subprocess.Popen(
                 [sys.executable, "-m", "lanrelay.cli.main", "doctor", f"https://127.0.0.1:{port}/mcp"],
@@ -176,7 +177,7 @@ class CommandTests(SynchronousTestCase):
                 self.addCleanup(connection.close)
             connection.recv(1)  # the handshake is under way
             process.send_signal(signal.SIGINT)
-            out, errors = process.communicate(timeout=30)
+            out, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((process.returncode, out, errors), (130, "", ""))
 
     def test_wrong_usage(self) -> None:

@@ -9,6 +9,7 @@ import sys
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.progress import PATIENCE
 from tests.support.servers import CHECKOUT
 
 
@@ -39,7 +40,7 @@ try:
 except ValueError as error:
     print(error)
 """
-        out, errors = self.start(program).communicate(timeout=60)
+        out, errors = self.start(program).communicate(timeout=PATIENCE)
         self.assertEqual((out, errors), ("done done\nwrong\n", ""))
 
     def test_the_interrupt_cancels_what_is_under_way(self) -> None:
@@ -61,5 +62,5 @@ except KeyboardInterrupt:
         assert process.stdout is not None
         self.assertEqual(process.stdout.readline(), "waiting\n")
         process.send_signal(signal.SIGINT)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=PATIENCE)
         self.assertEqual((out, errors), ("cancelled\ninterrupted\n", ""))

@@ -18,6 +18,7 @@ from lanrelay.cli.completion import parser_of
 from lanrelay.cli.manual import pages
 from lanrelay.version import __version__
 from tests.cli.test_check import Run
+from tests.support.progress import PATIENCE
 
 
 class PageTests(SynchronousTestCase):
@@ -33,7 +34,7 @@ class PageTests(SynchronousTestCase):
             input=source,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""), source[:100])
         return done.stdout

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from tests.cli.terminal import PATIENCE, CommandTestCase, Done
+from tests.cli.terminal import CommandTestCase, Done
+from tests.support.progress import PATIENCE
 
 FILE = """\
 listeners:

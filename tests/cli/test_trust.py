@@ -16,6 +16,7 @@ from lanrelay.config.load import load
 from lanrelay.trust.certificate import Certificate
 from tests.cli.terminal import CommandTestCase, Done
 from tests.support.peers import Program, free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.tls import public_key_pin
 from tests.support.tls_origin import TlsOrigin
@@ -340,7 +341,7 @@ class RunningTests(TrustTestCase):
         self.environ["XDG_RUNTIME_DIR"] = str(relay.folder)
 
         def status() -> int:
-            connection = http.client.HTTPConnection("127.0.0.1", relay.port("nas"), timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", relay.port("nas"), timeout=PATIENCE)
             connection.request("GET", "/")
             answer = connection.getresponse().status
             connection.close()

@@ -16,6 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from lanrelay.transport.choice import OWN
 from tests.support.networks import background, cable, namespaces
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 
@@ -47,7 +48,7 @@ int connect(int fd, const struct sockaddr *address, socklen_t length) {
 class NetworkTests(TestCase):
     """C{home} has a LAN, on which C{nas} is, and a default route over another network."""
 
-    timeout = 120
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.home, self.nas, self.router = namespaces(self, "home", "nas", "router")
@@ -195,5 +196,5 @@ class NetworkTests(TestCase):
         source, library = Path(folder.name) / "kept.c", Path(folder.name) / "kept.so"
         source.write_text(KEPT)
         command = [gcc, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=PATIENCE)
         return str(library)

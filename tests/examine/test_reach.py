@@ -11,6 +11,7 @@ from twisted.internet.threads import deferToThread
 from lanrelay.examine.subject import Unknown, subjects
 from tests.examine.support import ExamineTestCase
 from tests.support.peers import free_ports
+from tests.support.progress import PATIENCE
 
 V4, V6 = "127.0.0.1", "::1"
 
@@ -119,7 +120,7 @@ class ReachTests(ExamineTestCase):
         self.addCleanup(over.set)
 
         def silent(name: str, port: object, **hints: object) -> object:
-            over.wait(30)
+            over.wait(PATIENCE)
             return []
 
         self.resolve = silent  # type: ignore[method-assign]

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.blocking import Peer
 from tests.support.browser import until
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin, TcpServer
 from tests.support.tls import authority
@@ -29,7 +30,7 @@ class AdminTestCase(SynchronousTestCase):
 
     def ask(self, port: int, path: str, **fields: str) -> tuple[int, dict[str, str], bytes]:
         """Status, fields with lower-case names, and content."""
-        connection = HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         self.addCleanup(connection.close)
         connection.request("GET", path, headers=fields)
         answer = connection.getresponse()
@@ -37,7 +38,7 @@ class AdminTestCase(SynchronousTestCase):
 
     def watch(self, port: int, path: str = "/events") -> socket.socket:
         """A reader of the events, who has not read any."""
-        stream = socket.create_connection(("127.0.0.1", port), timeout=20)
+        stream = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.addCleanup(stream.close)
         stream.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         return stream
@@ -80,7 +81,7 @@ class FigureTests(AdminTestCase):
         web = self.relay.port("web")
         for path, expected in (("/bytes/1000", 200), ("/status/404", 404), ("/bytes/1000", 200)):
             self.assertEqual(self.ask(web, path)[0], expected)
-        with socket.create_connection(("127.0.0.1", self.relay.port("db")), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", self.relay.port("db")), timeout=PATIENCE) as client:
             client.sendall(b"x" * 5000)
             got = b""
             while len(got) < 5000:
@@ -105,7 +106,7 @@ class FigureTests(AdminTestCase):
         self.assertEqual(self.ask(self.relay.port("web"), "/")[0], 502)
         count = self.value("lanrelay_dial_failures_total", listener="web", error="connection_refused")
         self.assertEqual(count, 1)
-        until(lambda: self.value("lanrelay_upstream_up", listener="web") == 0, within=30)
+        until(lambda: self.value("lanrelay_upstream_up", listener="web") == 0, within=PATIENCE)
         status, _, body = self.ask(self.admin, "/readyz")
         self.assertEqual(status, 503)
         self.assertIn("connection_refused", json.loads(body)["reasons"][0])
@@ -121,7 +122,7 @@ class FigureTests(AdminTestCase):
         self.addCleanup(file.close)
         while not file.readline().startswith(b"data: "):
             pass
-        with socket.create_connection(("127.0.0.1", self.relay.port("db")), timeout=20):
+        with socket.create_connection(("127.0.0.1", self.relay.port("db")), timeout=PATIENCE):
             until(lambda: self.value("lanrelay_connections_open", listener="db") == 1)
             text = self.relay.config.read_text()
             self.relay.config.write_text(text.replace("tcp-forward,", "tcp-forward, max_connections: 100,"))
@@ -173,7 +174,7 @@ class EventTests(AdminTestCase):
 
         while not stream.readline().startswith(b"data: "):
             pass  # all that there is at first
-        with socket.create_connection(("127.0.0.1", self.relay.port("db")), timeout=20) as client:
+        with socket.create_connection(("127.0.0.1", self.relay.port("db")), timeout=PATIENCE) as client:
             client.sendall(b"x")
             self.assertEqual(client.recv(1), b"x")
         told = next_of("request")
@@ -264,7 +265,7 @@ class Holder(Thread):
         self._selector.close()
 
     def _come(self) -> None:
-        sock = socket.create_connection(("127.0.0.1", self._port), timeout=20)
+        sock = socket.create_connection(("127.0.0.1", self._port), timeout=PATIENCE)
         self._selector.register(sock, selectors.EVENT_READ)
         try:
             sock.sendall(self._saying)
@@ -291,7 +292,7 @@ class CrowdTests(AdminTestCase):
         crowd.start()
         self.addCleanup(crowd.join, 20)
         self.addCleanup(crowd.over.set)
-        self.assertTrue(crowd.there.wait(20))
+        self.assertTrue(crowd.there.wait(PATIENCE))
         for _ in range(6):
             self.assertEqual(self.ask(port, "/healthz")[0], 200, saying)
         crowd.over.set()
@@ -323,9 +324,9 @@ class CrowdTests(AdminTestCase):
         crowd.start()
         self.addCleanup(crowd.join, 20)
         self.addCleanup(crowd.over.set)
-        self.assertTrue(crowd.there.wait(20))
+        self.assertTrue(crowd.there.wait(PATIENCE))
         self.assertEqual(self.ask(port, "/healthz")[0], 200)
-        self.addCleanup(socket.create_connection(("127.0.0.1", relay.port("p")), timeout=20).close)
+        self.addCleanup(socket.create_connection(("127.0.0.1", relay.port("p")), timeout=PATIENCE).close)
         self.news(told)
 
     def news(self, told: BinaryIO) -> None:

@@ -23,6 +23,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority
 from tests.support.networks import namespaces
 from tests.support.npm import installed
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT, LoginServer, McpServer
 
@@ -49,7 +50,7 @@ class Command:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=PATIENCE,
         )
         self.status, self.out, self.err = done.returncode, done.stdout, done.stderr
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support.browser import CHROMIUM, Page, browser, until
 from tests.support.looks import findings, keep, poor_contrast, too_wide
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 from tests.support.tls import authority
@@ -87,7 +88,9 @@ class BrowserTests(SynchronousTestCase):
     def fail_once(self) -> None:
         """A session that comes to nothing."""
         try:
-            with socket.create_connection(("127.0.0.1", self.relay.port("nowhere")), timeout=10) as client:
+            with socket.create_connection(
+                ("127.0.0.1", self.relay.port("nowhere")), timeout=PATIENCE
+            ) as client:
                 client.recv(1)
         except ConnectionResetError:
             pass
@@ -143,7 +146,7 @@ class BrowserTests(SynchronousTestCase):
         self.assertEqual(self.mood(page), ("lost", "9aa2ab"))
         self.assertIn("web", page.text("[data-part=listeners]"))
         self.relay.start()
-        until(lambda: page.text("#live").startswith("Live"), within=30)
+        until(lambda: page.text("#live").startswith("Live"), within=PATIENCE)
         until(lambda: (page.evaluate("document.title"), self.mood(page)) == before)
         # One that hangs ends no connection: nothing comes any more.
         page.evaluate("Date.now = () => performance.timeOrigin + performance.now() + 60000")

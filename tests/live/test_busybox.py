@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 
 SCRIPT = """\
@@ -47,7 +48,7 @@ class BusyBoxTests(PeerTestCase):
     def asked(
         self, listener: str, method: str, content: bytes | None = None
     ) -> tuple[int, str | None, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.relay.port(listener), timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self.relay.port(listener), timeout=PATIENCE)
         before = "" if listener == "web" else f"http://127.0.0.1:{self.port}"
         connection.request(method, f"{before}/cgi-bin/hello?a=b", content)
         answer = connection.getresponse()

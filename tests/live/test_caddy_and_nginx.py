@@ -18,6 +18,7 @@ from lanrelay.cli.authority import Authority
 from lanrelay.trust.files import EVERY
 from tests.live.test_several import Answer
 from tests.support.peers import PeerTestCase, Program, free_ports
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 from tests.support.tls import certificate_pin, public_key_pin
 
@@ -48,7 +49,7 @@ https://{name}:{port} {{
 
 
 class CaddyTests(PeerTestCase):
-    timeout = 90
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -171,7 +172,7 @@ class CaddyTests(PeerTestCase):
 
 
 class NginxTests(PeerTestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def test_it_asks_for_our_certificate_whose_key_is_encrypted(self) -> Deferred[None]:
         folder = tempfile.TemporaryDirectory()

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.clients.call import _Http, _modern, call
 from tests.examine.scripted import Heard, Reply, Scripted, always, without_end
+from tests.support.progress import PATIENCE
 from tests.support.servers import HttpOrigin, McpServer
 
 
@@ -31,7 +32,7 @@ class CallTests(SynchronousTestCase):
     def test_a_server_without_initialize(self) -> None:
         """The official server knows both eras; here it is asked as one that refused the older one."""
         url = f"{self.server()}/mcp"
-        called = _modern(_Http(url, {}, time.monotonic() + 10), {})
+        called = _modern(_Http(url, {}, time.monotonic() + PATIENCE), {})
         self.assertEqual((called.good, called.said), (True, "lan-host answers with 2 tools."))
 
     def test_the_wrong_way_or_path(self) -> None:

@@ -30,6 +30,7 @@ from tests.support.odd_certificates import (
     odd_authority,
     odd_certificate,
 )
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.tls import certificate_pin, public_key_pin
 from tests.support.tls_origin import TlsOrigin
@@ -60,7 +61,7 @@ class Case:
 
 
 class MatrixTestCase(TestCase):
-    timeout = 120
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -140,7 +141,7 @@ class MatrixTestCase(TestCase):
         for case in self.cases.values():
             if case.error and case.checked:
                 pattern = rf"{case.host}:{case.origin.port} is down"
-                await deferToThread(relay.wait_for, pattern, within=20)
+                await deferToThread(relay.wait_for, pattern, within=PATIENCE)
         await gatherResults([deferToThread(self.judge, relay, name) for name in self.cases], True)
 
 

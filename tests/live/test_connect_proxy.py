@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority
 from tests.support.blocking import Peer
 from tests.support.origin_program import sha256
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, HttpOrigin, TcpServer
 
@@ -26,7 +27,7 @@ ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class ConnectProxyTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def start(self, extra: str = "") -> None:
         self.origin = HttpOrigin().start()
@@ -225,7 +226,7 @@ class ConnectProxyTests(TestCase):
         return self.in_thread(run)
 
     def test_a_stop_gives_a_tunnel_time_to_end(self) -> Deferred[None]:
-        self.start()
+        self.start("timeouts: {drain: 1h}")
         echo = self.server("echo")
 
         def run() -> None:
@@ -237,7 +238,7 @@ class ConnectProxyTests(TestCase):
                 Peer.to(self.port)
             self.assertEqual(client.send(b"still there").exactly(11), b"still there")
             self.assertEqual(client.end().rest(), b"")
-            self.assertEqual(self.relay.process.wait(5), 0)
+            self.assertEqual(self.relay.process.wait(PATIENCE), 0)
 
         return self.in_thread(run)
 
@@ -245,7 +246,7 @@ class ConnectProxyTests(TestCase):
 class TlsListenerTests(TestCase):
     """A proxy that is itself reached over TLS (C{HTTPS_PROXY=https://...})."""
 
-    timeout = 60
+    timeout = LIMIT
 
     def test_a_tunnel_inside_tls(self) -> Deferred[None]:
         folder = tempfile.TemporaryDirectory()
@@ -268,7 +269,7 @@ class TlsListenerTests(TestCase):
 
         def run() -> None:
             context = ssl.create_default_context(cafile=str(authority.root))
-            raw = socket.create_connection(("127.0.0.1", relay.port("proxy")), timeout=10)
+            raw = socket.create_connection(("127.0.0.1", relay.port("proxy")), timeout=PATIENCE)
             with context.wrap_socket(raw, server_hostname="localhost") as client:
                 client.sendall(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % digest.port)
                 head = b""

@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.live.test_connect_proxy import ESTABLISHED
 from tests.support.blocking import Peer
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 from tests.support.servers import TcpServer
 from tests.support.tcp_program import PACKETS_BANNER
@@ -39,7 +40,7 @@ def talk(peer: Peer) -> None:
 
 
 class StreamTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.packets = TcpServer("packets").start()

@@ -15,6 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.desync import Client
 from tests.support.login_origin import LoginOrigin
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 
@@ -30,7 +31,7 @@ def in_thread(method: Any) -> Any:
 
 
 class ConnectionLoginTestCase(TestCase):
-    timeout = 60
+    timeout = LIMIT
     keys: ClassVar[str] = ""
 
     def setUp(self) -> None:
@@ -75,7 +76,7 @@ class ConnectionLoginTestCase(TestCase):
         command = ["curl", "-q", "--silent", "--show-error", "--max-time", "20", "--ntlm", "-u", f"{user}:pw"]
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         done = subprocess.run(
-            [*command, *arguments], capture_output=True, env=environ, timeout=30, check=False
+            [*command, *arguments], capture_output=True, env=environ, timeout=PATIENCE, check=False
         )
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         return done.stdout

@@ -8,6 +8,7 @@ from unittest import skipUnless
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 
 NOBODY = 65534
@@ -24,7 +25,7 @@ def ask(path: str, uid: int) -> int:
     try:
         os.setuid(uid)
         with socket.socket(socket.AF_UNIX) as asking:
-            asking.settimeout(20)
+            asking.settimeout(PATIENCE)
             asking.connect(path)
             try:
                 asking.sendall(b'{"method": "hello"}\n')

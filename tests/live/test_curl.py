@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
 from tests.support.origin_program import pieces, sha256
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, HttpOrigin
 
@@ -51,7 +52,7 @@ def download(*arguments: str) -> tuple[int, str]:
 class CurlTests(TestCase):
     """One origin behind TLS and one in the clear, one relay with each kind of listener."""
 
-    timeout = 120
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -134,7 +135,7 @@ class CurlTests(TestCase):
 class AnswerTests(TestCase):
     """What curl sees of answers that are odd, late or broken."""
 
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.origin = HttpOrigin().start()

@@ -12,13 +12,14 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.live.test_curl import curl
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 
 
 @skipUnless(shutil.which("curl"), "curl is not installed")
 class EventTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.origin = HttpOrigin().start()
@@ -65,7 +66,7 @@ class EventTests(TestCase):
             lines = [process.stdout.readline() for _ in range(3)]
             seen.append(lines[1].strip())
         self.assertEqual(process.stdout.read(), b"")
-        self.assertEqual(process.wait(5), 0)
+        self.assertEqual(process.wait(PATIENCE), 0)
         return seen
 
     def test_an_event_arrives_before_the_next_is_sent(self) -> Deferred[None]:
@@ -88,7 +89,7 @@ class EventTests(TestCase):
         assert process.stdout is not None
         process.stdout.readline()
         process.kill()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while self.gone() == before:
             self.assertLess(time.monotonic(), deadline, f"{way}: the origin does not notice")
             time.sleep(0.05)

@@ -22,6 +22,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority
 from tests.live.test_reverse_proxy import CHUNKED, in_thread, listen
 from tests.support.blocking import Peer
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 SAID = bytes(range(256)) * 800  # what the sockets of both sides hold, so that all of it is acknowledged
@@ -59,7 +60,7 @@ WAYS = (
 
 
 class CutTestCase(TestCase):
-    timeout = 120
+    timeout = LIMIT
     environ: ClassVar[dict[str, str]] = {}
 
     def setUp(self) -> None:
@@ -139,7 +140,7 @@ class CutTestCase(TestCase):
     def client(self, way: Way, room: int = 0) -> Peer:
         sock = socket.socket()
         self.addCleanup(sock.close)
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         if room:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
         sock.connect(("127.0.0.1", self.relay.port(way.listener)))
@@ -151,7 +152,7 @@ class CutTestCase(TestCase):
     def accept(self, way: Way) -> Peer:
         sock = self.listening.accept()[0]
         self.addCleanup(sock.close)
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE)
         if way.secure_upstream:
             sock = self.serving.wrap_socket(sock, server_side=True, suppress_ragged_eofs=False)
             self.addCleanup(sock.close)
@@ -162,7 +163,7 @@ class CutTestCase(TestCase):
         return len(os.listdir(f"/proc/{self.relay.process.pid}/fd"))
 
     def wait_for_descriptors(self, count: int) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while self.descriptors() > count:
             self.assertLess(time.monotonic(), deadline, "the relay does not notice the end")
             time.sleep(0.005)
@@ -197,7 +198,7 @@ class CutTestCase(TestCase):
 def acknowledged(peer: Peer) -> None:
     """Returns when the relay's kernel has all that was sent."""
     waiting = array.array("i", [1])
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while waiting[0]:
         fcntl.ioctl(peer.socket.fileno(), termios.TIOCOUTQ, waiting)
         assert time.monotonic() < deadline, waiting
@@ -270,7 +271,7 @@ class CutTests(CutTestCase):
                     while True:
                         listener.socket.sendall(bytes(65536))
                 except TimeoutError:
-                    listener.socket.settimeout(10)
+                    listener.socket.settimeout(PATIENCE)
                 speaker.send(SAID)
                 acknowledged(speaker)
                 speaker.reset()
@@ -287,7 +288,7 @@ class CutTests(CutTestCase):
                     while True:
                         listener.socket.sendall(bytes(65536))
                 except TimeoutError:
-                    listener.socket.settimeout(10)
+                    listener.socket.settimeout(PATIENCE)
                 hearing = self.threads.submit(self.heard_slowly, listener)
                 speaker.send(MUCH)
                 acknowledged(speaker)
@@ -343,7 +344,7 @@ class EarlyAnswerTests(CutTestCase):
                     while True:
                         client.socket.sendall(bytes(65536))
                 except TimeoutError:
-                    client.socket.settimeout(10)
+                    client.socket.settimeout(PATIENCE)
                 self.relay.process.send_signal(signal.SIGSTOP)
                 upstream.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 100000\r\n\r\n" + said)
                 acknowledged(upstream)

@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThread
 
 from lanrelay.cli.authority import Authority
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME
 from tests.support.to_copy import lines as to_copy
@@ -63,7 +64,7 @@ class DatabaseTests(PeerTestCase):
     def ask(self, listener: str, *command: str, data: bytes = b"") -> bytes:
         port = str(self.relay.port(listener))
         done = subprocess.run(
-            ["redis-cli", "-p", port, *command], input=data, capture_output=True, timeout=30, check=True
+            ["redis-cli", "-p", port, *command], input=data, capture_output=True, timeout=PATIENCE, check=True
         )
         return done.stdout
 
@@ -83,7 +84,7 @@ class DatabaseTests(PeerTestCase):
             line = to_copy(self.admin)["named"]["redis-cli"]
             self.assertTrue(line.startswith("redis-cli "), line)
             done = subprocess.run(
-                ["sh", "-c", f"{line} PING"], capture_output=True, timeout=30, check=False, text=True
+                ["sh", "-c", f"{line} PING"], capture_output=True, timeout=PATIENCE, check=False, text=True
             )
             self.assertEqual((done.returncode, done.stdout, done.stderr), (0, "PONG\n", ""))
 

@@ -13,13 +13,14 @@ from twisted.trial.unittest import TestCase
 
 from tests.support.desync import Client, Recorder
 from tests.support.desync_requests import CHUNKS, HEADS, RIGHT, Row
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 
 
 class DesyncTestCase(TestCase):
     """One relay and one origin for a whole table; C{listener} says by which way."""
 
-    timeout = 170
+    timeout = LIMIT
     listener: ClassVar[str] = ""
 
     def setUp(self) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from tests.live.test_desync import DesyncTestCase, in_thread
-from tests.support.desync import PATIENCE, Client
+from tests.support.desync import Client
 from tests.support.desync_responses import BROKEN, EXCESS, MALFORMED, RIGHT, Row
+from tests.support.progress import PATIENCE
 
 
 class ResponseTests(DesyncTestCase):

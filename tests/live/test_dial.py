@@ -40,6 +40,7 @@ from lanrelay.upstream.dial import Dialed, Dialer, Target
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.resolve import Resolver
 from tests.support.ports import free_port
+from tests.support.progress import LIMIT
 
 reactor: Any = _reactor
 
@@ -103,7 +104,7 @@ def blackhole() -> tuple[socket.socket, list[socket.socket]]:
 
 
 class LiveCase(TestCase):
-    timeout = 20
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.resolver = Resolver(reactor)

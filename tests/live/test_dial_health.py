@@ -22,6 +22,7 @@ from lanrelay.upstream.balance import UpstreamGroup
 from lanrelay.upstream.dial import Dialed, Dialer
 from lanrelay.upstream.resolve import Resolver
 from lanrelay.upstream.retry import try_each
+from tests.support.progress import LIMIT
 
 reactor: Any = _reactor
 
@@ -51,7 +52,7 @@ class Site(Factory):
 
 
 class ComingAndGoing(TestCase):
-    timeout = 20
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

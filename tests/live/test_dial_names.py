@@ -9,6 +9,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
+from tests.support.progress import LIMIT, PATIENCE
+
 HUNG = """
 import sys, time
 from twisted.internet import defer, reactor
@@ -58,7 +60,7 @@ print("over")
 
 
 class HangingNameTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def run_it(self, program: str) -> tuple[str, float]:
         started = time.monotonic()
@@ -67,7 +69,7 @@ class HangingNameTests(TestCase):
             cwd=Path(__file__).resolve().parent.parent.parent,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE,
         )
         self.assertEqual((ended.returncode, ended.stderr), (0, ""))
         return ended.stdout, time.monotonic() - started

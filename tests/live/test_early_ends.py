@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority
 from tests.live.test_reverse_proxy import in_thread, listen
 from tests.support.blocking import Peer
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 CONNECT = b"CONNECT nas.test:7 HTTP/1.1\r\nHost: nas.test:7\r\n\r\n"
@@ -50,7 +51,7 @@ class Secured(Peer):
 class EarlyEndTests(TestCase):
     """The way is open when a parent proxy, which the test plays, says so."""
 
-    timeout = 60
+    timeout = LIMIT
     environ: ClassVar[dict[str, str]] = {}
 
     def setUp(self) -> None:
@@ -76,7 +77,7 @@ class EarlyEndTests(TestCase):
         self.addCleanup(self.relay.stop)
 
     def client(self, listener: str) -> Peer:
-        sock = socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=10)
+        sock = socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=PATIENCE)
         client = Secured(sock) if listener.endswith("-tls") else Peer(sock)
         self.addCleanup(client.close)
         return client

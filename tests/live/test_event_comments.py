@@ -8,12 +8,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 
 
 class EventCommentTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.origin = HttpOrigin().start()
@@ -34,7 +35,7 @@ class EventCommentTests(TestCase):
         """Ask for each further event when the silence after the last has been broken twice."""
         content = b""
         url = f"http://127.0.0.1:{self.relay.port('web')}/events/3"
-        with httpx.Client(trust_env=False, timeout=20) as client, client.stream("GET", url) as answer:
+        with httpx.Client(trust_env=False, timeout=PATIENCE) as client, client.stream("GET", url) as answer:
             asked = comments = 0
             for part in answer.iter_bytes():
                 content += part

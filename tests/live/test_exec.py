@@ -15,9 +15,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
-
-PATIENCE = 20.0
 
 # Says its number and that of a child which it leaves behind; neither heeds SIGTERM.
 STUBBORN = """
@@ -77,7 +76,7 @@ def until(true: Callable[[], bool]) -> None:
 
 
 class ExecTests(TestCase):
-    timeout = 90
+    timeout = LIMIT
     environ: ClassVar[dict[str, str]] = {}
 
     def relay(self, *command: str, keys: str = "", environ: dict[str, str] | None = None) -> Relay:

@@ -23,10 +23,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.live.test_exec import alive, until
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 
-PATIENCE = 20.0
 BOTH = "application/json, text/event-stream"
 VERSION = "2025-06-18"
 LINES = "tests.support.mcp_lines_program"
@@ -128,7 +128,7 @@ def request(method: str, identity: Any = 1, **params: Any) -> dict[str, Any]:
 
 
 class McpCase(TestCase):
-    timeout = 40
+    timeout = LIMIT
     environ: ClassVar[dict[str, str]] = {}
 
     def relay(self, keys: str = "", program: str = LINES) -> Relay:
@@ -703,7 +703,7 @@ class SdkTests(McpCase):
     def test_streamable_http(self) -> Deferred[None]:
         async def run() -> None:
             for mode in ("legacy", "auto"):
-                async with httpx2.AsyncClient(timeout=30, trust_env=False) as client:
+                async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False) as client:
                     url = f"http://127.0.0.1:{self.port}/mcp"
                     await self.use(streamable_http_client(url, http_client=client), mode)
 

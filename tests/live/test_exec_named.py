@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.live.test_exec_mcp import LINES, Peer
 from tests.process.support import poll
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 from tests.support.stdio import Stdio
@@ -39,7 +40,7 @@ class NamedTests(SynchronousTestCase):
 
     def of_admin(self, path: str) -> str:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(f"http://127.0.0.1:{self.admin}{path}", timeout=20) as answer:
+        with opener.open(f"http://127.0.0.1:{self.admin}{path}", timeout=PATIENCE) as answer:
             return str(answer.read().decode())
 
     def status(self) -> dict[str, Any]:
@@ -60,7 +61,7 @@ class NamedTests(SynchronousTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     def test_its_sessions_are_seen_while_they_last(self) -> None:

@@ -11,6 +11,7 @@ from urllib.request import ProxyHandler, build_opener
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.browser import until
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 
@@ -28,7 +29,7 @@ class FirstRunTests(SynchronousTestCase):
     def get(self, path: str) -> tuple[int, str]:
         url = f"http://127.0.0.1:{self.relay.port('admin')}{path}"
         try:
-            with build_opener(ProxyHandler({})).open(url, timeout=20) as answer:
+            with build_opener(ProxyHandler({})).open(url, timeout=PATIENCE) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -10,6 +10,7 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.blocking import Peer
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT, HttpOrigin, TcpServer
 from tests.support.tls import authority, server_certificate
@@ -72,7 +73,7 @@ class GarbageTests(SynchronousTestCase):
         time.sleep(0.5)  # what was told by a FIN has ended
         found = self.relay.folder / "garbage"
         self.relay.process.send_signal(signal.SIGUSR2)
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE
         while not found.exists():
             self.assertLess(time.monotonic(), until)
             time.sleep(0.02)
@@ -84,7 +85,7 @@ class GarbageTests(SynchronousTestCase):
         port = self.relay.port(listener)
 
         def once() -> None:
-            client = Peer(socket.create_connection(("127.0.0.1", port), timeout=10))
+            client = Peer(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
             client.send(opening)
             self.assertIn(answer, client.head())
             client.close()

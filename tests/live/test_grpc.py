@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 try:
@@ -24,7 +25,6 @@ except ImportError:
     grpc = None
 
 NAME = "grpc.test"
-PATIENCE = 20.0
 
 
 def _upper(request: bytes, _: Any) -> bytes:
@@ -38,7 +38,7 @@ def _each(requests: Iterator[bytes], _: Any) -> Iterator[bytes]:
 
 @skipUnless(grpc, "grpcio is not installed")
 class GrpcTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

@@ -18,6 +18,7 @@ from lanrelay.config.model import TcpAddress
 from lanrelay.transport.port import Gate, Port, bind
 from lanrelay.transport.stream import Stream, hand_over
 from lanrelay.transport.tls import secure_server
+from tests.support.progress import LIMIT
 from tests.support.sockets import SocketTestCase
 from tests.support.tls import server_context
 
@@ -43,7 +44,7 @@ def read_to(output: IO[bytes], mark: bytes) -> bytes:
 
 @skipUnless(shutil.which("openssl"), "openssl is not installed")
 class KeyUpdateTests(SocketTestCase):
-    timeout = 20
+    timeout = LIMIT
 
     async def test_one_is_answered_with_the_next_content(self) -> None:
         """As OpenSSL does it."""

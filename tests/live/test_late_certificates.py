@@ -13,10 +13,10 @@ from twisted.internet.threads import deferToThread
 from lanrelay.cli.authority import Authority
 from tests.live.test_curl import curl
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 
 NAME = "apache.test"
-PATIENCE = 20.0
 MODULES = Path("/usr/lib/apache2/modules")  # where Debian has them
 
 APACHE = """

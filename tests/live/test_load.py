@@ -22,6 +22,7 @@ from lanrelay.cli.authority import Authority
 from tests.live.test_reverse_proxy import in_thread, listen
 from tests.support.blocking import Peer
 from tests.support.desync import Recorder
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 GET = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -34,7 +35,7 @@ def descriptors(relay: Relay) -> int:
 
 
 class ManyConnectionsTests(TestCase):
-    timeout = 170
+    timeout = LIMIT
 
     def setUp(self) -> None:
         if not sys.platform.startswith("linux"):
@@ -63,7 +64,7 @@ class ManyConnectionsTests(TestCase):
         self.addCleanup(self.relay.stop)
 
     def connect(self, listener: str = "web") -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=30)
+        return socket.create_connection(("127.0.0.1", self.ports[listener]), timeout=PATIENCE)
 
     @in_thread
     def test_ten_thousand_short_ones_leave_nothing(self) -> None:
@@ -109,7 +110,7 @@ class ManyConnectionsTests(TestCase):
 
     def settle(self, count: int = 0) -> None:
         """Until idle origin connections have gone (pool.idle), and what ends late."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + PATIENCE
         time.sleep(4.5)
         while count and descriptors(self.relay) > count and time.monotonic() < deadline:
             time.sleep(0.2)
@@ -194,7 +195,7 @@ class ManyConnectionsTests(TestCase):
 class UnreadTests(TestCase):
     """500 MB for somebody who does not read: neither kernel buffers nor ours grow with it."""
 
-    timeout = 120
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="lanrelay-test-")
@@ -234,7 +235,7 @@ class UnreadTests(TestCase):
 
     def pair(self, listener: str, request: bytes) -> tuple[Peer, Peer]:
         """A client that has sent C{request}, and the origin that has read it."""
-        raw: Any = socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=20)
+        raw: Any = socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=PATIENCE)
         if "-tls" in listener.replace("-to-tls", ""):
             context = ssl.create_default_context(cafile=str(self.authority.root))
             raw = context.wrap_socket(raw, server_hostname="localhost")

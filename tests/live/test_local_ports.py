@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.live.test_reverse_proxy import in_thread
 from tests.support.networks import background, cable, namespaces
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT
 
@@ -60,7 +61,7 @@ socket.getaddrinfo = answer
 
 
 class FewPortsTests(TestCase):
-    timeout = 120
+    timeout = LIMIT
     environ: ClassVar[dict[str, str]] = {}
 
     @in_thread
@@ -125,7 +126,7 @@ class TwistedFewPortsTests(FewPortsTests):
 
 
 class LinkLocalTests(TestCase):
-    timeout = 120
+    timeout = LIMIT
     environ: ClassVar[dict[str, str]] = {}
 
     @in_thread

@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, LoginServer
 
@@ -97,7 +98,7 @@ def _origin(url: str) -> str:
 
 
 class LoginTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def serve(self, listener: str) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -132,7 +133,7 @@ class LoginTests(TestCase):
             callback_handler=browser.result,
         )
         async with (
-            httpx2.AsyncClient(auth=auth, trust_env=False, timeout=30) as http,
+            httpx2.AsyncClient(auth=auth, trust_env=False, timeout=PATIENCE) as http,
             Client(streamable_http_client(url, http_client=http), read_timeout_seconds=20) as client,
         ):
             told = await client.call_tool("resource", {})

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.live.test_reverse_proxy import listen
 from tests.support.blocking import Peer
 from tests.support.browser import until
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 
 LONG = b"a" * 16000
@@ -60,7 +61,7 @@ class LongRequestTests(SynchronousTestCase):
         relay = self.start()
         clients: list[socket.socket] = []
         for _ in range(1000):
-            client = socket.create_connection(("127.0.0.1", relay.port("web")), timeout=20)
+            client = socket.create_connection(("127.0.0.1", relay.port("web")), timeout=PATIENCE)
             self.addCleanup(client.close)
             client.sendall(b"GET /" + FOLDERS + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
             clients.append(client)

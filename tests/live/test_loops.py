@@ -13,6 +13,7 @@ from tests.support.blocking import Peer
 from tests.support.browser import until
 from tests.support.names import Names
 from tests.support.peers import free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import TcpServer
 
@@ -67,7 +68,7 @@ class LoopTestCase(SynchronousTestCase):
         """Nothing was taken that is not given back, and others are served."""
         self.assertLess(self.descriptors() - self.before, MANY)
         self.echoes(self.relay.port("good"))
-        until(lambda: self.descriptors() <= self.before + 2, within=10)
+        until(lambda: self.descriptors() <= self.before + 2, within=PATIENCE)
 
     def loops(self, port: int, said: str, host: str = "127.0.0.1") -> None:
         """A client is turned away, and the log says why."""
@@ -153,7 +154,7 @@ class ForwardTests(LoopTestCase):
         self.loops(port, "circle: one -> two -> one")
         for _ in range(5):
             client = socket.socket(socket.AF_UNIX)
-            client.settimeout(10)
+            client.settimeout(PATIENCE)
             self.addCleanup(client.close)
             client.connect(str(self.relay.folder / "two.sock"))
             self.assertTrue(Peer(client).has_ended())

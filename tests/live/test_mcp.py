@@ -20,6 +20,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, McpServer
 
@@ -45,7 +46,7 @@ async def use(transport: Any, mode: Literal["legacy", "auto"]) -> None:
 
 
 class McpTests(TestCase):
-    timeout = 90
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

@@ -20,12 +20,13 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, McpServer
 
 
 class RecoveryTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def serve(self, *, recovery: bool) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -69,7 +70,7 @@ class RecoveryTests(TestCase):
         """Call a tool, and again each time when something has happened."""
         url = f"http://localhost:{self.relay.port('reverse')}/mcp"
         async with (
-            httpx2.AsyncClient(trust_env=False, timeout=30) as http,
+            httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http,
             Client(
                 streamable_http_client(url, http_client=http), mode="legacy", read_timeout_seconds=20
             ) as client,

@@ -17,6 +17,7 @@ from twisted.trial.unittest import TestCase
 
 from lanrelay.cli.authority import Authority
 from tests.support.npm import installed
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, McpServer
 
@@ -69,7 +70,7 @@ class Remote:
         self.send(method, params, id)
         while True:
             try:
-                message = self._came.get(timeout=30)
+                message = self._came.get(timeout=PATIENCE)
             except queue.Empty:
                 raise AssertionError(f"no answer to {method}:\n{self.errors.read_text()}") from None
             if message.get("id") == id:
@@ -85,7 +86,7 @@ class Remote:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self._reading.join(5)
+        self._reading.join(PATIENCE)
         self._process.stdout.close()
 
 

@@ -12,12 +12,13 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.live.test_mcp import use
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, McpServer
 
 
 class McpUrlTests(TestCase):
-    timeout = 90
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.server = McpServer().start()
@@ -45,7 +46,7 @@ class McpUrlTests(TestCase):
 
     async def use(self, url: str) -> None:
         # It follows no redirect, so it sees none.
-        async with httpx2.AsyncClient(timeout=30, trust_env=False, follow_redirects=False) as client:
+        async with httpx2.AsyncClient(timeout=PATIENCE, trust_env=False, follow_redirects=False) as client:
             await use(streamable_http_client(url, http_client=client), "legacy")
 
     def test_every_spelling_leads_to_it(self) -> Deferred[None]:

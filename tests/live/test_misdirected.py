@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThread
 
 from tests.live.test_curl import curl
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import CHECKOUT, LAN_NAME, DjangoServer, McpServer, UvicornServer
 from tests.support.tls import authority
@@ -35,7 +36,9 @@ class MisdirectedTestCase(PeerTestCase):
         )
 
     def get(self, listener: str, path: str = "/", *, host: str = "localhost") -> httpx.Response:
-        return httpx.get(f"http://{host}:{self.relay.port(listener)}{path}", trust_env=False, timeout=20)
+        return httpx.get(
+            f"http://{host}:{self.relay.port(listener)}{path}", trust_env=False, timeout=PATIENCE
+        )
 
     def noticed(self) -> str:
         """What the status says of the one upstream."""
@@ -58,7 +61,7 @@ class MisdirectedTestCase(PeerTestCase):
             "XDG_RUNTIME_DIR": str(self.relay.folder),
             "PATH": "/usr/bin:/bin",
         }
-        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=30)
+        return subprocess.run(command, capture_output=True, text=True, env=environ, timeout=PATIENCE)
 
 
 class HostTests(MisdirectedTestCase):
@@ -93,7 +96,7 @@ class HostTests(MisdirectedTestCase):
         }
         url = f"http://localhost:{self.relay.port('web')}/mcp"
         headers = {"Accept": "application/json, text/event-stream"}
-        return httpx.post(url, json=hello, headers=headers, trust_env=False, timeout=20)
+        return httpx.post(url, json=hello, headers=headers, trust_env=False, timeout=PATIENCE)
 
     def mended(self) -> None:
         self.assertNotIn(self.get("web", "/mcp").status_code, (403, 421))

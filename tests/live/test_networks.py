@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.support.networks import Namespace, background, cable, namespaces
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 LAN, VPN = "10.99.0", "10.98.0"
@@ -35,7 +36,7 @@ class Answer:
 class NetworkTestCase(TestCase):
     """C{home}, where the relay runs, and C{nas}, which the LAN and the VPN lead to."""
 
-    timeout = 120
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.home, self.nas = namespaces(self, "home", "nas")
@@ -153,7 +154,7 @@ class LanThenVpnTests(NetworkTestCase):
                 self.change(*away)
                 answer = self.ask(relay)
                 self.assertEqual(answer.body, f"{VPN}.2")
-                relay.wait_for(rf"(?s)(http://{LAN}.2:{PORT} is down.*){{{downs}}}", within=20)
+                relay.wait_for(rf"(?s)(http://{LAN}.2:{PORT} is down.*){{{downs}}}", within=PATIENCE)
                 answer = self.ask(relay)
                 self.assertEqual(answer.body, f"{VPN}.2")
                 self.assertLess(answer.seconds, 1)

@@ -18,6 +18,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority, Issued
 from lanrelay.trust.files import EVERY
 from tests.live.test_curl import curl
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 from tests.support.tls_origin import TlsOrigin
@@ -28,7 +29,7 @@ NAME = "relay.test"
 
 @skipUnless(shutil.which("curl"), "curl is not installed")
 class OwnCertificateTestCase(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()

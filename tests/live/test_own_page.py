@@ -7,12 +7,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from tests.support.progress import LIMIT
 from tests.support.relay import Relay
 from tests.support.servers import DjangoServer
 
 
 class OwnPageTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.server = DjangoServer().start()

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.admin.page import Renderer
 from tests.support.browser import CHROMIUM, Page, browser, until
 from tests.support.looks import findings, keep, poor_contrast, too_wide
+from tests.support.progress import PATIENCE
 from tests.support.status_play import document
 
 SCREENS = ((1280, "light"), (1280, "dark"), (390, "light"), (390, "dark"), (320, "light"), (320, "dark"))
@@ -49,7 +50,7 @@ class Answers(BaseHTTPRequestHandler):
             self.answer("text/html; charset=utf-8", body, policy.decode())
         elif self.path == "/events" and not self.server.gone.is_set():
             self.answer("text/event-stream", b'data: {"now": %d}\n\n' % time.time())
-            self.server.gone.wait(60)
+            self.server.gone.wait(PATIENCE)
         elif self.path.startswith("/requests.json"):
             self.answer("application/json", json.dumps({"requests": requests()}).encode())
 

@@ -10,6 +10,7 @@ from unittest import skipUnless
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.support.blocking import Peer
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin, TcpServer
 
@@ -63,7 +64,7 @@ class PasswordTests(SynchronousTestCase):
             self.assertEqual(self.other.send(b"hello").exactly(5), b"hello")
             count += 1
         for each in waiting:
-            each.socket.settimeout(20)
+            each.socket.settimeout(PATIENCE)
         return count
 
     def has_come(self, sock: socket.socket) -> bool:

@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from lanrelay.config.model import TcpAddress
 from lanrelay.transport.port import Gate, Port, bind
 from lanrelay.transport.stream import Stream
+from tests.support.progress import PATIENCE
 from tests.support.sockets import SocketTestCase, pause
 
 
@@ -25,7 +26,7 @@ class PortTests(SocketTestCase):
     def connect(self, port: Port) -> socket.socket:
         client = socket.socket()
         self.addCleanup(client.close)
-        client.settimeout(10)
+        client.settimeout(PATIENCE)
         client.connect(port.bound.socket.getsockname())
         return client
 

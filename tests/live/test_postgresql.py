@@ -14,6 +14,7 @@ from typing import ClassVar
 from lanrelay.cli.authority import Authority
 from tests.live.test_reverse_proxy import in_thread
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.to_copy import lines as to_copy
 
@@ -103,7 +104,7 @@ class PostgresqlTests(PeerTestCase):
             self.relay.process.send_signal(signal.SIGSTOP)
             try:
                 say.close()
-                self.assertEqual((hear.read(), psql.wait(30)), (b"", 0))
+                self.assertEqual((hear.read(), psql.wait(PATIENCE)), (b"", 0))
             finally:
                 self.relay.process.send_signal(signal.SIGCONT)
 
@@ -125,7 +126,7 @@ class PostgresqlTests(PeerTestCase):
             ["sh", "-c", f"echo 'select 6 * 7;' | {line}"],
             env={"PATH": f"{Path(self.psql).parent}:/usr/bin:/bin", "HOME": "/nonexistent"},
             capture_output=True,
-            timeout=30,
+            timeout=PATIENCE,
             check=False,
         )
         self.assertEqual((done.returncode, done.stderr), (0, b""))
@@ -141,7 +142,7 @@ class PostgresqlTests(PeerTestCase):
                 f"sslmode=verify-full sslrootcert={self.root}"
             )
             done = subprocess.run(
-                [self.psql, line, "-At", "-c", "select 1"], capture_output=True, timeout=30, check=False
+                [self.psql, line, "-At", "-c", "select 1"], capture_output=True, timeout=PATIENCE, check=False
             )
             self.assertEqual(done.returncode, status, done.stderr)
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.config import hosts
 from lanrelay.listeners.proxy_pac import script
 from tests.live.test_curl import curl
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 PROXY = "PROXY localhost:28080"
@@ -67,14 +68,14 @@ class ScriptTests(TestCase):
         text = script("localhost:28080", allow=rules, fixed=["wiki.example"]).decode()
         ask = f"{json.dumps(list(EXPECTED))}.map(host => FindProxyForURL('http://' + host + '/', host))"
         program = f"console.log(JSON.stringify(require('vm').runInNewContext({json.dumps(text + ask)})))"
-        done = subprocess.run(["node", "-e", program], capture_output=True, check=True, timeout=30)
+        done = subprocess.run(["node", "-e", program], capture_output=True, check=True, timeout=PATIENCE)
         found = dict(zip(EXPECTED, json.loads(done.stdout), strict=True))
         self.assertEqual(found, {host: PROXY if through else "DIRECT" for host, through in EXPECTED.items()})
 
 
 @skipUnless(shutil.which("curl"), "curl is not installed")
 class ServedTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     async def test_curl_gets_it_by_address_and_not_by_a_foreign_name(self) -> None:
         relay = Relay("listeners: {proxy: {type: connect-proxy, listen: '127.0.0.1:0'}}\n").start()

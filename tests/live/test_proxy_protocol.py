@@ -17,6 +17,7 @@ from twisted.internet.threads import deferToThread
 from lanrelay.cli.authority import Authority
 from tests.live.test_curl import curl
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 
@@ -123,14 +124,14 @@ class AcceptTests(ProxyCase):
         request = b"GET /seen HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
         def plain() -> bytes:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as peer:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as peer:
                 peer.sendall(header + request)
                 return everything(peer.recv)
 
         def tls() -> bytes:
             incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
             client = context.wrap_bio(incoming, outgoing, server_hostname="localhost")
-            with socket.create_connection(("127.0.0.1", secure.port("web")), timeout=10) as peer:
+            with socket.create_connection(("127.0.0.1", secure.port("web")), timeout=PATIENCE) as peer:
                 first = header
                 while True:
                     try:

@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.live.test_reverse_proxy import GET, OK, ReverseProxyTestCase, in_thread, listen
 from tests.support.blocking import Peer
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 
@@ -40,7 +41,7 @@ class DeadlyRequestTests(ReverseProxyTestCase):
 
 
 class KnownAsDownTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     @in_thread
     def test_its_clients_wait_no_longer(self) -> None:
@@ -61,7 +62,7 @@ class KnownAsDownTests(TestCase):
         self.addCleanup(relay.stop)
         relay.wait_for(r"is down: ")
         for _ in range(2):  # the first of them waits until it has been down for two seconds
-            client = Peer(socket.create_connection(("127.0.0.1", relay.port("web")), timeout=10))
+            client = Peer(socket.create_connection(("127.0.0.1", relay.port("web")), timeout=PATIENCE))
             self.addCleanup(client.close)
             self.assertIn(b"HTTP/1.1 502 Nothing listens on 127.0.0.1:%d\r\n" % port, client.send(GET).head())
         relay.wait_for(r"(?s)phase=dial.*phase=dial")

@@ -12,6 +12,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.support.blocking import Peer
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 GET = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -22,12 +23,12 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 def listen(port: int = 0) -> socket.socket:
     listening = socket.create_server(("127.0.0.1", port))
-    listening.settimeout(10)
+    listening.settimeout(PATIENCE)
     return listening
 
 
 class ReverseProxyTestCase(TestCase):
-    timeout = 60
+    timeout = LIMIT
     keys: ClassVar[str] = ""
 
     def setUp(self) -> None:
@@ -48,7 +49,7 @@ class ReverseProxyTestCase(TestCase):
         self.addCleanup(self.relay.stop)
 
     def client(self) -> Peer:
-        peer = Peer(socket.create_connection(("127.0.0.1", self.relay.port("web")), timeout=10))
+        peer = Peer(socket.create_connection(("127.0.0.1", self.relay.port("web")), timeout=PATIENCE))
         self.addCleanup(peer.close)
         return peer
 

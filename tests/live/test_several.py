@@ -14,6 +14,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from lanrelay.upstream.health import FIRST
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import HttpOrigin
 
@@ -39,7 +40,7 @@ class Client(Thread):
         self.cut = 0
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=PATIENCE)
         for _ in range(self._requests):
             # Half of them wait for their answer for a while, and are likely to see a kill.
             path = random.choice(("/late/80", "/bytes/20000"))
@@ -64,7 +65,7 @@ class Client(Thread):
 
 
 class SeveralTestCase(TestCase):
-    timeout = 120
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.first = HttpOrigin().start()
@@ -91,7 +92,7 @@ class Answer:
     """To one request on a connection of its own; blocks."""
 
     def __init__(self, port: int, method: str = "GET", path: str = "/seen") -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
         begun = time.monotonic()
         connection.request(method, path, b"{}" if method == "POST" else None)
         response = connection.getresponse()
@@ -123,9 +124,9 @@ class KilledTests(SeveralTestCase):
         for client in clients:
             client.start()
         for client in clients:
-            client.join(90)
+            client.join(PATIENCE)
         over.set()
-        killer.join(30)
+        killer.join(PATIENCE)
         return clients, kills
 
     async def check(self, *settings: str) -> None:
@@ -218,7 +219,7 @@ class GoneTests(SeveralTestCase):
 
 
 class SingleTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self.origin = HttpOrigin().start()
@@ -269,7 +270,7 @@ class SingleTests(TestCase):
 
 
 class StoppedTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     async def test_a_relay_that_was_stopped_drops_its_idle_connections_and_checks_at_once(self) -> None:
         origin = HttpOrigin().start()

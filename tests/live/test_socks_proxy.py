@@ -16,6 +16,7 @@ from lanrelay.cli.authority import Authority
 from tests.live.test_curl import curl, download
 from tests.support.origin_program import sha256
 from tests.support.ports import free_port
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, HttpOrigin, TcpServer
 
@@ -23,7 +24,7 @@ SIZE = 20_000_000
 
 
 class SocksCase(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def start(self, extra: str = "") -> None:
         self.origin = HttpOrigin().start()
@@ -110,7 +111,7 @@ class CurlTests(SocksCase):
 class SocketTests(SocksCase):
     def peer(self) -> socket.socket:
         host, _, port = self.address.partition(":")
-        peer = socket.create_connection((host, int(port)), timeout=10)
+        peer = socket.create_connection((host, int(port)), timeout=PATIENCE)
         self.addCleanup(peer.close)
         return peer
 
@@ -152,7 +153,7 @@ class SocketTests(SocksCase):
             self.assertEqual(exactly(peer, 12)[:4], b"\x05\x00\x05\x00")
             peer.sendall(b"abc")
             self.assertEqual(rest(peer), b"cba")
-            thread.join(5)
+            thread.join(PATIENCE)
 
         await deferToThread(run)
 

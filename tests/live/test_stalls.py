@@ -12,6 +12,7 @@ from twisted.trial.unittest import TestCase
 from lanrelay.cli.authority import Authority
 from tests.live.test_reverse_proxy import in_thread, listen
 from tests.support.blocking import Peer
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 
 GET = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -28,7 +29,7 @@ TIMEOUTS = (
 
 
 class StallTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="lanrelay-test-")
@@ -95,13 +96,13 @@ class StallTests(TestCase):
         return port
 
     def client(self, listener: str = "web") -> Peer:
-        peer = Peer(socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=10))
+        peer = Peer(socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=PATIENCE))
         self.addCleanup(peer.close)
         return peer
 
     def secured(self, listener: str = "secure") -> Peer:
         context = ssl.create_default_context(cafile=str(self.authority.root))
-        raw = socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=10)
+        raw = socket.create_connection(("127.0.0.1", self.relay.port(listener)), timeout=PATIENCE)
         peer = Peer(context.wrap_socket(raw, server_hostname="localhost", suppress_ragged_eofs=False))
         self.addCleanup(peer.close)
         return peer

@@ -21,6 +21,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.live.test_mcp import use
 from tests.support.npm import installed
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.servers import McpServer
 from tests.support.stdio import COMMAND, environment
 from tests.support.tls import authority
@@ -29,7 +30,7 @@ Mode = Literal["legacy", "auto"]
 
 
 class SdkTests(TestCase):
-    timeout = 120
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -107,7 +108,7 @@ class SdkTests(TestCase):
             env={**os.environ, **environment(self.folder), "HOME": str(self.folder)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=90,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertEqual(json.loads(done.stdout)["content"], [{"type": "text", "text": "hi"}])

@@ -23,6 +23,7 @@ from tests.process.support import answers, poll
 from tests.support.npm import installed
 from tests.support.peers import PeerTestCase, free_ports
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 from tests.support.stdio import COMMAND, environment
 from tests.support.typescript import FIRST, SECOND
 from tests.support.typescript import use as use_typescript
@@ -119,7 +120,9 @@ class EverythingTests(PeerTestCase):
             self.skipTest("caddy is not here")
         url = f"https://127.0.0.1:{self.caddy(self.serve('streamableHttp'))}/mcp"
         trust = [sys.executable, "-m", "lanrelay.cli.main", "trust", url, "--ca", str(self.root), "--yes"]
-        done = subprocess.run(trust, env=environment(self.folder), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            trust, env=environment(self.folder), capture_output=True, text=True, timeout=PATIENCE
+        )
         self.assertEqual(done.returncode, 0, done.stderr)
         long = {"name": "trigger-long-running-operation", "arguments": {"duration": 1, "steps": 4}}
 

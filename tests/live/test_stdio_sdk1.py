@@ -15,6 +15,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.live.test_mcp import use
+from tests.support.progress import PATIENCE
 from tests.support.pypi import installed
 from tests.support.servers import CHECKOUT, ErasServer, McpServer, Server
 from tests.support.stdio import COMMAND, environment
@@ -63,7 +64,7 @@ class Sdk1Tests(SynchronousTestCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         said: dict[str, Any] = json.loads(done.stdout)

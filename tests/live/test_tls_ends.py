@@ -15,6 +15,7 @@ from lanrelay.cli.authority import Authority
 from tests.live.test_reverse_proxy import CHUNKED, GET, OK, POST, in_thread, listen
 from tests.support.blocking import Peer
 from tests.support.peers import PeerTestCase, free_ports
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import UvicornServer
 
@@ -53,7 +54,7 @@ class Secured(Peer):
 
 
 class TlsEndTestCase(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="lanrelay-test-")
@@ -147,7 +148,7 @@ class CloseNotifyTests(TlsEndTestCase):
             while True:
                 client.socket.sendall(b"x" * 65536)
         except TimeoutError:
-            client.socket.settimeout(10)
+            client.socket.settimeout(PATIENCE)
         origin.send(BARE + b"no")
         origin.notify("never")
         client.head()

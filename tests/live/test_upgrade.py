@@ -10,7 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from tests.support.desync import PATIENCE, Client
+from tests.support.desync import Client
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import AsgiServer
 
@@ -20,7 +21,7 @@ HIDDEN = b"GET /slow/hidden HTTP/1.1\r\nHost: localhost\r\nX: "
 class UpgradeWithContentTests(TestCase):
     """The real uvicorn reads no content of a request with Upgrade: what follows it takes for another."""
 
-    timeout = 120
+    timeout = LIMIT
     listener: ClassVar[str] = "web"
 
     def setUp(self) -> None:

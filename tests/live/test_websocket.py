@@ -13,12 +13,13 @@ from twisted.trial.unittest import TestCase
 from websockets.sync.client import connect
 
 from lanrelay.cli.authority import Authority
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import LAN_NAME, WebSocketServer
 
 
 class WebSocketTests(TestCase):
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -47,13 +48,13 @@ class WebSocketTests(TestCase):
         self.addCleanup(self.relay.stop)
 
     def talk(self, url: str, *, trust: ssl.SSLContext | None = None, proxy: str | None = None) -> None:
-        with connect(url, ssl=trust, proxy=proxy, max_size=None, open_timeout=10) as client:
+        with connect(url, ssl=trust, proxy=proxy, max_size=None, open_timeout=PATIENCE) as client:
             client.send("hello")
             self.assertEqual(client.recv(10), "hello")
             large = os.urandom(5_000_000)
             client.send(large)
             self.assertEqual(client.recv(10), large)
-            self.assertTrue(client.ping().wait(10))
+            self.assertTrue(client.ping().wait(PATIENCE))
             client.close(1000, "enough")
             self.assertEqual(client.close_code, 1000)
 
@@ -67,7 +68,7 @@ class WebSocketTests(TestCase):
     def test_many_at_once(self) -> Deferred[None]:
         def run() -> None:
             url = f"ws://127.0.0.1:{self.relay.port('reverse')}/"
-            clients = [connect(url, proxy=None, open_timeout=10) for _ in range(20)]
+            clients = [connect(url, proxy=None, open_timeout=PATIENCE) for _ in range(20)]
             for number, client in enumerate(clients):
                 client.send(str(number))
             for number, client in enumerate(clients):

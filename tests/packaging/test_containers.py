@@ -18,8 +18,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.config.load import load
 from tests.packaging.image import built, instructions, lacking
-from tests.process.support import PATIENCE, poll
+from tests.process.support import poll
 from tests.support.networks import Namespace, cable, namespaces
+from tests.support.progress import PATIENCE
 
 CHECKOUT = Path(__file__).parents[2]
 PACKAGING = CHECKOUT / "packaging"
@@ -37,12 +38,15 @@ class DockerfileTests(SynchronousTestCase):
         hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
         if hadolint is None:
             raise SkipTest("hadolint is not here")
-        done = subprocess.run([hadolint, str(DOCKERFILE)], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([hadolint, str(DOCKERFILE)], capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
 
     def test_it_builds(self) -> None:
         docker = shutil.which("docker")
-        if docker is None or subprocess.run([docker, "info"], capture_output=True, timeout=60).returncode:
+        if (
+            docker is None
+            or subprocess.run([docker, "info"], capture_output=True, timeout=PATIENCE).returncode
+        ):
             raise SkipTest("no daemon of Docker's runs")
         command = [docker, "build", "--quiet", "--file", str(DOCKERFILE), str(CHECKOUT)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -165,7 +169,7 @@ class ComposeTests(SynchronousTestCase):
         if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode:
             raise SkipTest("docker has no compose")
         command = [docker, "compose", "--file", str(self.file), "config", "--quiet"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
 
 

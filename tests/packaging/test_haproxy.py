@@ -19,8 +19,9 @@ from urllib.request import urlopen
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.process.support import PATIENCE, poll
+from tests.process.support import poll
 from tests.support.peers import free_ports
+from tests.support.progress import PATIENCE
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLE = CHECKOUT / "packaging" / "haproxy"

@@ -14,6 +14,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.support.progress import PATIENCE
+
 SCRIPT = Path(__file__).parents[2] / "packaging" / "homebrew" / "formula.py"
 
 
@@ -42,7 +44,7 @@ class FormulaTests(SynchronousTestCase):
         lock = self.folder / "lock.json"
         lock.write_text(json.dumps({"version": "1", "install": entries}))
         command = [sys.executable, str(SCRIPT), str(lock), *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
     def test_each_source_is_a_resource_with_its_checksum(self) -> None:
         done = self.made(
@@ -80,7 +82,9 @@ class FormulaTests(SynchronousTestCase):
         self.assertEqual(len(begun), len(re.findall(r"^\s*end$", code, re.MULTILINE)))
         ruby = shutil.which("ruby")
         if ruby is not None:
-            done = subprocess.run([ruby, "-c", "-"], input=text, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(
+                [ruby, "-c", "-"], input=text, capture_output=True, text=True, timeout=PATIENCE
+            )
             self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_a_lock_of_wheels_is_refused(self) -> None:

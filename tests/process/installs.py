@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from tests.support.progress import PATIENCE
+
 CHECKOUT = Path(__file__).parents[2]
 
 _TWISTD = """\
@@ -110,7 +112,9 @@ def other_pythons() -> dict[str, Path]:
         candidates = [Path(one) for one in [shutil.which(name)] if one]
         candidates += [one for root in roots for one in sorted(root.glob(f"3.{minor}.*/bin/{name}"))]
         for candidate in candidates:
-            done = subprocess.run([candidate, "-c", "import ssl, venv"], capture_output=True, timeout=60)
+            done = subprocess.run(
+                [candidate, "-c", "import ssl, venv"], capture_output=True, timeout=PATIENCE
+            )
             if done.returncode == 0 and minor != sys.version_info.minor:
                 found[f"3.{minor}"] = candidate
                 break

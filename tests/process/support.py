@@ -19,14 +19,12 @@ from typing import IO, Any, Literal, TypeVar
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.installs import Install, checkout
+from tests.support.progress import PATIENCE
 
 T = TypeVar("T")
 R = TypeVar("R", bound="Relay")
 
 Mode = Literal["foreground", "daemon", "twist", "run"]
-
-PATIENCE = 20.0
-"""Seconds until a wait is given up: many times what is needed, for slow machines."""
 
 
 def poll(look: Callable[[], T | None], what: str, *, patience: float = PATIENCE) -> T:
@@ -246,7 +244,7 @@ class Relay:
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             stdin=subprocess.DEVNULL,
         )
 

@@ -23,8 +23,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.cli.service import Service
 from lanrelay.commands import Output
 from tests.process.installs import editable
-from tests.process.support import PATIENCE
 from tests.setup.support import machine
+from tests.support.progress import PATIENCE
 
 CONFIGURATION = """\
 control: unix:control.sock

@@ -12,8 +12,9 @@ from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from lanrelay.version import __version__
-from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward
+from tests.process.support import Mode, Pair, Relay, Upstream, forward
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 
 class ControlTests(SynchronousTestCase):
@@ -106,7 +107,7 @@ class ControlTests(SynchronousTestCase):
             env={**relay.install.variables(), "XDG_RUNTIME_DIR": str(relay.folder)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             stdin=subprocess.DEVNULL,
         )
         self.assertEqual(second.returncode, 1)
@@ -354,6 +355,6 @@ class CommandTests(SynchronousTestCase):
             env={**self.relay.install.variables(), "XDG_RUNTIME_DIR": str(self.relay.folder)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         self.assertTrue(told.stdout.endswith("\n[]\n"), told.stdout + told.stderr)

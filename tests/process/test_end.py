@@ -11,8 +11,9 @@ from signal import SIGHUP, SIGINT, SIGTERM, Signals
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.process.support import PATIENCE, Mode, Relay, Upstream, answers, poll
+from tests.process.support import Mode, Relay, Upstream, answers, poll
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 
 def forward(upstream: Upstream, drain: str = "3s", format: str = "text") -> str:

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.process.support import PATIENCE, Pair, Relay, Upstream, forward, poll
+from tests.process.support import Pair, Relay, Upstream, forward, poll
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 PROGRAM = """\
 import mmap, struct, sys

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.installs import CHECKOUT, checkout
 from tests.process.support import Relay
+from tests.support.progress import PATIENCE
 
 # A relay with all kinds of listener, ready to serve, whose upstreams trust what the system trusts.
 CONFIGURATION = """\
@@ -129,7 +130,7 @@ def interpreter_s_own() -> set[str]:
         env=checkout().variables(),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     return set(json.loads(done.stdout)) - {"json"}
@@ -153,7 +154,7 @@ class ImportTests(SynchronousTestCase):
             env={**checkout().variables(), "PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             stdin=subprocess.DEVNULL,
         )
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("MODULES ")]

@@ -14,7 +14,8 @@ from signal import SIGTERM, SIGUSR1
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.process.support import PATIENCE, Relay, _default_signals, poll
+from tests.process.support import Relay, _default_signals, poll
+from tests.support.progress import PATIENCE
 
 CONFIGURATION = """\
 log: {{file: relay.log}}

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.support import Pair, Relay, Upstream, forward, poll
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 
 class LogTests(SynchronousTestCase):
@@ -77,7 +78,7 @@ class LogTests(SynchronousTestCase):
         third = json.loads(out.readline())
         self.assertGreater(third["at"], second["at"])
         following.send_signal(signal.SIGINT)
-        self.assertEqual(following.wait(20), 130)
+        self.assertEqual(following.wait(PATIENCE), 130)
         self.assertEqual((out.read(), err.read()), ("", ""))
 
     def test_nobody_who_follows_a_relay_that_is_not_there(self) -> None:
@@ -102,7 +103,7 @@ class LogTests(SynchronousTestCase):
         self.assertIn("connection", out.readline())
         out.close()
         self.connect()
-        self.assertEqual(following.wait(20), 1)
+        self.assertEqual(following.wait(PATIENCE), 1)
 
     def test_it_ends_at_once_though_nothing_more_comes(self) -> None:
         following = self.follow()
@@ -110,7 +111,7 @@ class LogTests(SynchronousTestCase):
         self.connect()
         self.assertIn("connection", out.readline())
         out.close()
-        self.assertEqual(following.wait(20), 1)
+        self.assertEqual(following.wait(PATIENCE), 1)
 
     def test_so_many_may_follow_and_others_may_ask(self) -> None:
         (path,) = (self.relay.folder / "lanrelay").iterdir()
@@ -118,7 +119,7 @@ class LogTests(SynchronousTestCase):
         answers = []
         for client in clients:
             self.addCleanup(client.close)
-            client.settimeout(20)
+            client.settimeout(PATIENCE)
             client.connect(str(path))
             client.sendall(b'{"method": "log", "follow": true}\n')
             file = client.makefile("r")

@@ -15,8 +15,9 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.authority import Authority
-from tests.process.support import PATIENCE, Mode, Pair, Relay, Upstream, forward, poll, refuses
+from tests.process.support import Mode, Pair, Relay, Upstream, forward, poll, refuses
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

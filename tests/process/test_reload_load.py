@@ -13,8 +13,9 @@ from signal import SIGHUP, SIGTERM
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.process.support import PATIENCE, Pair, Relay, Upstream, forward, poll
+from tests.process.support import Pair, Relay, Upstream, forward, poll
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 

@@ -14,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.authority import Authority
 from tests.process.installs import CHECKOUT, checkout, wheel
-from tests.process.support import PATIENCE, Pair, Relay, Upstream, forward, poll
+from tests.process.support import Pair, Relay, Upstream, forward, poll
 from tests.process.test_imports_at_start import CONFIGURATION, NOT_AT_START, interpreter_s_own
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 PROGRAM = """\
 import json, sys
@@ -120,7 +121,7 @@ class RunTests(SynchronousTestCase):
             env={**checkout().variables(), "PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             stdin=subprocess.DEVNULL,
         )
         (line,) = [line for line in done.stdout.splitlines() if line.startswith("MODULES ")]
@@ -137,7 +138,7 @@ class RunTests(SynchronousTestCase):
             env={**checkout().variables(), "PYTHONPATH": str(CHECKOUT)},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         self.assertEqual((done.stdout, done.stderr), ("[] True\n", ""))
 

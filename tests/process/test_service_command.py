@@ -17,9 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from lanrelay.cli.service import Service
 from lanrelay.commands import Output
 from tests.process.installs import checkout
-from tests.process.support import PATIENCE
 from tests.setup.support import machine
 from tests.support.ports import free_port
+from tests.support.progress import PATIENCE
 
 CONFIGURATION = """\
 control: unix:control.sock

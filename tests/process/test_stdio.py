@@ -13,6 +13,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.process.support import poll
+from tests.support.progress import PATIENCE
 from tests.support.servers import CountingProcess
 from tests.support.stdio import COMMAND, HELLO, CountingServer, Stdio, environment
 
@@ -60,7 +61,7 @@ class SessionTests(StdioCase):
             input="\n".join(map(json.dumps, lines)).encode(),  # no newline at its end
             capture_output=True,
             env=environment(self.folder),
-            timeout=60,
+            timeout=PATIENCE,
         )
         ids = [json.loads(line)["id"] for line in done.stdout.splitlines()]
         self.assertEqual((ids, done.returncode, done.stderr), ([0, 1], 0, b""))
@@ -225,7 +226,7 @@ class EndTests(StdioCase):
             client.begin()
             client.call(1, "count", key="a")
             client.process.send_signal(number)
-            self.assertEqual(client.process.wait(20), 0)
+            self.assertEqual(client.process.wait(PATIENCE), 0)
             self.assertTrue(server.wait_for_end())
 
     def test_a_client_that_reads_no_more_ends_it(self) -> None:
@@ -234,7 +235,7 @@ class EndTests(StdioCase):
         client.begin()
         assert client.process.stdout is not None
         client.process.stdout.close()
-        self.assertEqual(client.process.wait(20), 0)
+        self.assertEqual(client.process.wait(PATIENCE), 0)
         self.assertTrue(server.wait_for_end())
 
     def test_the_end_of_input_ends_it_whatever_the_target_does(self) -> None:
@@ -260,7 +261,7 @@ class EndTests(StdioCase):
             [sys.executable, "-c", parent, *COMMAND, server.url],
             pass_fds=[reading],
             env=environment(self.folder),
-            timeout=60,
+            timeout=PATIENCE,
             check=True,
         )
         os.close(reading)
@@ -321,7 +322,7 @@ class StartTests(StdioCase):
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=environment(self.folder),
-            timeout=60,
+            timeout=PATIENCE,
             check=True,
         )
         collects, modules = json.loads(done.stdout)

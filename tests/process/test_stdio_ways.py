@@ -18,6 +18,7 @@ from lanrelay.cli.authority import Issued
 from lanrelay.config.stored_trust import authorities_file, pin_file
 from lanrelay.wire import der
 from tests.process.support import poll
+from tests.support.progress import PATIENCE
 from tests.support.relay import Relay
 from tests.support.servers import TcpServer
 from tests.support.stdio import COMMAND, CountingServer, Stdio, environment
@@ -128,11 +129,11 @@ class TlsTests(WayCase):
 
     def test_a_look_as_the_doctor_does_with_what_the_options_say(self) -> None:
         words = [*COMMAND, self.url, "--check", "--header", "X-Key: k"]
-        first = subprocess.run(words, capture_output=True, env=environment(self.folder), timeout=60)
+        first = subprocess.run(words, capture_output=True, env=environment(self.folder), timeout=PATIENCE)
         self.assertEqual(first.returncode, 1, first.stderr)
         self.assertIn(b"Home CA", first.stdout)
         words += ["--ca", str(authority().root)]
-        second = subprocess.run(words, capture_output=True, env=environment(self.folder), timeout=60)
+        second = subprocess.run(words, capture_output=True, env=environment(self.folder), timeout=PATIENCE)
         self.assertEqual(second.returncode, 0, second.stdout + second.stderr)
         self.assertIn(b"4 tools", second.stdout)
         self.assertEqual({fields.get("x-key") for fields in self.server.fields}, {"k"})
@@ -278,7 +279,7 @@ class PipeTests(WayCase):
             scheme = "tcp" if issued is None else "tls"
             words = () if issued is None else ("--ca", str(authority().root))
             piped = self.pipe(f"{scheme}://127.0.0.1:{port}", *words)
-            out, errors = piped.communicate(data, timeout=60)
+            out, errors = piped.communicate(data, timeout=PATIENCE)
             self.assertEqual((out.decode(), errors), (sha256(data).hexdigest(), b""))
             self.assertEqual(piped.returncode, 0)
 
@@ -327,7 +328,7 @@ class PipeTests(WayCase):
             while piece := taken.recv(100):
                 got += piece
             self.assertEqual(got, b"bye")
-        self.assertEqual(piped.wait(20), 0)
+        self.assertEqual(piped.wait(PATIENCE), 0)
 
     def test_a_target_that_is_down_is_waited_for(self) -> None:
         server = TcpServer("echo").start()
@@ -337,7 +338,7 @@ class PipeTests(WayCase):
         assert piped.stderr is not None
         self.assertIn(b"Nothing on this machine listens", piped.stderr.readline())
         server.start()
-        out, _ = piped.communicate(b"hello", timeout=60)
+        out, _ = piped.communicate(b"hello", timeout=PATIENCE)
         self.assertEqual((out, piped.returncode), (b"hello", 0))
 
     def test_a_listener_is_a_pipe_though_its_relay_does_not_run_yet(self) -> None:
@@ -355,7 +356,7 @@ class PipeTests(WayCase):
         assert first.stderr is not None
         self.assertIn(b"No relay is running", first.stderr.readline())
         relay.start()
-        out, _ = first.communicate(b"hello\n", timeout=60)
+        out, _ = first.communicate(b"hello\n", timeout=PATIENCE)
         self.assertEqual((out, first.returncode), (b"hello\n", 0))
-        out, _ = second.communicate(b"hello\n", timeout=60)
+        out, _ = second.communicate(b"hello\n", timeout=PATIENCE)
         self.assertEqual(out, b"")

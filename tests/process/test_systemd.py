@@ -10,7 +10,8 @@ from signal import SIGHUP, SIGTERM
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.process.support import PATIENCE, Mode, Relay, Upstream, poll
+from tests.process.support import Mode, Relay, Upstream, poll
+from tests.support.progress import PATIENCE
 
 FORWARD = """\
 listeners:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import socket
 import struct
 
+from tests.support.progress import PATIENCE
+
 
 class Peer:
     """One end of a connection, blocking."""
 
     def __init__(self, connected: socket.socket) -> None:
         self.socket = connected
-        self.socket.settimeout(10)
+        self.socket.settimeout(PATIENCE)
 
     @classmethod
     def to(cls, port: int, host: str = "127.0.0.1") -> Peer:
         """A client that is connected to this place."""
-        return cls(socket.create_connection((host, port), timeout=10))
+        return cls(socket.create_connection((host, port), timeout=PATIENCE))
 
     def send(self, data: bytes) -> Peer:
         self.socket.sendall(data)
@@ -65,7 +67,7 @@ class Peer:
         except TimeoutError:
             return True
         finally:
-            self.socket.settimeout(10)
+            self.socket.settimeout(PATIENCE)
         return False
 
     def has_ended(self) -> bool:

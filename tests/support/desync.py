@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 
 import h11
 
-PATIENCE = 10.0
-"""Seconds that either side waits at most."""
+from tests.support.progress import PATIENCE
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from tests.support.progress import PATIENCE
+
 _IP = shutil.which("ip", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
@@ -94,6 +96,6 @@ def background(test: SynchronousTestCase | TestCase, command: list[str], ready: 
 
 
 def _run(command: list[str]) -> None:
-    done = subprocess.run(command, capture_output=True, check=False, timeout=20)
+    done = subprocess.run(command, capture_output=True, check=False, timeout=PATIENCE)
     if done.returncode:
         raise AssertionError(f"{' '.join(command)}: {done.stderr.decode().strip()}")

@@ -16,7 +16,7 @@ from textwrap import dedent
 from twisted.trial.unittest import TestCase
 
 from tests.support.ports import free_port
-from tests.support.progress import Patience
+from tests.support.progress import LIMIT, Patience
 
 READY_WITHIN = 10.0  # seconds; longer for one that gets on
 
@@ -105,7 +105,7 @@ def _serves(port: int, name: str | None) -> bool:
 class PeerTestCase(TestCase):
     """Starts such programs, or skips the test for want of one."""
 
-    timeout = 60
+    timeout = LIMIT
 
     def program(
         self, arguments: list[str], ports: list[int], *, config: str = "", secure: Mapping[int, str] = _NONE

@@ -6,6 +6,12 @@ import subprocess
 import time
 from pathlib import Path
 
+PATIENCE = 60.0
+"""Seconds until a test gives up what it waits for. They cost nothing where it comes, on whatever machine."""
+
+LIMIT = 300.0
+"""Seconds for a test as a whole, which waits several times."""
+
 _ROUNDS = 6
 
 

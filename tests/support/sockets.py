@@ -19,14 +19,13 @@ from lanrelay.config.model import ListenAddress, TcpAddress, UnixAddress
 from lanrelay.transport.port import Gate, Port, bind
 from lanrelay.transport.stream import Stream
 from lanrelay.transport.tcp import TcpStream
-
-PATIENCE = 30.0  # seconds that a blocking peer waits at most
+from tests.support.progress import LIMIT, PATIENCE
 
 
 class SocketTestCase(TestCase):
     """Gives connected pairs, and resets those that are still open at the end."""
 
-    timeout = 60
+    timeout = LIMIT
 
     def setUp(self) -> None:
         self._made: list[Stream] = []

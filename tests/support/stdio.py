@@ -16,10 +16,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-Json = dict[str, Any]
+from tests.support.progress import PATIENCE
 
-PATIENCE = 30.0
-"""Seconds until a wait is given up, for slow machines."""
+Json = dict[str, Any]
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 

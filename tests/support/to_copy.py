@@ -7,11 +7,12 @@ from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 from lanrelay.admin.usage import snippets
+from tests.support.progress import PATIENCE
 
 
 def fetched(admin: int, path: str) -> bytes:
     """@param admin: the port of the page."""
-    with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{admin}{path}", timeout=20) as answer:
+    with build_opener(ProxyHandler({})).open(f"http://127.0.0.1:{admin}{path}", timeout=PATIENCE) as answer:
         content: bytes = answer.read()
     return content
 

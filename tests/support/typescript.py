@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.npm import beside, installed
+from tests.support.progress import PATIENCE
 from tests.support.stdio import COMMAND, environment
 
 FIRST, SECOND = ("@modelcontextprotocol/sdk", "1.32.2"), ("@modelcontextprotocol/client", "2.4.0")
@@ -75,7 +76,7 @@ def use(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=PATIENCE,
     )
     if done.returncode != 0:
         raise AssertionError(done.stderr)
