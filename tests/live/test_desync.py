@@ -102,7 +102,9 @@ class RequestTests(DesyncTestCase):
         wrong: list[str] = []
         for row in self.rows(table):
             sent = self.for_listener(row.sent)
-            for parts in [[sent]] if row.whole else cuts(sent):
+            last = self.for_listener(row.together)
+            for parts in cuts(sent.removesuffix(last)):
+                parts = [*parts, last] if last else parts
                 try:
                     problems = self.tried(row, parts)
                 except Exception as error:
@@ -119,9 +121,14 @@ class RequestTests(DesyncTestCase):
         client = Client(self.port)
         try:
             client.send(*parts)
+            if row.after:
+                client.hear([row.method])
+                client.send(self.for_listener(row.after))
             heard = replace(
                 client.hear([row.method] * len(row.status)) if row.stays else client.hear_all(row.method)
             )
+            if row.after and heard.heads[0].get(b"connection") != [b"close"]:
+                found.append("it does not say that it closes")
             if heard.statuses != row.status:
                 found.append(f"answered {heard.statuses}, not {row.status}")
             if heard.cut or heard.closed is row.stays:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from tests.support.desync_row import CHUNKED, GET, NEXT, POISON, POST, Row, passed
 
+EVIL = b"GET /a HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5\r\n"
+
 # What is right, and what the origin is to hear of it.
 RIGHT: list[Row] = [
     passed("RFC 9112 section 2.2", "one empty line first", b"\r\n" + GET + b"\r\n", b"GET /a"),
@@ -239,14 +241,23 @@ RIGHT: list[Row] = [
         absent=(b"expect",),
     ),
     Row(
-        "a refused request, then a right one",
+        "a refused request whose content is there, then a right one",
         "RFC 9112 section 9.3",
-        b"GET /a HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 5\r\n\r\nhello" + NEXT,
+        EVIL + b"\r\nhello" + NEXT,
         (421, 200),
         (b"GET /b",),
         stays=True,
         on="web",
-        whole=True,  # nobody waits for the content of a request that is refused
+        together=b"\r\nhello" + NEXT,
+    ),
+    Row(
+        "a refused request whose content is not there: nobody waits for it, and what comes is no request",
+        "RFC 9112 section 9.3",
+        EVIL + b"\r\nhel",
+        (421,),
+        on="web",
+        together=b"\r\nhel",
+        after=b"lo" + NEXT,
     ),
     Row(
         "CONNECT on a reverse proxy runs nothing",

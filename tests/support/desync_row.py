@@ -29,7 +29,9 @@ class Row:
     @ivar stays: whether the connection goes on serving; else it is closed.
     @ivar on: C{web} or C{proxy} where it is for that listener only.
     @ivar absent: fields that the origin must not be sent.
-    @ivar whole: it is sent in one piece, for what becomes of it depends on what has come by then.
+    @ivar together: the end of C{sent} that is never cut, for what becomes of it depends on whether all of it
+        has come by then.
+    @ivar after: what is sent once the first answer is there.
     """
 
     name: str
@@ -41,7 +43,8 @@ class Row:
     on: str = ""
     absent: tuple[bytes, ...] = ()
     method: bytes = b"GET"
-    whole: bool = False
+    together: bytes = b""
+    after: bytes = b""
 
 
 def refused(rule: str, *named: tuple[str, bytes], status: int = 400) -> list[Row]:
