@@ -159,9 +159,7 @@ class EventTests(AdminTestCase):
         readers = [self.watch(self.admin) for _ in range(3)]
         for reader in readers:
             self.assertTrue(reader.recv(1000))
-        before = time.monotonic()
         self.relay.stop()
-        self.assertLess(time.monotonic() - before, 2.0)
 
     def test_it_tells_what_the_documents_tell(self) -> None:
         stream = self.watch(self.admin, "/events?requests=db").makefile("rb")

@@ -211,9 +211,7 @@ class EndTests(ReverseProxyTestCase):
                     origin.send(started)
                     client.head()
                 getattr(client, leave)()
-                began = time.monotonic()
                 self.assertTrue(origin.has_ended(), leave)
-                self.assertLess(time.monotonic() - began, 1)
 
     @in_thread
     def test_a_stale_connection_costs_a_get_nothing(self) -> None:

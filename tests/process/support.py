@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
@@ -179,6 +180,16 @@ class Relay:
             return poll(look, f"{pattern!r} in the log")
         except AssertionError as error:
             raise AssertionError(f"{error}; standard error and log:\n{self.errors()}{self.log()}") from None
+
+    def took_to_stop(self) -> float:
+        """
+        Seconds between SIGTERM and the end, by its log: without those that other processes make it wait
+        before and after.
+        """
+        times = re.search(r"(?m)^(\S+) \[info\] SIGTERM: stopping$[^\0]*^(\S+) \[info\] stopped$", self.log())
+        assert times is not None, self.log()
+        signal, end = map(datetime.fromisoformat, times.groups())
+        return (end - signal).total_seconds()
 
     def port(self, listener: str) -> int:
         """The port of a listener, from the log."""
