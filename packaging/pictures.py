@@ -259,7 +259,7 @@ _SVG = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img" aria-label="{title}">
 <rect width="{width}" height="{height}" rx="8" fill="#16181d"/>
 <g font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, 'DejaVu Sans Mono', monospace" font-size="14" \
-fill="#d6d9df" xml:space="preserve">
+fill="#d6d9df">
 {lines}
 </g>
 </svg>
@@ -288,7 +288,7 @@ def svg(text: str, title: str) -> str:
         bright = line.startswith("$") or line[:2].rstrip(".").isdigit()
         style = ' fill="#7fd1b9" font-weight="600"' if bright else ""
         if line:
-            shown = html.escape(line[:_COLUMNS])
+            shown = html.escape(line[:_COLUMNS]).replace(" ", "\N{NO-BREAK SPACE}")  # others become one
             lines.append(f'<text x="18" y="{number * _HEIGHT + 14}"{style}>{shown}</text>')
     height = (len(text.splitlines()) + 2) * _HEIGHT
     return _SVG.format(

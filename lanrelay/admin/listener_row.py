@@ -197,7 +197,7 @@ def _day_said(one: Json) -> str:
         return "never down" if worst == "up" else f"{worst} in {hours.count(worst)} h"
     # When it began lately, hours would say too much; the minutes do not, if they know all of it.
     seen, unit = (minutes, "min") if len(hours) <= 2 and _worst(minutes) == worst else (hours, "h")
-    how_often = "never down in" if worst == "up" else f"{worst} in {seen.count(worst)} of"
+    how_often = "never down," if worst == "up" else f"{worst} in {seen.count(worst)} of"
     return f"{how_often} {len(seen)}\N{NO-BREAK SPACE}{unit}\N{NO-BREAK SPACE}seen"
 
 
