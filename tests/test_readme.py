@@ -123,6 +123,14 @@ class ContentsTests(SynchronousTestCase):
     def test_the_readme_is_short(self) -> None:
         self.assertLessEqual(len((CHECKOUT / "README.md").read_text().splitlines()), 120)
 
+    def test_it_has_five_lines_for_each_kind_of_user(self) -> None:
+        shown = blocks(CHECKOUT / "README.md", "yaml")
+        self.assertEqual([len(text.splitlines()) for text in shown], [5, 5, 5])
+        self.assertEqual(
+            [re.findall("type: (.*)", text) for text in shown],
+            [["reverse-proxy"], ["connect-proxy"], ["tcp-forward"]],
+        )
+
     def test_the_index_leads_to_every_page(self) -> None:
         index = CHECKOUT / "docs" / "index.md"
         led_to = {link.partition("#")[0] for link in _LINK.findall(index.read_text())}

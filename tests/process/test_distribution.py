@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tarfile
+from email.parser import Parser
 from signal import SIGTERM
 from zipfile import ZipFile
 
@@ -86,6 +87,14 @@ class ArchiveTests(SynchronousTestCase):
         with tarfile.open(source) as opened_source:
             top = {name.split("/", 1)[1] for name in opened_source.getnames() if "/" in name}
         self.assertLessEqual({"LICENSE", "README.md", "setup.cfg", "setup.py", "pyproject.toml"}, top)
+
+    def test_it_can_be_found_and_says_for_which_pythons_it_is(self) -> None:
+        with ZipFile(built()[0]) as opened:
+            metadata = Parser().parsestr(opened.read(f"lanrelayd-{__version__}.dist-info/METADATA").decode())
+        self.assertLessEqual({"mcp", "http-proxy", "private-ca"}, set(metadata["Keywords"].split(",")))
+        self.assertEqual(metadata["Requires-Python"], ">=3.10")
+        pythons = [one for one in metadata.get_all("Classifier") or () if ":: Python :: 3." in one]
+        self.assertEqual([one.rpartition(".")[2] for one in pythons], ["10", "11", "12", "13", "14"])
 
     def test_the_description_leads_to_nothing_that_is_not_there(self) -> None:
         """No file is beside it on the index: it names files, and they are in the source distribution."""
