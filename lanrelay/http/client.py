@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
@@ -13,29 +12,22 @@ from zope.interface import implementer
 
 from lanrelay.config.model import Duration, Timeouts
 from lanrelay.errors import RelayError, RemoteProtocolError
-from lanrelay.http.answering import Answering
 from lanrelay.http.answers import failed
 from lanrelay.http.client_stream import (
     ANSWERED,
     ANSWERING,
     ASKED,
-    CLOSING,
     GONE,
     IDLE,
     LINGERING,
-    TUNNEL,
     Leaving,
 )
+from lanrelay.http.ending import Ending
 from lanrelay.http.sink import Application, RequestSink
-from lanrelay.transport.pump import Pump, PumpLimits, join
-from lanrelay.transport.stream import Stream
 from lanrelay.wire.events import NO_FIELDS, BodyPart, EndOfMessage, Event, RequestHead, ResponseHead
 from lanrelay.wire.http1 import Http1Server
 
 if TYPE_CHECKING:
-    from lanrelay.http.kept import KeptOrigins
-    from lanrelay.http.origin import OriginConnection
-    from lanrelay.observe.session import Session
     from lanrelay.transport.client import Client
 
 # Bytes that a client may pipeline before it is paused: one read, as HAProxy and nginx keep one buffer.
@@ -49,34 +41,26 @@ DISCARDED_MAX: Final = 64 * 1024 * 1024
 
 
 @implementer(IProtocol, IHalfCloseableProtocol, IPushProducer)
-class HttpConnection(Answering):
+class HttpConnection(Ending):
     """
     One client connection: C{hand_over(stream, connection)} starts it.
 
-    It owns its stream until C{take_over} or C{join}, and calls C{gone} once when the stream is gone (after
-    C{take_over} the new owner calls L{released}). A client that ends its side while its answer is pending
+    It owns its stream until C{take_over} or C{join}. A client that ends its side while its answer is pending
     counts as gone, as in nginx; but not one that has sent a CONNECT and all that is to go through.
 
     @ivar client: the client that connected; given by the listener.
     @ivar head: the request that is under way, or the last one.
     @ivar content_at_hand: whether some of its content came together with it, and is told in the same call.
-    @ivar aborted: whether the listener ended it, and not the client.
-    @ivar kept: origin connections that serve only this client; C{None} until there is one.
     """
 
     __slots__ = (
         "_application",
         "_discarded",
         "_full",
-        "_gone",
-        "_late",
         "_next_turn",
-        "_pump",
-        "aborted",
         "client",
         "content_at_hand",
         "head",
-        "kept",
     )
 
     def __init__(
@@ -89,16 +73,14 @@ class HttpConnection(Answering):
         client: Client | None = None,
         wire: Http1Server | None = None,
     ) -> None:
-        super().__init__(reactor, timeouts, wire or Http1Server())
+        super().__init__(reactor, timeouts, wire or Http1Server(), gone)
         self.client = client
         self.head: RequestHead | None = None
-        self.content_at_hand = self.aborted = False
-        self.kept: KeptOrigins | None = None
-        self._application, self._gone = application, gone
+        self.content_at_hand = False
+        self._application = application
         self._full = False  # the client does not read
-        self._discarded, self._late = 0, b""
+        self._discarded = 0
         self._next_turn: Any = None  # the reactor's call for pipelined requests
-        self._pump: Pump | None = None
 
     # --- for the application, about the request under way -----------------------------------------
 
@@ -124,75 +106,10 @@ class HttpConnection(Answering):
                 sink.body_ended(NO_FIELDS)
         self._dispatch(())
 
-    def take_over(self) -> tuple[Stream, bytes]:
-        """
-        End HTTP on this connection: the caller owns the stream, which is paused, and the unread bytes.
-
-        The caller hands the stream to another protocol and calls L{released} when it is gone.
-        """
-        self.uncork()
-        self.state = TUNNEL
-        self.sink = None
-        self._let_go()
-        self._deadline.stop()
-        self._stream.unregisterProducer()
-        self._stream.pauseProducing()
-        return self._stream, self._wire.take_unread() + self._late
-
-    def join(
-        self,
-        upstream: Stream,
-        *,
-        session: Session,
-        limits: PumpLimits,
-        to_downstream: bytes = b"",
-        ended: Callable[[], object] | None = None,
-    ) -> Pump:
-        """
-        Take over and join with C{upstream}; its C{done} fires when both are gone, after L{released}.
-
-        @param ended: called at the same moment.
-
-        From here on L{drain} waits for the tunnel, and L{abort} resets it.
-        """
-        stream, unread = self.take_over()
-        self._pump = join(
-            self._reactor,
-            stream,
-            upstream,
-            session=session,
-            limits=limits,
-            to_upstream=unread,
-            to_downstream=to_downstream,
-            ended=self._tunnelled if ended is None else partial(self._tunnelled, ended),
-        )
-        return self._pump
-
-    def _tunnelled(self, ended: Callable[[], object] | None = None) -> None:
-        self.released()
-        if ended is not None:
-            ended()
-
-    def released(self) -> None:
-        """The stream that was taken over is gone."""
-        if self.state is not GONE:
-            self.state = GONE
-            self._gone(self)
-
-    def keep(self, place: Hashable, origin: OriginConnection) -> bool:
-        """Keep C{origin} for this client alone, until its next request to C{place}."""
-        if self.state >= LINGERING:
-            return False
-        if self.kept is None:
-            from lanrelay.http.kept import KeptOrigins  # few clients log in connections
-
-            self.kept = KeptOrigins()
-        self.kept.put(place, origin)
-        return True
-
-    def take_kept(self, place: Hashable) -> OriginConnection | None:
-        """The connection that was kept for C{place}, if it is still good."""
-        return None if self.kept is None else self.kept.take(place)
+    @property
+    def reads(self) -> bool:
+        """Whether the client takes what it is sent, as far as is known."""
+        return not self._full
 
     # --- for a plain exchange, which looks at bytes before the wire does ----------------------------
 
@@ -260,55 +177,6 @@ class HttpConnection(Answering):
         self._waiting = "keepalive"
         self._deadline.set(self._timeouts.keepalive)
         return True
-
-    def _let_go(self) -> None:
-        if self.kept is not None:
-            self.kept.close()
-
-    # --- for the listener -------------------------------------------------------------------------
-
-    def drain(self) -> None:
-        """Close when what is under way has ended; at once if nothing is."""
-        self.leaving = Leaving.NOW
-        if self.state < LINGERING and not self._is_asked:
-            self._close()
-
-    def retire(self) -> None:
-        """
-        End with the next answer that begins, and say so in it: the client's next connection gets the new
-        settings. To close an idle connection now could lose a request that is on its way.
-        """
-        self.leaving = self.leaving or Leaving.AFTER_NEXT
-
-    def abort(self) -> None:
-        """Reset the connection: an answer that was being sent looks cut."""
-        self.aborted = True
-        if self._pump is not None:
-            self._pump.abort()
-        elif self.state not in (GONE, TUNNEL):
-            self._reset()
-
-    def close_within(self, seconds: float) -> None:
-        """End an idle connection: what was sent still arrives, if the client reads it in time."""
-        if self.state not in (GONE, TUNNEL):
-            self._close()
-            if self.state is CLOSING:
-                self._deadline.set(seconds)
-
-    @property
-    def idle(self) -> bool:
-        """Whether no request is being answered: the connection is between two of them, or about to close."""
-        return not (self._is_asked or self.state is TUNNEL)
-
-    @property
-    def _is_asked(self) -> bool:
-        """Whether a request waits for the end of its answer."""
-        return self.state is ASKED or self.state is ANSWERING
-
-    @property
-    def reads(self) -> bool:
-        """Whether the client takes what it is sent, as far as is known."""
-        return not self._full
 
     # --- from the stream --------------------------------------------------------------------------
 
