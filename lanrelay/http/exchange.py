@@ -11,17 +11,18 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from lanrelay.errors import Fault, RelayError, RemoteProtocolError, ResponseTimeout, UpgradeFailed
+from lanrelay.errors import Fault, RelayError, RemoteProtocolError, ResponseTimeout
 from lanrelay.http.answers import failed
 from lanrelay.http.client import HttpConnection
 from lanrelay.http.doubts import Doubts
 from lanrelay.http.held import HeldAnswer
 from lanrelay.http.origin import OriginConnection
+from lanrelay.http.repetition import Repetition
 from lanrelay.http.route import BodyFilter, Doubt, Route
+from lanrelay.http.switching import switch
 from lanrelay.http.upload import Upload
 from lanrelay.observe.session import Session, Side
 from lanrelay.passage.intermediary import wanted_upgrade
-from lanrelay.transport.pump import PumpLimits
 from lanrelay.wire.events import HTTP_1_0, RequestHead, ResponseHead
 from lanrelay.wire.headers import Headers
 
@@ -29,10 +30,6 @@ if TYPE_CHECKING:
     from lanrelay.passage.rule import Asked
 
 _CONTINUE: Final = ResponseHead(status=100, reason=b"Continue")
-
-# RFC 9110 section 9.2.2, for requests without content. CONNECT and TRACE never come here to be repeated.
-REPEATABLE: Final = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
-REPEATS: Final = 3  # for a request of which nothing was sent
 
 
 class Exchange:
@@ -55,9 +52,7 @@ class Exchange:
         found out why there is none.
     @ivar over: whether the exchange has ended.
     @ivar upgrade: whether the client asked for another protocol, and may get it.
-    @ivar repeats: how often it was sent anew.
-    @ivar avoided: the upstream that this request may have crashed.
-    @ivar spared: upstreams that must not be asked again.
+    @ivar repetition: what is known from having sent it anew; C{None} if it was sent once.
     """
 
     log = Logger()
@@ -67,10 +62,8 @@ class Exchange:
         "_filter",
         "_full",
         "_head_sent",
-        "_repeated",
         "_upload",
         "asked",
-        "avoided",
         "connection",
         "dialing",
         "first_page",
@@ -78,10 +71,9 @@ class Exchange:
         "host",
         "origin",
         "over",
-        "repeats",
+        "repetition",
         "route",
         "session",
-        "spared",
         "target",
         "upgrade",
     )
@@ -104,10 +96,7 @@ class Exchange:
         self.target, self.host, self.asked = target, host, asked
         self.first_page = True
         self.origin: OriginConnection | None = None
-        self.repeats = 0
-        self.avoided: Any = None
-        self.spared = False
-        self._repeated = False  # whether it was repeated after it had been sent
+        self.repetition: Repetition | None = None
         index = head.headers.index
         length = index.get(b"content-length")
         bodyless = b"transfer-encoding" not in index and (length is None or not int(length[2]))
@@ -262,7 +251,7 @@ class Exchange:
 
     def response_head_received(self, head: ResponseHead) -> None:
         if head.status == 101:
-            self._switch(head)
+            switch(self, head)
         elif head.status < 200:
             if self.head.version != HTTP_1_0:  # RFC 9110 section 15.2
                 self.connection.send_head(self.route.response_head(self, head))
@@ -358,8 +347,14 @@ class Exchange:
 
     def origin_failed(self, error: RelayError) -> None:
         origin, self.origin = self.origin, None
-        if origin is not None and not isinstance(error, ResponseTimeout) and self._may_repeat(origin):
-            self.repeats += 1
+        repetition = self.repetition or Repetition()
+        if (
+            origin is not None
+            and not isinstance(error, ResponseTimeout)
+            and repetition.may_follow(self, origin)
+        ):
+            repetition.count += 1
+            self.repetition = repetition
             self._dial()
         else:
             finding = None if origin is None else self.route.find_out(self, origin, error)
@@ -420,7 +415,8 @@ class Exchange:
         session.status, session.first_byte = 0, None
         if self._upload is not None:
             self._upload.send_again()
-        self.repeats += 1
+        repetition = self.repetition = self.repetition or Repetition()
+        repetition.count += 1
         origin = self.connection.take_kept(self.route.place_of(self))
         if origin is not None:
             self._begin(origin)  # on another connection its user may not be logged in
@@ -472,48 +468,7 @@ class Exchange:
         if upload is not None and self.origin is origin:
             upload.begin(origin)
 
-    def _may_repeat(self, origin: OriginConnection) -> bool:
-        """
-        Whether to send the request anew: only if it was not acted on, or may be acted on twice.
-
-        In the second case it is repeated once, for it may be what crashes its origin: to another upstream if
-        there is one, else only if its connection was a kept one, which may close for other reasons (RFC 9110
-        section 9.2.2).
-        """
-        if origin.answered or self.repeats >= REPEATS:
-            return False
-        if not origin.sent:
-            return True
-        if self._repeated or self._upload is not None or self.upgrade or self.head.method not in REPEATABLE:
-            return False
-        self.spared = not origin.reused
-        self._repeated = origin.reused or self.route.has_other(origin)
-        self.avoided = origin.upstream
-        return self._repeated
-
     # --- ends -------------------------------------------------------------------------------------
-
-    def _switch(self, head: ResponseHead) -> None:
-        """101: HTTP is over, on both sides."""
-        origin = self.origin
-        assert origin is not None
-        if not self.upgrade:
-            self.refuse_response(UpgradeFailed("the upstream switched protocols without being asked"))
-            return
-        session, timeouts = self.session, self.route.timeouts
-        session.status = 101
-        session.first_byte = self.route.reactor.seconds() - session.opened
-        self.connection.send_head(self.route.response_head(self, head))
-        self.origin = None
-        self.over = True
-        stream, unread = origin.take_over()
-        limits = PumpLimits(idle=timeouts.stream, half_closed=timeouts.half_closed, close=timeouts.close)
-        pump = self.connection.join(stream, session=session, limits=limits, to_downstream=unread)
-        pump.done.addCallback(self._pumped, origin)
-
-    def _pumped(self, result: None, origin: OriginConnection) -> None:
-        origin.released()
-        self.route.ledger.close(self.session)
 
     def _too_large(self, limit: int) -> None:
         error = RemoteProtocolError(f"a request body of more than {limit} bytes", 413)

@@ -71,13 +71,13 @@ class Origins:
         @raise DialError: no upstream could be reached.
         @raise CancelledError: the client has gone.
         """
-        session, reactor = exchange.session, self._reactor
+        session, reactor, repetition = exchange.session, self._reactor, exchange.repetition
         started = reactor.seconds()
 
         async def attempt(upstream: Upstream) -> OriginConnection:
             session.target = upstream.name
             pool = self._pools[upstream]
-            if not exchange.repeats and pool is not self._only:
+            if repetition is None and pool is not self._only:
                 idle = pool.take()
                 if idle is not None:
                     return idle
@@ -96,7 +96,10 @@ class Origins:
             hand_over(dialed.stream, origin)
             return origin
 
-        return await try_each(reactor, self.group, attempt, avoid=exchange.avoided, spare=exchange.spared)
+        if repetition is None:
+            return await try_each(reactor, self.group, attempt)
+        avoid, spare = repetition.avoided, repetition.spared
+        return await try_each(reactor, self.group, attempt, avoid=avoid, spare=spare)
 
     def has_other(self, upstream: Upstream) -> bool:
         """Whether another upstream is up."""

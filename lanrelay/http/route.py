@@ -137,8 +137,8 @@ class Route(Protocol):
 
     async def connect(self, exchange: Exchange) -> OriginConnection:
         """
-        Make or find a connection: never an old one if C{exchange.repeats} is not 0, and preferably one to
-        another upstream than C{exchange.avoided}.
+        Make or find a connection: never an old one if the exchange has a C{repetition}, and preferably one to
+        another upstream than that avoids.
 
         @raise RelayError: there is none.
         @raise CancelledError: the client has gone; nothing is left open.
