@@ -19,6 +19,7 @@ from lanrelay.http.plain_way import PlainRoute
 from lanrelay.http.route import BodyFilter, Doubt
 from lanrelay.listeners.addressing import Addressing, Respelling
 from lanrelay.listeners.mcp_overheard import listening
+from lanrelay.listeners.oauth_content import OAuthContent
 from lanrelay.listeners.route_rules import answer_rules, request_rules
 from lanrelay.listeners.service import Environment
 from lanrelay.mcp.known import TOLD_BY
@@ -31,20 +32,7 @@ from lanrelay.passage.intermediary import (
     via,
     with_date,
 )
-from lanrelay.passage.oauth import (
-    DOCUMENT_MAX,
-    FORM_MAX,
-    Rewrite,
-    asks_for_document,
-    authorize_target,
-    document_kind,
-    document_to_relay,
-    is_form,
-    split_well_known,
-    url_path,
-    url_to_upstream,
-    with_parameter,
-)
+from lanrelay.passage.oauth import split_well_known
 from lanrelay.passage.places import Places, Site, asks_for_events
 from lanrelay.passage.rule import Asked, changed
 from lanrelay.upstream.balance import UpstreamGroup
@@ -69,7 +57,6 @@ class ProxyRoute(PlainRoute):
     @ivar sessions: the MCP sessions that are remembered; C{None} until the first has begun.
     @ivar noticing: notes what answers tell about the way in which the upstreams are asked.
     @ivar server: what is known of the MCP server behind it.
-    @ivar rewrites_oauth: whether the documents of a login are changed to name the relay.
     @ivar requests: what becomes of a request's fields here.
     @ivar answers: what becomes of an answer's.
     @ivar session_answers: the same for answers to requests with the id of an MCP session.
@@ -111,8 +98,9 @@ class ProxyRoute(PlainRoute):
             if self.sessions is not None:
                 self.sessions.share()
         self.noticing = Noticing(self.group.members, preserved=config.host == "preserve")
-        self.rewrites_oauth = "oauth" in listener.rewrite
-        self._siblings = siblings
+        self._oauth = (
+            OAuthContent(self, partial(find_route, siblings)) if "oauth" in listener.rewrite else None
+        )
         self._listener = listener
         self._secure = listener.tls is not None
         self._via = make_field(b"Via", via((1, 1), name))
@@ -179,11 +167,11 @@ class ProxyRoute(PlainRoute):
         if concerned:
             asked = self._asked(exchange)
             asked.status, asked.origin = 0, side.origin
-            asked.places = self._places_for(origin.upstream, exchange.host)
+            asked.places = self.places_for(origin.upstream, exchange.host)
             headers = changed(concerned, headers, asked)
         target = self._target(exchange.target, side)
-        if self.rewrites_oauth and b"resource=" in target:
-            target = authorize_target(target, partial(self._resource_to_upstream, exchange.host))
+        if self._oauth is not None and b"resource=" in target:
+            target = self._oauth.target_to_upstream(target, exchange.host)
         return RequestHead(method=head.method, target=target, headers=headers)
 
     def response_head(self, exchange: Exchange, head: ResponseHead) -> ResponseHead:
@@ -209,13 +197,13 @@ class ProxyRoute(PlainRoute):
         if concerned:
             asked = self._asked(exchange)
             asked.status = head.status
-            asked.places = None if upstream is None else self._places_for(upstream, exchange.host)
+            asked.places = None if upstream is None else self.places_for(upstream, exchange.host)
             headers = changed(concerned, headers, asked)
         answer = ResponseHead(status=head.status, reason=head.reason, headers=headers)
         if (
-            self.rewrites_oauth
+            self._oauth is not None
             and exchange.head.method == b"HEAD"
-            and self._rewriter(exchange, answer) is not None
+            and self._oauth.rewriter(exchange, answer) is not None
         ):
             answer.headers = headers.without({b"content-length"})  # its length is not known
         return answer
@@ -243,6 +231,9 @@ class ProxyRoute(PlainRoute):
 
     def response_trailers(self, trailers: Headers) -> Headers:
         return ruled_trailers(trailers, self.config.response_headers)
+
+    def held_request(self, exchange: Exchange) -> HeldRequest | None:
+        return None if self._oauth is None else self._oauth.held_request(exchange)
 
     def content_began(self, exchange: Exchange, data: bytes) -> None:
         method = exchange.session.rpc = method_in(data)
@@ -317,7 +308,7 @@ class ProxyRoute(PlainRoute):
     def _leads_back(self, exchange: Exchange, head: ResponseHead, asked: bytes) -> bool:
         """Whether a redirect leads to what the client asked for, in the root's other spelling."""
         assert exchange.origin is not None
-        named = self._places_for(exchange.origin.upstream, exchange.host)
+        named = self.places_for(exchange.origin.upstream, exchange.host)
         if named is None:
             return False
         side = self._sides[exchange.origin.upstream]
@@ -340,8 +331,8 @@ class ProxyRoute(PlainRoute):
         kind = head.headers.index.get(b"content-type")
         if kind is not None and kind[2].lower().startswith(b"text/event-stream"):
             found = self._event_stream(exchange, head)
-        elif self.rewrites_oauth and exchange.head.method != b"HEAD":
-            rewrite = self._rewriter(exchange, head)
+        elif self._oauth is not None and exchange.head.method != b"HEAD":
+            rewrite = self._oauth.rewriter(exchange, head)
             found = None if rewrite is None else HeldAnswer(exchange, head, rewrite)
         if rpc and rpc in TOLD_BY and status == 200 and b"content-encoding" not in head.headers:
             return listening(self.server, rpc, head, found, first=exchange.first_page)
@@ -360,7 +351,7 @@ class ProxyRoute(PlainRoute):
         request = exchange.head
         asked_for = "endpoint" in self._listener.rewrite and asks_for_events(request.method, request.headers)
         if asked_for and exchange.origin is not None:
-            named = self._places_for(exchange.origin.upstream, exchange.host)
+            named = self.places_for(exchange.origin.upstream, exchange.host)
             rewrite = None if named is None else named.to_relay
         silence = self._listener.sse_keepalive
         if silence is None and rewrite is None:
@@ -409,57 +400,7 @@ class ProxyRoute(PlainRoute):
         if b"date" not in noted:
             lines.insert(-1, date_field(time.time())[3])
 
-    # --- OAuth -------------------------------------------------------------------------------------------
-
-    def held_request(self, exchange: Exchange) -> HeldRequest | None:
-        """The form, with a C{resource} (RFC 8707 section 2) that names what the upstream calls itself."""
-        headers = exchange.head.headers
-        if not self.rewrites_oauth or not is_form(headers) or b"content-encoding" in headers:
-            return None
-        length = headers.get(b"content-length")
-        if length is not None and int(length) > FORM_MAX:
-            return None
-        resource = partial(self._resource_to_upstream, exchange.host)
-        return HeldRequest(FORM_MAX, lambda content: with_parameter(content, b"resource", resource))
-
-    def _rewriter(self, exchange: Exchange, head: ResponseHead) -> Rewrite | None:
-        """
-        The rewriter for the content that follows C{head}, if that is a metadata document that can be read.
-        """
-        if not self.rewrites_oauth or b"/.well-known/" not in exchange.target:
-            return None
-        if (
-            head.status != 200
-            or not asks_for_document(exchange.head.method, exchange.target)
-            or exchange.origin is None
-        ):
-            return None
-        headers = head.headers
-        kind, length = headers.get(b"content-type"), headers.get(b"content-length")
-        if kind is None or kind.partition(b";")[0].strip().lower() != b"application/json":
-            return None
-        if b"content-encoding" in headers or (length is not None and int(length) > DOCUMENT_MAX):
-            return None
-        named = self._places_for(exchange.origin.upstream, exchange.host)
-        if named is None:
-            return None
-        name = document_kind(exchange.target.partition(b"?")[0])
-        return partial(document_to_relay, kind=name, places=named)
-
-    def _resource_to_upstream(self, host: bytes, url: bytes) -> bytes:
-        """
-        The upstream's name of a resource, which may lie on another route than the server that gives the
-        token.
-        """
-        route = find_route(self._siblings, url_path(url))
-        if route is None:
-            return url
-        members = route.group.members
-        upstream = next((each for each in members if each.up), members[0])
-        named = route._places_for(upstream, host)
-        return url if named is None else url_to_upstream(url, named)
-
-    # ---------------------------------------------------------------------------------------------------
+    # --- names and places --------------------------------------------------------------------------------
 
     def _target(self, target: bytes, side: Addressing) -> bytes:
         if target[:1] != b"/":
@@ -482,7 +423,7 @@ class ProxyRoute(PlainRoute):
             return side.path + side.slash + target[1:]
         return side.path + target
 
-    def _places_for(self, upstream: Upstream, host: bytes) -> Places | None:
+    def places_for(self, upstream: Upstream, host: bytes) -> Places | None:
         """
         The places for a name by which clients know the relay; made once for each, and such names are few and
         bounded.
