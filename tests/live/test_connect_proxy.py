@@ -199,7 +199,7 @@ class ConnectProxyTests(TestCase):
 
         def run() -> None:
             before = self.relay.rss
-            size = 300_000_000
+            size = 100_000_000
             tunnel = self.peer().send(b"CONNECT 127.0.0.1:%d HTTP/1.1\r\nHost: x\r\n\r\n" % self.origin.port)
             self.assertEqual(tunnel.head(), ESTABLISHED)
             tunnel.send(b"GET /bytes/%d HTTP/1.1\r\nHost: x\r\n\r\n" % size)

@@ -17,6 +17,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.cli.authority import Authority
+from tests.support.progress import LIMIT, PATIENCE
 from tests.support.tls_origin import TlsOrigin
 
 TOP = Path(__file__).parents[2]
@@ -28,32 +29,33 @@ class KqueueTests(SynchronousTestCase):
     if sys.platform != "linux" or "KQUEUE_ON_LINUX" in os.environ:
         skip = "kqueue is here"
 
-    def passes(
+    def started(
         self, *modules: str, program: Sequence[str] = PROGRAM, order: str = "alternate", portion: int = 0
-    ) -> None:
+    ) -> subprocess.Popen[str]:
+        """A run of such tests."""
         variables = {**os.environ, "KQUEUE_ORDER": order, "KQUEUE_PORTION": str(portion)}
         command = [sys.executable, *program, f"--temp-directory={os.path.abspath(self.mktemp())}", *modules]
-        ended = subprocess.run(
-            command,
-            cwd=TOP,
-            env=variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
+        run = subprocess.Popen(
+            command, cwd=TOP, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        self.assertEqual(ended.returncode, 0, ended.stdout[-4000:])
-        self.assertIn("PASSED", ended.stdout)
+        self.addCleanup(run.wait)
+        self.addCleanup(run.kill)
+        return run
+
+    def passes(self, run: subprocess.Popen[str]) -> None:
+        said, _ = run.communicate(timeout=LIMIT)
+        self.assertEqual(run.returncode, 0, said[-4000:])
+        self.assertIn("PASSED", said)
 
     def test_the_streams_with_the_sockets_of_a_mac(self) -> None:
         """What XNU refuses on a connection that has ended, and what Python does not have there."""
-        self.passes("tests.transport", program=[str(SHIM.with_name("darwin_on_linux.py"))])
+        self.passes(self.started("tests.transport", program=[str(SHIM.with_name("darwin_on_linux.py"))]))
 
     def test_the_turn_in_each_order(self) -> None:
-        for order, portion in (("read", 0), ("write", 0), ("read", 1), ("write", 1)):
-            self.passes(
-                "tests.transport.test_tcp", "tests.transport.test_tcp_own", order=order, portion=portion
-            )
+        modules = ("tests.transport.test_tcp", "tests.transport.test_tcp_own")
+        for order in ("read", "write"):
+            for run in [self.started(*modules, order=order, portion=portion) for portion in (0, 1)]:
+                self.passes(run)
 
     def test_the_doctor_hears_what_was_said_before_a_reset(self) -> None:
         """A server that wants a certificate says so, and then resets a connection that has more to say."""
@@ -69,7 +71,7 @@ class KqueueTests(SynchronousTestCase):
         )
         words = ["lanrelay.cli.main", "doctor", "nas", "-c", str(folder / "relay.yaml"), "--json"]
         done = subprocess.run(
-            [sys.executable, str(SHIM), *words], cwd=TOP, capture_output=True, text=True, timeout=60
+            [sys.executable, str(SHIM), *words], cwd=TOP, capture_output=True, text=True, timeout=PATIENCE
         )
         (target,) = json.loads(done.stdout)["targets"]
         causes = [check["cause"] for check in target["checks"] if check["state"] == "failed"]
@@ -77,4 +79,4 @@ class KqueueTests(SynchronousTestCase):
 
     def test_the_relay_as_a_program_and_as_a_daemon(self) -> None:
         """A daemon's reactor makes another queue once it has forked."""
-        self.passes("tests.process.test_reactors.ReactorTests.test_kqueue")
+        self.passes(self.started("tests.process.test_reactors.ReactorTests.test_kqueue"))
