@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.support import progress
 from tests.support.peers import Program
 from tests.support.ports import free_port
-from tests.support.progress import Patience, work_of
+from tests.support.progress import PATIENCE, Patience, work_of
+from tests.support.servers import CHECKOUT
 from tests.support.tls import server_certificate
 
 # Like Caddy: it listens, and has no certificate for the first few who ask.
@@ -43,6 +44,26 @@ class ReadyTests(SynchronousTestCase):
     def test_a_port_with_a_certificate_is_ready_once_a_handshake_succeeds(self) -> None:
         self.assertEqual(self.started(secure=False), "")
         self.assertEqual(self.started(secure=True), "it has one\n")
+
+
+class PortTests(SynchronousTestCase):
+    def test_what_is_free_is_free_for_one_process_of_tests(self) -> None:
+        program = "import sys\nfrom tests.support.ports import free_port\n"
+        program += "for _ in range(100): print(free_port(), flush=True)\nsys.stdin.read()"
+        asked = [
+            subprocess.Popen(
+                [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=CHECKOUT
+            )
+            for _ in range(4)
+        ]
+        seen = []
+        for one in asked:
+            assert one.stdout is not None
+            seen.append({one.stdout.readline() for _ in range(100)})
+        for one in asked:
+            one.communicate(timeout=PATIENCE)
+        self.assertEqual([len(ports) for ports in seen], [100] * 4)
+        self.assertEqual(len(set().union(*seen)), 400)
 
 
 class PatienceTests(SynchronousTestCase):

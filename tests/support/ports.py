@@ -13,12 +13,35 @@ from collections.abc import Iterator
 _RANGE = range(10000, 28000)
 
 
+_BLOCK = 300
+"""Ports that one process of tests has for itself: what is free is taken a moment later only."""
+
+_claims: list[socket.socket] = []  # until this process ends
+
+
 def _all() -> Iterator[int]:
-    """Each once, then again; every process in an order of its own."""
+    """Each of this process's block once, then again, in an order of its own."""
+    chance = random.Random(os.urandom(8))
     order = list(_RANGE)
-    random.Random(os.urandom(8)).shuffle(order)
+    for first in chance.sample(_RANGE[::_BLOCK], len(_RANGE[::_BLOCK])):
+        if _claimed(first):
+            order = order[first - _RANGE.start :][:_BLOCK]
+            break
+    chance.shuffle(order)
     while True:
         yield from order
+
+
+def _claimed(first: int) -> bool:
+    """Whether a block is now ours; a datagram socket at its first port says so to the others."""
+    claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        claim.bind(("127.0.0.1", first))
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
 
 
 _ports = _all()
@@ -26,7 +49,7 @@ _ports = _all()
 
 def free_port() -> int:
     """
-    A port of loopback that is free now, and that no kernel gives away by chance.
+    A port of loopback that is free now, and that neither a kernel nor another process of tests gives away.
 
     It is for programs that must be told a port, and for places where nothing shall listen.
     """
