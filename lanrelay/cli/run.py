@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> int:
     """
     Run until a signal ends it.
 
-    @return: 0 after a stop, 1 where it could not start, 2 for a wrong command line.
+    @return: 0 after a stop, 1 where it could not start or a bug ended it, 2 for a wrong command line.
     """
     made = parser()
     options = made.parse_args(arguments)
@@ -112,11 +112,13 @@ def _become(file: Path | None, *, watch: bool = False, loaded: Loaded | None = N
     reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
     if python_s:
         signal.signal(signal.SIGINT, signal.default_int_handler)  # which the reactor replaces
+    status = 0
     try:
         reactor.run()
     except BaseException:
         import traceback
 
+        status = 1
         traceback.print_exc(file=output)
         output.flush()
     globalLogPublisher.removeObserver(observer)
@@ -126,7 +128,7 @@ def _become(file: Path | None, *, watch: bool = False, loaded: Loaded | None = N
 
         signal.signal(ended_by, signal.SIG_DFL)
         os.kill(os.getpid(), ended_by)
-    return 0
+    return status
 
 
 def _later(package: str, name: str) -> None:

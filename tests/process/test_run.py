@@ -34,6 +34,21 @@ command._later = then
 sys.exit(main(["run", "-c", "relay.yaml"]))
 """
 
+RAISES = """\
+import sys
+from lanrelay.cli import run as command
+from lanrelay.cli.main import main
+later = command._later
+def then(*words):
+    later(*words)
+    from twisted.internet.base import ReactorBase
+    ReactorBase.run = run
+def run(self, **keys):
+    raise RuntimeError("the reactor broke")
+command._later = then
+sys.exit(main(["run", "-c", "relay.yaml"]))
+"""
+
 TWISTD_S = (
     *("pdb", "twisted.application.app", "twisted.application.reactors", "twisted.scripts", "twisted.trial"),
     *("email", "http.client", "urllib.request"),
@@ -131,6 +146,20 @@ class RunTests(SynchronousTestCase):
         self.assertEqual(unwanted & modules, set(), done.stderr)
         own = {name for name in modules if name.startswith("lanrelay.cli.")}
         self.assertEqual(own, {f"lanrelay.cli.{name}" for name in ("main", "options", "run", "streams")})
+
+    def test_a_reactor_that_breaks_is_no_success(self) -> None:
+        relay = Relay(self, CONFIGURATION)
+        done = subprocess.run(
+            [str(checkout().python), "-c", RAISES],
+            cwd=relay.folder,
+            env={**checkout().variables(), "PYTHONPATH": str(CHECKOUT)},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            stdin=subprocess.DEVNULL,
+        )
+        self.assertIn("RuntimeError: the reactor broke", done.stdout)
+        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
 
     def test_what_is_imported_later_is_there_for_who_needs_it(self) -> None:
         done = subprocess.run(
