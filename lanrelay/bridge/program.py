@@ -30,6 +30,9 @@ LAST_WORDS = 0.5
 END_WITHIN, TERM_WITHIN = 1.0, 0.5
 """Seconds from the end of its input to SIGTERM, and from there to SIGKILL."""
 
+CLOSED_END_WITHIN, CLOSED_TERM_WITHIN = 0.5, 0.2
+"""The same when we end ourselves, for which the client waits."""
+
 
 class Program:
     """
@@ -89,12 +92,12 @@ class Program:
             self._run.hold(held)
 
     def close(self) -> None:
-        """End it, and wait for it: half a second from the end of its input, and a little more."""
+        """End it, and wait for it: C{CLOSED_END_WITHIN} and C{CLOSED_TERM_WITHIN} at most."""
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         runs = [*self._ending, *([] if self._run is None else [self._run])]
         for run in runs:
             run.let_go()
-        for number, patience in ((signal.SIGTERM, 0.5), (signal.SIGKILL, 0.2)):
+        for patience, number in ((CLOSED_END_WITHIN, signal.SIGTERM), (CLOSED_TERM_WITHIN, signal.SIGKILL)):
             until = now() + patience
             while any(run.process.poll() is None for run in runs) and now() < until:
                 time.sleep(0.01)

@@ -79,7 +79,7 @@ class Sse:
             )
 
     def _first_over(self, exchange: Exchange) -> None:
-        if self._gone or (exchange.is_good and not _is_page(exchange)):
+        if self._gone or (exchange.is_good and not _has_taken_nothing(exchange)):
             return
         if is_away(exchange):
             self._fall(failure_of(exchange))
@@ -128,7 +128,7 @@ class Sse:
         request.exchange = self._post(text, lambda exchange: self._posted(request, exchange), request)
 
     def _posted(self, request: Request, exchange: Exchange) -> None:
-        if request.answered or (exchange.is_good and not _is_page(exchange)):
+        if request.answered or (exchange.is_good and not _has_taken_nothing(exchange)):
             return  # the answer comes on the stream
         self._sent.pop(request.key, None)
         failure = failure_of(exchange)
@@ -244,7 +244,7 @@ def _path(said: str, base: str) -> str:
     return joined(said, base)
 
 
-def _is_page(exchange: Exchange) -> bool:
+def _has_taken_nothing(exchange: Exchange) -> bool:
     """Whether the answer is a web page or broken JSON, which shows that the server has taken nothing."""
     return exchange.content_type == "text/html" or bool(exchange.broken and exchange.content_type == JSON[1])
 
