@@ -12,14 +12,12 @@ from typing import Any, Literal
 from lanrelay import errors
 from lanrelay.errors import DialError, RelayError
 from lanrelay.examine.authorities import names_in, recognise
-from lanrelay.examine.checks import Cause, Check, Layer, Viewpoint
+from lanrelay.examine.checks import SAID_MAX, Cause, Check, Layer, Viewpoint
 from lanrelay.examine.subject import Subject
 from lanrelay.upstream import sentences
 from lanrelay.upstream.explain import explain, printable
 from lanrelay.upstream.sentences import Sentences
 from lanrelay.upstream.tls_sentences import is_host
-
-_LONGEST = 1000  # characters of a sentence, which may quote the server
 
 WebLayer = Literal["http", "mcp"]
 
@@ -93,7 +91,7 @@ def failure(
         state="failed",
         cause=cause,
         seconds=seconds,
-        said=explanation.what[:_LONGEST],
+        said=explanation.what[:SAID_MAX],
         remedy=explanation.remedy,
         facts=shown,
     )

@@ -18,9 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from lanrelay.edit.masking import mask, url
+
+SAID_MAX: Final = 1000
+"""Characters of a check's sentence, which may quote the server."""
 
 TargetLayer = Literal["name", "route", "connect", "proxy", "tls", "http", "mcp"]
 MachineLayer = Literal["config", "relay", "ports", "service", "clients", "descriptors", "clock", "network"]

@@ -9,15 +9,12 @@ from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gath
 
 from lanrelay.errors import RelayError
 from lanrelay.examine import causes
-from lanrelay.examine.checks import Cause, Check, State, TargetLayer, Viewpoint
+from lanrelay.examine.checks import SAID_MAX, Cause, Check, State, TargetLayer, Viewpoint
 from lanrelay.examine.opener import Means
 from lanrelay.examine.subject import Subject
 from lanrelay.upstream.explain import printable
 
 T = TypeVar("T")
-
-
-_LONGEST = 1000  # characters of a sentence, which may quote the server
 
 
 class Look:
@@ -54,7 +51,7 @@ class Look:
         check = Check(
             layer=layer,
             state=state,
-            said=printable(said)[:_LONGEST],
+            said=printable(said)[:SAID_MAX],
             cause=cause,
             seconds=self.now() - since,
             remedy=None if remedy is None else printable(remedy),

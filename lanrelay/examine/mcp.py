@@ -9,11 +9,11 @@ from lanrelay.errors import ClientCertificateWanted, RelayError
 from lanrelay.examine.asking import HttpAnswer
 from lanrelay.examine.causes import is_pasteable_place
 from lanrelay.examine.checks import Cause, shown_place
-from lanrelay.examine.hosts_tried import REFUSING, host_that_works, refused
+from lanrelay.examine.hosts_tried import REFUSING, refusal_found
 from lanrelay.examine.look import Look
 from lanrelay.examine.mcp_talk import Found, McpError, NoMcp, Talk
 from lanrelay.examine.opener import Opener
-from lanrelay.examine.web import client_certificate_wanted, login_wanted, origin_refused, server_error
+from lanrelay.examine.web import client_certificate_wanted, login_wanted, server_error
 
 _NOTHING_THERE = (400, 404, 405, 406, 415)
 
@@ -96,7 +96,9 @@ def _failed_itself(look: Look, error: McpError, path: str, since: float) -> None
 async def _not_there(look: Look, opener: Opener, told: list[tuple[str, HttpAnswer]], since: float) -> None:
     subject = look.subject
     for path, answer in told:
-        if answer.status in (*REFUSING, 404, 200) and await _look_at_host(look, opener, path, answer, since):
+        if answer.status in (*REFUSING, 404, 200) and await _host_or_origin_refused(
+            look, opener, path, answer, since
+        ):
             return
         if answer.status == 401:
             if any(check.cause == "login_wanted" for check in look.checks):
@@ -169,27 +171,10 @@ def _what_it_is(path: str, answer: HttpAnswer, look: Look) -> tuple[str, Cause, 
     return said, "not_mcp", "Correct the path; mostly it is /mcp, or /sse of older servers."
 
 
-async def _look_at_host(look: Look, opener: Opener, path: str, answer: HttpAnswer, since: float) -> bool:
-    """Whether another Host, or no Origin, finds the server; then the check has been noted."""
+async def _host_or_origin_refused(
+    look: Look, opener: Opener, path: str, answer: HttpAnswer, since: float
+) -> bool:
+    async def accepts(host: str | None, *, origin: bool = True) -> bool:
+        return await Talk(look, opener, path, host=host, origin=origin).is_there()
 
-    async def accepts(host: str) -> bool:
-        return await Talk(look, opener, path, host=host).is_there()
-
-    if look.subject.origin is not None and await Talk(look, opener, path, origin=False).is_there():
-        origin_refused(look, answer.status, since, "mcp")
-        return True
-    host = await host_that_works(look, opener, accepts)
-    if host is None and answer.status != 421:
-        return False
-    said, remedy = refused(look, answer.status, host)
-    look.note(
-        "mcp",
-        "failed",
-        said,
-        since,
-        cause="host_refused",
-        remedy=remedy,
-        status=answer.status,
-        host_that_works=host,
-    )
-    return True
+    return await refusal_found(look, opener, answer.status, since, "mcp", accepts)

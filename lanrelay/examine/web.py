@@ -25,7 +25,7 @@ from lanrelay.examine import causes
 from lanrelay.examine.asking import HttpAnswer, ask, request_head
 from lanrelay.examine.checks import shown_place
 from lanrelay.examine.handshake import Shown
-from lanrelay.examine.hosts_tried import MISDIRECTED, REFUSING, host_that_works, refused
+from lanrelay.examine.hosts_tried import MISDIRECTED, REFUSING, refusal_found
 from lanrelay.examine.look import Look
 from lanrelay.examine.opener import Opener
 
@@ -128,7 +128,7 @@ async def _judge(look: Look, opener: Opener, answer: HttpAnswer, since: float) -
     """Note the check; whether an MCP server may yet be behind this answer."""
     status, path = answer.status, look.subject.path
     got = f"GET {path} is answered {status} {_phrase(status)}".rstrip()
-    if status in REFUSING and await look_at_host(look, opener, answer, since, path):
+    if status in REFUSING and await _host_or_origin_refused(look, opener, answer, since, path):
         return False
     if status == 401:
         await login_wanted(look, opener, answer, since, "http")
@@ -185,13 +185,9 @@ def _clock_offset(answer: HttpAnswer) -> dict[str, Any]:
     return {"clock_offset": round(there.timestamp() - time.time())}
 
 
-async def look_at_host(look: Look, opener: Opener, answer: HttpAnswer, since: float, path: str) -> bool:
-    """
-    Whether another Host, or no Origin, mends it; then the check has been noted.
-
-    A 421 is always about the Host, whatever the other tries find.
-    """
-
+async def _host_or_origin_refused(
+    look: Look, opener: Opener, answer: HttpAnswer, since: float, path: str
+) -> bool:
     # A good Host may still get a 400, for a bare GET is not what an MCP server wants.
     no_better = REFUSING if answer.status == 400 else (403, MISDIRECTED)
 
@@ -202,38 +198,7 @@ async def look_at_host(look: Look, opener: Opener, answer: HttpAnswer, since: fl
             return False
         return tried.status not in no_better
 
-    if look.subject.origin is not None and await accepts(None, origin=False):
-        origin_refused(look, answer.status, since, "http")
-        return True
-    host = await host_that_works(look, opener, accepts)
-    if host is None and answer.status != MISDIRECTED:
-        return False
-    said, remedy = refused(look, answer.status, host)
-    look.note(
-        "http",
-        "failed",
-        said,
-        since,
-        cause="host_refused",
-        remedy=remedy,
-        status=answer.status,
-        host_that_works=host,
-    )
-    look.skip("the Host is refused")
-    return True
-
-
-def origin_refused(look: Look, status: int, since: float, layer: causes.WebLayer) -> None:
-    look.note(
-        layer,
-        "failed",
-        f"The server refuses the Origin {look.subject.origin} ({status}); it accepts a request without one.",
-        since,
-        cause="origin_refused",
-        remedy=f"origin: strip  # of listeners.{look.subject.listener}",
-        status=status,
-    )
-    look.skip("the Origin is refused")
+    return await refusal_found(look, opener, answer.status, since, "http", accepts)
 
 
 def redirected(look: Look, answer: HttpAnswer, since: float, got: str) -> None:
