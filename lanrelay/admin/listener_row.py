@@ -12,6 +12,7 @@ from lanrelay.admin.markup import (
     Html,
     Moment,
     badge,
+    breakable,
     clock,
     copied,
     copy_button,
@@ -155,7 +156,7 @@ def _leads_to(one: Json, single: Json | None) -> Html:
         more = tag("p", f"at {single['address']}", class_="aside")
     if single["insecure"]:
         more = Html(f"{more}{badge('bad', 'not verified')}")
-    return Html(f'<p class="leads">{html(_with_route(single))}</p>{more}{server}')
+    return Html(f'<p class="leads">{breakable(_with_route(single))}</p>{more}{server}')
 
 
 def _with_route(one: Json) -> str:
@@ -244,7 +245,7 @@ def _upstream(one: Json, now: Moment) -> Html:
     said = html(state.said)
     if at is not None and state.kind != NONE:
         said = Html(f"{said} since {since(at, now)}")
-    name = html(_with_route(one))
+    name = breakable(_with_route(one))
     if one["address"]:
         name = Html(f'{name} <span class="aside">at {html(one["address"])}</span>')
     if one["insecure"]:

@@ -200,6 +200,11 @@ def word(text: str) -> Html:
     return tag("code", Html(html(text).replace("_", "_<wbr>")))
 
 
+def breakable(url: str) -> Html:
+    """A URL; a long one is broken where its parts end."""
+    return Html(html(url).replace(".", ".<wbr>").replace("/", "/<wbr>").replace("/<wbr>/", "//"))
+
+
 def copied(text: str, what: str) -> Html:
     """Something to copy, with a button, which is shown only where the script runs."""
     return Html(f'<span class="copied">{tag("code", text)}{copy_button(what)}</span>')

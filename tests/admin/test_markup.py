@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from lanrelay.admin.markup import Html, duration, html, section, size, tag
+from lanrelay.admin.markup import Html, breakable, duration, html, section, size, tag
 
 
 class MarkupTests(SynchronousTestCase):
@@ -12,6 +12,12 @@ class MarkupTests(SynchronousTestCase):
         self.assertEqual(
             tag("p", "<", Html("<br>"), 3, class_='x"', data_label="y"),
             '<p class="x&quot;" data-label="y">&lt;<br>3</p>',
+        )
+
+    def test_a_url_is_broken_where_its_parts_end(self) -> None:
+        self.assertEqual(
+            breakable("/a → https://nas.lan:8443/<b>"),
+            "/<wbr>a → https://<wbr>nas.<wbr>lan:8443/<wbr>&lt;b&gt;",
         )
 
     def test_sizes(self) -> None:

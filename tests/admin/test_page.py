@@ -141,7 +141,7 @@ def title_of(content: dict[str, Any]) -> str:
 
 def text_of(part: str) -> str:
     """What is read, without tags."""
-    return " ".join(re.sub(r"<[^>]*>", " ", part).split())
+    return " ".join(re.sub(r"<[^>]*>", " ", part.replace("<wbr>", "")).split())
 
 
 def states(found: list[str], seconds: int) -> list[dict[str, Any]]:
@@ -241,7 +241,7 @@ class PageTests(SynchronousTestCase):
         plain = [name for name, _ in Elements(Renderer().page(replaced(content, "x"))[0].decode()).found]
         body = Renderer().page(replaced(content, hostile))[0].decode()
         names = [name for name, _ in Elements(body).found]
-        allowed = {"code"}  # from a lone backtick
+        allowed = {"code", "wbr"}  # from a lone backtick, and where a URL may be broken
         self.assertEqual(
             [name for name in names if name not in allowed], [name for name in plain if name not in allowed]
         )
@@ -261,7 +261,7 @@ class PageTests(SynchronousTestCase):
             "web down since",
             "reverse proxy with TLS",
             "/mcp → https://nas.lan at 192.168.1.20:443 not verified",
-            "Nobody listens. Set upstream right. connection_ refused",
+            "Nobody listens. Set upstream right. connection_refused",
             "127.0.0.1:8080, [::1]:8080",
             "12,345",
             "Open sessions (2)",
