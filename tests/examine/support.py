@@ -20,6 +20,7 @@ from lanrelay.examine.subject import subjects
 from lanrelay.examine.target import examine_all
 from lanrelay.upstream.resolve import Resolver
 from tests.support.peers import PeerTestCase
+from tests.support.progress import PATIENCE
 
 reactor: Any = _reactor
 
@@ -56,7 +57,7 @@ class ExamineTestCase(PeerTestCase):
         word: str,
         text: str = "",
         *,
-        timeout: float = 5.0,
+        timeout: float = PATIENCE,
         means: Means | None = None,
         place: Any = "here",
         **how: Any,
