@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import socket
 import subprocess
 import sys
 
@@ -64,6 +65,11 @@ class PortTests(SynchronousTestCase):
             one.communicate(timeout=PATIENCE)
         self.assertEqual([len(ports) for ports in seen], [100] * 4)
         self.assertEqual(len(set().union(*seen)), 400)
+
+    def test_it_is_free_for_datagrams_too(self) -> None:
+        for _ in range(600):  # twice round
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as trying:
+                trying.bind(("127.0.0.1", free_port()))
 
 
 class PatienceTests(SynchronousTestCase):
