@@ -106,7 +106,7 @@ class RelayService(Service):
         self._room = Gate(sys.maxsize)
         self._resolver = Resolver(reactor)
         self.notifier = Notifier(reactor, os.environ, describe=self._in_brief)
-        self._wakeup = Wakeup(reactor, self._woken)
+        self._wakeup = Wakeup(reactor, self._woken, needed=self._is_astir)
         self._watch: FileWatch | None = None
         self._stopped: Deferred[None] | None = None
         self._ending_now = False
@@ -126,7 +126,7 @@ class RelayService(Service):
             lines=lines or {},
         )
         self._lookout = Lookout(self.watched)
-        self._minutely = Minutely(reactor, self._lookout.turn)
+        self._minutely = Minutely(reactor, self._lookout.turn, needed=self._is_astir)
         self._environment = Environment(
             reactor=reactor,
             dialer=Dialer(reactor, self._resolver, loops=self._loops),
@@ -136,6 +136,7 @@ class RelayService(Service):
             forbidden=self._own_ports.forbidden,
             room=self._room,
             status_page=self._status_page,
+            stirred=self._stir,
         )
         self._commands = Commands(self.watched, self._environment, self._resolver, self.reload).by_name
         self._parts = [
@@ -392,6 +393,7 @@ class RelayService(Service):
         )
         self._forbid()
         self._lookout.follow()
+        self._stir()  # there may be upstreams to check
         self._provide_descriptors()
         self._announce([listener for listener in self.listeners if id(listener) not in before])
 
@@ -436,6 +438,18 @@ class RelayService(Service):
     def _provide_descriptors(self) -> None:
         wanted = [listener.config.max_connections for listener in self.listeners if listener.relays]
         self._room.resize(provide_descriptors(wanted, usual=_DEFAULT_CONNECTIONS))
+
+    def _is_astir(self) -> bool:
+        """Whether anything goes on: a connection is open, or upstreams are checked."""
+        return any(
+            listener.open_connections or any(group.checks for group in listener.groups)
+            for listener in self._all()
+        )
+
+    def _stir(self) -> None:
+        """Something begins to go on."""
+        self._wakeup.stir()
+        self._minutely.stir()
 
     def _woken(self, seconds: float) -> None:
         """The machine slept so long; the network may be another one."""

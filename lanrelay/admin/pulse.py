@@ -90,30 +90,51 @@ class Pulses:
 
 
 class Minutely:
-    """Calls C{turned} soon after each turn of the minute by the wall clock, from L{start} to L{stop}."""
+    """
+    Calls C{turned} soon after each turn of the minute by the wall clock, from L{start} to L{stop}.
+
+    @param needed: whether anything can change in the next minute. If not, the next call is at L{stir}.
+    """
 
     def __init__(
-        self, reactor: Any, turned: Callable[[], None], now: Callable[[], float] = time.time
+        self,
+        reactor: Any,
+        turned: Callable[[], None],
+        now: Callable[[], float] = time.time,
+        *,
+        needed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._reactor = reactor
         self._turned = turned
         self._now = now
+        self._needed = needed
         self._timer: Any = None
+        self._started = False
 
     def start(self) -> None:
         """Begin."""
+        self._started = True
         if self._timer is None:
             self._wait()
 
     def stop(self) -> None:
         """End."""
+        self._started = False
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+    def stir(self) -> None:
+        """Something will change. If a minute has turned unheeded, that is told before this returns."""
+        if self._timer is None and self._started:
+            self._wait()
+            self._turned()
 
     def _wait(self) -> None:
         self._timer = self._reactor.callLater(60.0 - self._now() % 60.0, self._turn)
 
     def _turn(self) -> None:
-        self._wait()
+        self._timer = None
+        if self._needed():
+            self._wait()
         self._turned()

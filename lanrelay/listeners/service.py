@@ -50,6 +50,7 @@ class Environment:
         counted.
     @ivar servers: what is known of the MCP servers behind the listeners.
     @ivar status_page: gives the URL at which a client may see the status page, empty for none.
+    @ivar stirred: called before a listener that has no connection gets one.
     """
 
     reactor: Any
@@ -62,6 +63,7 @@ class Environment:
     room: Gate | None = None
     servers: McpServers = field(default_factory=McpServers)
     status_page: Callable[[Client | None], str] = _no_page
+    stirred: Callable[[], object] | None = None
 
 
 class Given(NamedTuple):
@@ -142,7 +144,8 @@ class ListenerService(Service):
             turned_away=self._turned_away,
             settled=self._check_drained,
         )
-        self._gate = Gate(config.max_connections, environment.room if self.relays else None)
+        room = environment.room if self.relays else None
+        self._gate = Gate(config.max_connections, room, stirred=environment.stirred)
         self._ports: list[Port] = []
         self._connections: set[Connection] = set()
         self._gone_early: Connection | None = None

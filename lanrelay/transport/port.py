@@ -37,12 +37,16 @@ class Gate:
     Counts the open connections of a listener; at the limit its ports leave new ones in the kernel's queue.
 
     @param within: another gate that all have to pass, too: that of the process.
+    @param stirred: called before a connection enters while no other is open.
     @ivar open: how many connections have entered and not left.
     """
 
-    def __init__(self, limit: int, within: Gate | None = None) -> None:
+    def __init__(
+        self, limit: int, within: Gate | None = None, *, stirred: Callable[[], object] | None = None
+    ) -> None:
         self.limit = limit
         self.within = within
+        self._stirred = stirred
         self.open = 0
         self._waiting: list[Callable[[], None]] = []
 
@@ -60,6 +64,8 @@ class Gate:
         """Take a place; C{False} when there is none. A caller that got one owes a L{leave}."""
         if self.open >= self.limit or (self.within is not None and not self.within.enter()):
             return False
+        if not self.open and self._stirred is not None:
+            self._stirred()
         self.open += 1
         return True
 

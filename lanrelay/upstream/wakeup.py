@@ -21,49 +21,76 @@ Clock = Callable[[], float]
 
 class Wakeup:
     """
-    Looks at the clocks every few seconds, from L{start} to L{stop}.
+    Looks at the clocks every few seconds, from L{start} to L{stop}, while it matters.
 
     C{woken} is called when the timer comes too late (the process was stopped, or a virtual machine was), or
     when a clock that counts sleep has run ahead of the monotonic one, which does not.
 
     @param woken: with the seconds that passed unseen.
     @param clocks: each says how many seconds it is ahead; only its jumps forward count.
+    @param needed: whether sleep matters now. If it does not, the next look is at L{stir}.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: Any, woken: Callable[[float], None], *, clocks: Sequence[Clock] | None = None
+        self,
+        reactor: Any,
+        woken: Callable[[float], None],
+        *,
+        clocks: Sequence[Clock] | None = None,
+        needed: Callable[[], bool] = lambda: True,
     ) -> None:
         self._reactor = reactor
         self._woken = woken
         self._clocks = (slept, _wall_clock_ahead) if clocks is None else clocks
+        self._needed = needed
         self._ahead: list[float] = []
         self._due = 0.0
         self._timer: Any = None
+        self._started = False
 
     def start(self) -> None:
         """Begin to look."""
+        self._started = True
         if self._timer is None:
+            self._ahead = self._clocks_ahead()
             self._wait()
 
     def stop(self) -> None:
         """Look no more."""
+        self._started = False
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
 
+    def stir(self) -> None:
+        """It matters again. If nothing has looked meanwhile, this does, before it returns."""
+        if self._timer is None and self._started:
+            unseen = self._ran_ahead()
+            self._wait()
+            self._tell(unseen)
+
     def _wait(self) -> None:
-        self._ahead = [clock() for clock in self._clocks]
         self._due = self._reactor.seconds() + EVERY
         self._timer = self._reactor.callLater(EVERY, self._look)
 
     def _look(self) -> None:
         self._timer = None
-        late = self._reactor.seconds() - self._due
-        jumps = [clock() - before for clock, before in zip(self._clocks, self._ahead, strict=True)]
-        unseen = late + max([0.0, *jumps])
-        self._wait()
+        unseen = self._reactor.seconds() - self._due + self._ran_ahead()
+        if unseen > UNSEEN or self._needed():
+            self._wait()
+        self._tell(unseen)
+
+    def _clocks_ahead(self) -> list[float]:
+        return [clock() for clock in self._clocks]
+
+    def _ran_ahead(self) -> float:
+        """The longest jump forward since the last call."""
+        before, self._ahead = self._ahead, self._clocks_ahead()
+        return max([0.0, *(now - then for now, then in zip(self._ahead, before, strict=True))])
+
+    def _tell(self, unseen: float) -> None:
         if unseen > UNSEEN:
             self.log.info(
                 "{seconds} s have passed unseen, as when the machine sleeps: idle connections are dropped,"

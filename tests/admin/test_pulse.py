@@ -78,3 +78,29 @@ class MinutelyTests(SynchronousTestCase):
         self.assertEqual(turned, [20.0, 80.0, 140.0])
         minutely.stop()
         self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_while_nothing_can_change_it_waits_to_be_stirred(self) -> None:
+        clock, turned, needed = Clock(), list[float](), [True]
+        minutely = Minutely(
+            clock,
+            lambda: turned.append(clock.seconds()),
+            lambda: clock.seconds() + 1000.0,
+            needed=lambda: needed[0],
+        )
+        minutely.stir()
+        self.assertEqual(clock.getDelayedCalls(), [])  # it was not started
+        minutely.start()
+        clock.advance(10)
+        needed[0] = False
+        clock.advance(10)
+        self.assertEqual((turned, clock.getDelayedCalls()), ([20.0], []))  # what came before is told
+        clock.advance(1000)
+        needed[0] = True
+        minutely.stir()
+        minutely.stir()
+        self.assertEqual(turned, [20.0, 1020.0])
+        clock.advance(60)
+        self.assertEqual(turned, [20.0, 1020.0, 1080.0])
+        minutely.stop()
+        minutely.stir()
+        self.assertEqual(clock.getDelayedCalls(), [])

@@ -405,6 +405,19 @@ class GateTests(PortTestCase):
         around.resize(10)
         self.assertFalse(self.reads(second))
 
+    def test_it_says_when_the_first_of_some_enters(self) -> None:
+        stirred: list[int] = []
+        gate = Gate(2, stirred=lambda: stirred.append(gate.open))
+        self.assertTrue(gate.enter() and gate.enter())
+        self.assertFalse(gate.enter())
+        gate.leave()
+        self.assertTrue(gate.enter())
+        self.assertEqual(stirred, [0])
+        gate.leave()
+        gate.leave()
+        self.assertTrue(gate.enter())
+        self.assertEqual(stirred, [0, 0])
+
     def test_enter_and_leave(self) -> None:
         gate = Gate(1)
         self.assertTrue(gate.enter())

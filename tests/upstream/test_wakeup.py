@@ -72,6 +72,41 @@ class WakeupTests(SynchronousTestCase):
         self.wakeup.stop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_nothing_is_looked_at_while_it_does_not_matter(self) -> None:
+        matters = [True]
+        clocks = (lambda: self.ahead[0],)
+        wakeup = Wakeup(self.clock, self.woken.append, clocks=clocks, needed=lambda: matters[0])
+        wakeup.start()
+        self.run_for(10)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        matters[0] = False
+        self.clock.advance(EVERY)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(3600)  # the process waits, and no more
+        wakeup.stir()
+        self.assertEqual(self.woken, [])
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        wakeup.stir()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+
+    def test_a_sleep_while_it_did_not_matter_is_told_when_something_stirs(self) -> None:
+        clocks = (lambda: self.ahead[0],)
+        wakeup = Wakeup(self.clock, self.woken.append, clocks=clocks, needed=lambda: False)
+        wakeup.start()
+        self.clock.advance(EVERY)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.ahead[0] += 1800
+        self.assertEqual(self.woken, [])
+        wakeup.stir()
+        self.assertEqual([round(each) for each in self.woken], [1800])
+
+    def test_before_the_start_and_after_the_end_nothing_stirs_it(self) -> None:
+        self.wakeup.stir()
+        self.wakeup.start()
+        self.wakeup.stop()
+        self.wakeup.stir()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_it_can_be_stopped_by_whom_it_wakes(self) -> None:
         wakeup = Wakeup(self.clock, lambda seconds: wakeup.stop(), clocks=())
         wakeup.start()
