@@ -7,7 +7,6 @@ import socket
 import struct
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
@@ -23,6 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from lanrelay.transport.abilities import Abilities, hearer_of
+from lanrelay.transport.connected_socket import ConnectedSocket
 from lanrelay.transport.reactor_turn import DEPARTURES, FORGET, Departures
 from lanrelay.transport.splice import SharedPipe, discard, shared_pipe, unable
 from lanrelay.transport.stream import PARKED, Parked
@@ -48,7 +48,7 @@ _LATER = frozenset({errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR, errno.ENOBUFS}
 
 
 @implementer(ITCPTransport, IReadWriteDescriptor, IHalfCloseableDescriptor, IPushProducer, IConsumer)
-class TcpStream(Abilities):
+class TcpStream(ConnectedSocket, Abilities):
     """
     A L{Stream<lanrelay.transport.stream.Stream>} over a connected socket; made parked and paused.
 
@@ -75,14 +75,12 @@ class TcpStream(Abilities):
         "_lent_at_most",
         "_may_have_data",
         "_most",
-        "_peer",
         "_producer",
         "_producer_paused",
         "_protocol",
         "_pulls",
         "_reactor",
         "_reading",
-        "_socket",
         "_unsent",
         "_waiting",
         "_watched",
@@ -133,9 +131,6 @@ class TcpStream(Abilities):
         self._protocol: Any = PARKED
         self._lent_at_most = 0
 
-    def __repr__(self) -> str:
-        return f"<stream with {self._peer or 'a unix socket'!r}>"
-
     @property
     def protocol(self) -> Any:
         """The protocol that hears of this stream."""
@@ -148,37 +143,11 @@ class TcpStream(Abilities):
         self._lent_at_most = min(hearer_of(protocol).lent_at_most, _ALL)
         self._most = _PORTION
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
     def getHandle(self) -> socket.SocketType:
         """The socket."""
         if self._waiting is not None:
             self.send_waiting()
         return self._socket
-
-    def getPeer(self) -> Any:
-        return self._address(self._peer)
-
-    def getHost(self) -> Any:
-        return self._address(self._socket.getsockname())
-
-    def _address(self, name: Any) -> Any:
-        if not isinstance(name, tuple):
-            return UNIXAddress(name or None)
-        return IPv4Address("TCP", *name) if len(name) == 2 else IPv6Address("TCP", *name)
-
-    def getTcpNoDelay(self) -> bool:
-        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
 
     # writing -------------------------------------------------------------------------------------------
 
