@@ -11,6 +11,7 @@ from lanrelay.admin.leads import Lead
 from lanrelay.admin.watched import Reload, WallClock, Watched
 from lanrelay.errors import DialError
 from lanrelay.listeners.service import ListenerService
+from lanrelay.observe.accesslog import shown_path
 from lanrelay.observe.logformat import moment
 from lanrelay.observe.session import Session
 from lanrelay.upstream.explain import explain
@@ -76,7 +77,7 @@ def session_item(session: Session, watched: Watched) -> Json:
         "kind": session.kind,
         "client": session.client,
         "method": session.method,
-        "path": _shown_path(session.path),
+        "path": shown_path(session.path),
         "target": session.target,
         "address": session.address,
         "phase": session.phase,
@@ -90,16 +91,6 @@ def session_item(session: Session, watched: Watched) -> Json:
     }
 
 
-def _shown_path(path: str) -> str:
-    """Without its query, and without pieces that look drawn by lot: some programs have their token there."""
-    path = path.partition("?")[0]
-    if len(path) < 16:  # the shortest such piece
-        return path
-    from lanrelay.edit.masking import url
-
-    return url(f"x://y{path}").removeprefix("x://y") if path[:1] == "/" else path
-
-
 def failed_item(failed: Failed) -> Json:
     session = failed.session
     return {
@@ -107,7 +98,7 @@ def failed_item(failed: Failed) -> Json:
         "kind": session.kind,
         "client": session.client,
         "method": session.method,
-        "path": _shown_path(session.path),
+        "path": shown_path(session.path),
         "target": session.target,
         "address": session.address,
         "phase": session.phase,

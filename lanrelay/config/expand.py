@@ -15,6 +15,9 @@ _SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Token) +", re.IGNORECASE)
 
 _SECRET_NAME = re.compile(r"token|secret|key|passw|auth|cookie|credential", re.IGNORECASE)
 
+# What stands between the slashes of a URL or a path; those in a reference are its own.
+_PIECE = re.compile(r"(?:\$\{[^{}]*\}|[^/?#])+")
+
 HIDDEN = "***"
 
 
@@ -94,17 +97,59 @@ def _masked_literal(text: str, *, first: bool) -> str:
 
 
 def mask_url(text: str) -> str:
-    """A URL with its user information and its query masked; also one that is no right URL."""
+    """
+    A URL with its user information, its query and the random pieces of its path masked; also one that is no
+    right URL.
+    """
+    return _mask_pieces(_mask_user_and_query(text), host=True)
+
+
+def mask_path(text: str) -> str:
+    """A path with its query masked, and its random pieces: some programs have their token there."""
+    path, mark, query = text.partition("?")
+    return _mask_pieces(path, host=False) + mark + mask(query)
+
+
+def _mask_pieces(text: str, *, host: bool) -> str:
+    """
+    @param host: the first piece behind the scheme is a host, which is never masked. Nor is the path of a unix
+        socket, which nobody asks for a token.
+    """
+    if host and re.match(r"(?:http\+)?unix:", text):
+        return text
+    from lanrelay.edit import masking  # only to show a value, which a start does not
+
+    def piece(found: re.Match[str]) -> str:
+        nonlocal host
+        if host and not found[0].endswith(":"):
+            host = False
+            return found[0]
+        shown = []
+        end = 0
+        for reference in _REFERENCE.finditer(found[0]):
+            shown.append(masking.piece(found[0][end : reference.start()]))
+            name, separator, fallback = (reference[1] or "").partition(":-")
+            hidden = separator and masking.path(fallback) != fallback
+            shown.append(f"${{{name}:-{HIDDEN}}}" if hidden else reference[0])
+            end = reference.end()
+        shown.append(masking.piece(found[0][end:]))
+        return "".join(shown)
+
+    return _PIECE.sub(piece, text)
+
+
+def _mask_user_and_query(text: str) -> str:
     before, at, after = text.rpartition("@")
     place, mark, query = after.partition("?")
     if mark and (at or "://" in after):
-        masked = mask_url(f"{before}{at}{place}")
+        masked = _mask_user_and_query(f"{before}{at}{place}")
         return f"{masked}?{mask(query)}"
     if not at:
         # "http://name:password", its host forgotten: what follows the colon is shown when it is a port
-        match = re.fullmatch(r"(.*:)([^:/\]]+)", text)
-        plain = match is None or match[2].isdigit() or "://" not in match[1]
-        return text if match is None or plain else match[1] + mask(match[2])
+        match = re.fullmatch(r"(.*://.*:)([^:/\]]+)", _flat(text))
+        if match is None or match[2].isdigit():
+            return text
+        return text[: match.end(1)] + mask(text[match.end(1) :])
     scheme, slashes, userinfo = before.partition("://")
     if not slashes:
         scheme, userinfo = "", before
@@ -114,9 +159,13 @@ def mask_url(text: str) -> str:
 
 def _split_userinfo(text: str) -> tuple[str, str, str]:
     """Name and password, at the first colon that is not inside of a reference."""
-    depth_free = _REFERENCE.sub(lambda match: "x" * len(match.group()), text)
-    colon = depth_free.find(":")
+    colon = _flat(text).find(":")
     return (text, "", "") if colon < 0 else (text[:colon], ":", text[colon + 1 :])
+
+
+def _flat(text: str) -> str:
+    """Of the same length, without the colons of references."""
+    return _REFERENCE.sub(lambda match: "x" * len(match.group()), text)
 
 
 def is_secret_name(name: str) -> bool:

@@ -206,7 +206,8 @@ class Place:
         assert isinstance(self.node, nodes.Scalar)
         if not self.node.text and self.node.plain:
             return "nothing"
-        return excerpt(self.mask(self.node.text))
+        shown = self.mask(self.node.text)
+        return excerpt(expand.mask_url(shown) if "://" in shown else shown)  # a URL may stand at any key
 
     def complain(self, expected: str) -> None:
         """Complain of the value: C{expected} begins with that word."""

@@ -102,7 +102,7 @@ _HOST = one(hosts.sent_host)
 ROUTE = Table(
     "route",
     {
-        "path": Key(one(hosts.route_path), required=True),
+        "path": Key(one(hosts.route_path), required=True, mask=expand.mask_path),
         "upstream": Key(upstreams.HTTP_UPSTREAMS, required=True),
         "strip_prefix": Key(one(values.boolean), "false"),
         "host": Key(_HOST),
@@ -189,7 +189,7 @@ TABLE = Table(
         "rewrite": Key(_rewrite, list(_REWRITE)),
         "sse_keepalive": Key(optional(one(values.duration)), "15s"),
         "session_recovery": Key(off_as(False, one(values.boolean)), "true"),
-        "mcp": Key(optional(one(hosts.request_path)), "none"),
+        "mcp": Key(optional(one(hosts.request_path)), "none", mask=expand.mask_path),
         "max_body": Key(optional(one(values.size)), "none"),
         "pool": Key(_pool, POOL),
     },

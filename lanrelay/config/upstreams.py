@@ -164,7 +164,7 @@ def _statuses(place: Place) -> tuple[tuple[int, int], ...]:
 HEALTH = Table(
     "health",
     {
-        "path": Key(optional(one(hosts.request_path)), "none"),
+        "path": Key(optional(one(hosts.request_path)), "none", mask=expand.mask_path),
         "status": Key(_statuses, "200-399,401,405,406"),
         "interval": Key(one(values.duration), "15s"),
         "down_interval": Key(one(values.duration), "2s"),

@@ -66,11 +66,20 @@ def url(text: str) -> str:
     place, mark, query = body.partition("?")
     scheme, separator, rest = place.partition("://")
     host, *pieces = rest.split("/")
-    shown = [scheme + separator + host, *(_hidden(piece) if _random(piece) else piece for piece in pieces)]
-    told = "/".join(shown)
+    told = "/".join((scheme + separator + host, *map(piece, pieces)))
     if mark:
         told += "?" + "&".join(_query(part) for part in query.split("&"))
-    return told + (hash_ + (_hidden(fragment) if _random(fragment) else fragment) if hash_ else "")
+    return told + hash_ + piece(fragment)
+
+
+def path(text: str) -> str:
+    """A path without its random pieces: some programs have their token there."""
+    return "/".join(map(piece, text.split("/")))
+
+
+def piece(text: str) -> str:
+    """A piece of a path as it is, or C{***} if it looks drawn by lot."""
+    return _hidden(text) if _random(text) else text
 
 
 def _query(part: str) -> str:
@@ -83,8 +92,8 @@ def _query(part: str) -> str:
 
 def _random(piece: str) -> bool:
     """Whether it looks drawn by lot: long, and with letters and digits mixed, or a UUID, or hexadecimal."""
-    # "private_<secret>": the part behind the word is what counts.
-    for part in re.split(r"[_.~]", piece):
+    # "private_<secret>": the part behind the word is what counts. No secret has a space in it.
+    for part in re.split(r"[_.~\s]", piece):
         letters = sum(letter.isalpha() for letter in part)
         digits = sum(letter.isdigit() for letter in part)
         if len(part) >= 16 and letters >= 2 and digits >= 2:

@@ -21,7 +21,7 @@ The fields:
   - C{error}: RFC 9209's word; C{detail}: a sentence to it.
 
 JSON has the same and more under the names of L{Session}, durations in seconds. There are no field values and
-no query strings in either.
+no query strings in either, and long random pieces of a path are C{***}.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from twisted.logger import Logger
 
 from lanrelay.observe.logformat import ACCESS_NAMESPACE, Record, moment, printable
 from lanrelay.observe.session import Session
+
+SHORTEST_SECRET = 16
+"""A shorter piece of a path is never masked."""
 
 
 class AccessRecord(Record):
@@ -72,7 +75,7 @@ class AccessLog:
 def as_line(session: Session, duration: float) -> str:
     """The text line, without a time."""
     if session.method:
-        asked = f"{session.method} {without_query(session.path) or session.target}".rstrip()
+        asked = f"{session.method} {shown_path(session.path) or session.target}".rstrip()
     else:
         asked = session.kind
     parts = [
@@ -118,7 +121,7 @@ def as_fields(session: Session, duration: float) -> dict[str, object]:
     }
     optional: dict[str, object] = {
         "method": session.method,
-        "path": without_query(session.path),
+        "path": shown_path(session.path),
         "status": session.status or None,
         "target": session.target,
         "address": session.address,
@@ -136,14 +139,18 @@ def as_fields(session: Session, duration: float) -> dict[str, object]:
     return fields
 
 
-def without_query(path: str) -> str:
+def shown_path(path: str) -> str:
     """
-    C{path} up to its query.
+    C{path} up to its query, without pieces that look drawn by lot: both hold tokens.
 
-    The session has been given a path without its query already; this looks a second time, because queries
-    hold tokens.
+    The session has been given a path without its query already; this looks a second time.
     """
-    return path.partition("?")[0]
+    path = path.partition("?")[0]
+    if path[:1] != "/" or max(map(len, path.split("/"))) < SHORTEST_SECRET:
+        return path
+    from lanrelay.edit import masking  # few paths need it
+
+    return masking.path(path)
 
 
 def duration_text(seconds: float) -> str:

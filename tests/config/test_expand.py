@@ -14,6 +14,10 @@ def _expand(text: str) -> str:
     return expand.expand(text, ENVIRONMENT, lambda name: f"<{name}>")
 
 
+DRAWN = "Zx9kQ27LmTq8vR4bW1yN"
+"""A piece of a path that looks drawn by lot, as a token does."""
+
+
 class ExpandTests(SynchronousTestCase):
     def test_references(self) -> None:
         for text, expected in {
@@ -63,6 +67,7 @@ class ExpandTests(SynchronousTestCase):
             pass
         expand.mask(text)
         expand.mask_url(text)
+        expand.mask_path(text)
 
     @given(st.text())
     def test_escaped_text_comes_back(self, text: str) -> None:
@@ -95,12 +100,36 @@ class MaskTests(SynchronousTestCase):
             "http://u:${P:-x}@proxy": "http://***:${P:-***}@proxy",
             "u:p@proxy": "***:***@proxy",
             "http://u:hunter2": "http://u:***",
+            "http://u:${P}": "http://u:${P}",
+            "http://${H:-nas.lan}": "http://${H:-nas.lan}",
             "http://nas.lan/a?token=hunter2": "http://nas.lan/a?***",
             "http://u:p@nas.lan?${QUERY}": "http://***:***@nas.lan?${QUERY}",
             "http://u:p?q@nas.lan": "http://***:***@nas.lan",
             "${URL}": "${URL}",
+            f"http://nas.lan/mcp/{DRAWN}/sse": "http://nas.lan/mcp/***/sse",
+            f"http://nas.lan:99999/private_{DRAWN}": "http://nas.lan:99999/***",
+            f"htp:/nas.lan/{DRAWN}": "htp:/nas.lan/***",
+            f"nas.lan/{DRAWN}": "nas.lan/***",
+            f"http://u:p@nas.lan/{DRAWN}#{DRAWN}": "http://***:***@nas.lan/***#***",
+            f"https://{DRAWN}.lan/mcp": f"https://{DRAWN}.lan/mcp",
+            "http://nas.lan/${file:a/b}/mcp": "http://nas.lan/${file:a/b}/mcp",
+            f"http://nas.lan/${{T}}{DRAWN}": "http://nas.lan/${T}***",
+            f"http://nas.lan/${{T:-{DRAWN}}}": "http://nas.lan/${T:-***}",
+            "http://nas.lan/${T:-mcp}": "http://nas.lan/${T:-mcp}",
+            f"http+unix:/run/{DRAWN}.sock": f"http+unix:/run/{DRAWN}.sock",
         }.items():
             self.assertEqual(expand.mask_url(text), shown, text)
+            self.assertEqual(expand.mask_url(shown), shown, text)
+
+    def test_paths(self) -> None:
+        for text, shown in {
+            "/mcp": "/mcp",
+            f"/{DRAWN}/sse": "/***/sse",
+            f"{DRAWN}/sse": "***/sse",
+            "/${file:a/b}/sse": "/${file:a/b}/sse",
+            "/up?key=hunter2": "/up?***",
+        }.items():
+            self.assertEqual(expand.mask_path(text), shown, text)
 
     def test_names(self) -> None:
         for name in (

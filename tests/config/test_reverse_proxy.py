@@ -199,6 +199,28 @@ class ReverseProxyTests(ConfigCase):
         )
         self.assertNotIn("hunter2", found)
 
+    def test_a_token_in_the_path_of_a_wrong_url_is_not_shown(self) -> None:
+        token = "Zx9kQ27LmTq8vR4bW1yN"
+        for body in (
+            f"upstream: http://nas.lan:99999/mcp/{token}/sse",
+            f"upstream: {{url: htps://nas.lan/mcp/{token}/sse}}",
+            f"upstream: [http://nas.lan, 'http://nas.lan/mcp/{token}/sse#part']",
+            f"upstream: nas.lan/mcp/{token}",
+            f"upstream: {{url: http://nas.lan, address: http://nas.lan/{token}}}",
+            f"upstream: {{url: http://nas.lan, via: http://nas.lan/{token}}}",
+            f"routes: [{{path: {token}/mcp, upstream: http://nas.lan}}]",
+            f"routes: [{{path: /mcp, upstream: ftp://nas.lan/{token}}}]",
+            f"mcp: {token}/mcp",
+            f"health: {{path: {token}/up}}",
+            f"health: {{path: 'up?{token}'}}",
+            f"hosts: http://nas.lan/{token}",
+        ):
+            found = self.refusal(body)
+            self.assertIn(": found ", found)
+            self.assertNotIn(token[:8], found, body)
+        plain = self.refusal("upstream: http://nas.lan:99999/mcp/sse")
+        self.assertIn('found "http://nas.lan:99999/mcp/sse", expected a port', plain)
+
     def test_a_wrong_credential_is_not_shown(self) -> None:
         for request in ('{set: {X-Api-Key: "hunter2\\n"}}', "{set: X-hunter2}", "Authorization=hunter2"):
             self.assertNotIn("hunter2", self.refusal(f"headers: {{request: {request}}}"))

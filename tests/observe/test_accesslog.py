@@ -67,6 +67,14 @@ class LineTests(SynchronousTestCase):
         self.assertNotIn("s3cret", as_line(leaky, 0))
         self.assertNotIn("s3cret", json.dumps(as_fields(leaky, 0)))
 
+    def test_a_token_in_a_path_never_gets_into_it(self) -> None:
+        token = "Zx9kQ27LmTq8vR4bW1yN"
+        secret = session(method="GET", path=f"/mcp/{token}/sse")
+        self.assertIn('"GET /mcp/***/sse"', as_line(secret, 0))
+        self.assertEqual(as_fields(secret, 0)["path"], "/mcp/***/sse")
+        plain = session(method="GET", path="/.well-known/oauth-protected-resource/mcp")
+        self.assertIn('"GET /.well-known/oauth-protected-resource/mcp"', as_line(plain, 0))
+
     def test_no_field_can_forge_a_line_or_a_field(self) -> None:
         evil = session(
             method="GET",
