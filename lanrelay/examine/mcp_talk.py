@@ -356,6 +356,7 @@ class _Events:
         self._look = look
         self.begin()
         self._buffer = b""
+        self._after_cr = False
         self._ready: list[tuple[str, str]] = []
 
     def begin(self) -> None:
@@ -375,6 +376,9 @@ class _Events:
             data = await self._asked.parts(self._until - self._look.now(), of=timeout)
             if not data:
                 return "end", ""
+            if self._after_cr and data[:1] == b"\n":  # the rest of a line's end that came in two parts
+                data = data[1:]
+            self._after_cr = data.endswith(b"\r")
             self._buffer += data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
             if len(self._buffer) > LONGEST:
                 return "end", ""

@@ -20,7 +20,7 @@ class Repetition:
 
     @ivar count: how often it was.
     @ivar avoided: the upstream that this request may have crashed.
-    @ivar spared: upstreams that must not be asked again.
+    @ivar spared: C{avoided} is not asked even if there is no other: what failed was a connection of its own.
     """
 
     __slots__ = ("_after_sent", "avoided", "count", "spared")

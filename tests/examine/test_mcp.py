@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
 from lanrelay.examine.checks import Check, Examined
+from lanrelay.examine.mcp_talk import _Events
 from tests.examine.scripted import Heard, Legacy, Reply, Scripted, always, without_end
 from tests.examine.support import ExamineTestCase
 from tests.support.peers import free_ports
@@ -227,3 +232,36 @@ class McpTests(ExamineTestCase):
         script: Any = Legacy(error="\x1b[2J\x07 gone")
         check = self.mcp(await self.examine(f"{Scripted(self, script).url}/mcp"), "failed", "mcp_error")
         self.assertNotIn("\x1b", check.said)
+
+
+class Parts:
+    """What a stream brings, part by part; no more of an answer than its events look at."""
+
+    def __init__(self, *parts: bytes) -> None:
+        self._parts = [*parts, b""]
+
+    async def parts(self, timeout: float, *, of: float) -> bytes:
+        return self._parts.pop(0)
+
+
+class EventsTests(SynchronousTestCase):
+    def read(self, *parts: bytes) -> list[tuple[str, str]]:
+        async def all_of() -> list[tuple[str, str]]:
+            look: Any = SimpleNamespace(now=lambda: 0.0, timeout=5.0)
+            answer: Any = Parts(*parts)
+            events = _Events(answer, look)
+            found = []
+            while (event := await events.next()) != ("end", ""):
+                found.append(event)
+            return found
+
+        return self.successResultOf(Deferred.fromCoroutine(all_of()))
+
+    def test_each_end_of_a_line_may_come_in_any_two_parts(self) -> None:
+        for end in (b"\n", b"\r\n", b"\r"):
+            stream = end.join((b"event: endpoint", b"data: /a", b"data: b", b"", b"data: c", b"", b""))
+            for cut in range(len(stream) + 1):
+                parts = [part for part in (stream[:cut], stream[cut:]) if part]
+                self.assertEqual(self.read(*parts), [("endpoint", "/a\nb"), ("message", "c")], parts)
+            each = [stream[at : at + 1] for at in range(len(stream))]
+            self.assertEqual(self.read(*each), [("endpoint", "/a\nb"), ("message", "c")], each)
