@@ -193,7 +193,7 @@ class PlainExchange:
         return method, given, self._path, content, passed
 
     def _like_the_last(self, data: bytes) -> Asked | None:
-        """The same for a request that differs from an earlier one only in its target and one value."""
+        """The same for a request that differs from an earlier one only in its target and some values."""
         template = self._repeats.template
         if template is None:
             return None
@@ -214,8 +214,7 @@ class PlainExchange:
         fitting = template.fit(data, at)
         if fitting is None:
             return None
-        value, content = fitting
-        passed = b"".join((data[:at], template.before, value, template.after, data[content:]))
+        passed, content = fitting
         return method, given, self._path, content, passed
 
     def _is_plain_target(self, target: str) -> bool:
@@ -288,15 +287,15 @@ class PlainExchange:
         return status, content, passed
 
     def _answer_like_the_last(self, data: bytes, answers: Answers) -> tuple[int, int, bytes] | None:
-        """The same for an answer that differs from an earlier one only in one value."""
+        """The same for an answer that differs from an earlier one only in some values."""
         repeats: Repeats | None = self._origin.repeats  # type: ignore[union-attr]
         # The connection may have served the listener that was there before a reload.
         template = None if repeats is None or repeats.owner is not answers else repeats.template
         fitting = None if template is None else template.fit(data, 0)
         if template is None or fitting is None:
             return None
-        value, content = fitting
-        return template.what, content, b"".join((template.before, value, template.after, data[content:]))
+        passed, content = fitting
+        return template.what, content, passed
 
     # An answer in chunks: each as we would write it, and with the first of them, or before it, the head.
 
@@ -392,13 +391,13 @@ class PlainExchange:
         return (status, events), passed
 
     def _head_like_the_last(self, head: bytes, answers: Answers) -> tuple[tuple[int, bool], bytes] | None:
-        """The same, for one that differs from another before it in one value."""
+        """The same, for one that differs from another before it in some values."""
         repeats: Repeats | None = self._origin.chunked  # type: ignore[union-attr]
         template = None if repeats is None or repeats.owner is not answers else repeats.template
         fitting = None if template is None else template.fit(head, 0)
         if template is None or fitting is None:
             return None
-        return template.what, b"".join((template.before, fitting[0], template.after))
+        return template.what, fitting[0]
 
     def silent(self) -> None:
         """Nothing has come of an answer that goes on: a comment may be due."""
