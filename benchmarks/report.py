@@ -21,9 +21,8 @@ UNFAIR = """\
 * Where the load's core has slept, who sends to it pays for waking it, in a virtual machine above all. A
   slower relay pays that more often.
 * No two HTTP requests are alike: path and X-Request-Id change each time. The other seven fields do not, and
-  what remembers them gains by that, as it does with a real client on a kept connection. The relay does: where
-  more values change each time, a small exchange costs it more: see the rows with three fields. Those of wrk
-  are all the same.
+  what remembers them gains by that, as it does with a real client on a kept connection. The relay does, as
+  long as no more than six values change: see the rows with three fields. Those of wrk are all the same.
 * Memory is what a process has written to and shares with nobody. The kernel's socket buffers are not in it.
 """
 
