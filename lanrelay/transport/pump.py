@@ -252,22 +252,23 @@ class Pump:
 
     def _take(self, downstream: Stream, upstream: Stream) -> None:
         self._downstream.stream, self._upstream.stream = downstream, upstream
+        self._downstream.leads_to(upstream)
+        self._upstream.leads_to(downstream)
         hand_over(downstream, self._downstream)
         hand_over(upstream, self._upstream)
         self._open = True
 
     def _begin(self, to_upstream: bytes, to_downstream: bytes) -> None:
         down, up = self._downstream, self._upstream
-        for end, early in ((down, to_upstream), (up, to_downstream)):
-            if end.lost is not None and not self._over:
-                if early and end.other.lost is None:
-                    end.dataReceived(early)
-                self._lost(end, end.lost)
-        if self._closing:
-            return
+        if down.lost is not None or up.lost is not None:
+            for end, early in ((down, to_upstream), (up, to_downstream)):
+                if end.lost is not None and not self._over:
+                    if early and end.other.lost is None:
+                        end.dataReceived(early)
+                    self._lost(end, end.lost)
+            if self._closing:
+                return
         self._set_timer(self._limits.idle, self._look)
-        down.copies = not abilities_of(up.stream).takes_views
-        up.copies = not abilities_of(down.stream).takes_views
         up.stream.registerProducer(down, True)
         down.stream.registerProducer(up, True)
         if to_upstream:
@@ -314,23 +315,41 @@ class _End(Hearer):
     One side of a pump: hears its own stream, and is the producer of the other one.
 
     @ivar copies: the other stream keeps what is written to it, and cannot be lent a view.
+    @ivar lent_at_most: see L{Hearer}; as much as the other stream makes use of.
     @ivar paused: the other stream's buffer is full, so this one is not read.
     @ivar read_ended: the peer ended its side.
     @ivar write_ended: our side has ended, and all before has left.
     @ivar lost: why the stream is gone, if it is.
     """
 
-    __slots__ = ("copies", "lost", "other", "paused", "pump", "read_ended", "side", "stream", "write_ended")
+    __slots__ = (
+        "copies",
+        "lent_at_most",
+        "lost",
+        "other",
+        "paused",
+        "pump",
+        "read_ended",
+        "side",
+        "stream",
+        "write_ended",
+    )
 
     stream: Stream
     other: _End
+    lent_at_most: int
+    copies: bool
 
     def __init__(self, pump: Pump, side: Literal["downstream", "upstream"]) -> None:
         self.pump = pump
         self.side = side
-        self.copies = True
         self.paused = self.read_ended = self.write_ended = False
         self.lost: Failure | None = None
+
+    def leads_to(self, stream: Stream) -> None:
+        """What comes is written to C{stream}."""
+        able = abilities_of(stream)
+        self.lent_at_most, self.copies = able.lent_at_most, not able.takes_views
 
     # as a protocol; no subclass of Twisted's, whose dictionary would cost an idle pair 200 bytes
 
@@ -345,10 +364,6 @@ class _End(Hearer):
             return
         self.pump._moved(self, len(data))
         self.other.stream.write(data)  # type: ignore[arg-type]  # a view only where it takes one
-
-    @property
-    def lent_at_most(self) -> int:
-        return abilities_of(self.other.stream).lent_at_most
 
     def view_received(self, view: memoryview) -> None:
         # As `dataReceived`, without a call for each of the many parts.

@@ -41,25 +41,26 @@ class Departures:
     alone in a turn sends at once.
 
     @ivar open: a stream that writes something small may leave it here, by L{add}.
+    @ivar waiting: the streams that did.
     """
 
-    __slots__ = ("_streams", "open")
+    __slots__ = ("open", "waiting")
 
     most = 32
 
     def __init__(self) -> None:
         self.open = False
-        self._streams: list[Any] = []
+        self.waiting: list[Any] = []
 
     def add(self, stream: Any) -> None:
         """Have C{send_waiting} of this stream called soon; it is added once for each call."""
-        self._streams.append(stream)
-        if len(self._streams) == self.most:
+        self.waiting.append(stream)
+        if len(self.waiting) == self.most:
             self.leave()
 
     def leave(self) -> None:
         """Send what waits, in the order in which it came."""
-        streams, self._streams = self._streams, []
+        streams, self.waiting = self.waiting, []
         for stream in streams:
             try:
                 stream.send_waiting()
@@ -67,10 +68,12 @@ class Departures:
                 _bug(stream)
 
     def close(self) -> None:
-        """The turn is over."""
-        while self._streams:
-            self.leave()  # while it is open: whoever is told to pause may write to one that is still to leave
-        self.open = False
+        """
+        The turn is over: send until nothing waits any more, for whoever is told to pause while some leave may
+        write to one that is still to leave.
+        """
+        while self.waiting:
+            self.leave()
 
 
 _ENDS = {end: Failure(end) for end in (CONNECTION_DONE, CONNECTION_LOST)}
@@ -134,7 +137,9 @@ def _turn_on_epoll(reactor: Any, departures: Departures) -> Callable[[float | No
                 except Exception:
                     _bug(selectable)
         finally:
-            departures.close()
+            if departures.waiting:
+                departures.close()
+            departures.open = False
 
     return reactor_turn
 
@@ -174,7 +179,9 @@ def _turn_on_kqueue(reactor: Any, departures: Departures) -> Callable[[float | N
                 except Exception:
                     _bug(selectable)
         finally:
-            departures.close()
+            if departures.waiting:
+                departures.close()
+            departures.open = False
 
     return reactor_turn
 

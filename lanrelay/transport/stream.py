@@ -102,10 +102,8 @@ def tune(transport: Any) -> None:
 def tune_tcp(sock: Any) -> None:
     """The same for a socket that is known to be TCP."""
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        for level, option, value in _TUNED:
+            sock.setsockopt(level, option, value)
     except OSError:
         pass  # macOS: EINVAL on a socket that the peer has reset already; its loss comes with the first read
 
@@ -160,13 +158,15 @@ def _peek(sock: Any) -> bool:
 _poll: Any = getattr(select, "poll", None)
 
 
-_KEEPALIVE = [
-    (getattr(socket, name), value)
-    for name, value in (
-        ("TCP_KEEPIDLE", 30),
-        ("TCP_KEEPALIVE", 30),  # the name of TCP_KEEPIDLE on macOS (and in Python from 3.10 on)
-        ("TCP_KEEPINTVL", 10),
-        ("TCP_KEEPCNT", 6),  # so the loss is noticed 90 s after the last sign of life
+_TUNED = [
+    (level, getattr(socket, name), value)
+    for level, name, value in (
+        (socket.IPPROTO_TCP, "TCP_NODELAY", 1),
+        (socket.SOL_SOCKET, "SO_KEEPALIVE", 1),
+        (socket.IPPROTO_TCP, "TCP_KEEPIDLE", 30),
+        (socket.IPPROTO_TCP, "TCP_KEEPALIVE", 30),  # TCP_KEEPIDLE on macOS, in Python from 3.10 on
+        (socket.IPPROTO_TCP, "TCP_KEEPINTVL", 10),
+        (socket.IPPROTO_TCP, "TCP_KEEPCNT", 6),  # so the loss is noticed 90 s after the last sign of life
     )
     if hasattr(socket, name)
 ]

@@ -71,6 +71,7 @@ class TcpStream(ConnectedSocket, Abilities):
         "_closing",
         "_departures",
         "_early",
+        "_half_closes",
         "_half_closing",
         "_lent_at_most",
         "_may_have_data",
@@ -130,6 +131,7 @@ class TcpStream(ConnectedSocket, Abilities):
         self.disconnected = False
         self._protocol: Any = PARKED
         self._lent_at_most = 0
+        self._half_closes = False
 
     @property
     def protocol(self) -> Any:
@@ -141,6 +143,7 @@ class TcpStream(ConnectedSocket, Abilities):
         self._protocol = protocol
         # Looked up once, not for each event; 0: the protocol is not lent the buffer.
         self._lent_at_most = min(hearer_of(protocol).lent_at_most, _ALL)
+        self._half_closes = IHalfCloseableProtocol.providedBy(protocol)
         self._most = _PORTION
 
     def getHandle(self) -> socket.SocketType:
@@ -266,7 +269,8 @@ class TcpStream(ConnectedSocket, Abilities):
         if self.disconnected:
             producer.stopProducing()
             return
-        self.send_waiting()
+        if self._waiting is not None:
+            self.send_waiting()
         self._producer = producer
         self._producer_paused = False
         if not streaming:
@@ -288,7 +292,8 @@ class TcpStream(ConnectedSocket, Abilities):
     def loseWriteConnection(self) -> None:
         if self._half_closing or self._closing or self._aborting or self.disconnected:
             return
-        self.send_waiting()
+        if self._waiting is not None:
+            self.send_waiting()
         self._half_closing = True
         if self._unsent is None and not self._broken:
             self._end_writing()
@@ -303,13 +308,14 @@ class TcpStream(ConnectedSocket, Abilities):
             self._start_writing()
             return
         self._write_ended = True
-        if IHalfCloseableProtocol.providedBy(self._protocol):
+        if self._half_closes:
             self._tell(self._protocol.writeConnectionLost)
 
     def loseConnection(self) -> None:
         if self._closing or self.disconnected or self._aborting:
             return
-        self.send_waiting()
+        if self._waiting is not None:
+            self.send_waiting()
         self._closing = True
         if self._write_ended:
             self.connectionLost(_DONE)
@@ -330,7 +336,8 @@ class TcpStream(ConnectedSocket, Abilities):
         """The stream ends, for whatever reason; the reactor calls it, too."""
         if self.disconnected:
             return
-        self.send_waiting()
+        if self._waiting is not None:
+            self.send_waiting()
         if (
             self._writing
             and not (self._reading or self._aborting)
@@ -425,7 +432,7 @@ class TcpStream(ConnectedSocket, Abilities):
         if self._broken:
             return CONNECTION_LOST
         self._reading = False
-        if IHalfCloseableProtocol.providedBy(self._protocol):
+        if self._half_closes:
             self._tell(self._protocol.readConnectionLost)
             # Not before: if this was the second of the two ends, the stream is closed now, and out of epoll's
             # set.

@@ -19,6 +19,8 @@ _EVERY: Final = 8
 _REMEMBERED, _COMPARED = 2, 3  # not the first message, for many connections have no second
 _MOST: Final = 6  # values that may differ in one head
 
+_NONE: Final[dict[int, bytes]] = {}  # one for all: most connections learn nothing
+
 Piece = tuple[bytes, int, bytes, bool]
 """
 What stands before a value, its length, what stands there in the forwarded head, and whether the value is the
