@@ -38,7 +38,8 @@ class Departures:
     connections, a small HTTP exchange took 20 us of the relay's CPU instead of 32.
 
     Nothing waits long: all leave before something large is sent, and when some dozen wait. A stream that is
-    alone in a turn sends at once.
+    alone in a turn sends at once, and so does each its first: who has just connected is mostly awake. With
+    16 clients that connect, ask and leave, a tunnel took 85 us when first words waited, too, and 78 so.
 
     @ivar open: a stream that writes something small may leave it here, by L{add}.
     @ivar waiting: the streams that did.

@@ -39,6 +39,7 @@ _ALL = len(_SHARED)
 # Bytes that may wait for the end of the reactor's turn; a larger send takes long enough to go alone.
 _SMALL = 16 * 1024
 
+_AT_ONCE = Departures()  # never open: for reactors that have none
 _DONE = Failure(CONNECTION_DONE)
 _LOST = Failure(CONNECTION_LOST)
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, of 0 s: close() sends RST
@@ -116,7 +117,7 @@ class TcpStream(ConnectedSocket, Abilities):
         self._peer = peer
         self._unsent: bytearray | None = None  # the rest of a short send, or a pull producer's
         self._waiting: bytes | None = None  # is sent at the end of this turn
-        self._departures: Departures | None = getattr(reactor, DEPARTURES, None)
+        self._departures: Departures | None = None  # until something has been sent
         self._producer: Any = None
         self._producer_paused = False
         self._pulls = False  # the producer is a pull producer
@@ -161,7 +162,9 @@ class TcpStream(ConnectedSocket, Abilities):
 
     def write(self, data: bytes | memoryview) -> None:
         departures = self._departures
-        if departures is not None and departures.open:
+        if departures is None:
+            self._departures = getattr(self._reactor, DEPARTURES, _AT_ONCE)
+        elif departures.open:
             waiting = self._waiting
             if waiting is not None and len(waiting) + len(data) <= _SMALL:
                 self._waiting = waiting + data

@@ -28,6 +28,13 @@ class DepartureTests(TurnCase):
         super().setUp()
         self.pairs = [self.pair() for _ in range(3)]
 
+    def pair(self) -> tuple[TcpStream, HalfCloseable, socket.socket]:
+        """Streams that have sent something before."""
+        stream, protocol, peer = super().pair()
+        stream.write(b"hello")
+        self.assertEqual(peer.recv(10), b"hello")
+        return stream, protocol, peer
+
     def together(self, told: Callable[[TcpStream, Any], object]) -> None:
         """In one turn each stream hears something, and C{told} is called with it and its protocol."""
         for stream, protocol, peer in self.pairs:
@@ -72,6 +79,20 @@ class DepartureTests(TurnCase):
         peer.sendall(b"x")
         self.turn()
         self.assertEqual(come, [b"answer"])
+
+    def test_the_first_that_a_stream_sends_leaves_at_once(self) -> None:
+        """Who waits for it has just connected, and is mostly awake."""
+        self.pairs = [super(DepartureTests, self).pair() for _ in range(3)]
+        early: list[int] = []
+
+        def write(stream: TcpStream, protocol: HalfCloseable) -> None:
+            stream.write(b"welcome, ")
+            early.append(sum(1 for come in self.come_to_all() if come == b"welcome, "))
+            stream.write(b"stranger")
+
+        self.together(write)
+        self.assertEqual(early, [1, 1, 1])
+        self.assertEqual(self.come_to_all(), [b"stranger"] * 3)
 
     def test_a_view_may_be_overwritten_afterwards(self) -> None:
         shared = bytearray(b"mine")
