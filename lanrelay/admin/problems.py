@@ -11,7 +11,6 @@ from typing import Any
 from lanrelay.admin.watched import Watched
 from lanrelay.config.default_path import NotFound, find
 from lanrelay.errors import DialError, HostRefused, TlsOnPlain, Unroutable
-from lanrelay.examine.causes import cause_of
 from lanrelay.listeners.service import ListenerService
 from lanrelay.upstream.explain import explain
 from lanrelay.upstream.sentences import why_unroutable
@@ -100,6 +99,8 @@ def _cause(error: DialError) -> str:
         return "host_refused"
     if isinstance(error, TlsOnPlain):
         return "tls_on_plain"
+    from lanrelay.examine.causes import cause_of  # its sentences take 6 ms, and mostly nothing is wrong
+
     return cause_of(error) or error.proxy_status
 
 
