@@ -292,7 +292,8 @@ class ServiceTests(SynchronousTestCase):
 
     # --- sleep ---
 
-    def test_after_sleep_names_are_asked_anew_and_upstreams_checked_until_it_stops(self) -> None:
+    def awaiting_sleep(self) -> tuple[RelayService, list[str]]:
+        """A relay that is ready, and who was told that the machine slept."""
         relay = self.started(forward())
         self.reactor.running = True
         relay._ready()
@@ -300,11 +301,30 @@ class ServiceTests(SynchronousTestCase):
         (group,) = relay.listeners[0].groups
         group.sleepers.append(lambda: woken.append("group"))
         self.patch(relay._resolver, "renew", lambda: woken.append("resolver"))
+        return relay, woken
+
+    def test_after_sleep_names_are_asked_anew_and_upstreams_checked_until_it_stops(self) -> None:
+        relay, woken = self.awaiting_sleep()
+        client = self.busy(relay)
         self.reactor.advance(2)
         self.assertEqual(woken, [])
         self.reactor.advance(60)
         self.assertEqual(woken, ["resolver", "group"])
+        client.abort()
         relay.stopService()
         self.assertEqual(self.reactor.getDelayedCalls(), [])
         relay._ready()  # the reactor had it in its queue
         self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_an_idle_relay_does_not_wake_and_hears_of_sleep_when_the_first_connection_comes(self) -> None:
+        relay, woken = self.awaiting_sleep()
+        ahead = 0.0
+        self.patch(relay._wakeup, "_clocks", [lambda: ahead])
+        relay._wakeup._ahead = [ahead]
+        self.reactor.advance(2)
+        self.reactor.advance(60)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+        ahead = 3600.0
+        self.assertEqual(woken, [])
+        self.busy(relay)
+        self.assertEqual(woken, ["resolver", "group"])
