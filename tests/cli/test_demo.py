@@ -52,8 +52,6 @@ class Run:
                 "PYTHONPATH": os.pathsep.join(path for path in paths if path),
             },
             start_new_session=True,
-            # A shell has what it puts in the background ignore Ctrl-C, and so would all that is begun there.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         test.addCleanup(self._end)
 
