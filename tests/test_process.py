@@ -171,6 +171,7 @@ class SignalTests(SynchronousTestCase):
         self.heard: list[tuple[str, str]] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup has it ignored
 
     def install(self, *, terminal: bool = False) -> None:
         self.patch(process, "_on_terminal", lambda: terminal)
