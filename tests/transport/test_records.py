@@ -158,6 +158,12 @@ class DirectTests(SynchronousTestCase):
         server.bio_write(bytes(records_of(client).encrypt(b"early")))
         self.assertEqual(read(records_of(server), b"")[0], b"early")
 
+    def test_nor_is_it_when_much_comes_after_it(self) -> None:
+        client, server = shaken()
+        ours = records_of(client)
+        server.bio_write(bytes(ours.encrypt(b"early")))
+        self.assertEqual(read(records_of(server), bytes(ours.encrypt(PATTERN)))[0], b"early" + PATTERN)
+
 
 class QuietTests(SynchronousTestCase):
     """What OpenSSL is not asked, because the sizes tell it."""
@@ -214,6 +220,52 @@ class QuietTests(SynchronousTestCase):
         data = bytes(client.encrypt(PATTERN[:100]))
         self.assertEqual(self.ends(server, data, most=60), [False, False])
         self.assertEqual(self.ends(server, bytes(client.encrypt(PATTERN[:100])), most=100), [True])
+
+
+class MemoryTests(SynchronousTestCase):
+    """OpenSSL's memory never shrinks, so it must not grow with what comes at once."""
+
+    def test_it_holds_two_pieces_at_most_however_the_records_are_cut(self) -> None:
+        client, server = shaken()
+        ours, theirs = records_of(client), records_of(server)
+        beneath = records._beneath()
+        held = 0
+
+        def write(into: Any, source: Any, count: int) -> int:
+            nonlocal held
+            taken: int = bio_write(into, source, count)
+            held = max(held, beneath.bio_get_mem_data(into, beneath.null))
+            return taken
+
+        bio_write = beneath.bio_write
+        self.patch(beneath, "bio_write", write)
+        for part in (LARGEST, RECORD, RECORD - 1, 5000):
+            for cut in (LARGEST, 100_000, RECORD, 7000):
+                for most in (RECORD - 1, RECORD, 65536, LARGEST):
+                    sent = b"".join(
+                        bytes(ours.encrypt(PATTERN[start : start + part]))
+                        for start in range(0, LARGEST, part)
+                    )
+                    content = b""
+                    for start in range(0, len(sent), cut):
+                        content += read(theirs, sent[start : start + cut], most)[0]
+                    self.assertEqual(content, PATTERN, (part, cut, most))
+        self.assertGreater(held, 7000)
+        self.assertLessEqual(held, 2 * records._PIECE)
+
+    def test_what_is_read_where_it_lies_is_not_kept(self) -> None:
+        client, server = shaken()
+        ours, theirs = records_of(client), records_of(server)
+        sent = bytearray(ours.encrypt(PATTERN[:100_000]))
+        cut = 3 * RECORD + 100
+        for most in (LARGEST, RECORD):
+            taken, content, error = theirs.decrypt(memoryview(sent)[:cut], most)
+            first = bytes(content)
+            rest = bytes(sent[taken:])
+            sent[:] = bytes(len(sent))  # the buffer is used for something else
+            self.assertEqual(first + read(theirs, rest)[0], PATTERN[:100_000])
+            self.assertEqual(error is None, most == RECORD)
+            sent = bytearray(ours.encrypt(PATTERN[:100_000]))
 
 
 class PublicTests(DirectTests):
