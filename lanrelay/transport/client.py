@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from lanrelay.addresses import IPAddress, parse_ip, unmapped, unmapped_host
@@ -14,7 +15,7 @@ Hop = tuple[str, str]
 """A listener of the relay, and the address of the relay's own that it connected to."""
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True)
 class Client:
     """
     The client that connected; after a PROXY header, the client that it names, and where that one connected
@@ -52,15 +53,8 @@ def accepted_from(peer: Any, local: Any, *, secure: bool) -> Client:
     """The client that connected from C{peer} to C{local}, the names of two sockets."""
     if not isinstance(peer, tuple):
         return Client(name="unix", address=None, local=None, secure=secure)
-    host, port = unmapped_host(peer[0]), peer[1]
-    return Client(
-        name=_shown(host, port),
-        address=parse_ip(host),
-        local=parse_ip(unmapped_host(local[0])),
-        secure=secure,
-        port=port,
-        local_port=local[1],
-    )
+    (shown, address), port = _host(peer[0]), peer[1]
+    return Client(f"{shown}:{port}", address, _host(local[0])[1], secure, port, local[1])
 
 
 def spoken_for(peer: Client, endpoints: Endpoints) -> Client:
@@ -68,7 +62,7 @@ def spoken_for(peer: Client, endpoints: Endpoints) -> Client:
     source, local = unmapped(endpoints.source), unmapped(endpoints.destination)
     return replace(
         peer,
-        name=_shown(str(source), endpoints.source_port),
+        name=f"{_bracketed(str(source))}:{endpoints.source_port}",
         address=source,
         local=local,
         port=endpoints.source_port,
@@ -76,5 +70,12 @@ def spoken_for(peer: Client, endpoints: Endpoints) -> Client:
     )
 
 
-def _shown(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+@lru_cache(maxsize=1024)
+def _host(name: str) -> tuple[str, IPAddress | None]:
+    """The host of a socket's name: as it stands before a port, and its address. Mostly they are the same."""
+    host = unmapped_host(name)
+    return _bracketed(host), parse_ip(host)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
