@@ -24,6 +24,10 @@ UNFAIR = """\
   what remembers them gains by that, as it does with a real client on a kept connection. The relay does, as
   long as no more than six values change: see the rows with three fields. Those of wrk are all the same.
 * Memory is what a process has written to and shares with nobody. The kernel's socket buffers are not in it.
+* The relay has the OpenSSL that cryptography brings, HAProxy and nginx have the system's. A connection takes
+  16.3 KB in OpenSSL 4.0.3 before its handshake, and 8.6 in 3.0.19. With Debian's own pyOpenSSL, and so with
+  the same OpenSSL as HAProxy, an idle pair with TLS had a ratio of 0.89 (to the upstream) and 0.98 (from the
+  client).
 """
 
 _MEASURES = {

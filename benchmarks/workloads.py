@@ -223,7 +223,14 @@ def bulk(streams: int) -> Workload:
 
 
 def idle(
-    name: str, hold: Hold, origin: str, mine: dict[str, Start], theirs: Start, most: float | None
+    name: str,
+    hold: Hold,
+    origin: str,
+    mine: dict[str, Start],
+    theirs: Start,
+    most: float | None,
+    *,
+    goal: tuple[float, float] | None = None,
 ) -> Workload:
     return Workload(
         name=f"Memory, 1,000 idle {name}",
@@ -232,7 +239,7 @@ def idle(
         ours=mine,
         peers={"HAProxy": theirs},
         hold=hold,
-        goals=[Goal(["HAProxy"])],
+        goals=[Goal(["HAProxy"], *(goal or ()))],
         measure="memory",
         scale=1e-3,
         least=0.2,
@@ -270,7 +277,7 @@ WORKLOADS = [
         ours=ours("tcp-forward"),
         peers={**_HAPROXY, **_FORWARDS},
         run=plain("connect", 16, 1.5, 64),
-        goals=[Goal(["HAProxy"], 0.45, 0.80), Goal([*_FORWARDS], 2, 3)],
+        goals=[Goal(["HAProxy"], 0.75, 0.90), Goal([*_FORWARDS], 2, 3)],
     ),
     Workload(
         name="HTTP to HTTP, 1 KB, keep-alive",
@@ -332,7 +339,7 @@ WORKLOADS = [
         ours=ours("reverse-proxy"),
         peers=_NGINXES,
         run=download,
-        goals=[Goal([*_NGINXES], 0.80, 0.95)],
+        goals=[Goal([*_NGINXES], 0.95, 1.1)],
         scale=1e9,
         least=0.05,
     ),
@@ -354,7 +361,7 @@ WORKLOADS = [
         ours=ours("connect-proxy"),
         peers={"squid": peers.squid, "tinyproxy": peers.tinyproxy, **_TUNNELS},
         run=tunnelled("echo", "connect", 16, 1.5, 64),
-        goals=[Goal(["squid"], 1.0, 1.6), Goal([*_TUNNELS], 2, 3)],
+        goals=[Goal(["squid"], 1.3, 1.6), Goal([*_TUNNELS], 2, 3)],
     ),
     Workload(
         name="CONNECT tunnel, bulk",
@@ -374,7 +381,7 @@ WORKLOADS = [
         ours=ours("reverse-proxy"),
         peers=_NGINX,
         run=partial(events, 1, TICK),
-        goals=[Goal(["nginx"], 1 / 1.5, 1.0)],
+        goals=[Goal(["nginx"], 1.0, 1.3)],
         measure="added",
         scale=1.0,
     ),
@@ -404,6 +411,7 @@ WORKLOADS = [
         ours("tcp-forward", secure="upstream"),
         peers.HAPROXY_TO_TLS,
         45,
+        goal=(0.85, 1.0),
     ),
     idle(
         "pairs with TLS from the client",
@@ -412,6 +420,7 @@ WORKLOADS = [
         ours("tcp-forward", secure="downstream"),
         peers.HAPROXY_FROM_TLS,
         45,
+        goal=(0.85, 1.0),
     ),
     idle(
         "event streams, HTTP to HTTPS",
