@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 from websockets.sync.client import ClientConnection, connect
 
+from tests.support.progress import PATIENCE
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 FLAGS = (
@@ -42,7 +44,7 @@ class Browser:
     One Chromium with a profile of its own. Its maker adds C{stop} as a cleanup.
     """
 
-    def __init__(self, *, within: float = 60.0) -> None:
+    def __init__(self, *, within: float = PATIENCE) -> None:
         assert CHROMIUM is not None
         self._profile = tempfile.TemporaryDirectory(prefix="lanrelay-chromium-", ignore_cleanup_errors=True)
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the browser
@@ -113,7 +115,7 @@ class Page:
             message["sessionId"] = self._session
         self._socket.send(json.dumps(message))
         while True:
-            answer = json.loads(self._socket.recv(timeout=30))
+            answer = json.loads(self._socket.recv(timeout=PATIENCE))
             if answer.get("id") == number:
                 if "error" in answer:
                     raise AssertionError(f"{method}: {answer['error']}")
@@ -211,7 +213,7 @@ def browser() -> Browser:
     return started
 
 
-def until(condition: Callable[[], T | None], *, within: float = 20.0) -> T:
+def until(condition: Callable[[], T | None], *, within: float = PATIENCE) -> T:
     """The first true value of C{condition}; blocks."""
     deadline = time.monotonic() + within
     while not (found := condition()):

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
 
-from tests.support.progress import Patience
+from tests.support.progress import PATIENCE, Patience
 from tests.support.servers import CHECKOUT
 
 # What the installed script does.
@@ -61,7 +61,7 @@ class Relay:
         kib = subprocess.check_output(["ps", "-o", "rss=", "-p", str(self.process.pid)])
         return int(kib) * 1024
 
-    def start(self, *, within: float = 20.0) -> Relay:
+    def start(self, *, within: float = PATIENCE) -> Relay:
         """Start it; returns when it listens."""
         environ = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         here = {"PYTHONPATH": str(CHECKOUT), "PYTHONUNBUFFERED": "1", "XDG_RUNTIME_DIR": str(self.folder)}
@@ -89,7 +89,7 @@ class Relay:
         assert found is not None, f"no port of {listener} in\n{self.log}"
         return int(found[1])
 
-    def wait_for(self, pattern: str, *, within: float = 10.0) -> re.Match[str]:
+    def wait_for(self, pattern: str, *, within: float = PATIENCE) -> re.Match[str]:
         """The first match in its log, as soon as there is one; blocks."""
         patience = Patience(self.process.pid, within)
         while (found := re.search(pattern, self.log)) is None:
@@ -101,7 +101,7 @@ class Relay:
             time.sleep(0.02)
         return found
 
-    def stop(self, *, within: float = 15.0) -> None:
+    def stop(self, *, within: float = PATIENCE) -> None:
         """SIGTERM; it must end with status 0, and no traceback in its log. A second call does nothing."""
         process, self._process = self._process, None
         if process is not None:

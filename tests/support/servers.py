@@ -16,7 +16,7 @@ from typing import IO, ClassVar, TypeVar
 
 from lanrelay.cli.authority import Issued
 from tests.support.ports import free_port  # so that nobody takes it while the program is stopped
-from tests.support.progress import Patience
+from tests.support.progress import PATIENCE, Patience
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 
@@ -38,7 +38,7 @@ class Server:
 
     module: ClassVar[str]
     scheme: ClassVar[str] = "tcp"
-    ready_within: ClassVar[float] = 20.0
+    ready_within: ClassVar[float] = PATIENCE
     within: Sequence[str] = ()
 
     def __init__(self, *, tls: Issued | None = None, port: int = 0, **options: object) -> None:
@@ -69,7 +69,7 @@ class Server:
         self._errors.seek(0)
         return self._errors.read().decode("utf-8", "replace")
 
-    def wait_for_errors(self, text: str, *, within: float = 10.0) -> None:
+    def wait_for_errors(self, text: str, *, within: float = PATIENCE) -> None:
         """Returns when it has written C{text} to its standard error; blocks."""
         assert self._process is not None
         patience = Patience(self._process.pid, within)
