@@ -11,20 +11,14 @@ from lanrelay.passage.rule import EVERYBODYS, Asked, Rule, Rules, Undeclared, Vi
 from lanrelay.wire.events import RequestHead
 from lanrelay.wire.headers import HOP_BY_HOP, Headers
 from tests.http.test_exchange import OK
-from tests.http.test_plain import (
-    GET,
+from tests.http.test_plain import GET, POST, REQUESTS, PlainTestCase, known, numbered, with_field
+from tests.http.test_plain_sessions import (
     INITIALIZE,
-    POST,
     POST_KEPT,
-    REQUESTS,
     SESSION_REQUESTS,
     STARTED,
-    PlainTestCase,
     answer,
-    known,
-    numbered,
     post,
-    with_field,
 )
 from tests.support.listening import accept
 

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from lanrelay.transport.tls import TlsStream, secure_client, secure_server
 from tests.support.tls import client_tls, listen_to, server_context
+from tests.transport import test_tls_backpressure as pausing
 from tests.transport import test_tls_stream as plain
 from tests.transport.test_records import without_insides
 
@@ -58,7 +59,7 @@ class PublicEndTests(WithoutInsides, plain.EndTests): ...
 class PublicOlderVersionTests(WithoutInsides, plain.OlderVersionTests): ...
 
 
-class PublicBackpressureTests(WithoutInsides, plain.BackpressureTests): ...
+class PublicBackpressureTests(WithoutInsides, pausing.BackpressureTests): ...
 
 
 class PublicTlsWithinTlsTests(WithoutInsides, TlsWithinTlsTests): ...
