@@ -422,7 +422,8 @@ class _Connection:
         """
         Find out why a new connection in plain text ended without a word: some servers of TLS send no alert.
         """
-        from lanrelay.bridge.scheme import KNOWN_FOR, SpeaksTls, speaks_tls
+        from lanrelay.bridge.scheme import SpeaksTls, speaks_tls
+        from lanrelay.wire.tls_question import KNOWN_FOR
 
         carrier = self._carrier
         assert self._stream is not None

@@ -8,15 +8,7 @@ from typing import Any
 from lanrelay.bridge.dial import Approach, dial
 from lanrelay.bridge.loop import Loop, Start, Steps, now
 from lanrelay.bridge.stream import Stream
-
-WITHIN = 1.0
-"""Seconds for each of the connection and its answer, as L{lanrelay.upstream.scheme} has it."""
-
-KNOWN_FOR = 30.0
-"""Seconds for which it is remembered."""
-
-_RECORDS = (b"\x15\x03", b"\x16\x03")
-"""What a TLS server may begin with (RFC 8446 section 5.1): an alert, or its handshake."""
+from lanrelay.wire.tls_question import WITHIN, client_hello, is_tls
 
 
 class SpeaksTls(Exception):
@@ -34,10 +26,10 @@ def speaks_tls(loop: Loop, approach: Generator[Start, Any, Approach]) -> Steps[b
     except Exception:
         return False  # then the user is told of the end of the first connection
     try:
-        first: bytes = yield _first(stream, _client_hello())
+        first: bytes = yield _first(stream, client_hello())
     finally:
         stream.close()
-    return first in _RECORDS
+    return is_tls(first)
 
 
 def _first(stream: Stream, said: bytes) -> Start:
@@ -67,18 +59,3 @@ def _first(stream: Stream, said: bytes) -> Start:
         return give_up
 
     return start
-
-
-def _client_hello() -> bytes:
-    """The first message of a TLS client; any answer in TLS, also an alert, shows that the port speaks it."""
-    import ssl
-
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    outgoing = ssl.MemoryBIO()
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return outgoing.read()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lanrelay import errors
 from lanrelay.wire import der
+from lanrelay.wire.tls_question import is_tls
 
 SYSTEM = "system"
 
@@ -168,7 +169,7 @@ class Tls:
             return self._alert(reason.partition("alert_")[2])
         if reason.startswith(("tlsv1_", "tlsv13_")):
             return self._alert(reason.partition("_")[2])
-        if not self._first.startswith((b"\x16\x03", b"\x15\x03")) and self._first:
+        if self._first and not is_tls(self._first):
             return errors.NotTls(f"it answered with {self._first[:16]!r}")
         if reason in (
             "unsupported_protocol",

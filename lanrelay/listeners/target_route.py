@@ -95,7 +95,8 @@ class TargetRoute(Route):
         @raise TlsOnPlain: it does.
         @raise RelayError: C{error}, if it does not, or that is not known.
         """
-        from lanrelay.upstream.scheme import TIMEOUT, Schemes  # rarely needed
+        from lanrelay.upstream.scheme import Schemes  # rarely needed
+        from lanrelay.wire.tls_question import WITHIN
 
         service, (target, _) = self._service, self.place_of(exchange)
         host, _, port = origin.address.rpartition(":")
@@ -104,7 +105,7 @@ class TargetRoute(Route):
         if self._schemes is None:
             self._schemes = Schemes(self.reactor)
         address, client = Target(host.strip("[]"), int(port)), exchange.connection.client
-        connect = partial(service.reach_again, target, address, client, timeout=TIMEOUT)
+        connect = partial(service.reach_again, target, address, client, timeout=WITHIN)
         if not await self._schemes.speaks_tls(origin.address, connect):
             raise error
         fault = TlsOnPlain("it ended the connection without an answer")

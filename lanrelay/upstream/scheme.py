@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -13,16 +12,7 @@ from twisted.python.failure import Failure
 from lanrelay.errors import DialError
 from lanrelay.transport.stream import hand_over
 from lanrelay.upstream.dial import Dialed
-
-TIMEOUT: Final = 1.0
-"""Seconds for each of the connection and its answer: a client waits, and a LAN answers in milliseconds."""
-
-# The types of the records that a TLS server may begin with (RFC 8446 section 5.1): alert, handshake.
-_RECORDS: Final = (b"\x15\x03", b"\x16\x03")
-
-
-KNOWN_FOR: Final = 30.0
-"""Seconds for which it is remembered."""
+from lanrelay.wire.tls_question import KNOWN_FOR, WITHIN, client_hello, is_tls
 
 KNOWN_MAX: Final = 64
 """Addresses of which it is remembered."""
@@ -57,7 +47,7 @@ class Schemes:
 
 async def speaks_tls(reactor: Any, connect: Callable[[], Awaitable[Dialed]]) -> bool:
     """
-    @param connect: makes a connection without TLS, within L{TIMEOUT}.
+    @param connect: makes a connection without TLS, within L{WITHIN}.
     @raise CancelledError: the caller cancelled; nothing stays open.
     """
     try:
@@ -67,31 +57,18 @@ async def speaks_tls(reactor: Any, connect: Callable[[], Awaitable[Dialed]]) -> 
     asking = _Asking()
     try:
         hand_over(dialed.stream, asking)
-        dialed.stream.write(_client_hello())
+        dialed.stream.write(client_hello())
         dialed.stream.resumeProducing()
-        first = await asking.first.addTimeout(TIMEOUT, reactor, _nothing)
+        first = await asking.first.addTimeout(WITHIN, reactor, _nothing)
     finally:
         dialed.stream.abortConnection()
-    return first in _RECORDS
+    return is_tls(first)
 
 
 def _nothing(result: Any, _: float) -> Any:
     if isinstance(result, Failure) and isinstance(result.value, CancelledError):
         return b""
     return result
-
-
-def _client_hello() -> bytes:
-    """What a client says first; whoever answers in TLS speaks it, whatever it says."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    outgoing = ssl.MemoryBIO()
-    try:
-        context.wrap_bio(ssl.MemoryBIO(), outgoing).do_handshake()
-    except ssl.SSLWantReadError:
-        pass
-    return outgoing.read()
 
 
 class _Asking(Protocol):

@@ -279,11 +279,12 @@ class Upstream:
 
         @raise CancelledError: the caller cancelled.
         """
-        from lanrelay.upstream.scheme import TIMEOUT, Schemes  # rarely asked
+        from lanrelay.upstream.scheme import Schemes  # rarely asked
+        from lanrelay.wire.tls_question import WITHIN
 
         if self._schemes is None:
             self._schemes = Schemes(self._reactor)
-        return await self._schemes.speaks_tls(self.name, partial(self.connect, timeout=TIMEOUT))
+        return await self._schemes.speaks_tls(self.name, partial(self.connect, timeout=WITHIN))
 
     def notice(self, fault: DialError, address: str = "") -> None:
         """An answer has told of a fault in how it is asked; the log says each once."""
