@@ -447,9 +447,12 @@ class RelayService(Service):
         )
 
     def _stir(self) -> None:
-        """Something begins to go on."""
-        self._wakeup.stir()
-        self._minutely.stir()
+        """Something begins to go on. A client is being accepted, whom a bug here is not to cost."""
+        try:
+            self._wakeup.stir()
+            self._minutely.stir()
+        except Exception:
+            self.log.failure("bug while the relay begins to work again")
 
     def _woken(self, seconds: float) -> None:
         """The machine slept so long; the network may be another one."""

@@ -316,6 +316,15 @@ class ServiceTests(SynchronousTestCase):
         relay._ready()  # the reactor had it in its queue
         self.assertEqual(self.reactor.getDelayedCalls(), [])
 
+    def test_what_goes_wrong_with_that_does_not_cost_the_client(self) -> None:
+        relay, _ = self.awaiting_sleep()
+        self.reactor.advance(62)
+        self.reactor.advance(62)
+        self.patch(relay._minutely, "_turned", lambda: 1 // 0)
+        self.busy(relay)
+        self.assertEqual(relay.listeners[0].open_connections, 1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_an_idle_relay_does_not_wake_and_hears_of_sleep_when_the_first_connection_comes(self) -> None:
         relay, woken = self.awaiting_sleep()
         ahead = 0.0
