@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lanrelay.bridge.carrier import Sink
 from lanrelay.bridge.lines import Reader, Writer
 from lanrelay.bridge.loop import Loop, Timer, now
 from lanrelay.bridge.messages import Action, Ask, Done, Drop, Event, Failure, Fields, Note, Say, Wake
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import CarrierSink
 
 HIGH, LOW = 1024 * 1024, 256 * 1024
 """
@@ -69,7 +71,7 @@ class Bridge:
     def __init__(
         self,
         dialogue: Dialogue,
-        carrier: Callable[[Loop, Sink], Carries],
+        carrier: Callable[[Loop, CarrierSink], Carries],
         note: Callable[[Note], None],
         *,
         input: int = 0,

@@ -10,7 +10,7 @@ from lanrelay.bridge.jsontext import members_of, with_member, without_member
 from lanrelay.bridge.mirrored import fields_of
 from lanrelay.bridge.posts import Posts
 from lanrelay.bridge.questions import Questions
-from lanrelay.bridge.refusals import failure_of, is_away, never_ran
+from lanrelay.bridge.refusals import failure_of, is_away, may_be_repeated
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import (
     CAPABILITIES_KEY,
@@ -219,7 +219,7 @@ class Bridged:
             self._talk.answer(request, refusal)
             return
         failure = failure_of(exchange)
-        if never_ran(exchange) or (request.is_harmless and request.tries < 2 and is_away(exchange)):
+        if may_be_repeated(request, exchange):
             self._owner.again(request, failure)
             return
         self._talk.fail(request, failure, may_have_run=exchange.failure is not None or exchange.is_good)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from lanrelay.bridge.dial import Approach, dial
 from lanrelay.bridge.http import (
@@ -16,8 +16,11 @@ from lanrelay.bridge.http import (
     is_event_stream,
 )
 from lanrelay.bridge.loop import Loop, Steps, Task, now
-from lanrelay.bridge.messages import Ask, Event, Failure, Fields
+from lanrelay.bridge.messages import Ask, Failure
 from lanrelay.bridge.stream import Stream
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import CarrierSink
 
 MOST = 200
 """Connections at once, streams among them, before the system is asked for more: macOS allows it 256."""
@@ -42,19 +45,6 @@ after 5 s: a request that crosses such an end has perhaps been run.
 
 KEPT = 8
 """Idle connections that are kept at most."""
-
-
-class Sink(Protocol):
-    """Who is told what becomes of an ask."""
-
-    def answered(self, number: int, status: int, reason: str, fields: Fields) -> None: ...
-    def event(self, number: int, event: Event) -> None: ...
-    def content(self, number: int, data: bytes) -> None: ...
-    def finished(self, number: int) -> None: ...
-    def failed(self, number: int, failure: Failure) -> None: ...
-
-    def moved(self) -> None:
-        """Some of the backlog has gone."""
 
 
 class Destination(Protocol):
@@ -82,7 +72,7 @@ class Carrier:
     """
 
     def __init__(
-        self, loop: Loop, target: Destination, sink: Sink, explain: Explain, *, most: int = MOST
+        self, loop: Loop, target: Destination, sink: CarrierSink, explain: Explain, *, most: int = MOST
     ) -> None:
         self.backlog = 0
         self.loop = loop

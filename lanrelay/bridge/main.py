@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lanrelay.bridge.bridge import Carries
-    from lanrelay.bridge.carrier import Carrier, Sink
+    from lanrelay.bridge.carrier import Carrier
     from lanrelay.bridge.loop import Loop
     from lanrelay.bridge.names import Listener
     from lanrelay.bridge.program import Program
+    from lanrelay.bridge.seams import CarrierSink
     from lanrelay.bridge.secure import Secure
     from lanrelay.bridge.store import Store
     from lanrelay.bridge.target import HttpTarget, Url
 
 
-Carried = Callable[["Loop", "Sink"], "Carrier"]
+Carried = Callable[["Loop", "CarrierSink"], "Carrier"]
 """Makes the carrier to the target."""
 
 
@@ -110,10 +111,10 @@ def _carry(found: Options, where: Url | None, told: log.Log, outside: Outside) -
 
     login = _login(found, reached, name, told, outside)
 
-    def carried(loop: Loop, sink: Sink) -> Carrier:
+    def carried(loop: Loop, sink: CarrierSink) -> Carrier:
         return Carrier(loop, reached, sink, explain)
 
-    def carrier(loop: Loop, sink: Sink) -> Carries:
+    def carrier(loop: Loop, sink: CarrierSink) -> Carries:
         return carried(loop, sink) if login is None else login(loop, sink, carried)
 
     bridge = Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note)
@@ -130,7 +131,7 @@ def _has_begun() -> None:
 
 def _login(
     found: Options, reached: HttpTarget, name: str, told: log.Log, outside: Outside
-) -> Callable[[Loop, Sink, Carried], Carries] | None:
+) -> Callable[[Loop, CarrierSink, Carried], Carries] | None:
     """The carrier that logs in if the server wants a login; C{None} where the options leave it no part."""
     port = found.callback_port or "0"
     if not (port.isascii() and port.isdigit() and int(port) < 65536):
@@ -145,7 +146,7 @@ def _login(
     near = _secure(found)
     far = target.secure_by(ca=tuple(found.ca), pins=(), cert=None, key=None, config=lambda: _config(found))
 
-    def elsewhere(loop: Loop, text: str, sink: Sink) -> Carrier:
+    def elsewhere(loop: Loop, text: str, sink: CarrierSink) -> Carrier:
         from lanrelay.bridge.carrier import Carrier
 
         where = target.url(text)
@@ -154,7 +155,7 @@ def _login(
         there = target.HttpTarget(where, own=(), via=via, secure=secure)
         return Carrier(loop, there, sink, lambda error, ran: outside.explain(error, ran, str(where)))
 
-    def login(loop: Loop, sink: Sink, carried: Carried) -> Carries:
+    def login(loop: Loop, sink: CarrierSink, carried: Carried) -> Carries:
         from lanrelay.bridge.login.carrier import LoginCarrier
         from lanrelay.bridge.login.messages import Client
         from lanrelay.bridge.login.tokens import Keeper
@@ -192,7 +193,7 @@ def _program(found: Options, words: list[str], told: log.Log) -> int:
         remembered=None if found.no_cache else store,
     )
 
-    def carrier(loop: Loop, sink: Sink) -> Program:
+    def carrier(loop: Loop, sink: CarrierSink) -> Program:
         return Program(loop, words, sink, told.note)
 
     bridge = Bridge(Dialogue(settings=settings, now=time.monotonic()), carrier, told.note)

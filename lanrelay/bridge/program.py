@@ -10,13 +10,17 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from lanrelay.bridge.guard import Guard
 from lanrelay.bridge.jsontext import NotJson
 from lanrelay.bridge.lines import Reader, Writer
 from lanrelay.bridge.loop import Loop, Timer, now
 from lanrelay.bridge.messages import Ask, Failure, Note
-from lanrelay.bridge.program_dialogue import JSON, ProgramDialogue, Sink
+from lanrelay.bridge.program_dialogue import JSON, ProgramDialogue
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Sink
 
 SOON, LONGEST = 0.25, 30.0
 """Seconds from a program's end to its next beginning: doubled each time."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from lanrelay.bridge.jsontext import NotJson, line_of
 from lanrelay.bridge.messages import Ask, Event, Failure, Fields
 from lanrelay.bridge.rpc import SUBSCRIPTION_KEY, Message, key_of, messages_of, notification_text
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import Sink
 
 JSON: Fields = (("Content-Type", "application/json"),)
 STREAM: Fields = (("Content-Type", "text/event-stream"),)
@@ -20,16 +23,6 @@ Milliseconds after which the stream of a program that has ended is asked for aga
 
 _KEPT, _KEPT_BYTES = 1000, 4 * 1024 * 1024
 """Messages, and their bytes, that are kept until the program's stream is asked for."""
-
-
-class Sink(Protocol):
-    """Who is told what becomes of an ask."""
-
-    def answered(self, number: int, status: int, reason: str, fields: Fields) -> None: ...
-    def event(self, number: int, event: Event) -> None: ...
-    def content(self, number: int, data: bytes) -> None: ...
-    def finished(self, number: int) -> None: ...
-    def failed(self, number: int, failure: Failure) -> None: ...
 
 
 class _Open:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lanrelay.bridge.exchange import Exchange
 from lanrelay.bridge.messages import Failure
+from lanrelay.bridge.request import Request
 
 _NEVER_REACHED = frozenset(
     (
@@ -118,6 +119,11 @@ def never_ran(exchange: Exchange) -> bool:
     if exchange.failure is not None:
         return not exchange.failure.ran
     return _proxy_error(exchange) in _NEVER_REACHED
+
+
+def may_be_repeated(request: Request, exchange: Exchange) -> bool:
+    """Whether C{request}, which ended without an answer, may be sent again: never what may have been done."""
+    return never_ran(exchange) or (request.is_harmless and request.tries < 2 and is_away(exchange))
 
 
 def is_away(exchange: Exchange) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from lanrelay.bridge.exchange import Exchange
-from lanrelay.bridge.messages import Failure
+from lanrelay.bridge.messages import Event, Failure, Fields
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
 
@@ -20,6 +20,23 @@ class Remembered(Protocol):
     def get(self, key: tuple[str, ...]) -> bytes | None: ...
 
     def put(self, key: tuple[str, ...], value: bytes) -> None: ...
+
+
+class Sink(Protocol):
+    """Who is told what becomes of an ask."""
+
+    def answered(self, number: int, status: int, reason: str, fields: Fields) -> None: ...
+    def event(self, number: int, event: Event) -> None: ...
+    def content(self, number: int, data: bytes) -> None: ...
+    def finished(self, number: int) -> None: ...
+    def failed(self, number: int, failure: Failure) -> None: ...
+
+
+class CarrierSink(Sink, Protocol):
+    """The same of a carrier, which holds back what cannot be sent yet."""
+
+    def moved(self) -> None:
+        """Some of the backlog has gone."""
 
 
 class Way(Protocol):

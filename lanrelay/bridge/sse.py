@@ -12,7 +12,7 @@ from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange, Over
 from lanrelay.bridge.messages import Failure
 from lanrelay.bridge.redirects import joined
-from lanrelay.bridge.refusals import failure_of, is_away, never_ran
+from lanrelay.bridge.refusals import failure_of, is_away, may_be_repeated
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import Message
 from lanrelay.bridge.timers import Timer
@@ -136,7 +136,7 @@ class Sse:
             self._owner.again(request, None)
             if not self._gone:
                 self._owner.lost()
-        elif never_ran(exchange) or (request.is_harmless and request.tries < 2 and is_away(exchange)):
+        elif may_be_repeated(request, exchange):
             self._owner.again(request, failure)
         elif (refusal := exchange.refusal()) is not None and not is_away(exchange):
             self._talk.answer(request, refusal)

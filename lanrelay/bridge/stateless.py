@@ -10,7 +10,7 @@ from lanrelay.bridge.jsontext import with_member
 from lanrelay.bridge.mirrored import fields_of
 from lanrelay.bridge.posts import Posts
 from lanrelay.bridge.reach import Reach, State
-from lanrelay.bridge.refusals import failure_of, is_away, never_ran
+from lanrelay.bridge.refusals import failure_of, is_away, may_be_repeated
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import (
     MODERN_ERRORS,
@@ -220,7 +220,7 @@ class Modern:
             self._answer(request, refusal)
             return
         failure = failure_of(exchange)
-        if never_ran(exchange) or (request.is_harmless and request.tries < 2 and is_away(exchange)):
+        if may_be_repeated(request, exchange):
             self._owner.again(request, failure)
         else:
             self._talk.fail(request, failure, may_have_run=exchange.failure is not None or exchange.is_good)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lanrelay.bridge.conversation import Conversation
 from lanrelay.bridge.exchange import Exchange, Over
 from lanrelay.bridge.messages import Failure, Fields
-from lanrelay.bridge.refusals import failure_of, is_away, never_ran
+from lanrelay.bridge.refusals import failure_of, is_away, may_be_repeated
 from lanrelay.bridge.request import Request
 from lanrelay.bridge.rpc import LATEST_LEGACY, UNKNOWN_METHOD, Message
 from lanrelay.bridge.way import ACCEPT_STREAM, ACKNOWLEDGED, HANDSHAKE, POST_FIELDS, PROBE
@@ -148,7 +148,7 @@ class Streamable:
 
     def _no_answer(self, request: Request, exchange: Exchange) -> None:
         failure = failure_of(exchange)
-        if never_ran(exchange) or (request.is_harmless and request.tries < 2 and is_away(exchange)):
+        if may_be_repeated(request, exchange):
             self._owner.again(request, failure)
         else:
             self._talk.fail(request, failure, may_have_run=exchange.failure is not None or exchange.is_good)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lanrelay.bridge.carrier import Carrier, Sink
+from lanrelay.bridge.carrier import Carrier
 from lanrelay.bridge.login.messages import Challenge, Client, LoginAnswer, NoLogin
 from lanrelay.bridge.login.tokens import Keeper, Tokens
 from lanrelay.bridge.loop import Loop, Start, Steps, Task, now
 from lanrelay.bridge.messages import Ask, Event, Failure, Fields, Note
+
+if TYPE_CHECKING:
+    from lanrelay.bridge.seams import CarrierSink
 
 FETCH_WITHIN = 20.0
 """Seconds for one request of OAuth."""
@@ -42,13 +45,13 @@ class LoginCarrier:
     def __init__(
         self,
         loop: Loop,
-        sink: Sink,
+        sink: CarrierSink,
         *,
         url: Callable[[], str],
         client: Client,
         keeper: Keeper,
-        carried: Callable[[Loop, Sink], Carrier],
-        elsewhere: Callable[[Loop, str, Sink], Carrier],
+        carried: Callable[[Loop, CarrierSink], Carrier],
+        elsewhere: Callable[[Loop, str, CarrierSink], Carrier],
         note: Callable[[Note], None],
     ) -> None:
         self._loop = loop
@@ -323,7 +326,11 @@ class _Collected:
 
 
 def _fetched(
-    elsewhere: Callable[[Loop, str, Sink], Carrier], method: str, url: str, fields: Fields, body: bytes | None
+    elsewhere: Callable[[Loop, str, CarrierSink], Carrier],
+    method: str,
+    url: str,
+    fields: Fields,
+    body: bytes | None,
 ) -> Start:
     def start(loop: Loop, resume: Callable[[Any], None]) -> Callable[[], None]:
         def done(value: Any) -> None:
