@@ -216,7 +216,7 @@ class HttpConnection(Ending):
                 if answering:
                     self._reset()
                     return
-            self._close()
+            self._close(at_once=True)
 
     def _has_said_all(self) -> bool:
         """Whether this is a tunnel's client that has not gone: it said something, and waits for an answer."""
