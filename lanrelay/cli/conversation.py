@@ -13,6 +13,7 @@ from lanrelay.cli.difference import difference
 from lanrelay.cli.home import home, homely
 from lanrelay.cli.streams import write
 from lanrelay.cli.waiting import is_terminal, waiting
+from lanrelay.cli.wrapping import wrapped
 from lanrelay.config.complaints import printable
 
 
@@ -85,11 +86,11 @@ class Conversation:
         """
         if self._shown:
             return
-        text = difference(home(path), before, after)
-        if self.dry_run:
-            self.say(text)
-        else:
-            self._write(self._err, text)
+        text = _printable_lines(difference(home(path), before, after)) + "\n"
+        if not self.dry_run:
+            write(self._err, text)
+        elif not self.as_json:
+            write(self._out, text)
 
     @contextmanager
     def waiting(self, text: str) -> Iterator[None]:
@@ -131,7 +132,8 @@ class Conversation:
                 f"written: {option} answers it."
             )
         try:  # from the first letter on: who reads it may press Ctrl-C before we wait for an answer
-            self._err.write(_printable_lines(question))
+            asked = question.rstrip()
+            self._err.write(wrapped(_printable_lines(asked), self._err) + question[len(asked) :])
             self._err.flush()
             line = self._in.readline()
         except KeyboardInterrupt:
@@ -146,7 +148,7 @@ class Conversation:
 
     @staticmethod
     def _write(stream: IO[str], text: str) -> None:
-        write(stream, _printable_lines(text) + "\n")
+        write(stream, wrapped(_printable_lines(text), stream) + "\n")
 
 
 def _printable_lines(text: str) -> str:

@@ -113,7 +113,10 @@ def failed(options: argparse.Namespace, why: Exception) -> int:
     if getattr(options, "json", False):
         print_json({"ok": False, "error": sentence})
     else:
-        print(f"lanrelay {options.command}: {printable(homely(sentence))}", file=sys.stderr)
+        from lanrelay.cli.wrapping import wrapped
+
+        said = f"lanrelay {options.command}: {printable(homely(sentence))}"
+        print(wrapped(said, sys.stderr), file=sys.stderr)
     return 1
 
 
