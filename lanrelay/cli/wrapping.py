@@ -50,7 +50,7 @@ def _wrapped(line: str, width: int) -> str:
 def _is_whole(line: str) -> bool:
     """Whether it is to be pasted; C{lanrelay trust: ...} is a sentence behind a command's name."""
     if line.startswith(_TO_DO):
-        return line[len(_TO_DO)].islower()  # a sentence would begin with a capital
+        return line[len(_TO_DO) :][:1].islower()  # a sentence would begin with a capital
     if line.startswith("lanrelay "):
         return not line.split(" ", 2)[1].endswith(":")
     return line.startswith(_WHOLE)

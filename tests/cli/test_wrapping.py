@@ -50,6 +50,11 @@ class WrappingTests(SynchronousTestCase):
         address = "https://nas.lan/" + "x" * 60
         self.assertIn(f"{address},", wrapped(f"It is at {address}, and nowhere else.", terminal).split("\n"))
 
+    def test_a_window_may_be_too_narrow_for_anything(self) -> None:
+        for text in (LONG, TO_DO, "To do: ", "`", "a`b c", "lanrelay ", ""):
+            shown = wrapped(text, self.terminal(1))
+            self.assertEqual(shown.split(), text.split())
+
     def test_a_file_a_pipe_and_a_terminal_without_a_width_get_it_as_it_is(self) -> None:
         for stream in (io.StringIO(), self.terminal(0), self.terminal(500)):
             self.assertEqual(wrapped(LONG, stream), LONG)
