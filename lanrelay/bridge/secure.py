@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from lanrelay import errors
 from lanrelay.wire import der
+from lanrelay.wire.tls_alerts import ABOUT_OUR_CERTIFICATE, certificate_wanted, handshake_ended_by
 from lanrelay.wire.tls_question import is_tls
 
 SYSTEM = "system"
@@ -181,15 +182,7 @@ class Tls:
         return errors.TlsError(f"the TLS handshake failed: {reason.replace('_', ' ') or error}")
 
     def _alert(self, alert: str) -> errors.TlsError:
-        if alert in ("protocol_version", "insufficient_security", "inappropriate_fallback"):
-            return errors.NoCommonVersion(
-                f"the peer accepts none of our TLS versions and ciphers (alert {alert})"
-            )
-        if _about_our_certificate(alert):
-            return errors.ClientCertificateWanted(
-                f"the server wants a client certificate (alert {alert})", alert=alert
-            )
-        return errors.TlsAlert(f"the peer ended the TLS handshake (alert {alert})", alert=alert)
+        return handshake_ended_by(alert, client=True, certificate_seen=bool(_sent(self._object)))
 
     def _refused(self, error: ssl.SSLCertVerificationError) -> errors.TlsError:
         chain = _sent(self._object)
@@ -263,8 +256,8 @@ class Tls:
             if "unexpected_eof" in reason:
                 raise errors.TlsTruncated("the connection ended without close_notify") from None
             alert = reason.partition("alert_")[2]
-            if alert and _about_our_certificate(alert):
-                raise self._alert(alert) from None  # TLS 1.3 judges us after the handshake
+            if alert in ABOUT_OUR_CERTIFICATE:  # TLS 1.3 judges us after the handshake
+                raise certificate_wanted(alert) from None
             raise errors.TlsBroken(f"a TLS record was broken: {reason.replace('_', ' ')}") from None
 
     def end(self) -> None:
@@ -285,20 +278,6 @@ def fits(certificate: bytes, pins: tuple[tuple[str, bytes], ...]) -> bool:
         return False
     whole = sha256(certificate).digest()
     return any(digest == (key if kind == "key" else whole) for kind, digest in pins)
-
-
-def _about_our_certificate(alert: str) -> bool:
-    return alert in (
-        "bad_certificate",
-        "unsupported_certificate",
-        "certificate_revoked",
-        "certificate_expired",
-        "certificate_unknown",
-        "unknown_ca",
-        "access_denied",
-        "certificate_required",
-        "handshake_failure",
-    )
 
 
 def _verified(made: ssl.SSLObject) -> list[bytes]:

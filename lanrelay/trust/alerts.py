@@ -5,25 +5,11 @@ from __future__ import annotations
 import re
 
 from lanrelay.errors import ClientCertificateWanted, NoCommonVersion, TlsAlert, TlsBroken, TlsError
+from lanrelay.wire.tls_alerts import ABOUT_OUR_CERTIFICATE, certificate_wanted, handshake_ended_by
 
 # OpenSSL renames them: "sslv3 alert bad certificate" in 3.0, "ssl/tls alert ..." from 3.2 on, "tls alert ..."
 # in 4.0; and "tlsv13 alert certificate required", "tlsv1 unrecognized name".
 _ALERT = re.compile(r"(?:(?:sslv3|tlsv1|tlsv13|ssl/tls|tls) alert|tlsv1|tlsv13) (.+)")
-
-_ABOUT_OUR_CERTIFICATE = frozenset(
-    {
-        "bad_certificate",
-        "unsupported_certificate",
-        "certificate_revoked",
-        "certificate_expired",
-        "certificate_unknown",
-        "unknown_ca",
-        "access_denied",
-        "certificate_required",
-    }
-)
-
-_NOTHING_IN_COMMON = frozenset({"protocol_version", "insufficient_security", "inappropriate_fallback"})
 
 _OUR_WORDS_FOR_NOTHING_IN_COMMON = frozenset(
     {
@@ -71,7 +57,7 @@ def handshake_error(error: Exception, *, client: bool, certificate_seen: bool) -
     """
     alert = alert_in(error)
     if alert:
-        return _alert_error(alert, client=client, certificate_seen=certificate_seen)
+        return handshake_ended_by(alert, client=client, certificate_seen=certificate_seen)
     reasons = reasons_of(error)
     if any(reason in _OUR_WORDS_FOR_NOTHING_IN_COMMON for reason in reasons):
         return NoCommonVersion(f"no TLS version or cipher in common ({reasons[0]})")
@@ -82,26 +68,11 @@ def handshake_error(error: Exception, *, client: bool, certificate_seen: bool) -
     return TlsError(f"the TLS handshake failed: {', '.join(reasons) or 'OpenSSL gave no reason'}")
 
 
-def _alert_error(alert: str, *, client: bool, certificate_seen: bool) -> TlsError:
-    if alert in _NOTHING_IN_COMMON or (alert == "handshake_failure" and not certificate_seen):
-        return NoCommonVersion(f"the peer accepts none of our TLS versions and ciphers (alert {alert})")
-    # In TLS 1.2 a server that misses the client's certificate says handshake_failure, after its own was sent.
-    if client and (alert in _ABOUT_OUR_CERTIFICATE or alert == "handshake_failure"):
-        return _certificate_wanted(alert)
-    return TlsAlert(f"the peer ended the TLS handshake (alert {alert})", alert=alert)
-
-
 def late_error(error: Exception, *, client: bool) -> TlsAlert | TlsBroken:
     """What went wrong after the handshake; in TLS 1.3 the server judges our certificate only then."""
     alert = alert_in(error)
-    if client and alert in _ABOUT_OUR_CERTIFICATE:
-        return _certificate_wanted(alert)
+    if client and alert in ABOUT_OUR_CERTIFICATE:
+        return certificate_wanted(alert)
     if alert:
         return TlsBroken(f"the peer ended the connection with the TLS alert {alert}")
     return TlsBroken(f"a TLS record was broken: {', '.join(reasons_of(error)) or 'OpenSSL gave no reason'}")
-
-
-def _certificate_wanted(alert: str) -> ClientCertificateWanted:
-    if alert in ("certificate_required", "handshake_failure"):
-        return ClientCertificateWanted(f"the server wants a client certificate (alert {alert})", alert=alert)
-    return ClientCertificateWanted(f"the server refused our client certificate (alert {alert})", alert=alert)

@@ -39,11 +39,15 @@ class WayCase(SynchronousTestCase):
         self.addCleanup(folder.cleanup)
         self.folder = Path(folder.name)
 
-    def serve(self, issued: Issued | None = None, *, wanted: bool = False) -> CountingServer:
+    def serve(
+        self, issued: Issued | None = None, *, wanted: bool = False, latest: ssl.TLSVersion | None = None
+    ) -> CountingServer:
         context = None
         if issued is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(issued.cert, issued.key)
+            if latest is not None:
+                context.maximum_version = latest
             if wanted:
                 context.verify_mode = ssl.CERT_REQUIRED
                 context.load_verify_locations(authority().root)
@@ -161,6 +165,30 @@ class TlsTests(WayCase):
         self.assertEqual(self.cause, "client_certificate_wanted")
         mine = client_certificate()
         self.works(server.url, "--ca", root, "--cert", str(mine.cert), "--key", str(mine.key))
+
+    def test_in_tls_1_2_the_same_alert_has_two_meanings(self) -> None:
+        """Of a server that misses our certificate, and of one that has no version or cipher in common."""
+        server = self.serve(self.issued, wanted=True, latest=ssl.TLSVersion.TLSv1_2)
+        self.fails(server.url, "--ca", str(authority().root))
+        self.assertEqual(self.cause, "client_certificate_wanted")
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+
+            def refuse_each() -> None:
+                while True:
+                    try:
+                        one, _ = listening.accept()
+                    except OSError:
+                        return
+                    one.recv(65536)
+                    one.sendall(b"\x15\x03\x03\x00\x02\x02\x28")  # fatal, handshake_failure
+                    one.close()
+
+            thread = threading.Thread(target=refuse_each, daemon=True)
+            thread.start()
+            self.fails(f"https://127.0.0.1:{listening.getsockname()[1]}/mcp")
+            self.assertEqual(self.cause, "old_tls")
+            listening.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
     def test_plain_http_where_tls_is_wanted_and_the_other_way_round(self) -> None:
         plain = self.serve()
